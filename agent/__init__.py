@@ -1,0 +1,6 @@
+"""On the box: frames in, incidents out.
+
+A frame goes one way: `camera` (reads it) → `vision` (what is in it) → `rules` (what that means) → `evidence` (proof) →
+`uplink` (to the center). `runner` walks one camera's frames along that way; `commands` is the command line; `settings`
+reads `box.toml`; `box` is the machine itself: its identity, its clock.
+"""

@@ -1,0 +1,152 @@
+"""Settings of a box: `box.toml`, and the secrets that must not stand in it."""
+
+import hashlib
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, model_validator
+
+from protocol.documents import Section, SettingsError
+from protocol.ids import Slug
+from protocol.settings import Camera
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"expected a time zone such as 'Asia/Shanghai', got {name!r}") from None
+    return name
+
+
+class BoxSection(Section):
+    """Who this box is."""
+
+    id: Slug
+    site: Slug
+    state_dir: Path = Path("state")
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
+    secrets: Path = Field(default=Path("secrets.toml"), description="readable by its owner only; may be absent")
+
+
+class CenterSection(Section):
+    """Where the center's broker is."""
+
+    url: str
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError("url: expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+        if parts.password is not None or parts.username is not None:
+            raise ValueError("url: expected no user and password in it; boxes sign in with a certificate (cert, key)")
+        if parts.scheme == "mqtts" and self.ca is None:
+            raise ValueError("ca: expected the center's CA certificate beside an mqtts:// url, found none")
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert, key: expected both or neither")
+        return self
+
+
+class DetectorSection(Section):
+    """Which detector is used; without one, encroachment works unnamed and crowding is unavailable."""
+
+    model: str | None = Field(
+        default=None, description="a name in CITYEYE_MODELS or the catalogue, or a path to an .onnx file"
+    )
+    min_score: float = Field(default=0.25, gt=0, lt=1)
+
+
+def _distinct_cameras(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:
+    ids = [camera.id for camera in cameras]
+    for camera_id in ids:
+        if ids.count(camera_id) > 1:
+            raise ValueError(f"two cameras have the id {camera_id!r}; give each its own")
+    return cameras
+
+
+class BoxSettings(Section):
+    """The whole of `box.toml`."""
+
+    version: Literal[1]
+    box: BoxSection
+    center: CenterSection | None = Field(default=None, description="absent: incidents stay in the box's outbox")
+    detector: DetectorSection = DetectorSection()
+    camera: Annotated[tuple[Camera, ...], AfterValidator(_distinct_cameras)] = ()
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of the effective settings; no secret is among them."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """User and password of a camera; never shown."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class BoxConfig:
+    """Settings together with the folder that their paths are relative to."""
+
+    settings: BoxSettings
+    folder: Path
+
+    def path(self, relative: Path | str) -> Path:
+        """Resolve a path of the settings file."""
+        return (self.folder / relative).resolve()
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder that the box writes to."""
+        return self.path(self.settings.box.state_dir)
+
+    def credentials(self, camera: Camera, environment: Mapping[str, str] = os.environ) -> Credentials | None:
+        """Look a camera's secret up; raises SettingsError where it is named but not to be had."""
+        if camera.credentials is None:
+            return None
+        variable = f"CITYEYE_CREDENTIALS_{camera.credentials.upper().replace('-', '_')}"
+        if variable in environment:
+            user, colon, password = environment[variable].partition(":")
+            if not colon:
+                raise SettingsError(f"camera {camera.id}: {variable}: expected user:password; there is no colon")
+            return Credentials(user, password)
+        return self._from_secrets_file(camera.id, camera.credentials, variable)
+
+    def _from_secrets_file(self, camera: str, name: str, variable: str) -> Credentials:
+        path = self.path(self.settings.box.secrets)
+        missing = SettingsError(
+            f"camera {camera}: credentials {name!r}: expected {variable}=user:password in the environment, or "
+            f"[{name}] with user and password in {path} (mode 0600); found neither"
+        )
+        try:
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                raise SettingsError(f"{path}: expected a file that only its owner can read; run: chmod 600 {path}")
+            table = tomllib.loads(path.read_text("utf-8")).get(name)
+        except FileNotFoundError:
+            raise missing from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            # the parser's own text may quote a secret
+            raise SettingsError(f"{path}: expected TOML with a table per secret; it cannot be read as that") from None
+        if not isinstance(table, dict) or not {"user", "password"} <= table.keys():
+            raise missing
+        return Credentials(str(table["user"]), str(table["password"]))
+
+
+def load_settings(path: Path) -> BoxConfig:
+    """Read `box.toml`; raises SettingsError with one line that says what to do."""
+    return BoxConfig(BoxSettings.load(path), path.resolve().parent)

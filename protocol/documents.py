@@ -1,0 +1,76 @@
+"""Settings documents: TOML files read into strict models, with faults that a person on a ladder can act on."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+
+class SettingsError(Exception):
+    """A settings file that cannot be used; its text is one line that names the file, the place and what to do."""
+
+
+class Section(BaseModel):
+    """A table of a settings file: frozen, and refusing keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, values: Any) -> Any:  # noqa: ANN401 - anything may stand in the file
+        if isinstance(values, Mapping):
+            known = list(cls.model_fields)
+            for key in values:
+                if key not in known:
+                    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
+                    raise ValueError(f"unknown key {key!r}; the nearest known one is {near[0]!r}")
+        return values
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a TOML file; raises SettingsError."""
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise SettingsError(f"{path}: expected a settings file, found none; check the path") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+            raise SettingsError(f"{path}: expected TOML in UTF-8, got: {fault}") from None
+        try:
+            return cls.model_validate(values)
+        except ValidationError as fault:
+            raise SettingsError(f"{path}: {first_fault(fault, values)}") from None
+
+
+def first_fault(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """Turn pydantic's first fault into one line: where it is, what was expected and what came.
+
+    Tables in a list are named by their `id`: `camera cam-1, zone crossing: max_people: …`.
+    """
+    fault = error.errors(include_url=False)[0]
+    where: list[str] = []
+    here: Any = values
+    for step in fault["loc"]:
+        if isinstance(step, int) and isinstance(here, list):
+            here = here[step]
+            name = here.get("id") if isinstance(here, Mapping) else None
+            where[-1] = f"{where[-1]} {name or f'number {step + 1}'}"
+        elif isinstance(here, Mapping) and step in here:
+            here = here[step]
+            where.append(str(step))
+        elif fault["type"] == "missing":
+            where.append(str(step))
+        # any other step is the tag of a union, which says nothing to the reader
+    text = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        text = "expected a value, found none; add this key"
+    elif fault["type"] != "value_error":
+        text = f"{text}, got {_short(fault['input'])}"
+    return f"{', '.join(where[:-1])}: {where[-1]}: {text}".removeprefix(": ") if where else text
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

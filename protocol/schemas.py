@@ -1,0 +1,111 @@
+"""Writes `docs/ref/`: a JSON Schema for each message and the AsyncAPI document that ties them to topics.
+
+Usage: `python -m protocol.schemas DIR` writes, `python -m protocol.schemas DIR --check` says whether DIR is current.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from protocol import messages, pictures, topics
+from protocol.settings import Camera
+
+_TITLES = {
+    "incident": ("incident/{camera}", "One change of one incident, as its full state"),
+    "status": ("status", "Whether the box is there; retained, with a last will"),
+    "health": ("health", "How the box is doing; may be dropped"),
+    "camera": ("camera/{camera}", "What a camera is up to; retained"),
+}
+
+
+def documents() -> dict[str, str]:
+    """Make every generated file: name to text."""
+    schemas: dict[str, dict[str, Any]] = {
+        name: model.model_json_schema(mode="serialization") for name, model in messages.SCHEMAS.items()
+    }
+    schemas["ack"] = messages.Acknowledgement.model_json_schema(mode="serialization")
+    schemas["picture-header"] = pictures.PictureHeader.model_json_schema(mode="serialization")
+    schemas["camera-settings"] = Camera.model_json_schema()
+    files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
+    files["asyncapi.json"] = _json(_asyncapi())
+    return files
+
+
+def _asyncapi() -> dict[str, Any]:
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+
+    def add(name: str, address: str, action: str, summary: str, payload: dict[str, Any] | None, content: str) -> None:
+        message: dict[str, Any] = {"name": name, "summary": summary, "contentType": content}
+        if payload is not None:
+            message["payload"] = payload
+        if name == "evidence":
+            message["bindings"] = {"mqtt": {"correlationData": {"type": "string"}}}
+            message["headers"] = {"$ref": "./picture-header.schema.json"}
+        full = f"{topics.ROOT}/{{site}}/{{box}}/{address}"
+        parameters = {
+            part: {"description": f"id of the {part}"} for part in ("site", "box", "camera") if f"{{{part}}}" in full
+        }
+        channels[name] = {"address": full, "messages": {name: message}, "parameters": parameters}
+        operations[name] = {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{name}"},
+            "bindings": {"mqtt": {"qos": 1}},
+        }
+
+    for name, (address, summary) in _TITLES.items():
+        payload = {"$ref": f"./{name}.schema.json"}
+        add(name, address, "send", summary, payload, "application/cloudevents+json")
+    add(
+        "evidence",
+        "evidence/{camera}",
+        "send",
+        "One picture; what it proves stands in the user properties",
+        None,
+        pictures.MEDIA_TYPE,
+    )
+    add("ack", "ack", "receive", "What the collector has committed", {"$ref": "./ack.schema.json"}, "application/json")
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "CityEye: boxes and their center",
+            "version": f"{messages.MAJOR}.0.0",
+            "description": "Seen from the box: it sends and receives. MQTT v5, QoS 1.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+    }
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def stale(folder: Path) -> list[str]:
+    """Name the generated files in a folder that are missing or not current."""
+    return [
+        name
+        for name, text in documents().items()
+        if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text
+    ]
+
+
+def main() -> int:
+    """Write or check the generated documents."""
+    folder = Path(sys.argv[1])
+    if "--check" in sys.argv[2:]:
+        names = stale(folder)
+        if names:
+            sys.stderr.write(f"{folder}: not current: {', '.join(names)}; run `make docs` and commit the result\n")
+        return 1 if names else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in documents().items():
+        (folder / name).write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,3 +4,10 @@ A frame goes one way: `camera` (reads it) → `vision` (what is in it) → `rule
 `uplink` (to the center). `runner` walks one camera's frames along that way; `commands` is the command line; `settings`
 reads `box.toml`; `box` is the machine itself: its identity, its clock.
 """
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    VERSION = version("cityeye")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    VERSION = "0+checkout"

@@ -1,9 +1,9 @@
 """All that a box and the center must agree on.
 
 Comes in: nothing; this package does no I/O of its own but reading a settings file.
-Goes out: topic names (`topics`), messages as pydantic models (`messages`, `pictures`), the settings of cameras and zones
-(`settings`), polygon geometry in picture coordinates (`geometry`), opening hours (`hours`), identifiers and instants
-(`ids`, `instants`), and the evidence seal (`seal`). `schemas` writes the JSON Schemas and the AsyncAPI document.
+Goes out: topic names (`topics`), messages as pydantic models (`messages`, `pictures`), the settings of cameras and
+zones (`settings`), polygon geometry in picture coordinates (`geometry`), opening hours (`hours`), identifiers and
+instants (`ids`, `instants`), and the evidence seal (`seal`). `schemas` writes the JSON Schemas and the AsyncAPI document.
 
 It imports neither side, so that either can be replaced.
 """

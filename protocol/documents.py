@@ -20,7 +20,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_unknown_keys(cls, values: Any) -> Any:  # noqa: ANN401 - anything may stand in the file
+    def _name_unknown_keys(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
             known = list(cls.model_fields)
             for key in values:

@@ -1,7 +1,7 @@
 """Polygons and boxes in picture coordinates.
 
 The origin is the top left of the whole displayed picture (after rotation and pixel aspect), both axes run from 0 to 1.
-A box is `(x, y, w, h)`; a polygon is a sequence of at least three corners, closed by itself, that does not cross itself.
+A box is `(x, y, w, h)`; a polygon is a sequence of at least three corners, closed by itself, not crossing itself.
 """
 
 from collections.abc import Sequence
@@ -23,19 +23,24 @@ def polygon_fault(polygon: Polygon) -> str | None:
         return f"expected at least 3 corners, got {len(polygon)}; draw around the area"
     if len(polygon) > MAX_CORNERS:
         return f"expected at most {MAX_CORNERS} corners, got {len(polygon)}; draw it coarser"
-    for x, y in polygon:
-        if not (0 <= x <= 1 and 0 <= y <= 1):
-            return f"expected coordinates between 0 and 1 (a share of the picture), got [{x}, {y}]"
+    outside = [list(point) for point in polygon if not all(0 <= number <= 1 for number in point)]
+    if outside:
+        return f"expected coordinates between 0 and 1 (a share of the picture), got {outside[0]}"
     if len(set(polygon)) != len(polygon):
         return "two corners are the same point; remove one"
+    crossing = _crossing_sides(polygon)
+    if crossing is not None:
+        return f"sides {crossing[0]} and {crossing[1]} cross each other; list the corners in order around the area"
+    return "it has no area; its corners lie on one line" if polygon_area(polygon) < 1e-6 else None
+
+
+def _crossing_sides(polygon: Polygon) -> tuple[int, int] | None:
+    """Find two sides that are no neighbours and share a point; sides count from 1."""
     sides = list(pairwise([*polygon, polygon[0]]))
     for i, first in enumerate(sides):
-        for j in range(i + 1, len(sides)):
-            adjacent = j == i + 1 or (i == 0 and j == len(sides) - 1)
-            if not adjacent and _cross(first, sides[j]):
-                return f"sides {i + 1} and {j + 1} cross each other; list the corners in order around the area"
-    if polygon_area(polygon) < 1e-6:
-        return "it has no area; its corners lie on one line"
+        for j in range(i + 2, len(sides)):
+            if (i, j) != (0, len(sides) - 1) and _cross(first, sides[j]):
+                return i + 1, j + 1
     return None
 
 

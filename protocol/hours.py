@@ -1,8 +1,8 @@
 """Active hours of a zone, in the part of the opening-hours syntax (OpenStreetMap) that shops use.
 
-A rule is `[DAYS] TIMES`: days are names and ranges of `Mo Tu We Th Fr Sa Su` joined by commas (all days where left out),
-times are ranges `HH:MM-HH:MM` joined by commas. `24/7` is always. A range that ends at or before its start runs past
-midnight into the next day; `24:00` is the end of the day. A zone is active when any of its rules is.
+A rule is `[DAYS] TIMES`: days are names and ranges of `Mo Tu We Th Fr Sa Su` joined by commas (all days where left
+out), times are ranges `HH:MM-HH:MM` joined by commas. `24/7` is always. A range that ends at or before its start runs
+past midnight into the next day; `24:00` is the end of the day. A zone is active when any of its rules is.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Messages on the wire: CloudEvents 1.0 in JSON, and the collector's acknowledgement.
 
-Readers ignore fields that they do not know and keep values of open lists (`rule`, `kind`, `role`, `view`, `level`); they
-refuse an unknown major version, which `dataschema` carries.
+Readers ignore fields that they do not know and keep values of open lists (`rule`, `kind`, `role`, `view`, `level`);
+they refuse an unknown major version, which `dataschema` carries.
 """
 
 import json
@@ -164,7 +164,8 @@ class CameraState(Value):
     since: Instant
     text: str = ""
     restarts: int = 0
-    learning_zones: tuple[Slug, ...] = ()
+    learning_zones: tuple[Slug, ...] = Field(default=(), description="zones whose clear look is not known yet")
+    unavailable_zones: tuple[Slug, ...] = Field(default=(), description="zones that cannot be judged; text says why")
 
 
 Data = TypeVar("Data", bound=Value)
@@ -288,7 +289,7 @@ def _read_object(payload: bytes) -> dict[str, Any]:
     try:
         values = json.loads(payload)
     except (ValueError, RecursionError) as fault:
-        raise MessageError("not_json", f"expected JSON, got: {str(fault):.120}") from None
+        raise MessageError("not_json", f"expected JSON, got: {fault!s:.120}") from None
     if not isinstance(values, dict):
         raise MessageError("not_json", f"expected a JSON object, got {type(values).__name__}")
     return values

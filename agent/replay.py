@@ -1,0 +1,134 @@
+"""Replay: the same pipeline on a recorded clip, on the clip's own clock, as fast as it can."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from agent.box.identity import load_key
+from agent.box.state import StateFolder
+from agent.camera.reader import replay as read_clip
+from agent.camera.source import Source
+from agent.evidence.masking import Masker
+from agent.evidence.pictures import Picture
+from agent.live import Eyes
+from agent.reporter import Reporter
+from agent.runner import CameraRunner
+from agent.settings import BoxConfig
+from agent.uplink.outbox import Outbox
+from protocol.documents import SettingsError
+from protocol.messages import Acknowledgement, ClockReport, IncidentEvent
+from protocol.pictures import PictureHeader
+from protocol.settings import Camera
+
+LEARN_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay is to do.
+
+    Args:
+        start_s: time of the clip's first frame, seconds since the epoch.
+        evidence_dir: where pictures are written as `{sha256}.jpg`; None writes none.
+        state_dir: the box's memory before and after; None starts with none and leaves none.
+    """
+
+    video: Path
+    camera: Camera
+    config: BoxConfig
+    eyes: Eyes
+    start_s: float
+    evidence_dir: Path | None
+    state_dir: Path | None
+
+    def run(self, write: Callable[[IncidentEvent], None], progress: Callable[[float], None]) -> int:
+        """Run the clip through; returns the number of samples.
+
+        Args:
+            write: called with each message.
+            progress: called with the seconds of the clip that are done.
+        """
+        with TemporaryDirectory(prefix="cityeye-replay-") as scratch:
+            if self.state_dir is None:
+                return self._run(Path(scratch), None, write, progress)
+            with StateFolder(self.state_dir) as folder:
+                return self._run(folder.path, folder.path, write, progress)
+
+    def _run(
+        self,
+        folder: Path,
+        keep: Path | None,
+        write: Callable[[IncidentEvent], None],
+        progress: Callable[[float], None],
+    ) -> int:
+        now_s = self.start_s
+        outbox = Outbox(None if keep is None else keep / "outbox.db", now=lambda: now_s)
+
+        def tell(event: IncidentEvent, pictures: Sequence[Picture]) -> None:
+            self._keep_pictures(pictures)
+            write(event)
+            # nobody else will ever fetch them from this outbox
+            ids = [PictureHeader(incident=event.data.incident, **_place(picture)).id for picture in pictures]
+            outbox.acknowledge(Acknowledgement(stored=(event.id, *ids)))
+
+        settings = self.config.settings
+        reporter = Reporter(
+            site=settings.box.site,
+            box=settings.box.id,
+            settings_digest=settings.digest(),
+            model=self.eyes.model,
+            key=load_key(folder),
+            outbox=outbox,
+            clock=lambda: ClockReport(state="replay", boot_id="replay", uptime_s=round(now_s - self.start_s, 3)),
+            tell=tell,
+        )
+        runner = CameraRunner(
+            camera=self.camera,
+            timezone=ZoneInfo(settings.box.timezone),
+            learn_s=LEARN_S if self.camera.learn_s is None else self.camera.learn_s,
+            detector=self.eyes.detector,
+            masker=Masker(self.eyes.face_model),
+            reporter=reporter,
+            state_dir=keep,
+        )
+        samples = 0
+        try:
+            for frame in read_clip(Source.of_clip(self.video, self.camera), self.start_s):
+                now_s = frame.time_s
+                runner.look(frame)
+                samples += 1
+                progress(now_s - self.start_s)
+            runner.close(now_s)
+        finally:
+            outbox.close()
+        return samples
+
+    def _keep_pictures(self, pictures: Sequence[Picture]) -> None:
+        if self.evidence_dir is not None:
+            self.evidence_dir.mkdir(parents=True, exist_ok=True)
+            for picture in pictures:
+                (self.evidence_dir / f"{picture.evidence.sha256}.jpg").write_bytes(picture.jpeg)
+
+
+def _place(picture: Picture) -> dict[str, str]:
+    evidence = picture.evidence
+    return {"role": evidence.role, "view": evidence.view, "sha256": evidence.sha256}
+
+
+def pick_camera(config: BoxConfig, camera_id: str | None) -> Camera:
+    """Choose the camera whose zones a clip is replayed with; raises SettingsError."""
+    cameras = config.settings.camera
+    names = ", ".join(camera.id for camera in cameras)
+    if not cameras:
+        raise SettingsError("expected at least one [[camera]] in the settings, found none; add the one to replay")
+    if camera_id is None:
+        if len(cameras) > 1:
+            raise SettingsError(f"expected --camera with one of {names}; the settings have {len(cameras)} cameras")
+        return cameras[0]
+    for camera in cameras:
+        if camera.id == camera_id:
+            return camera
+    raise SettingsError(f"--camera: expected one of {names}, got {camera_id!r}")

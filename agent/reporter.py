@@ -1,0 +1,107 @@
+"""From a change of an incident to what is sent: pictures sealed, the message written, both committed at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.evidence.pictures import Picture
+from agent.rules.life import Change, Record, dwell_s
+from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
+from protocol import messages
+from protocol.instants import from_epoch
+from protocol.messages import ClockReport, Incident, IncidentEvent, Model
+from protocol.pictures import MEDIA_TYPE, PictureHeader
+from protocol.seal import picture_link, seal
+from protocol.topics import Topic
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What all cameras of a box share when they report.
+
+    Args:
+        key: signs the evidence.
+        clock: says how far the box's clock can be trusted.
+        tell: called after the commit with the message and its pictures.
+    """
+
+    site: str
+    box: str
+    settings_digest: str
+    model: Model | None
+    key: Ed25519PrivateKey
+    outbox: Outbox
+    clock: Callable[[], ClockReport]
+    tell: Callable[[IncidentEvent, Sequence[Picture]], None]
+
+    def report(self, change: Change, pictures: Sequence[Picture]) -> Record:
+        """Seal, write and commit one change; returns the record with its evidence."""
+        record = change.record
+        with self.outbox.sealing() as ledger:
+            head = ledger.head
+            sealed = []
+            for picture in pictures:
+                entry = seal(record.incident, picture.evidence, head, self.key)
+                head = picture_link(record.incident, entry)
+                sealed.append(replace(picture, evidence=entry))
+            record = replace(record, evidence=(*record.evidence, *(picture.evidence for picture in sealed)))
+            event = self._event(change, record)
+            outgoing = [self._message(event), *(self._picture(record, picture) for picture in sealed)]
+            row = IncidentRow(
+                incident=record.incident,
+                camera=record.camera,
+                zone=record.zone,
+                rule=record.rule,
+                place_id=record.place_id,
+                open=record.open,
+                state=record.to_json(),
+            )
+            ledger.commit(row, outgoing, head)
+        self.tell(event, sealed)
+        return record
+
+    def _event(self, change: Change, record: Record) -> IncidentEvent:
+        at = from_epoch(change.at_s)
+        data = Incident(
+            incident=record.incident,
+            seq=record.seq,
+            previous=record.previous,
+            place_id=record.place_id,
+            rule=record.rule,
+            camera=record.camera,
+            zone=record.zone,
+            shop=record.shop,
+            opened_at=from_epoch(record.opened_s),
+            at=at,
+            cleared_at=None if record.cleared_s is None else from_epoch(record.cleared_s),
+            dwell_s=round(dwell_s(record, change.at_s), 3),
+            dwell_limit_s=record.dwell_limit_s,
+            visibility=record.visibility,
+            reason=record.reason,
+            place=record.place,
+            items=record.items,
+            people=record.people,
+            evidence=record.evidence,
+            model=self.model,
+            clock=self.clock(),
+            settings_digest=self.settings_digest,
+        )
+        return IncidentEvent(
+            id=f"{record.incident}:{record.seq}",
+            source=messages.source(self.site, self.box),
+            type=f"cityeye.incident.{change.kind}",
+            time=at,
+            dataschema=messages.dataschema("incident"),
+            data=data,
+        )
+
+    def _message(self, event: IncidentEvent) -> Outgoing:
+        topic = Topic(self.site, self.box, "incident", event.data.camera)
+        return Outgoing(event.id, "incident", str(topic), event.to_json(), "application/cloudevents+json")
+
+    def _picture(self, record: Record, picture: Picture) -> Outgoing:
+        evidence = picture.evidence
+        header = PictureHeader(incident=record.incident, role=evidence.role, view=evidence.view, sha256=evidence.sha256)
+        topic = Topic(self.site, self.box, "evidence", record.camera)
+        return Outgoing(header.id, "picture", str(topic), picture.jpeg, MEDIA_TYPE, tuple(header.to_properties()))

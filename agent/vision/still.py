@@ -201,7 +201,7 @@ def _first_instant(agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> N
     One alone may be a passer-by of the same grey; too late is fairer to a shop than too early.
     """
     pairs = agrees[:-1] & agrees[1:]
-    return np.where(pairs.any(0), times_s[pairs.argmax(0)], times_s[-1])
+    return np.asarray(np.where(pairs.any(0), times_s[pairs.argmax(0)], times_s[-1]), np.float64)
 
 
 def _motion(stack: NDArray[np.float32], still: Picture) -> Motion:
@@ -428,7 +428,7 @@ class StillScene:
     def load(cls, path: Path, learn_s: float) -> Self:
         """Read a memory back; raises OSError, ValueError, KeyError or zipfile.BadZipFile for a damaged file."""
         scene = cls(learn_s)
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         reference = arrays["reference"].astype(np.float32)
         shape = reference.shape

@@ -1,0 +1,242 @@
+"""The still scene on pictures rendered here, so that every row says what it shows."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.vision.still import PlaceState, StillScene, difference, zone_mask
+
+HEIGHT, WIDTH = 180, 320
+EVERYWHERE = np.ones((HEIGHT, WIDTH), np.bool_)
+LEARN_S, DWELL_S, MIN_AREA = 10.0, 20.0, 0.002
+PLACE = (0.4, 0.5, 0.125, 0.2)  # 40 × 36 px
+
+
+def pavement(seed=1):
+    """Slabs with joints, stains and a kerb."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((HEIGHT, WIDTH), 120, np.float32)
+    picture += cv2.resize(rng.normal(0, 14, (12, 20)).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    picture += cv2.GaussianBlur(rng.normal(0, 10, picture.shape).astype(np.float32), (0, 0), 1.5)
+    picture[::24] -= 25
+    picture[:, ::32] -= 25
+    picture[:40] += 40
+    return picture
+
+
+def crate(seed=2, brightness=90):
+    rng = np.random.default_rng(seed)
+    thing = np.full((36, 40), brightness, np.float32) + rng.normal(0, 5, (36, 40)).astype(np.float32)
+    thing[:3] += 60
+    thing[::9] -= 40
+    thing[:, ::13] += 35
+    return thing
+
+
+def put(picture, thing, x=128, y=90):
+    picture = picture.copy()
+    h, w = thing.shape
+    picture[y : y + h, x : x + w] = thing
+    return picture
+
+
+def person(sway, seed=3):
+    """A standing figure whose outline shifts by whole pixels, as a body does at this size."""
+    rng = np.random.default_rng(seed)
+    figure = np.full((60, 22), 60, np.float32) + rng.normal(0, 8, (60, 22)).astype(np.float32)
+    figure[:12, 6:16] = 170
+    return lambda picture: put(picture, figure, 200 + sway, 70)
+
+
+@dataclass
+class Street:
+    """A camera over a rendered street; one sample a second."""
+
+    scene: StillScene
+    ground: np.ndarray
+    time_s: float = 0.0
+    seed: int = 9
+
+    def __post_init__(self):
+        self.rng = np.random.default_rng(self.seed)
+        self.view = None
+
+    def watch(self, seconds, paint=lambda picture, _: picture, gain=1.0, hidden=()):
+        for _ in range(seconds):
+            picture = paint(self.ground, int(self.time_s)) * gain
+            noisy = np.clip(picture + self.rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+            self.view = self.scene.observe(noisy, self.time_s, hidden)
+            self.time_s += 1
+        return self.view
+
+    def items(self, age_s=DWELL_S):
+        return self.view.items(EVERYWHERE, MIN_AREA, age_s)
+
+
+@pytest.fixture
+def street():
+    street = Street(StillScene(LEARN_S), pavement())
+    street.watch(20)
+    return street
+
+
+def standing(picture, _):
+    return put(picture, crate())
+
+
+def iou(a, b):
+    from protocol.geometry import box_iou  # noqa: PLC0415 - only this helper needs it
+
+    return box_iou(a, b)
+
+
+def test_nothing_is_said_before_the_place_is_learned():
+    street = Street(StillScene(LEARN_S), pavement())
+    assert street.watch(9) is None
+    assert street.watch(6) is not None
+
+
+def test_a_thing_becomes_an_item_once_it_stood_for_the_dwell(street):
+    began_s = street.time_s
+    while not (street.watch(1, standing) and street.items()):
+        assert street.time_s - began_s < 40
+    assert DWELL_S <= street.time_s - began_s <= DWELL_S + 5
+    (found,) = street.items()
+    assert iou(found.box, PLACE) > 0.6
+    assert began_s <= found.since_s <= began_s + 2
+
+
+@pytest.mark.parametrize("brightness", [35, 70, 150, 215])
+def test_dark_and_bright_things_are_seen(street, brightness):
+    street.watch(30, lambda picture, _: put(picture, crate(brightness=brightness)))
+    assert len(street.items()) == 1
+
+
+@pytest.mark.parametrize("gain", [0.6, 0.8, 1.25, 1.6])
+def test_a_change_of_light_is_no_item(street, gain):
+    street.watch(60, gain=gain)
+    assert street.items(0) == ()
+
+
+def test_a_slow_change_of_light_is_followed(street):
+    for step in range(120):
+        street.watch(5, gain=1 - 0.5 * step / 120)
+        assert street.items(0) == ()
+
+
+def test_people_who_pass_are_no_item(street):
+    street.watch(90, lambda picture, t: put(picture, np.full((60, 20), 40, np.float32), 12 * (t % 25), 60))
+    assert street.items() == ()
+
+
+def test_a_person_who_stands_and_sways_is_no_item(street):
+    rng = np.random.default_rng(4)
+    sway = rng.integers(-2, 3, 200)
+    for _ in range(80):
+        street.watch(1, lambda picture, t: person(int(sway[t]))(picture))
+        assert street.items() == ()
+
+
+def test_what_a_detector_hides_is_never_an_item(street):
+    street.watch(60, standing, hidden=(PLACE,))
+    assert street.items(0) == ()
+    assert street.view.place(EVERYWHERE, PLACE, MIN_AREA)[0] is PlaceState.NOT_SEEN
+
+
+def test_somebody_who_stops_in_front_takes_nothing_from_the_dwell(street):
+    began_s = street.time_s
+    street.watch(15, standing)
+    street.watch(8, lambda picture, t: put(standing(picture, t), np.full((70, 46), 50, np.float32), 125, 70))
+    street.watch(8, standing)
+    (found,) = street.items()
+    assert found.since_s <= began_s + 2
+
+
+def test_a_place_is_clear_occupied_or_not_seen(street):
+    def state():
+        return street.view.place(EVERYWHERE, PLACE, MIN_AREA)[0]
+
+    assert state() is PlaceState.CLEAR
+    street.watch(15, standing)
+    assert state() is PlaceState.OCCUPIED
+    street.watch(6, lambda picture, t: put(standing(picture, t), np.full((70, 60), 30, np.float32), 118, 70))
+    assert state() is PlaceState.NOT_SEEN
+    street.watch(8, standing)
+    assert state() is PlaceState.OCCUPIED
+    left_s = street.time_s
+    street.watch(10)
+    seen, since_s = street.view.place(EVERYWHERE, PLACE, MIN_AREA)
+    assert seen is PlaceState.CLEAR
+    assert left_s - 1 <= since_s <= left_s + 4
+    assert street.items(0) == ()
+
+
+def test_a_ghost_is_learned_again():
+    """A parked thing that stood in the reference leaves: its place is no item."""
+    street = Street(StillScene(LEARN_S), pavement())
+    street.watch(20, standing)
+    for _ in range(60):
+        street.watch(1)
+        assert street.items(DWELL_S) == ()
+    street.watch(30, standing)
+    assert len(street.items()) == 1
+
+
+def test_another_view_is_no_item(street):
+    other = pavement(77)
+    street.watch(30, lambda *_: other)
+    assert street.view.disturbed
+    assert street.view.place(EVERYWHERE, PLACE, MIN_AREA)[0] is PlaceState.NOT_SEEN
+    street.watch(15)
+    assert not street.view.disturbed
+    assert street.items(0) == ()
+
+
+def test_people_in_the_reference_leave_no_item():
+    street = Street(StillScene(LEARN_S), pavement())
+    rng = np.random.default_rng(4)
+    sway = rng.integers(-2, 3, 200)
+    street.watch(14, lambda picture, t: person(int(sway[t]))(picture))
+    for _ in range(60):
+        street.watch(1)
+        assert street.items() == ()
+
+
+def test_the_memory_survives_a_restart(street, tmp_path):
+    began_s = street.time_s
+    street.watch(15, standing)
+    path = tmp_path / "scene.npz"
+    street.scene.save(path)
+    street.scene = StillScene.load(path, LEARN_S)
+    street.watch(15, standing)
+    (found,) = street.items()
+    assert found.since_s <= began_s + 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not really", None])
+def test_a_damaged_memory_is_told(street, tmp_path, damage):
+    path = tmp_path / "scene.npz"
+    street.scene.save(path)
+    path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
+    with pytest.raises(Exception) as fault:  # noqa: PT011 - the runner catches exactly these
+        StillScene.load(path, LEARN_S)
+    import zipfile  # noqa: PLC0415 - only for the next line
+
+    assert isinstance(fault.value, OSError | ValueError | KeyError | EOFError | zipfile.BadZipFile)
+
+
+def test_a_place_learned_while_something_stood_there_is_never_called_clear(street):
+    street.scene.distrust((PLACE,))
+    street.watch(30)
+    assert street.view.place(EVERYWHERE, PLACE, MIN_AREA)[0] is PlaceState.NOT_SEEN
+
+
+def test_difference_answers_to_structure_and_not_to_light():
+    ground = pavement()
+    assert difference(ground * 0.6, ground).mean() < 0.01
+    changed = difference(standing(ground, 0), ground)
+    inside = zone_mask([(0.4, 0.5), (0.525, 0.5), (0.525, 0.7), (0.4, 0.7)], changed.shape)
+    assert changed[inside].mean() > 0.6
+    assert changed[~inside].mean() < 0.02

@@ -1,0 +1,122 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol import messages
+from protocol.ids import uuid7
+from protocol.instants import from_epoch, parse_rfc3339, rfc3339
+from protocol.messages import IncidentEvent, MessageError, read_acknowledgement, read_event
+from protocol.pictures import PictureHeader, read_header
+
+INCIDENT = {
+    "incident": "018f0000-0000-7000-8000-000000000001",
+    "seq": 1,
+    "place_id": "p",
+    "rule": "encroachment",
+    "camera": "cam-1",
+    "zone": "front",
+    "opened_at": "2026-01-01T00:00:00Z",
+    "at": "2026-01-01T00:03:00+00:00",
+    "dwell_s": 180,
+    "dwell_limit_s": 180,
+    "visibility": "seen",
+    "place": [0.1, 0.2, 0.30004, 0.4],
+    "clock": {"state": "synchronised", "boot_id": "b", "uptime_s": 1},
+    "settings_digest": "0" * 64,
+}
+
+
+def event(**changes):
+    return {
+        "specversion": "1.0",
+        "id": f"{INCIDENT['incident']}:1",
+        "source": "/cityeye/xiaohe/box-0001",
+        "type": messages.INCIDENT_OPENED,
+        "time": "2026-01-01T00:03:00Z",
+        "datacontenttype": "application/json",
+        "dataschema": messages.dataschema("incident"),
+        "data": INCIDENT,
+    } | changes
+
+
+def read(values):
+    return read_event(json.dumps(values).encode(), IncidentEvent)
+
+
+def test_a_message_survives_the_wire():
+    message = read(event())
+    again = read_event(message.to_json(), IncidentEvent)
+    assert again.to_json() == message.to_json()
+    assert again.data.opened_at == message.data.opened_at
+
+
+def test_the_wire_has_utc_with_milliseconds_and_four_decimals():
+    wire = json.loads(read(event()).to_json())
+    assert wire["time"] == "2026-01-01T00:03:00.000Z"
+    assert wire["data"]["place"] == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_readers_ignore_unknown_fields_and_keep_open_lists():
+    message = read(event(extra=1, data=INCIDENT | {"mood": "calm", "rule": "littering"}))
+    assert message.data.rule == "littering"
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "text"),
+    [
+        (event(dataschema="urn:cityeye:schema:incident:2"), "unknown_major", "expected major version 1"),
+        (event(dataschema="something"), "invalid", "expected a dataschema such as"),
+        (event(dataschema=None), "invalid", "expected a dataschema such as"),
+        (event(specversion="0.3"), "invalid", "specversion"),
+        (event(source="/elsewhere/a/b"), "invalid", "source"),
+        (event(data=INCIDENT | {"seq": 0}), "invalid", "seq"),
+        (event(data=INCIDENT | {"camera": "../../etc"}), "invalid", "camera"),
+        (event(data=INCIDENT | {"place": [0, 0, 2, 1]}), "invalid", "place"),
+        (event(data=INCIDENT | {"at": "2026-01-01T00:00:00"}), "invalid", "at"),  # no offset: no instant
+        (event(data=None), "invalid", "data"),
+        ([], "not_json", "JSON object"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_code(values, code, text):
+    with pytest.raises(MessageError, match=text) as fault:
+        read(values)
+    assert fault.value.code == code
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_refused_and_nothing_else(payload):
+    for reader in (lambda raw: read_event(raw, IncidentEvent), read_acknowledgement):
+        try:
+            reader(payload)
+        except MessageError as fault:
+            assert fault.code in {"not_json", "invalid", "unknown_major"}
+
+
+@pytest.mark.parametrize("payload", [b"[" * 60_000, b'{"a":' * 10_000, b"x" * 70_000])
+def test_deep_and_huge_messages_are_refused(payload):
+    with pytest.raises(MessageError):
+        read_event(payload, IncidentEvent)
+
+
+def test_a_picture_header_travels_in_user_properties():
+    header = PictureHeader(incident="i", role="at", view="wide", sha256="a" * 64)
+    assert read_header(header.to_properties()) == header
+    with pytest.raises(MessageError, match="'sha256'"):
+        read_header({"incident": "i", "role": "at", "view": "wide", "sha256": "../x"})
+
+
+@given(st.floats(0, 4e9), st.binary(min_size=10, max_size=10))
+def test_uuid7_has_its_version_and_orders_by_time(time_s, randomness):
+    made = uuid7(time_s, randomness)
+    assert made[14] == "7"
+    assert made[19] in "89ab"
+    assert uuid7(time_s + 1, randomness) > made
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)))
+def test_instants_round_trip(moment):
+    instant = from_epoch(moment.replace(tzinfo=UTC).timestamp())
+    assert parse_rfc3339(rfc3339(instant)) == instant

@@ -44,8 +44,13 @@ def active_throughout(hours: Sequence[Hours], local: datetime, span_s: float) ->
 
     What stood there before the hours began is counted from their beginning.
     """
-    minutes = int(span_s // 60) + 1
-    return all(any_active(hours, local - timedelta(minutes=back)) for back in range(minutes + 1)) if hours else True
+    if not hours:
+        return True
+    began = local - timedelta(seconds=span_s)
+    first_minute = began.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    minutes = int((local - first_minute) / timedelta(minutes=1)) + 1
+    instants = [began, *(first_minute + timedelta(minutes=n) for n in range(minutes)), local]
+    return all(any_active(hours, instant) for instant in instants)
 
 
 def _item(item: StillItem, zone: str, name: Namer) -> Item:

@@ -41,6 +41,9 @@ MAX_SAMPLES: Final = 9
 SETTLED_SHARE: Final = 0.6
 SURE_SHARE: Final = 0.7
 
+STRUCTURE_WINDOW_PX: Final = (7, 7)
+RIM_SHARE: Final = 0.1
+"""Less than one of the seven rows of a window."""
 STRUCTURE_LIMIT: Final = 0.5
 """Between the same gradients (0) and unrelated ones (1)."""
 BRIGHTNESS_LIMIT: Final = 0.45
@@ -59,9 +62,11 @@ FOLLOW_S: Final = 120.0
 RESTLESS_PX: Final = 0.15
 """Mean shift of a region's edges between two samples, in pixels at WIDTH_PX, beyond the camera's noise. Measured: a bag
 0.00 to 0.03, parked cars 0.02, people who stand for ten seconds and more 0.24 to 6."""
-GHOST_RATIO: Final = 1.25
-"""Strength of a region's outline in the reference against the still picture. Measured: a bag 0.93, parked things below,
-people who left 2 and more."""
+CALM_SHARE: Final = 0.75
+"""So many of the steps must be calm: people do stand still for seconds; a passer-by in front of a thing takes a step."""
+GHOST_RATIO: Final = 1.6
+"""Strength of a region's outline in the reference against the still picture. Measured: a bag on a pavement 1.06 to 1.1,
+rendered things that were put down 0.27 to 0.45, the same things when they left 2.25 to 3.7."""
 CLEAR_SHARE: Final = 0.9
 """So much of a place must be seen clear; the rest may be noise at its edges."""
 DISTURBED_SHARE: Final = 0.5
@@ -99,7 +104,7 @@ class Motion:
         """Mean shift of a region's edges per sample; a change of d grey levels on a slope of g is a shift of d / g."""
         strength = float(self.edges[region].sum())
         shifts = self.steps[:, region].sum(1) / max(strength, 1.0)
-        return float(np.median(shifts))
+        return float(np.quantile(shifts, CALM_SHARE))
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,17 @@ def _first_instant(agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> N
     return np.asarray(np.where(pairs.any(0), times_s[pairs.argmax(0)], times_s[-1]), np.float64)
 
 
+def _latest_nearby(first_s: NDArray[np.float64], among: Mask) -> NDArray[np.float64]:
+    """Date each pixel by the latest one in its window.
+
+    The rim of a region differs because of its neighbours and kept its own grey all the time; other pixels agreed with
+    the ground by chance.
+    """
+    origin_s = float(first_s.min())
+    ages = np.where(among, first_s - origin_s, 0).astype(np.float32)
+    return np.asarray(cv2.dilate(ages, np.ones(STRUCTURE_WINDOW_PX)), np.float64) + origin_s
+
+
 def _motion(stack: NDArray[np.float32], still: Picture) -> Motion:
     steps = np.abs(np.diff(stack, axis=0))
     noise = np.median(steps[:, ::3, ::3], axis=(1, 2), keepdims=True)
@@ -217,9 +233,8 @@ def difference(a: Picture, b: Picture) -> Mask:
     fell to 60 %, 1 where the structures have nothing in common. The other part is for plain things on plain ground.
     """
     (ax, ay), (bx, by) = _gradients(a), _gradients(b)
-    window = (7, 7)
-    apart = cv2.blur((ax - bx) ** 2 + (ay - by) ** 2, window)
-    strength = cv2.blur(ax * ax + ay * ay + bx * bx + by * by, window) + 2 * GRADIENT_NOISE**2
+    apart = cv2.blur((ax - bx) ** 2 + (ay - by) ** 2, STRUCTURE_WINDOW_PX)
+    strength = cv2.blur(ax * ax + ay * ay + bx * bx + by * by, STRUCTURE_WINDOW_PX) + 2 * GRADIENT_NOISE**2
     # eight grey levels keep the ratio calm in the dark
     ratio = np.log((cv2.blur(a, (5, 5)) + 8) / (cv2.blur(b, (5, 5)) + 8))
     ratio -= np.median(ratio[::4, ::4])
@@ -334,7 +349,10 @@ class StillScene:
         self._learn_unsure(still, settled, elapsed_s)
         clear = settled & ~changed & self._sure
         seen = self._held & settled & ~clear & ~difference(still, self._look)
-        self._remember(still, first, settled & changed & self._sure & ~seen, elapsed_s)
+        # the rim of a thing settles before the thing does, and would be dated before it came
+        moving = cv2.blur((changed & ~settled).astype(np.float32), STRUCTURE_WINDOW_PX)
+        new = settled & (moving <= RIM_SHARE) & changed & self._sure & ~seen
+        self._remember(still, _latest_nearby(first, new), new, elapsed_s)
         self._observed_s[seen] += elapsed_s
         self._other_observed_s[seen] = -1
         self._clear_since_s = np.where(clear, np.minimum(self._clear_since_s, first), np.inf)
@@ -397,7 +415,7 @@ class StillScene:
         before = np.hypot(*_gradients(self._reference))
         for region in _regions(self._held, min_px=20):
             solid = region.astype(np.uint8)
-            ring = (cv2.dilate(solid, np.ones((3, 3), np.uint8)) - cv2.erode(solid, np.ones((5, 5), np.uint8))) > 0
+            ring = (cv2.dilate(solid, np.ones((3, 3), np.uint8)) - cv2.erode(solid, np.ones((9, 9), np.uint8))) > 0
             ring &= settled
             lost = ring.any() and float(before[ring].mean()) > GHOST_RATIO * float(motion.edges[ring].mean())
             # while somebody still moves there, the outline is theirs

@@ -70,7 +70,15 @@ def test_topics_are_taken_apart_as_they_were_put_together(leaf):
 
 
 @pytest.mark.parametrize(
-    "topic", ["", "cityeye/2/a/b/status", "cityeye/1/a/b", "cityeye/1/a/b/incident", "cityeye/1/a/b/nothing", "x/cityeye/1/a/b/ack"]
+    "topic",
+    [
+        "",
+        "cityeye/2/a/b/status",
+        "cityeye/1/a/b",
+        "cityeye/1/a/b/incident",
+        "cityeye/1/a/b/nothing",
+        "x/cityeye/1/a/b/ack",
+    ],
 )
 def test_a_foreign_topic_is_refused(topic):
     with pytest.raises(ValueError, match="expected"):

@@ -159,7 +159,12 @@ def test_an_incident_goes_on_after_a_restart():
 
 def test_the_end_has_a_reason():
     change = end(opened(life()), 30, "rule_changed")
-    assert (change.kind, change.record.reason, change.record.seq, change.record.open) == ("ended", "rule_changed", 2, False)
+    assert (change.kind, change.record.reason, change.record.seq, change.record.open) == (
+        "ended",
+        "rule_changed",
+        2,
+        False,
+    )
 
 
 @pytest.mark.parametrize(

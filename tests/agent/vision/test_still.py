@@ -18,7 +18,9 @@ def pavement(seed=1):
     """Slabs with joints, stains and a kerb."""
     rng = np.random.default_rng(seed)
     picture = np.full((HEIGHT, WIDTH), 120, np.float32)
-    picture += cv2.resize(rng.normal(0, 14, (12, 20)).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    picture += cv2.resize(
+        rng.normal(0, 14, (12, 20)).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
+    )
     picture += cv2.GaussianBlur(rng.normal(0, 10, picture.shape).astype(np.float32), (0, 0), 1.5)
     picture[::24] -= 25
     picture[:, ::32] -= 25
@@ -185,7 +187,7 @@ def test_a_ghost_is_learned_again():
 
 
 def test_another_view_is_no_item(street):
-    other = pavement(77)
+    other = pavement(77)[::-1, ::-1]
     street.watch(30, lambda *_: other)
     assert street.view.disturbed
     assert street.view.place(EVERYWHERE, PLACE, MIN_AREA)[0] is PlaceState.NOT_SEEN

@@ -1,0 +1,89 @@
+"""One picture of a camera, converted only when asked for."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.geometry import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture as the camera shows it: upright, with square pixels, masks burnt in.
+
+    Args:
+        time_s: seconds since the epoch.
+        key: whether it is a key frame.
+        planes: I420, shape `(height * 3 // 2, width)`; width and height are even.
+    """
+
+    time_s: float
+    key: bool
+    planes: NDArray[np.uint8]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.planes.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.planes.shape[0]) * 2 // 3
+
+    def luma(self, width: int) -> NDArray[np.uint8]:
+        """Brightness at a given width; shape `(h, width)`."""
+        size = (width, max(1, round(self.height * width / self.width)))
+        return np.asarray(cv2.resize(self.planes[: self.height], size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def rgb(self, size: tuple[int, int] | None = None, crop: Box | None = None) -> NDArray[np.uint8]:
+        """Colours, shape `(h, w, 3)`.
+
+        Args:
+            size: width and height in pixels; None keeps those of the crop.
+            crop: part of the picture, in picture coordinates; None for the whole.
+        """
+        planes = self.planes if crop is None else _crop(self.planes, crop)
+        if size is not None:
+            # rounding up to even sizes costs at most one column; the exact size is cut from it
+            planes = _resize(planes, (size[0] + size[0] % 2, size[1] + size[1] % 2))
+        colours = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420)
+        return np.asarray(colours if size is None else colours[: size[1], : size[0]], np.uint8)
+
+
+def split(planes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Views of Y `(h, w)`, U and V `(h // 2, w // 2)` of an I420 picture."""
+    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+    flat = planes.reshape(-1)
+    quarter = height * width // 4
+    u, v = flat[height * width :][:quarter], flat[height * width + quarter :]
+    half = (height // 2, width // 2)
+    return planes[:height], u.reshape(half), v.reshape(half)
+
+
+def join(y: NDArray[np.uint8], u: NDArray[np.uint8], v: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put three planes into one I420 picture."""
+    flat = np.concatenate([np.ascontiguousarray(plane).reshape(-1) for plane in (y, u, v)])
+    return flat.reshape(y.shape[0] * 3 // 2, y.shape[1])
+
+
+def _resize(planes: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    y, u, v = split(planes)
+    half = (size[0] // 2, size[1] // 2)
+    way = cv2.INTER_AREA if size[0] < y.shape[1] else cv2.INTER_LINEAR
+    return join(
+        np.asarray(cv2.resize(y, size, interpolation=way), np.uint8),
+        np.asarray(cv2.resize(u, half, interpolation=way), np.uint8),
+        np.asarray(cv2.resize(v, half, interpolation=way), np.uint8),
+    )
+
+
+def _crop(planes: NDArray[np.uint8], crop: Box) -> NDArray[np.uint8]:
+    y, u, v = split(planes)
+    height, width = y.shape
+    x0, y0 = int(crop[0] * width) // 2, int(crop[1] * height) // 2
+    x1 = max(x0 + 1, min(width // 2, -(-int((crop[0] + crop[2]) * width) // 2)))
+    y1 = max(y0 + 1, min(height // 2, -(-int((crop[1] + crop[3]) * height) // 2)))
+    return join(y[2 * y0 : 2 * y1, 2 * x0 : 2 * x1], u[y0:y1, x0:x1], v[y0:y1, x0:x1])

@@ -1,0 +1,90 @@
+"""What is to be read, with everything that the reading process needs to know."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import quote, urlsplit
+
+from agent.camera.errors import CameraError
+from agent.settings import BoxConfig
+from protocol.geometry import Point
+from protocol.settings import Camera
+
+Kind = Literal["network", "file", "usb"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One camera or clip.
+
+    Args:
+        camera: its id, for messages.
+        address: a URL, a file's path, or the number of a USB camera.
+        masks: polygons in picture coordinates that are burnt black.
+        live: at the pace of real time (a file then repeats), newest frame first; else as fast as it is read.
+    """
+
+    camera: str
+    kind: Kind
+    address: str
+    sample_s: float
+    masks: tuple[tuple[Point, ...], ...] = ()
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    live: bool = True
+
+    @classmethod
+    def from_camera(cls, camera: Camera, config: BoxConfig) -> Self:
+        """Resolve a camera of the settings; raises SettingsError for a missing secret, CameraError for its address."""
+        credentials = config.credentials(camera)
+        kind, address = _address(camera, config)
+        return cls(
+            camera=camera.id,
+            kind=kind,
+            address=address,
+            sample_s=camera.sample_s,
+            masks=tuple(mask.polygon for mask in camera.mask),
+            user=credentials.user if credentials else None,
+            password=credentials.password if credentials else None,
+        )
+
+    @classmethod
+    def of_clip(cls, path: Path, camera: Camera) -> Self:
+        """Read a recorded clip as if it came from a camera, as fast as possible."""
+        masks = tuple(mask.polygon for mask in camera.mask)
+        return cls(camera.id, "file", str(path), camera.sample_s, masks, live=False)
+
+    @property
+    def url(self) -> str:
+        """The address with its credentials, for FFmpeg alone."""
+        if self.kind != "network" or self.user is None:
+            return self.address
+        parts = urlsplit(self.address)
+        login = f"{quote(self.user, safe='')}:{quote(self.password or '', safe='')}"
+        return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
+
+    def to_json(self) -> str:
+        """Write it for the reading process; holds the password: only ever sent through a pipe."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read it in the reading process."""
+        source = cls(**json.loads(text))
+        return replace(source, masks=tuple(tuple((x, y) for x, y in mask) for mask in source.masks))
+
+
+def _address(camera: Camera, config: BoxConfig) -> tuple[Kind, str]:
+    scheme, separator, rest = camera.source.partition(":")
+    if scheme == "usb":
+        if not rest.isdigit():
+            raise CameraError(f"camera {camera.id}: source: expected usb:N with a number, got {camera.source!r}")
+        return "usb", rest
+    if separator and rest.startswith("//"):
+        if scheme not in ("rtsp", "rtsps"):
+            raise CameraError(
+                f"camera {camera.id}: source: expected rtsp://…, rtsps://…, usb:N or a file, got {scheme}://…"
+            )
+        return "network", camera.source
+    return "file", str(config.path(camera.source))

@@ -21,6 +21,7 @@ from agent.replay import Replay, pick_camera
 from agent.settings import BoxConfig, load_settings
 from agent.uplink.session import CenterError, probe_center
 from agent.vision.detector import DetectorError
+from agent.vision.selection import find_detector
 from protocol.documents import SettingsError
 from protocol.instants import parse_rfc3339
 from protocol.messages import IncidentEvent
@@ -103,6 +104,7 @@ def _check_state(config: BoxConfig) -> bool:
 
 def _check_detector(config: BoxConfig) -> bool:
     try:
+        find_detector(config.settings.detector.model, config.folder)  # here, one that is named must be at hand
         eyes = live.open_eyes(config)
     except DetectorError as fault:
         return _line("detector", str(fault), good=False)

@@ -24,7 +24,7 @@ from agent.runner import RULES, CameraRunner, Outlook
 from agent.settings import BoxConfig
 from agent.uplink.outbox import Outbox
 from agent.uplink.session import Session
-from agent.vision.detector import Detector, load_detector
+from agent.vision.detector import Detector, DetectorMissingError, load_detector
 from agent.vision.selection import find_detector, find_face_model
 from protocol.instants import from_epoch
 from protocol.messages import BoxHealth, BoxStatus, CameraState, Model
@@ -54,17 +54,21 @@ class Eyes:
 
 
 def open_eyes(config: BoxConfig) -> Eyes:
-    """Load the configured detector; raises DetectorError. Says in one line what is missing and what to do."""
-    path = find_detector(config.settings.detector.model, config.folder)
+    """Load the configured detector; raises DetectorError. Says in one line what is missing and what to do.
+
+    A detector that is named and not at hand is no error: the box does what it can without.
+    """
+    try:
+        path = find_detector(config.settings.detector.model, config.folder)
+        missing = "no detector; name an .onnx file in [detector] model and put it into a folder of CITYEYE_MODELS"
+    except DetectorMissingError as fault:
+        path, missing = None, str(fault)
     detector = None
     if path is not None:
         detector = load_detector(path, min_score=config.settings.detector.min_score)
         log.info("detector %s: %s, %dx%d", detector.name, detector.layout, *detector.input_size)
     else:
-        log.warning(
-            "no detector: encroachment works unnamed, crowding is unavailable; "
-            "put an .onnx file into a folder of CITYEYE_MODELS and name it in [detector] model"
-        )
+        log.warning("encroachment works unnamed, crowding is unavailable: %s", missing)
     face_model = find_face_model()
     if face_model is None:
         log.warning(

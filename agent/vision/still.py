@@ -63,7 +63,7 @@ RESTLESS_PX: Final = 0.15
 """Mean shift of a region's edges between two samples, in pixels at WIDTH_PX, beyond the camera's noise. Measured: a bag
 0.00 to 0.03, parked cars 0.02, people who stand for ten seconds and more 0.24 to 6."""
 CALM_SHARE: Final = 0.75
-"""So many of the steps must be calm: people do stand still for seconds; a passer-by in front of a thing takes a step."""
+"""So many of the steps must be calm: people do stand still for seconds; a passer-by in front of a thing takes one."""
 GHOST_RATIO: Final = 1.6
 """Strength of a region's outline in the reference against the still picture. Measured: a bag on a pavement 1.06 to 1.1,
 rendered things that were put down 0.27 to 0.45, the same things when they left 2.25 to 3.7."""

@@ -1,0 +1,117 @@
+"""Hiding who somebody is. An unmasked picture never leaves this module's caller."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.geometry import Box
+
+log = logging.getLogger(__name__)
+
+FACE_SCORE: Final = 0.5
+"""Lower than for recognition: a sign that is pixelated costs nothing, a face that is not costs somebody's privacy."""
+FACE_MARGIN: Final = 0.25
+HEAD_SHARE: Final = 0.25
+"""Upper part of a person's box that is hidden."""
+BLOCKS_ACROSS_FACE: Final = 5
+BLOCKS_ACROSS_PICTURE: Final = 40
+"""Without a face model: a face that fills an eighth of the picture keeps five blocks."""
+MAX_SEARCHED_PX: Final = 2560
+"""Faces are searched at full size and at double size, so that small ones are found; no further than this."""
+
+
+class Masker:
+    """Masks pictures; may be used by one thread.
+
+    Args:
+        face_model: a YuNet file; None pixelates everything outside what must be seen.
+    """
+
+    def __init__(self, face_model: Path | None) -> None:
+        self._lock = threading.Lock()
+        self._finder: cv2.FaceDetectorYN | None = None
+        if face_model is not None:
+            try:
+                self._finder = cv2.FaceDetectorYN.create(str(face_model), "", (320, 320), FACE_SCORE)
+            except cv2.error:
+                log.warning("%s: expected a YuNet face model; evidence is pixelated instead", face_model)
+
+    def mask(self, rgb: NDArray[np.uint8], persons: NDArray[np.float32], keep: Box | None) -> NDArray[np.uint8]:
+        """Mask a picture of shape `(h, w, 3)`; returns another array.
+
+        Args:
+            rgb: the picture.
+            persons: boxes `(n, 4)` of people in picture coordinates, where a detector found them.
+            keep: what must be seen even without a face model; None for nothing.
+        """
+        faces = self._faces(rgb)
+        masked = rgb.copy()
+        if faces is None:
+            blocks = max(8, rgb.shape[1] // BLOCKS_ACROSS_PICTURE)
+            masked = _pixelate(rgb, blocks)
+            if keep is not None:
+                left, top, right, bottom = _pixels(keep, rgb.shape)
+                masked[top:bottom, left:right] = rgb[top:bottom, left:right]
+        for x, y, w, h in persons:
+            _hide(masked, _pixels((float(x), float(y), float(w), float(h) * HEAD_SHARE), rgb.shape))
+        for area in faces or []:
+            _hide(masked, area)
+        return masked
+
+    def _faces(self, rgb: NDArray[np.uint8]) -> list[tuple[int, int, int, int]] | None:
+        """Areas of faces in pixels; None where they cannot be searched."""
+        if self._finder is None:
+            return None
+        height, width = rgb.shape[:2]
+        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+        areas = []
+        scales = {1.0, min(2.0, MAX_SEARCHED_PX / max(height, width))}
+        try:
+            for scale in scales:
+                size = (round(width * scale), round(height * scale))
+                with self._lock:
+                    self._finder.setInputSize(size)
+                    _, rows = self._finder.detect(cv2.resize(bgr, size))
+                for row in [] if rows is None else rows:
+                    x, y, w, h = (float(number) / scale for number in row[:4])
+                    grown = (
+                        x - FACE_MARGIN * w,
+                        y - FACE_MARGIN * h,
+                        w * (1 + 2 * FACE_MARGIN),
+                        h * (1 + 2 * FACE_MARGIN),
+                    )
+                    share = (grown[0] / width, grown[1] / height, grown[2] / width, grown[3] / height)
+                    areas.append(_pixels(share, rgb.shape))
+        except cv2.error as fault:
+            log.warning("the face model failed on %d×%d (code %s); the picture is pixelated", width, height, fault.code)
+            return None
+        return areas
+
+
+def _pixels(box: Box, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    height, width = shape[:2]
+    left, top = max(0, int(box[0] * width)), max(0, int(box[1] * height))
+    right, bottom = (
+        min(width, int(np.ceil((box[0] + box[2]) * width))),
+        min(height, int(np.ceil((box[1] + box[3]) * height))),
+    )
+    return left, top, right, bottom
+
+
+def _hide(picture: NDArray[np.uint8], area: tuple[int, int, int, int]) -> None:
+    left, top, right, bottom = area
+    if right > left and bottom > top:
+        block = max(4, -(-max(right - left, bottom - top) // BLOCKS_ACROSS_FACE))
+        picture[top:bottom, left:right] = _pixelate(picture[top:bottom, left:right], block)
+
+
+def _pixelate(rgb: NDArray[np.uint8], block_px: int) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    small = (max(1, width // block_px), max(1, height // block_px))
+    coarse = cv2.resize(rgb, small, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)

@@ -1,0 +1,9 @@
+"""What is in a frame.
+
+Comes in: a frame's luma (`still`) or colours (`detector`). Goes out: the still scene's view, from which rules read items
+and the state of places; detections (boxes, scores, classes); a count of people in a zone (`people`).
+
+`still` is the heart: what stands on the street and was not there when the place was clear, whatever it is called.
+`detector` runs an ONNX file; `layouts` knows the three ways in which such files answer, `letterbox` how a picture is
+fitted into their input; `selection` decides which file is used. Nothing here knows zones' limits or time limits.
+"""

@@ -58,7 +58,7 @@ def _one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (SettingsError, DetectorError, CameraError, StateError) as fault:
+    except (SettingsError, DetectorError, CameraError, StateError, CenterError) as fault:
         typer.echo(f"cityeye-agent: {fault}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 
@@ -82,10 +82,10 @@ def check(settings: SettingsOption) -> None:
     with _one_line():
         config = load_settings(settings)
     typer.echo(f"ok    settings {settings}: box {config.settings.box.id}, {len(config.settings.camera)} cameras")
-    parts = [lambda: _check_state(config), lambda: _check_detector(config)]
-    parts += [lambda camera=camera: _check_camera(config, camera.id) for camera in config.settings.camera]
-    parts += [lambda: _check_center(config)]
-    if not all([part() for part in parts]):  # noqa: C419 - every part is checked, also after a failure
+    good = [_check_state(config), _check_detector(config)]
+    good += [_check_camera(config, camera.id) for camera in config.settings.camera]
+    good += [_check_center(config)]
+    if not all(good):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -105,6 +105,7 @@ class CameraThread(threading.Thread):
         self._clock = clock
         self._stopping = threading.Event()
         self._live: LiveCamera | None = None
+        self._since_s = 0.0
         self._published: tuple[str, Outlook, int, str] | None = None
 
     def stop(self) -> None:

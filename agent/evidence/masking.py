@@ -3,7 +3,7 @@
 import logging
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -36,6 +36,8 @@ class Masker:
         self._lock = threading.Lock()
         self._finder: cv2.FaceDetectorYN | None = None
         if face_model is not None:
+            # OpenCV 5 warns at every load that it ignores the target that YuNet's own code asks for
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             try:
                 self._finder = cv2.FaceDetectorYN.create(str(face_model), "", (320, 320), FACE_SCORE)
             except cv2.error:
@@ -76,8 +78,9 @@ class Masker:
                 size = (round(width * scale), round(height * scale))
                 with self._lock:
                     self._finder.setInputSize(size)
-                    _, rows = self._finder.detect(cv2.resize(bgr, size))
-                for row in [] if rows is None else rows:
+                    # OpenCV's types do not know that no face at all is None
+                    rows: Any = self._finder.detect(cv2.resize(bgr, size))[1]
+                for row in () if rows is None else rows:
                     x, y, w, h = (float(number) / scale for number in row[:4])
                     grown = (
                         x - FACE_MARGIN * w,

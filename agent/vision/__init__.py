@@ -1,7 +1,7 @@
 """What is in a frame.
 
-Comes in: a frame's luma (`still`) or colours (`detector`). Goes out: the still scene's view, from which rules read items
-and the state of places; detections (boxes, scores, classes); a count of people in a zone (`people`).
+Comes in: a frame's luma (`still`) or colours (`detector`). Goes out: the still scene's view, from which rules read
+items and the state of places; detections (boxes, scores, classes); a count of people in a zone (`people`).
 
 `still` is the heart: what stands on the street and was not there when the place was clear, whatever it is called.
 `detector` runs an ONNX file; `layouts` knows the three ways in which such files answer, `letterbox` how a picture is

@@ -123,7 +123,8 @@ def load_detector(path: Path, min_score: float = 0.25, threads: int = 0) -> Dete
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
         raise DetectorError(
-            f"{path}: expected an ONNX detector, ONNX Runtime cannot load it ({type(fault).__name__}); get the file again"
+            f"{path}: expected an ONNX detector, ONNX Runtime cannot load it ({type(fault).__name__}); "
+            "get the file again"
         ) from None
     layout = _recognised(path, session)
     meta = session.get_modelmeta().custom_metadata_map

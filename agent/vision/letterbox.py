@@ -40,7 +40,7 @@ class Letterbox:
         return canvas
 
     def to_picture(self, corners: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn corners `(n, 4)` in input pixels (x1 y1 x2 y2) into boxes `(n, 4)` in picture coordinates, cut at 0-1."""
+        """Turn corners `(n, 4)` in input pixels (x1 y1 x2 y2) to boxes `(n, 4)` in picture coordinates, cut at 0-1."""
         size = np.array([self.content_width, self.content_height] * 2, np.float32)
         origin = np.array([self.left, self.top] * 2, np.float32)
         shares = np.clip((corners - origin) / size, 0, 1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
+from agent.evidence.memory import RecentShots, Shot
 from agent.evidence.pictures import Picture, shoot
 from agent.reporter import Reporter
 from agent.rules import frontage
@@ -35,8 +36,6 @@ PERSON_SCORE: Final = 0.4
 RELEARN_S: Final = 60.0
 """A view that differs this long is a new view."""
 SAVE_S: Final = 600.0
-CLEAR_PICTURE_S: Final = 600.0
-"""A picture of the clear place is replaced by a worse one only after this long."""
 LEARNED_SHARE: Final = 0.8
 """A zone is learned once so much of its clear look is known."""
 RULES: Final = {"frontage": "encroachment", "gathering": "crowding"}
@@ -64,15 +63,6 @@ class Outlook:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class _Shot:
-    """A frame that may become a picture, with the people in it."""
-
-    frame: Frame
-    persons: NDArray[np.float32]
-    unclear: float = 0.0
-
-
 @dataclass
 class CameraRunner:
     """The pipeline of one camera; it is driven by frames and never looks at a clock.
@@ -95,7 +85,7 @@ class CameraRunner:
     _lives: dict[str, ZoneLife] = field(init=False)
     _crowds: dict[str, Gathering] = field(init=False)
     _rasters: dict[str, Mask] = field(default_factory=dict, init=False)
-    _clear_shot: _Shot | None = field(default=None, init=False)
+    _shots: RecentShots = field(default_factory=RecentShots, init=False)
     _view: StillView | None = field(default=None, init=False)
     _disturbed_since_s: float | None = field(default=None, init=False)
     _saved_s: float | None = field(default=None, init=False)
@@ -153,14 +143,14 @@ class CameraRunner:
             self._on_learned(at_s)
         if self._view is not None:
             self._follow_view(self._view)
-            self._choose_clear_shot(frame, persons, self._view)
+        self._shots.add(Shot(frame, persons))
         changes: list[Change] = []
         for zone in self.camera.zone:
             if isinstance(zone, FrontageZone):
                 changes += self._frontage(zone, found, at_s)
             else:
                 changes += self._gathering(zone, found, at_s)
-        self._report(changes, _Shot(frame, persons))
+        self._report(changes, Shot(frame, persons))
         if changes or (self._saved_s is not None and at_s - self._saved_s >= SAVE_S):
             self._save_scene(at_s)
 
@@ -239,28 +229,15 @@ class CameraRunner:
             log.warning("camera %s: the view has changed for %.0f s; learning it again", self.camera.id, RELEARN_S)
             self._scene.reset()
             self._disturbed_since_s = None
-            self._clear_shot = None
+            self._shots.forget()
 
-    def _choose_clear_shot(self, frame: Frame, persons: NDArray[np.float32], view: StillView) -> None:
-        rasters = [self._raster(zone, view) for zone in self.camera.zone if isinstance(zone, FrontageZone)]
-        if not rasters or view.disturbed:
-            return
-        unclear = 1.0 - float(view.clear[np.logical_or.reduce(rasters)].mean())
-        best = self._clear_shot
-        if (
-            best is None
-            or unclear <= best.unclear
-            or (unclear < 0.05 and frame.time_s - best.frame.time_s > CLEAR_PICTURE_S)
-        ):
-            self._clear_shot = _Shot(frame, persons, unclear)
-
-    def _report(self, changes: Sequence[Change], now: _Shot | None) -> None:
+    def _report(self, changes: Sequence[Change], now: Shot | None) -> None:
         for change in changes:
             record = change.record
             pictures: list[Picture] = []
             for role in change.roles:
-                shot = self._clear_shot if role == "clear" else now
-                if shot is None or (role == "clear" and not self._shows_clear(record, shot)):
+                shot = self._clear_shot(record) if role == "clear" else now
+                if shot is None:
                     continue
                 pictures += shoot(
                     shot.frame.rgb(),
@@ -284,9 +261,12 @@ class CameraRunner:
                 f" ({record.visibility})" if change.kind == "updated" else "",
             )
 
-    @staticmethod
-    def _shows_clear(record: Record, shot: _Shot) -> bool:
-        return record.rule == RULES["frontage"] and shot.frame.time_s < record.opened_s
+    def _clear_shot(self, record: Record) -> Shot | None:
+        if record.rule != RULES["frontage"]:
+            return None
+        return self._shots.clear(
+            record.opened_s, record.place, lambda frame: self._scene.looks_clear(frame.luma(WIDTH_PX))
+        )
 
     @property
     def _scene_path(self) -> Path | None:

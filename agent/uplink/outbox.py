@@ -207,7 +207,7 @@ class Outbox:
                 total += size
             marks = ",".join("?" * len(numbers))
             rows = self._db.execute(
-                "SELECT id, kind, topic, payload, content_type, properties FROM outgoing"
+                "SELECT id, kind, topic, payload, content_type, properties FROM outgoing"  # noqa: S608 - only marks
                 f" WHERE number IN ({marks}) ORDER BY number",
                 numbers,
             ).fetchall()

@@ -200,6 +200,11 @@ def _gradients(picture: Picture) -> tuple[Picture, Picture]:
     return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
 
+def _softened(luma: NDArray[np.uint8]) -> Picture:
+    """Take the finest noise of sensor and codec away."""
+    return np.asarray(cv2.GaussianBlur(luma.astype(np.float32), (0, 0), 0.8), np.float32)
+
+
 def _first_instant(agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Date the still picture back to the first of two samples in a row that agree with it.
 
@@ -265,7 +270,7 @@ class StillScene:
             time_s: of the picture.
             hidden: boxes where something is known to stand in front, such as people that a detector found.
         """
-        sample = np.asarray(cv2.GaussianBlur(luma.astype(np.float32), (0, 0), 0.8), np.float32)
+        sample = _softened(luma)
         covered = np.zeros(sample.shape, np.bool_)
         for box in hidden:
             covered |= _box_mask(box, sample.shape)
@@ -281,6 +286,12 @@ class StillScene:
         if len(self._samples) < MIN_SAMPLES:
             return None
         return self._advance(time_s, elapsed_s)
+
+    def looks_clear(self, luma: NDArray[np.uint8]) -> Mask | None:
+        """Say where one single picture looks as the clear place does; None while that is not known."""
+        if self._reference is None or self._reference.shape != luma.shape:
+            return None
+        return self._sure & ~difference(_softened(luma), self._reference)
 
     def distrust(self, boxes: tuple[Box, ...]) -> None:
         """Forget what is clear in some boxes: the reference was learned while something stood there."""

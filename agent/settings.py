@@ -8,23 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from protocol.documents import Section, SettingsError
+from protocol.broker import BrokerLine
+from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.ids import Slug
 from protocol.settings import Camera
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"expected a time zone such as 'Asia/Shanghai', got {name!r}") from None
-    return name
 
 
 class BoxSection(Section):
@@ -33,30 +24,12 @@ class BoxSection(Section):
     id: Slug
     site: Slug
     state_dir: Path = Path("state")
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "Asia/Shanghai"
+    timezone: TimeZoneName = "Asia/Shanghai"
     secrets: Path = Field(default=Path("secrets.toml"), description="readable by its owner only; may be absent")
 
 
-class CenterSection(Section):
+class CenterSection(BrokerLine):
     """Where the center's broker is."""
-
-    url: str
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise ValueError("url: expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
-        if parts.password is not None or parts.username is not None:
-            raise ValueError("url: expected no user and password in it; boxes sign in with a certificate (cert, key)")
-        if parts.scheme == "mqtts" and self.ca is None:
-            raise ValueError("ca: expected the center's CA certificate beside an mqtts:// url, found none")
-        if (self.cert is None) != (self.key is None):
-            raise ValueError("cert, key: expected both or neither")
-        return self
 
 
 class DetectorSection(Section):

@@ -8,12 +8,10 @@ paho calls back while it holds its own locks, so nothing here calls paho while i
 
 import logging
 import random
-import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -21,9 +19,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.settings import CenterSection
 from agent.uplink.outbox import RESEND_S, Outbox, Outgoing
 from protocol import messages
+from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, line_fault
 from protocol.instants import from_epoch
 from protocol.messages import (
     BoxHealth,
@@ -43,35 +41,26 @@ log = logging.getLogger(__name__)
 WINDOW: Final = 32
 """Messages in flight; with pictures of 150 KB that is 5 MB."""
 WINDOW_BYTES: Final = 4 * 1024 * 1024
-KEEPALIVE_S: Final = 20
 MAX_DELAY_S: Final = 60
 JITTER_S: Final = 10.0
 PROBE_S: Final = 10.0
-MAX_PACKET_BYTES: Final = 1024 * 1024
 
 
 class CenterError(Exception):
     """The center cannot be reached; one line that says what was expected, what came and what to do."""
 
 
-def _address(center: CenterSection) -> tuple[str, int]:
-    parts = urlsplit(center.url)
-    return parts.hostname or "", parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-
-
-def _client(center: CenterSection, folder: Path, client_id: str) -> mqtt.Client:
+def _client(center: BrokerLine, folder: Path, client_id: str) -> mqtt.Client:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
-    if center.url.startswith("mqtts:"):
-        context = ssl.create_default_context(cafile=str(folder / center.ca) if center.ca else None)
-        if center.cert is not None and center.key is not None:
-            context.load_cert_chain(folder / center.cert, folder / center.key)
+    context = center.tls(folder)
+    if context is not None:
         client.tls_set_context(context)
     return client
 
 
-def probe_center(center: CenterSection, folder: Path, box: str) -> str:
+def probe_center(center: BrokerLine, folder: Path, box: str) -> str:
     """Connect once and say what answered; raises CenterError. Does not disturb a running session of the same box."""
-    host, port = _address(center)
+    host, port = center.address
     where = f"{host}:{port}"
     answered = threading.Event()
     answer: list[ReasonCode] = []
@@ -118,7 +107,7 @@ class Session:
 
     def __init__(
         self,
-        center: CenterSection,
+        center: BrokerLine,
         folder: Path,
         site: str,
         box: str,
@@ -126,7 +115,7 @@ class Session:
         status: BoxStatus,
         now: Callable[[], float],
     ) -> None:
-        self._address = _address(center)
+        self._address = center.address
         self._site, self._box = site, box
         self._outbox = outbox
         self._status = status
@@ -146,9 +135,8 @@ class Session:
         try:
             client = _client(center, folder, box)
         except (OSError, ValueError) as fault:
-            why = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
             raise CenterError(
-                f"center: expected certificates that can be read, got: {why}; check ca, cert, key"
+                f"center: expected certificates that can be read, got: {line_fault(fault)}; check ca, cert, key"
             ) from None
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

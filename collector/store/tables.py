@@ -1,0 +1,165 @@
+"""The tables."""
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+_Number = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only plain integers by itself."""
+
+
+class Base(DeclarativeBase):
+    """All tables; constraints have names, so that a migration can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Box(Base):
+    """A box that has written to this center; its id is unique here."""
+
+    __tablename__ = "box"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    site: Mapped[str] = mapped_column(Text)
+    public_key: Mapped[str | None] = mapped_column(Text)
+    """Of the seal; the first one that came stays."""
+    state: Mapped[str] = mapped_column(Text, default="unknown")
+    version: Mapped[str] = mapped_column(Text, default="")
+    boot_id: Mapped[str] = mapped_column(Text, default="")
+    state_since_ms: Mapped[int] = mapped_column(BigInteger)
+    seen_ms: Mapped[int] = mapped_column(BigInteger)
+    health: Mapped[str | None] = mapped_column(Text)
+
+
+class CameraRow(Base):
+    """What a camera last said of itself."""
+
+    __tablename__ = "camera"
+
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
+    camera: Mapped[str] = mapped_column(Text, primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    since_ms: Mapped[int] = mapped_column(BigInteger)
+    text: Mapped[str] = mapped_column(Text, default="")
+    restarts: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class MessageRow(Base):
+    """Every incident message that was taken, as it came; its id makes twice once."""
+
+    __tablename__ = "message"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    incident: Mapped[str] = mapped_column(Text, index=True)
+    seq: Mapped[int] = mapped_column(Integer)
+    type: Mapped[str] = mapped_column(Text)
+    received_ms: Mapped[int] = mapped_column(BigInteger)
+    payload: Mapped[str] = mapped_column(Text)
+
+
+class Ticket(Base):
+    """What the center works on; at most one open per key."""
+
+    __tablename__ = "ticket"
+    __table_args__ = (
+        Index(
+            "ix_ticket_one_open",
+            "key",
+            unique=True,
+            sqlite_where=text("open = 1"),
+            postgresql_where=text("open = 1"),
+        ),
+    )
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    key: Mapped[str] = mapped_column(Text, index=True)
+    rule: Mapped[str] = mapped_column(Text)
+    shop: Mapped[str | None] = mapped_column(Text)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    camera: Mapped[str] = mapped_column(Text)
+    zone: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    open: Mapped[int] = mapped_column(Integer)
+    opened_ms: Mapped[int] = mapped_column(BigInteger)
+    """First instant of its first incident's presence."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
+    repeat_of: Mapped[int | None] = mapped_column(_Number, ForeignKey("ticket.number"))
+    reopened: Mapped[int] = mapped_column(Integer, default=0)
+
+    incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
+    events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")
+
+
+class IncidentRow(Base):
+    """An incident, as its newest message says."""
+
+    __tablename__ = "incident"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    ticket_number: Mapped[int] = mapped_column(_Number, ForeignKey("ticket.number"), index=True)
+    state: Mapped[str] = mapped_column(Text)
+    """`open`, `cleared` or `ended`."""
+    seq: Mapped[int] = mapped_column(Integer)
+    opened_ms: Mapped[int] = mapped_column(BigInteger)
+    cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
+    visibility: Mapped[str] = mapped_column(Text)
+    data: Mapped[str] = mapped_column(Text)
+    """`data` of the newest message, JSON."""
+
+    ticket: Mapped[Ticket] = relationship(back_populates="incidents")
+
+
+class TicketEvent(Base):
+    """One line of a ticket's time line."""
+
+    __tablename__ = "ticket_event"
+
+    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    ticket_number: Mapped[int] = mapped_column(_Number, ForeignKey("ticket.number"), index=True)
+    kind: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    """When it happened; picture time for what a camera saw."""
+    received_ms: Mapped[int] = mapped_column(BigInteger)
+    message_id: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[str] = mapped_column(Text, default="{}")
+
+
+class PictureRow(Base):
+    """A picture that was taken; it may come before its incident. The file lies under its SHA-256."""
+
+    __tablename__ = "picture"
+    __table_args__ = (UniqueConstraint("incident", "role", "view", "sha256", name="uq_picture_place"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    incident: Mapped[str] = mapped_column(Text, index=True)
+    role: Mapped[str] = mapped_column(Text)
+    view: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text, index=True)
+    bytes: Mapped[int] = mapped_column(Integer)
+    received_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class Refused(Base):
+    """What was not taken, and why; only the newest are kept."""
+
+    __tablename__ = "refused"
+
+    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    topic: Mapped[str] = mapped_column(Text)
+    message_id: Mapped[str | None] = mapped_column(Text)
+    code: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    received_ms: Mapped[int] = mapped_column(BigInteger)
+    head: Mapped[str] = mapped_column(Text)
+    """The first characters of the payload."""

@@ -15,13 +15,14 @@ from agent import VERSION, live
 from agent.box.clock import Clock
 from agent.box.state import StateError, StateFolder
 from agent.camera.errors import CameraError
-from agent.camera.reader import check_camera, probe
+from agent.camera.reader import check_camera
+from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.replay import Replay, pick_camera
 from agent.settings import BoxConfig, load_settings
-from agent.uplink.session import CenterError, probe_center
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
+from protocol.broker import BrokerError, probe
 from protocol.documents import SettingsError
 from protocol.instants import parse_rfc3339
 from protocol.messages import IncidentEvent
@@ -58,7 +59,7 @@ def _one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (SettingsError, DetectorError, CameraError, StateError, CenterError) as fault:
+    except (SettingsError, DetectorError, CameraError, StateError, BrokerError) as fault:
         typer.echo(f"cityeye-agent: {fault}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 
@@ -128,8 +129,8 @@ def _check_center(config: BoxConfig) -> bool:
     if center is None:
         return _line("center", "none in the settings: incidents stay on the box", good=True)
     try:
-        return _line("center", probe_center(center, config.folder, config.settings.box.id), good=True)
-    except CenterError as fault:
+        return _line("center", probe(center, config.folder, f"{config.settings.box.id}-check"), good=True)
+    except BrokerError as fault:
         return _line("center", str(fault), good=False)
 
 
@@ -156,7 +157,7 @@ def replay(
         except ValueError:
             raise SettingsError(f"--start: expected an instant such as 2026-01-01T00:00:00Z, got {start!r}") from None
         chosen = pick_camera(config, camera)
-        clip = probe(video)
+        clip = probe_clip(video)
         _log_to_stderr(logging.WARNING)
         job = Replay(video, chosen, config, live.open_eyes(config), start_s, evidence, state)
         with contextlib.ExitStack() as stack:

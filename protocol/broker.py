@@ -1,16 +1,25 @@
 """Where the broker is, and how either side proves to it who it is."""
 
 import ssl
+import threading
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import model_validator
 
 from protocol.documents import Section
 
 MAX_PACKET_BYTES: Final = 1024 * 1024
 KEEPALIVE_S: Final = 20
+PROBE_S: Final = 10.0
+
+
+class BrokerError(Exception):
+    """A broker that cannot be used; one line that says what was expected, what came and what to do."""
 
 
 class BrokerLine(Section):
@@ -50,6 +59,54 @@ class BrokerLine(Section):
         return context
 
 
-def line_fault(fault: OSError | ValueError) -> str:
-    """What was wrong with a line, in a few words."""
+def mqtt_client(line: BrokerLine, folder: Path, client_id: str) -> mqtt.Client:
+    """A client of MQTT v5, not connected yet; raises BrokerError for unusable certificates."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
+    try:
+        context = line.tls(folder)
+    except (OSError, ValueError) as fault:
+        raise BrokerError(
+            f"{line.url}: expected certificates that can be read, got: {_words(fault)}; check ca, cert and key"
+        ) from None
+    if context is not None:
+        client.tls_set_context(context)
+    return client
+
+
+def probe(line: BrokerLine, folder: Path, client_id: str) -> str:
+    """Connect once and say who answered; raises BrokerError.
+
+    Takes an id of its own, so that a running session is not disturbed (a broker that takes ids from certificates will
+    disturb it all the same, for a moment).
+    """
+    host, port = line.address
+    client = mqtt_client(line, folder, client_id)
+    answered = threading.Event()
+    answer: list[ReasonCode] = []
+
+    def on_connect(_client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
+        answer.append(code)
+        answered.set()
+
+    client.on_connect = on_connect
+    client.connect_timeout = PROBE_S
+    try:
+        client.connect(host, port, keepalive=KEEPALIVE_S)
+    except (OSError, ValueError) as fault:
+        raise BrokerError(
+            f"{host}:{port}: expected an MQTT broker, got: {_words(fault)}; is it running? check url, ca, cert and key"
+        ) from None
+    client.loop_start()
+    try:
+        if not answered.wait(PROBE_S):
+            raise BrokerError(f"{host}:{port}: expected an MQTT v5 broker to answer within {PROBE_S:.0f} s; none did")
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if answer[0].is_failure:
+        raise BrokerError(f"{host}:{port}: expected to be let in, the broker answered: {answer[0]}; check cert and key")
+    return f"{host}:{port} answers"
+
+
+def _words(fault: OSError | ValueError) -> str:
     return (fault.strerror if isinstance(fault, OSError) else None) or str(fault) or type(fault).__name__

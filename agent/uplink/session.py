@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.uplink.outbox import RESEND_S, Outbox, Outgoing
 from protocol import messages
-from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, line_fault
+from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
 from protocol.instants import from_epoch
 from protocol.messages import (
     BoxHealth,
@@ -43,53 +42,6 @@ WINDOW: Final = 32
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 MAX_DELAY_S: Final = 60
 JITTER_S: Final = 10.0
-PROBE_S: Final = 10.0
-
-
-class CenterError(Exception):
-    """The center cannot be reached; one line that says what was expected, what came and what to do."""
-
-
-def _client(center: BrokerLine, folder: Path, client_id: str) -> mqtt.Client:
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
-    context = center.tls(folder)
-    if context is not None:
-        client.tls_set_context(context)
-    return client
-
-
-def probe_center(center: BrokerLine, folder: Path, box: str) -> str:
-    """Connect once and say what answered; raises CenterError. Does not disturb a running session of the same box."""
-    host, port = center.address
-    where = f"{host}:{port}"
-    answered = threading.Event()
-    answer: list[ReasonCode] = []
-
-    def on_connect(_client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
-        answer.append(code)
-        answered.set()
-
-    try:
-        # where the broker takes the client id from the certificate, it will be the box's own all the same
-        client = _client(center, folder, f"{box}-check")
-        client.on_connect = on_connect
-        client.connect_timeout = PROBE_S
-        client.connect(host, port, keepalive=KEEPALIVE_S)
-    except (OSError, ValueError) as fault:
-        why = fault.strerror if isinstance(fault, OSError) and fault.strerror else type(fault).__name__
-        raise CenterError(
-            f"{where}: expected an MQTT broker, got: {why}; check [center] url, ca, cert and key"
-        ) from None
-    client.loop_start()
-    try:
-        if not answered.wait(PROBE_S):
-            raise CenterError(f"{where}: expected an MQTT v5 broker to answer within {PROBE_S:.0f} s, it did not")
-    finally:
-        client.disconnect()
-        client.loop_stop()
-    if answer[0].is_failure:
-        raise CenterError(f"{where}: expected to be let in, the broker answered: {answer[0]}; check cert and key")
-    return f"{where} lets {box} in"
 
 
 class Session:
@@ -132,12 +84,7 @@ class Session:
         self._cameras: dict[str, CameraState] = {}
         self._told = ""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
-        try:
-            client = _client(center, folder, box)
-        except (OSError, ValueError) as fault:
-            raise CenterError(
-                f"center: expected certificates that can be read, got: {line_fault(fault)}; check ca, cert, key"
-            ) from None
+        client = mqtt_client(center, folder, box)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = self._on_connect_fail

@@ -39,7 +39,6 @@ class Writer:
     """Commits deliveries.
 
     Args:
-        answer: sends an acknowledgement; called after the commit.
         changed: told after each commit that changed something.
         now: seconds since the epoch.
     """
@@ -48,20 +47,20 @@ class Writer:
         self,
         store: Store,
         files: PictureFiles,
-        answer: Callable[[Answer], None],
         changed: Callable[[], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._files = files
-        self._answer = answer
         self._changed = changed
         self._now = now
+        self._answer: Callable[[Answer], None] = lambda _: None
         self._queue: queue.Queue[Delivery | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="inbox-writer", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, answer: Callable[[Answer], None]) -> None:
+        """Begin; `answer` sends an acknowledgement and is called after the commit."""
+        self._answer = answer
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,0 +1,280 @@
+"""What the pages show, read from the database."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
+from collector.web import words
+from collector.web.words import Words
+from protocol.instants import from_epoch, rfc3339
+from protocol.messages import Incident
+from protocol.pictures import PictureHeader
+from protocol.seal import seal_fault
+
+ROLE_ORDER = ("clear", "at", "after")
+VIEW_ORDER = ("wide", "close")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Writes instants for people."""
+
+    zone: ZoneInfo
+
+    def text(self, at_ms: int | None) -> str:
+        """Date and time to the second; empty for None."""
+        return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, self.zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """One picture on a page; not `here` while it is still on its way."""
+
+    role: Words
+    view: Words
+    is_wide: bool
+    sha256: str
+    here: bool
+    taken_at: str
+    width: int
+    height: int
+    seal: Words
+    seal_good: bool
+
+
+@dataclass(frozen=True)
+class IncidentView:
+    """One incident of a ticket."""
+
+    id: str
+    camera: str
+    zone: str
+    box: str
+    state: str
+    seen: bool
+    opened: str
+    cleared: str
+    duration: str
+    place: tuple[float, float, float, float]
+    labels: str
+    count: str
+    pictures: tuple[PictureView, ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class EventView:
+    """One line of the time line."""
+
+    at: str
+    text: Words
+    detail: Words
+
+
+@dataclass(frozen=True)
+class TicketView:
+    """One ticket."""
+
+    number: int
+    rule: Words
+    state: Words
+    open: bool
+    place: str
+    shop: str
+    opened: str
+    cleared: str
+    duration: str
+    repeat_of: int | None
+    reopened: int
+    thumbnail: str | None
+    incidents: tuple[IncidentView, ...]
+    events: tuple[EventView, ...]
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """A camera and the box that reads it."""
+
+    box: str
+    box_state: Words
+    camera: str
+    state: Words
+    good: bool
+    since: str
+    text: str
+
+
+def tickets(session: Session, clock: Clock, limit: int = 200) -> list[TicketView]:
+    """Newest tickets, open ones first."""
+    rows = session.scalars(select(Ticket).order_by(Ticket.open.desc(), Ticket.number.desc()).limit(limit)).all()
+    return [ticket_view(session, row, clock) for row in rows]
+
+
+def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
+    """One ticket with all that belongs to it."""
+    incidents = tuple(_incident(session, row, clock) for row in ticket.incidents)
+    close = [
+        picture.sha256
+        for incident in incidents
+        for picture in incident.pictures
+        if picture.here and not picture.is_wide and picture.role == words.ROLES["at"]
+    ]
+    last_ms = ticket.cleared_ms or ticket.changed_ms
+    return TicketView(
+        number=ticket.number,
+        rule=words.words(words.RULES, ticket.rule),
+        state=words.words(words.STATES, ticket.state),
+        open=bool(ticket.open),
+        place=f"{ticket.box_id} / {ticket.camera} / {ticket.zone}",
+        shop=ticket.shop or "",
+        opened=clock.text(ticket.opened_ms),
+        cleared=clock.text(ticket.cleared_ms),
+        duration=_duration(last_ms - ticket.opened_ms),
+        repeat_of=ticket.repeat_of,
+        reopened=ticket.reopened,
+        thumbnail=close[-1] if close else None,
+        incidents=incidents,
+        events=tuple(_event(row, clock) for row in ticket.events),
+    )
+
+
+def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
+    data = Incident.model_validate_json(row.data)
+    box = session.get(Box, row.box_id)
+    here = set(session.scalars(select(PictureRow.id).where(PictureRow.incident == row.id)))
+    labels = sorted({item.label for item in data.items if item.label is not None})
+    count = "" if data.people is None else f"{'≥ ' if data.people.lower_bound else ''}{data.people.count}"
+    return IncidentView(
+        id=row.id,
+        camera=data.camera,
+        zone=data.zone,
+        box=row.box_id,
+        state=row.state,
+        seen=row.visibility == "seen",
+        opened=clock.text(row.opened_ms),
+        cleared=clock.text(row.cleared_ms),
+        duration=_duration(round(data.dwell_s * 1000)),
+        place=data.place,
+        labels=", ".join(labels),
+        count=count,
+        pictures=_pictures(data, here, None if box is None else box.public_key, clock),
+        model=f"{data.model.name} {data.model.sha256[:12]}" if data.model else "",
+    )
+
+
+def _pictures(data: Incident, here: set[str], public_key: str | None, clock: Clock) -> tuple[PictureView, ...]:
+    views = []
+    for entry in data.evidence:
+        header = PictureHeader(incident=data.incident, role=entry.role, view=entry.view, sha256=entry.sha256)
+        fault = None if public_key is None else seal_fault(data.incident, entry, public_key)
+        seal = words.SEAL_UNKNOWN if public_key is None else words.SEAL_GOOD if fault is None else words.SEAL_BROKEN
+        views.append(
+            PictureView(
+                role=words.words(words.ROLES, entry.role),
+                view=words.words(words.VIEWS, entry.view),
+                is_wide=entry.view == "wide",
+                sha256=entry.sha256,
+                here=header.id in here,
+                taken_at=clock.text(round(entry.taken_at.timestamp() * 1000)),
+                width=entry.width,
+                height=entry.height,
+                seal=seal,
+                seal_good=seal is words.SEAL_GOOD,
+            )
+        )
+    order = [words.ROLES[role] for role in ROLE_ORDER]
+    return tuple(
+        sorted(views, key=lambda one: (order.index(one.role) if one.role in order else len(order), not one.is_wide))
+    )
+
+
+def _event(row: TicketEvent, clock: Clock) -> EventView:
+    detail: dict[str, Any] = json.loads(row.detail)
+    parts: list[Words] = []
+    if detail.get("visibility") == "not_seen":
+        parts.append(Words("暂时看不到", "not seen for now"))
+    if detail.get("count") is not None:
+        parts.append(Words(f"{detail['count']} 人", f"{detail['count']} people"))
+    if detail.get("reason"):
+        parts.append(words.words(words.REASONS, detail["reason"]))
+    joined = Words("；".join(part.zh for part in parts), "; ".join(part.en for part in parts))
+    return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined)
+
+
+def cameras(session: Session, clock: Clock) -> list[CameraView]:
+    """All cameras, with the state of their boxes."""
+    rows: Sequence[Any] = session.execute(
+        select(Box, CameraRow).outerjoin(CameraRow, CameraRow.box_id == Box.id).order_by(Box.id, CameraRow.camera)
+    ).all()
+    return [
+        CameraView(
+            box=box.id,
+            box_state=words.words(words.BOXES, box.state),
+            camera="" if camera is None else camera.camera,
+            # what a camera said before its box went away is no longer true
+            state=words.words(words.CAMERAS, "lost" if camera is None or box.state == "offline" else camera.state),
+            good=camera is not None and box.state == "online" and camera.state in ("live", "learning"),
+            since=clock.text(box.state_since_ms if camera is None else camera.since_ms),
+            text="" if camera is None else camera.text,
+        )
+        for box, camera in rows
+    ]
+
+
+def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
+    """One ticket for the API."""
+    incidents = []
+    for row in ticket.incidents:
+        pictures = session.scalars(select(PictureRow).where(PictureRow.incident == row.id).order_by(PictureRow.id))
+        incidents.append(
+            {
+                "incident": row.id,
+                "state": row.state,
+                "seq": row.seq,
+                "data": json.loads(row.data),
+                "pictures": [
+                    {"role": one.role, "view": one.view, "sha256": one.sha256, "url": f"/evidence/{one.sha256}.jpg"}
+                    for one in pictures
+                ],
+            }
+        )
+    return {
+        "number": ticket.number,
+        "key": ticket.key,
+        "rule": ticket.rule,
+        "shop": ticket.shop,
+        "box": ticket.box_id,
+        "camera": ticket.camera,
+        "zone": ticket.zone,
+        "state": ticket.state,
+        "open": bool(ticket.open),
+        "opened_at": _iso(ticket.opened_ms),
+        "created_at": _iso(ticket.created_ms),
+        "cleared_at": _iso(ticket.cleared_ms),
+        "repeat_of": ticket.repeat_of,
+        "reopened": ticket.reopened,
+        "incidents": incidents,
+        "events": [
+            {"at": _iso(row.at_ms), "kind": row.kind, "message": row.message_id, **json.loads(row.detail)}
+            for row in ticket.events
+        ],
+    }
+
+
+def _iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else rfc3339(from_epoch(at_ms / 1000))
+
+
+def _duration(span_ms: int) -> str:
+    seconds = max(0, span_ms // 1000)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds % 60:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,60 @@
+"""Texts of the pages, in Chinese and English."""
+
+from typing import Final, NamedTuple
+
+
+class Words(NamedTuple):
+    """One text in both languages."""
+
+    zh: str
+    en: str
+
+
+RULES: Final = {"encroachment": Words("店外经营", "Encroachment"), "crowding": Words("人群聚集", "Crowding")}
+STATES: Final = {
+    "pending_review": Words("待核实", "To be reviewed"),
+    "lapsed": Words("自行消失", "Lapsed: clear before review"),
+}
+EVENTS: Final = {
+    "opened": Words("开单", "Ticket opened"),
+    "reopened": Words("30 分钟内复发，重新开单", "Re-opened: back within 30 minutes"),
+    "incident_joined": Words("又一事件并入", "Another incident joined"),
+    "incident_updated": Words("事件更新", "Incident updated"),
+    "incident_cleared": Words("摄像头看到已恢复", "Seen clear by the camera"),
+    "incident_ended": Words("事件终止", "Incident ended"),
+    "lapsed": Words("核实前已恢复，工单自行结束", "Clear before anyone reviewed it: the ticket lapsed"),
+}
+ROLES: Final = {
+    "clear": Words("之前（无占道）", "Before, clear"),
+    "at": Words("发现时", "As found"),
+    "after": Words("恢复后", "After, clear again"),
+}
+VIEWS: Final = {"wide": Words("全景", "wide"), "close": Words("近景", "close")}
+CAMERAS: Final = {
+    "starting": Words("启动中", "starting"),
+    "learning": Words("学习背景", "learning"),
+    "live": Words("正常", "live"),
+    "stalled": Words("卡顿", "stalled"),
+    "lost": Words("失联", "lost"),
+    "moved": Words("画面变化", "moved"),
+    "off": Words("已停", "off"),
+}
+BOXES: Final = {
+    "online": Words("在线", "online"),
+    "offline": Words("离线", "offline"),
+    "stopped": Words("已停止", "stopped"),
+    "unknown": Words("未知", "unknown"),
+}
+REASONS: Final = {
+    "rule_changed": Words("规则已改", "the rule was changed"),
+    "camera_removed": Words("摄像头已撤", "the camera was removed"),
+    "withdrawn": Words("撤回", "withdrawn"),
+}
+SEAL_GOOD: Final = Words("签名有效", "seal verified")
+SEAL_UNKNOWN: Final = Words("签名未验", "seal not verified")
+SEAL_BROKEN: Final = Words("签名不符", "seal broken")
+
+
+def words(table: dict[str, Words], value: str) -> Words:
+    """Text of a value; lists are open, so that an unknown one is shown as it is."""
+    return table.get(value, Words(value, value))

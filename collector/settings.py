@@ -4,7 +4,6 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -30,10 +29,9 @@ def _loopback(listen: str) -> str:
 
 
 def _known_database(url: str) -> str:
-    if urlsplit(url).scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
-        raise ValueError("expected sqlite:///PATH or postgresql://HOST/NAME")
-    if urlsplit(url).password is not None:
-        raise ValueError("expected a URL without a password; use PGPASSFILE or a socket")
+    if not url.startswith("sqlite:///"):
+        scheme = url.partition("://")[0]
+        raise ValueError(f"expected sqlite:///PATH (other databases are not supported yet), got {scheme}://…")
     return url
 
 
@@ -88,7 +86,7 @@ class CenterConfig:
         url = self.settings.center.database_url
         if url is None:
             return f"sqlite:///{self.data_dir / 'center.db'}"
-        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+        return f"sqlite:///{self.path(Path(url.removeprefix('sqlite:///')))}"
 
     @property
     def listen(self) -> tuple[str, int]:

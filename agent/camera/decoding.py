@@ -158,7 +158,8 @@ def _look_av(source: Source, grid: Grid, timeline: Timeline, monotonic: Callable
         stream.thread_type = "SLICE" if source.live else "AUTO"
         fps = float(stream.average_rate or stream.guessed_rate or 25)
         yield Opened(stream.codec_context.name, stream.codec_context.width, stream.codec_context.height, round(fps, 2))
-        gaps = KeyGaps(max(KEYS_EVERY_S, source.sample_s))
+        # who asks for more than a sample a second means it
+        gaps = KeyGaps(max(KEYS_EVERY_S, source.sample_s) if source.sample_s >= 1 else source.sample_s)
         burn = Burn(source.masks)
         told_s = monotonic()
         bad = 0

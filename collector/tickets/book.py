@@ -48,12 +48,12 @@ def ticket_for(session: Session, news: News, opened_ms: int) -> Ticket:
     if latest is not None and latest.open:
         latest.opened_ms = min(latest.opened_ms, opened_ms)
         latest.cleared_ms = None
-        note(session, latest, "incident_joined", news, opened_ms, incident=news.data.incident)
+        note(session, latest, "incident_joined", news, news.at_ms, incident=news.data.incident)
         return latest
     if latest is not None and latest.cleared_ms is not None and opened_ms - latest.cleared_ms <= REOPEN_MS:
         latest.state, latest.open, latest.cleared_ms = PENDING_REVIEW, 1, None
         latest.reopened += 1
-        note(session, latest, "reopened", news, opened_ms, incident=news.data.incident)
+        note(session, latest, "reopened", news, news.at_ms, incident=news.data.incident)
         return latest
     ticket = Ticket(
         key=key,
@@ -71,7 +71,8 @@ def ticket_for(session: Session, news: News, opened_ms: int) -> Ticket:
     )
     session.add(ticket)
     session.flush()
-    note(session, ticket, "opened", news, opened_ms, incident=news.data.incident)
+    note(session, ticket, "appeared", news, opened_ms, incident=news.data.incident)
+    note(session, ticket, "opened", news, news.at_ms, incident=news.data.incident)
     return ticket
 
 

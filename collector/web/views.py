@@ -1,7 +1,8 @@
 """What the pages show, read from the database."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,12 @@ class Clock:
     """Writes instants for people."""
 
     zone: ZoneInfo
+    now: Callable[[], float] = time.time
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return round(self.now() * 1000)
 
     def text(self, at_ms: int | None) -> str:
         """Date and time to the second; empty for None."""
@@ -126,7 +133,7 @@ def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
         for picture in incident.pictures
         if picture.here and not picture.is_wide and picture.role == words.ROLES["at"]
     ]
-    last_ms = ticket.cleared_ms or ticket.changed_ms
+    last_ms = clock.now_ms if ticket.open else ticket.cleared_ms or ticket.changed_ms
     return TicketView(
         number=ticket.number,
         rule=words.words(words.RULES, ticket.rule),
@@ -160,13 +167,17 @@ def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
         seen=row.visibility == "seen",
         opened=clock.text(row.opened_ms),
         cleared=clock.text(row.cleared_ms),
-        duration=_duration(round(data.dwell_s * 1000)),
+        duration=_duration((clock.now_ms if row.state == "open" else row.cleared_ms or _ms(data)) - row.opened_ms),
         place=data.place,
         labels=", ".join(labels),
         count=count,
         pictures=_pictures(data, here, None if box is None else box.public_key, clock),
         model=f"{data.model.name} {data.model.sha256[:12]}" if data.model else "",
     )
+
+
+def _ms(data: Incident) -> int:
+    return round(data.at.timestamp() * 1000)
 
 
 def _pictures(data: Incident, here: set[str], public_key: str | None, clock: Clock) -> tuple[PictureView, ...]:

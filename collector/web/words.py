@@ -16,6 +16,7 @@ STATES: Final = {
     "lapsed": Words("自行消失", "Lapsed: clear before review"),
 }
 EVENTS: Final = {
+    "appeared": Words("首次出现", "First seen"),
     "opened": Words("开单", "Ticket opened"),
     "reopened": Words("30 分钟内复发，重新开单", "Re-opened: back within 30 minutes"),
     "incident_joined": Words("又一事件并入", "Another incident joined"),

@@ -1,0 +1,34 @@
+# Two commands do all their own set-up: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test docs clean
+
+VIDEO ?= .cache/vtest.avi
+PORT ?= 8080
+BIN := .venv/bin
+demo_extra := center,demo
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/'
+
+demo: ## from a street video to tickets on a page; VIDEO=clip, CITYEYE_MODELS=folder, ONCE=1 ends by itself
+	@deploy/setup.sh venv $(demo_extra)
+	@if [ "$(VIDEO)" = .cache/vtest.avi ]; then deploy/setup.sh clip; fi
+	@$(BIN)/python deploy/demo/run.py --video "$(VIDEO)" --port $(PORT) $(if $(filter 1,$(ONCE)),--once)
+
+test: ## lint, types, the import contract, and all tests
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh tools
+	@deploy/setup.sh clip || echo "tests that need vtest.avi are skipped"
+	@$(BIN)/ruff format --quiet --check . || { echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --config setup.cfg >.cache/imports.log || { cat .cache/imports.log; exit 1; }
+	@$(BIN)/python -m protocol.schemas docs/ref --check
+	@$(BIN)/pytest $(PYTEST)
+
+docs: ## write docs/ref again: schemas and AsyncAPI
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m protocol.schemas docs/ref
+
+clean: ## remove everything that was set up
+	rm -rf .venv .cache .demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,83 @@
+#!/bin/sh
+# Sets up what `make demo` and `make test` need, in this folder: .venv and .cache. Quiet; does nothing twice.
+#   deploy/setup.sh venv EXTRA    a virtual environment with this package and an extra
+#   deploy/setup.sh clip          .cache/vtest.avi, Debian's own sample footage
+#   deploy/setup.sh tools         Debian packages that the tests use (only as root)
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p .cache
+PYTHON=${PYTHON:-python3}
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+# Runs apt-get; root may need fresh lists first.
+apt() {
+    [ "$(id -u)" = 0 ] || return 1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >.cache/apt.log 2>&1 && return 0
+    apt-get update -qq >.cache/apt.log 2>&1 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >.cache/apt.log 2>&1
+}
+
+venv() {
+    stamp=".venv/.has-$1"
+    [ -e "$stamp" ] && [ ! setup.cfg -nt "$stamp" ] && return 0
+    if ! command -v "$PYTHON" >/dev/null; then
+        apt python3 python3-venv || fail "expected Python 3.11 or later, found none; run: apt install python3-venv"
+    fi
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "expected Python 3.11 or later, got $("$PYTHON" --version); set PYTHON to a newer one"
+    if [ ! -x .venv/bin/pip ]; then
+        "$PYTHON" -c 'import ensurepip' 2>/dev/null || apt python3-venv ||
+            fail "expected Python's venv module, found none; run: apt install python3-venv"
+        rm -rf .venv
+        "$PYTHON" -m venv .venv || fail "the virtual environment cannot be made"
+    fi
+    echo "setup: installing packages into .venv (once; a minute or two)"
+    # libraries that opencv-python-headless does not bring itself
+    .venv/bin/pip install --quiet --disable-pip-version-check -e ".[$1]" >.cache/pip.log 2>&1 || {
+        tail -n 5 .cache/pip.log >&2
+        fail "pip could not install the packages; is there a network? the whole log is .cache/pip.log"
+    }
+    touch "$stamp"
+}
+
+clip() {
+    [ -s .cache/vtest.avi ] && return 0
+    inside=usr/share/doc/opencv-doc/examples/data/vtest.avi
+    if [ -s "/$inside" ]; then
+        cp "/$inside" .cache/vtest.avi
+        return 0
+    fi
+    echo "setup: fetching Debian's opencv-doc for its sample footage (once; some 30 MB)"
+    rm -f .cache/opencv-doc_*.deb
+    (cd .cache && apt-get download -qq opencv-doc >apt.log 2>&1) || {
+        [ "$(id -u)" = 0 ] && apt-get update -qq >.cache/apt.log 2>&1
+        (cd .cache && apt-get download -qq opencv-doc >>apt.log 2>&1) || true
+    }
+    deb=$(ls .cache/opencv-doc_*.deb 2>/dev/null | head -n 1)
+    [ -n "$deb" ] || fail "expected Debian's package opencv-doc, it could not be fetched; set VIDEO to a clip of a street"
+    dpkg-deb --fsys-tarfile "$deb" | tar -xO "./$inside" >.cache/vtest.part
+    mv .cache/vtest.part .cache/vtest.avi
+    rm -f "$deb"
+}
+
+tools() {
+    # not on every machine, and named by what they give: broker, browser, its Chinese font, RTSP server, git
+    missing=""
+    command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+    [ -x /usr/bin/chromium ] || missing="$missing chromium fonts-noto-cjk"
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
+        missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
+    [ -z "$missing" ] && return 0
+    [ "$(id -u)" = 0 ] || { echo "setup: tests that need them are skipped, as these are missing:$missing"; return 0; }
+    echo "setup: installing$missing (once)"
+    # shellcheck disable=SC2086 # the names are words
+    apt $missing || { tail -n 5 .cache/apt.log >&2; fail "apt could not install$missing"; }
+}
+
+case "${1:-}" in
+venv) venv "${2:?which extra}" ;;
+clip) clip ;;
+tools) tools ;;
+*) fail "expected venv EXTRA, clip or tools, got '${1:-}'" ;;
+esac

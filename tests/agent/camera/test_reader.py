@@ -1,0 +1,285 @@
+"""Reading clips and cameras through the real reading process."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from agent.camera import wire
+from agent.camera.decoding import Grid, KeyGaps, Timeline, read_capture
+from agent.camera.errors import CameraError
+from agent.camera.frame import Frame
+from agent.camera.reader import Condition, LiveCamera, StreamClock, check_camera, probe, replay
+from agent.camera.source import Source
+from tests import clips
+from tests.cameras import RtspCamera
+from tests.services import stopped
+
+
+def clip(path, sample_s=1.0, **more):
+    return Source("cam-1", "file", str(path), sample_s, live=False, **more)
+
+
+@pytest.mark.parametrize(
+    ("sample_s", "count", "jitter_s"),
+    [(1.0, 60, 0.01), (0.5, 120, 0.01), (2.5, 24, 0.51)],  # the last takes the key frames, one a second
+)
+def test_a_clip_gives_one_picture_per_sample(street, sample_s, count, jitter_s):
+    frames = list(replay(clip(street, sample_s), 1000.0))
+    assert len(frames) == count
+    assert frames[0].time_s == 1000.0
+    steps = np.diff([frame.time_s for frame in frames])
+    assert np.allclose(steps, sample_s, atol=jitter_s)
+    assert (frames[0].width, frames[0].height) == (clips.WIDTH, clips.HEIGHT)
+
+
+def test_key_frames_are_enough_where_they_come_often(street):
+    """Key frames come every second; once that is known, nothing else is decoded."""
+    frames = list(replay(clip(street, 1.0), 0.0))
+    assert all(frame.key for frame in frames[5:])
+
+
+def test_the_picture_is_what_was_written(street):
+    frame = next(iter(replay(clip(street), 0.0)))
+    rgb = frame.rgb()
+    assert rgb.shape == (clips.HEIGHT, clips.WIDTH, 3)
+    assert np.abs(rgb.astype(int) - clips.street_frame(0.0)).mean() < 6
+    assert frame.rgb((320, 180)).shape == (180, 320, 3)
+    assert frame.rgb((101, 55)).shape == (55, 101, 3)
+    assert frame.rgb(crop=(0.5, 0.5, 0.25, 0.25)).shape == (90, 160, 3)
+    assert frame.luma(320).shape == (180, 320)
+
+
+def test_masks_are_burnt_in_before_anything_leaves_the_process(street):
+    masked = clip(street, masks=(((0.0, 0.0), (0.3, 0.0), (0.3, 0.4), (0.0, 0.4)),))
+    rgb = next(iter(replay(masked, 0.0))).rgb()
+    assert rgb[: int(0.4 * clips.HEIGHT), : int(0.3 * clips.WIDTH)].max() < 12
+    assert rgb[200:, 300:].mean() > 60
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_streams_without_key_frames_are_decoded(tmp_path, codec):
+    path = clips.write(tmp_path / "rare.avi", clips.street_frame, 20, gop=1000, codec=codec)
+    frames = list(replay(clip(path), 0.0))
+    assert len(frames) == 20
+    assert frames[-1].time_s == pytest.approx(19, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("missing.mp4", None, "expected a video file, found none"),
+        ("text.mp4", b"no video at all\n" * 40, "expected a video that FFmpeg can read"),
+        ("empty.mp4", b"", "expected a video that FFmpeg can read"),
+        ("sound.wav", "sound", "expected a video stream, found none"),
+        ("cut.mp4", "cut", "expected a video"),
+    ],
+)
+def test_what_is_no_clip_is_told_in_one_line(street, tmp_path, name, content, expected):
+    path = tmp_path / name
+    if content == "cut":
+        path.write_bytes(street.read_bytes()[:3000])
+    elif content == "sound":
+        header = b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00"
+        path.write_bytes(header + b"data\x00\x08\x00\x00" + bytes(2048))
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CameraError, match=expected) as fault:
+        list(replay(clip(path), 0.0))
+    assert str(path) in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_video_without_frames_is_told(tmp_path):
+    path = clips.write(tmp_path / "none.avi", lambda _: clips.pavement(), 0.2, codec="mpeg4")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"movi") + 4
+    content[start + 8 : content.rindex(b"idx1")] = bytes(content.rindex(b"idx1") - start - 8)
+    path.write_bytes(content)
+    with pytest.raises(CameraError, match="none that decodes"):
+        list(replay(clip(path), 0.0))
+
+
+def test_probe_knows_the_length(street):
+    assert probe(street).duration_s == pytest.approx(60, abs=0.2)
+
+
+def test_a_live_file_plays_in_real_time_and_repeats(tmp_path):
+    path = clips.write(tmp_path / "short.mp4", clips.street_frame, 2)
+    seen = []
+    with LiveCamera(replace(clip(path, 0.5), live=True), time.time, time.monotonic) as camera:
+        began_s = time.monotonic()
+        for event in camera.events():
+            if isinstance(event, Frame):
+                seen.append((time.monotonic() - began_s, event.time_s))
+            if len(seen) == 7:
+                camera.close()
+    arrivals, times = np.array(seen).T
+    assert np.allclose(np.diff(times), 0.5, atol=0.12)
+    assert np.allclose(np.diff(arrivals)[1:], 0.5, atol=0.3)
+
+
+def test_the_reading_process_dies_and_is_replaced(street):
+    """Whatever kills it (a crash in a codec), the camera goes on."""
+    conditions, frames, killed = [], 0, False
+    with LiveCamera(replace(clip(street, 0.2), live=True), time.time, time.monotonic) as camera:
+        for event in camera.events():
+            if isinstance(event, Condition):
+                conditions.append(event)
+            elif isinstance(event, Frame):
+                frames += 1
+                if frames == 3 and not killed:
+                    os.kill(camera.child_pid, signal.SIGKILL)
+                    killed = True
+                if frames == 8:
+                    camera.close()
+    assert [one.state for one in conditions] == ["starting", "live", "stalled", "live"]
+    assert "signal 9" in conditions[2].text
+    assert conditions[3].restarts == 1
+
+
+def test_a_dead_address_has_a_budget_and_is_lost():
+    """Tries come 1, 2, 4 … 60 s apart; here the clock is ours, so that nobody waits."""
+    source = Source("cam-1", "network", "rtsp://127.0.0.1:9/x", 1.0, user="admin", password="geheim-77")
+    conditions = []
+    skipped = [0.0]
+
+    def monotonic():
+        skipped[0] += 0.4
+        return time.monotonic() + skipped[0]
+
+    with LiveCamera(source, time.time, monotonic) as camera:
+        for event in camera.events():
+            if isinstance(event, Condition):
+                conditions.append(event)
+                if len(conditions) == 6:
+                    camera.close()
+    assert [one.state for one in conditions] == ["starting", "stalled", "stalled", "stalled", "lost", "lost"]
+    assert [one.text.rpartition("again in ")[2] for one in conditions[1:]] == ["1 s", "2 s", "4 s", "8 s", "16 s"]
+    assert "geheim-77" not in repr(conditions) + repr(source)
+
+
+def test_a_camera_is_read_over_rtsp_with_its_password(tmp_path):
+    with RtspCamera(tmp_path, "admin", "p@ss:w/rd") as server:
+        good = Source("cam-1", "network", server.url, 1.0, user="admin", password="p@ss:w/rd")
+        assert check_camera(good).startswith("640x360, h264")
+        with pytest.raises(CameraError, match="401") as fault:
+            check_camera(replace(good, password="wrong-secret"))
+        assert "secret" not in str(fault.value).replace("its secret", "")
+
+
+def test_a_stalled_camera_is_noticed_within_20_s_and_others_go_on(tmp_path, street):
+    with RtspCamera(tmp_path) as server:
+        source = Source("cam-1", "network", server.url, 0.5)
+        other = LiveCamera(replace(clip(street, 0.5), live=True), time.time, time.monotonic)
+        with LiveCamera(source, time.time, time.monotonic) as camera, other:
+            events, others = camera.events(), other.events()
+            states, counted = [], 0
+
+            def until(state, limit_s):
+                nonlocal counted
+                began_s = time.monotonic()
+                while time.monotonic() - began_s < limit_s:
+                    event = next(events)
+                    counted += isinstance(next(others), Frame)
+                    if isinstance(event, Condition):
+                        states.append(event)
+                        if event.state == state:
+                            return time.monotonic() - began_s
+                raise AssertionError(f"not {state} within {limit_s} s: {states}")
+
+            until("live", 15)
+            with stopped(server):
+                before = counted
+                assert until("stalled", 20) < 20
+                assert counted - before > 10
+            until("live", 40)
+            assert states[-1].restarts >= 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([(0.0, 100.0), (1.0, 101.0)], [100.0, 101.0]),
+        ([(0.0, 100.0), (1.0, 101.4)], [100.0, 101.0]),  # arrival jitters, the stream does not
+        ([(0.0, 100.0), (1.0, 110.0)], [100.0, 110.0]),  # the stream was held up: arrival counts
+        ([(50.0, 100.0), (3.0, 101.0)], [100.0, 101.0]),  # its clock was set anew
+        ([(0.0, 100.0), (1.0, 40.0)], [100.0, 40.0]),  # the box's own clock was set back
+    ],
+)
+def test_stream_clock(steps, expected):
+    clock = StreamClock()
+    assert [clock.stamp(t, arrival) for t, arrival in steps] == pytest.approx(expected, abs=0.01)
+
+
+def test_grid_does_not_drift():
+    grid = Grid(0.5)
+    picked = [t for t in np.arange(0, 10, 1 / 29.97) if grid.due(float(t))]
+    assert len(picked) == 20
+    assert max(abs(t - 0.5 * n) for n, t in enumerate(picked)) < 0.04
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([5.0, 5.1, 5.2], [0.0, 0.1, 0.2]),
+        ([None, None, None], [0.0, 0.1, 0.2]),
+        ([5.0, 5.1, 1.0, 1.1], [0.0, 0.1, 0.2, 0.3]),  # runs back in the middle
+    ],
+)
+def test_timeline(stamps, expected):
+    timeline = Timeline()
+    assert [timeline.at(stamp, 0.1) for stamp in stamps] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("keys", "enough"),
+    [([0, 2, 4], False), ([0, 2, 4, 6], True), ([0, 2, 4, 12], False), ([0, 2, 12, 14, 16, 18], True)],
+)
+def test_key_gaps(keys, enough):
+    gaps = KeyGaps(2.0)
+    for t in keys:
+        gaps.key(float(t))
+    assert gaps.enough is enough
+
+
+def test_a_usb_camera_that_is_not_there_is_told():
+    with pytest.raises(CameraError, match="is it plugged in"):
+        check_camera(Source("cam-1", "usb", "77", 1.0))
+
+
+def test_what_opencv_captures_becomes_pictures(street):
+    """The way of a USB camera, from an opened capture on."""
+    ticks = iter(np.arange(0, 100, 0.1))
+    events = list(read_capture(cv2.VideoCapture(str(street)), clip(street), lambda: float(next(ticks))))
+    pictures = [event for event in events[1:] if event is not None]
+    assert len(pictures) == pytest.approx(60, abs=2)
+    frame = Frame(0.0, True, pictures[0].planes)
+    assert np.abs(frame.rgb().astype(int) - clips.street_frame(0.0)).mean() < 8
+
+
+def test_a_killed_writer_leaves_no_half_record(tmp_path):
+    path = tmp_path / "pipe"
+    with path.open("wb") as pipe:
+        wire.write(pipe, wire.FRAME, b"x" * 100, t=1.0)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with path.open("rb") as pipe:
+            assert wire.read(pipe) is None
+    path.write_bytes(whole)
+    with path.open("rb") as pipe:
+        assert wire.read(pipe).values == {"t": 1.0}
+
+
+def test_the_password_travels_in_the_pipe_only():
+    source = Source("cam-1", "network", "rtsp://10.0.0.5/a", 1.0, user="us er", password="p@:/")
+    assert source.url == "rtsp://us%20er:p%40%3A%2F@10.0.0.5/a"
+    assert Source.from_json(source.to_json()) == source
+    assert "p@:/" not in repr(source)
+    assert json.loads(source.to_json())["password"] == "p@:/"

@@ -1,0 +1,56 @@
+"""A camera for tests: GStreamer's RTSP server under Debian's own Python, looping an H.264 stream on loopback."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import clips, services
+
+SERVER = """
+import sys
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+port, stream, user, password = sys.argv[1:5]
+server = GstRtspServer.RTSPServer.new()
+server.set_address("127.0.0.1")
+server.set_service(port)
+factory = GstRtspServer.RTSPMediaFactory.new()
+factory.set_launch(
+    '( multifilesrc location="%s" loop=true caps="video/x-h264,stream-format=byte-stream,framerate=10/1"'
+    " ! h264parse ! identity sync=true ! rtph264pay name=pay0 pt=96 config-interval=1 )" % stream
+)
+factory.set_shared(True)
+if user:
+    auth = GstRtspServer.RTSPAuth.new()
+    token = GstRtspServer.RTSPToken.new()
+    token.set_string("media.factory.role", "user")
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    server.set_auth(auth)
+    permissions = GstRtspServer.RTSPPermissions.new()
+    permissions.add_permission_for_role("user", "media.factory.access", True)
+    permissions.add_permission_for_role("user", "media.factory.construct", True)
+    factory.set_permissions(permissions)
+server.get_mount_points().add_factory("/street", factory)
+server.attach(None)
+GLib.MainLoop().run()
+"""
+
+
+class RtspCamera(services.Process):
+    """An RTSP camera that shows the rendered street."""
+
+    def __init__(self, folder: Path, user: str = "", password: str = "") -> None:
+        probe = 'import gi; gi.require_version("GstRtspServer", "1.0")'
+        if subprocess.run(["/usr/bin/python3", "-c", probe], capture_output=True, check=False).returncode:
+            pytest.skip("needs GStreamer's RTSP server (deploy/setup.sh tools)")
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = clips.write(folder / "street.h264", clips.street_frame, 12, gop=10, container="h264")
+        script = folder / "server.py"
+        script.write_text(SERVER)
+        port = services.free_port()
+        self.url = f"rtsp://127.0.0.1:{port}/street"
+        super().__init__(["/usr/bin/python3", script, port, stream, user, password], folder / "camera.log", port)

@@ -1,0 +1,152 @@
+"""Real services on loopback, started and stopped by the tests."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    """Wait for something real to happen in another process; returns what the condition gave."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+class Process:
+    """A child process that may be killed and started again; ended by its own id."""
+
+    def __init__(self, command: list[Any], log: Path, port: int | None = None, **environment: str) -> None:
+        self.port = port
+        self.command = [str(part) for part in command]
+        self.log = log
+        self.environment = {**os.environ, **environment}
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+            )
+        port = self.port
+        if port is not None:
+            try:
+                wait_for(lambda: answers(port), f"{self.command[0]} listens")
+            except AssertionError:
+                self.kill()
+                raise AssertionError(f"{self.command[0]} does not listen on {port}: {self.text()[-400:]}") from None
+
+    def send(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        if self.process.poll() is None:
+            self.send(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return self.process.returncode
+
+    def text(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.send(signal.SIGCONT)
+            self.kill()
+
+
+class Broker:
+    """A broker of one kind, on one port for its whole life."""
+
+    def __init__(self, kind: str, folder: Path, acl: str = "") -> None:
+        self.kind = kind
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if kind == "iotcore":
+            command = [sys.executable, ROOT / "deploy" / "demo" / "broker.py", self.port, folder]
+        else:
+            program = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
+            if program is None:
+                pytest.skip("needs mosquitto (deploy/setup.sh tools)")
+            settings = folder / "mosquitto.conf"
+            text = f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n"
+            if acl:
+                (folder / "acl").write_text(acl)
+                text += f"acl_file {folder / 'acl'}\n"
+            settings.write_text(text)
+            command = [program, "-c", settings]
+        self.process = Process(command, folder / "broker.log", self.port)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def start(self) -> None:
+        self.process.start()
+
+    def __enter__(self) -> "Broker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.__exit__()
+
+
+@contextlib.contextmanager
+def stopped(process: Process) -> Iterator[None]:
+    """Hold a process, as a stall would."""
+    process.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send(signal.SIGCONT)
+
+
+def run(*command: Any, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, **environment},
+        check=False,
+    )

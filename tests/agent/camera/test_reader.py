@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import wave
 from dataclasses import replace
 
 import cv2
@@ -85,8 +86,9 @@ def test_what_is_no_clip_is_told_in_one_line(street, tmp_path, name, content, ex
     if content == "cut":
         path.write_bytes(street.read_bytes()[:3000])
     elif content == "sound":
-        header = b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00"
-        path.write_bytes(header + b"data\x00\x08\x00\x00" + bytes(2048))
+        with wave.open(str(path), "wb") as sound:
+            sound.setparams((1, 2, 8000, 1000, "NONE", ""))
+            sound.writeframes(bytes(2000))
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(CameraError, match=expected) as fault:

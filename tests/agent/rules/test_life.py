@@ -188,7 +188,7 @@ moves = st.lists(st.tuples(st.floats(0.1, 100), st.booleans(), sightings, st.boo
 
 @given(moves)
 def test_whatever_is_seen_the_life_stays_sound(steps):
-    """Gaps in seq, two open incidents at one place, a change after the end, or clear without being seen never happen."""
+    """No gaps in seq, no two open incidents at one place, no change after the end, no clear without being seen."""
     zone = life()
     at_s, clear_from = 0.0, None
     seqs: dict[str, int] = {}

@@ -1,0 +1,180 @@
+"""The session against real brokers."""
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from agent.settings import CenterSection
+from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
+from agent.uplink.session import WINDOW, Session
+from protocol.broker import BrokerError, BrokerLine, probe
+from protocol.instants import from_epoch
+from protocol.messages import BoxStatus, CameraState
+from tests import services
+from tests.services import wait_for
+
+STATUS = BoxStatus(state="online", boot_id="b", version="1", public_key="k")
+
+
+class Center:
+    """A client that listens to everything and may answer."""
+
+    def __init__(self, port):
+        self.messages = []
+        self.answering = True
+        self._got = threading.Event()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="center", protocol=mqtt.MQTTv5)
+        self.client.on_connect = lambda client, *_: client.subscribe("cityeye/#", qos=1)
+        self.client.on_subscribe = lambda *_: self._got.set()
+        self.client.on_message = self._take
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        assert self._got.wait(10)
+
+    def _take(self, _client, _data, message):
+        self.messages.append(message)
+        if self.answering and "/incident/" in message.topic:
+            self.answer(stored=[message.payload.decode()])
+
+    def answer(self, **answer):
+        self.client.publish("cityeye/1/s/box-1/ack", json.dumps(answer), qos=1)
+
+    def on(self, leaf):
+        return [one for one in self.messages if f"/box-1/{leaf}" in one.topic]
+
+    def states(self):
+        return [json.loads(one.payload)["data"]["state"] for one in self.on("status")]
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@contextmanager
+def center(port):
+    listening = Center(port)
+    try:
+        yield listening
+    finally:
+        listening.close()
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    box = Outbox(tmp_path / "outbox.db", time.time)
+    yield box
+    box.close()
+
+
+def put(outbox, *names):
+    messages = [
+        Outgoing(name, "incident", "cityeye/1/s/box-1/incident/cam-1", name.encode(), "application/json")
+        for name in names
+    ]
+    with outbox.sealing() as ledger:
+        ledger.commit(IncidentRow("i", "cam-1", "z", "encroachment", "p", True, "{}"), messages, None)
+
+
+@contextmanager
+def session(broker, outbox, now=time.time):
+    one = Session(CenterSection(url=broker.url), Path(), "s", "box-1", outbox, STATUS, now)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+def test_messages_go_out_and_leave_the_outbox_when_the_center_has_them(broker, outbox):
+    with center(broker.port) as listening, session(broker, outbox):
+        put(outbox, *(f"m{n}" for n in range(3 * WINDOW)))
+        wait_for(lambda: outbox.figures().waiting == 0, "all are stored")
+        assert sorted(one.payload.decode() for one in listening.on("incident")) == sorted(
+            f"m{n}" for n in range(3 * WINDOW)
+        )
+
+
+def test_a_brokers_acknowledgement_is_not_delivery(broker, outbox):
+    """The broker takes a message; as the center does not answer, it is sent again after its time."""
+    ahead = [0.0]
+    with center(broker.port) as listening, session(broker, outbox, lambda: time.time() + ahead[0]):
+        listening.answering = False
+        outbox._now = lambda: time.time() + ahead[0]
+        put(outbox, "m1")
+        wait_for(lambda: len(listening.on("incident")) == 1, "it came once")
+        assert outbox.figures().waiting == 1
+        ahead[0] = 60.0
+        listening.answering = True
+        put(outbox, "m2")  # wakes the sender
+        wait_for(lambda: outbox.figures().waiting == 0, "both are stored")
+        assert [one.payload.decode() for one in listening.on("incident")].count("m1") == 2
+
+
+def test_what_the_center_refuses_is_parked(broker, outbox):
+    with center(broker.port) as listening, session(broker, outbox):
+        listening.answering = False
+        put(outbox, "m1")
+        wait_for(lambda: listening.on("incident"), "it came")
+        listening.answer(refused=[{"id": "m1", "code": "invalid", "text": "no"}])
+        wait_for(outbox.parked, "it is parked")
+        assert outbox.figures().waiting == 0
+
+
+def test_garbage_on_the_ack_topic_is_ignored(broker, outbox, caplog):
+    with center(broker.port) as listening, session(broker, outbox):
+        for garbage in (b"", b"\xff\xfe", b"[]", b'{"stored": 3}', b"x" * 100_000):
+            listening.client.publish("cityeye/1/s/box-1/ack", garbage, qos=1)
+        put(outbox, "m1")
+        wait_for(lambda: outbox.figures().waiting == 0, "it goes on")
+    assert "ignored" in caplog.text
+
+
+def test_the_broker_dies_and_comes_back(broker, outbox):
+    with session(broker, outbox) as line:
+        wait_for(lambda: line.connected, "connected")
+        broker.kill()
+        wait_for(lambda: not line.connected, "noticed")
+        put(outbox, "m1")
+        broker.start()
+        with center(broker.port):
+            wait_for(lambda: outbox.figures().waiting == 0, "it came through", 40)
+
+
+def test_status_is_retained_and_the_last_will_speaks(broker, outbox, tmp_path):
+    with center(broker.port) as listening:
+        with session(broker, outbox) as line:
+            wait_for(lambda: listening.states() == ["online"], "online")
+            line.publish_camera(CameraState(camera="cam-1", state="live", since=from_epoch(5)))
+            wait_for(lambda: listening.on("camera"), "the camera's state")
+        wait_for(lambda: listening.states()[-1] == "stopped", "a good-bye")
+        with session(broker, outbox) as line:
+            wait_for(lambda: line.connected, "connected")
+            # the line is cut without a word
+            line._client.socket().shutdown(2)
+            wait_for(lambda: "offline" in listening.states(), "the last will", 40)
+    with center(broker.port) as late:
+        wait_for(lambda: late.on("camera") and late.states(), "both are retained")
+        assert all(one.retain for one in late.on("camera"))
+
+
+def test_a_broker_that_forbids_a_topic_parks_its_messages(tmp_path, outbox):
+    """With MQTT 3.1.1 this would be acknowledged as if it were fine."""
+    acl = "topic readwrite cityeye/1/s/box-1/status\ntopic readwrite cityeye/1/s/box-1/ack\n"
+    with services.Broker("mosquitto", tmp_path / "broker", acl) as broker, session(broker, outbox):
+        put(outbox, "m1")
+        wait_for(outbox.parked, "it is parked")
+        assert "allowed to write" in outbox.parked()[0][1]
+
+
+def test_probe_says_what_is_wrong(broker, tmp_path):
+    assert "answers" in probe(BrokerLine(url=broker.url), tmp_path, "x-check")
+    with pytest.raises(BrokerError, match="is it running"):
+        probe(BrokerLine(url=f"mqtt://127.0.0.1:{services.free_port()}"), tmp_path, "x-check")
+    with pytest.raises(BrokerError, match="certificates that can be read"):
+        probe(BrokerLine(url="mqtts://127.0.0.1:1", ca="none.crt"), tmp_path, "x-check")

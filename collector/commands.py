@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -82,15 +83,10 @@ def _open_data(config: CenterConfig) -> Store:
 
 
 class _Server(uvicorn.Server):
-    """Says at once when it is to end, so that the live feeds end by themselves."""
+    """Ends quietly and with status 0; uvicorn's own handlers end the process by the signal once more."""
 
-    def __init__(self, config: uvicorn.Config, ending: threading.Event) -> None:
-        super().__init__(config)
-        self._ending = ending
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._ending.set()
-        super().handle_exit(sig, frame)
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # it is a generator there
+        return contextlib.nullcontext()
 
 
 @app.command()
@@ -119,7 +115,15 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     settings = uvicorn.Config(
         pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
     )
-    server = _Server(settings, ending)
+    server = _Server(settings)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        # the live feeds first: the server waits for them
+        ending.set()
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     writer.start(session.answer)
     session.start()

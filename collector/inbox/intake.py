@@ -110,13 +110,11 @@ def _take_incident(session: Session, topic: topics.Topic, delivery: Delivery, re
     data = event.data
     box = _box(session, topic, received_ms)
     _check(event, data, topic)
-    if session.get(MessageRow, event.id) is not None:
-        return Outcome(stored=event.id)
     row = session.get(IncidentRow, data.incident)
     if row is not None and row.box_id != box.id:
-        raise MessageError(
-            "wrong_box", f"expected incident {data.incident} from box {row.box_id}, got it from {box.id}"
-        )
+        raise MessageError("wrong_box", f"expected {data.incident} from box {row.box_id}, got it from {box.id}")
+    if session.get(MessageRow, event.id) is not None:
+        return Outcome(stored=event.id)
     session.add(
         MessageRow(
             id=event.id,

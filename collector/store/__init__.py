@@ -1,7 +1,8 @@
 """Tables and migrations.
 
 Comes in: a database URL; SQLite for now, with types and an index that PostgreSQL knows as well. Goes out: a `Store`
-whose `transaction` gives an SQLAlchemy session, with the newest schema. Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
+whose `transaction` gives an SQLAlchemy session, with the newest schema. Instants are milliseconds since the epoch in
+UTC, columns named `…_ms`.
 """
 
 from collector.store.engine import Store, StoreError, open_store

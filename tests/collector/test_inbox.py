@@ -1,0 +1,277 @@
+"""The inbox: exactly once, in any order, and nothing that does not belong."""
+
+import json
+import shutil
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+
+from collector.inbox.intake import KEEP_REFUSED, Delivery
+from collector.inbox.session import InboxSession
+from collector.inbox.writer import Writer
+from collector.store import Box, IncidentRow, MessageRow, PictureRow, Refused, StoreError, Ticket, open_store
+from protocol.broker import BrokerLine
+from tests import incidents
+from tests.collector.conftest import Desk
+from tests.incidents import START_S, Case
+from tests.services import wait_for
+
+
+def count(desk, table):
+    with desk.store.transaction() as session:
+        return session.scalar(select(func.count()).select_from(table))
+
+
+def changed(delivery, **values):
+    """The same message with other values; dots go into `data`."""
+    message = json.loads(delivery.payload)
+    for key, value in values.items():
+        if key in message:
+            message[key] = value
+        else:
+            message["data"][key] = value
+    return Delivery(delivery.topic, json.dumps(message).encode())
+
+
+def test_a_message_is_stored_once_however_often_it_comes(desk):
+    opened = Case().opened()
+    first = desk.take(opened)
+    assert first[0] == [json.loads(opened.payload)["id"]]
+    assert desk.take(opened) == first
+    assert desk.take(opened, opened)[0] == first[0] * 2
+    assert (count(desk, MessageRow), count(desk, IncidentRow), count(desk, Ticket)) == (1, 1, 1)
+
+
+def test_a_picture_may_come_before_its_incident(desk):
+    case = Case()
+    picture = case.picture()
+    assert desk.take(picture)[0] == [f"{case.id}:at:wide:{case.pictures[0][0].sha256}"]
+    assert desk.take(picture, case.opened(), picture)[1:] == ([], [])
+    assert count(desk, PictureRow) == 1
+    sha256 = case.pictures[0][0].sha256
+    assert desk.files.path(sha256).read_bytes() == case.pictures[0][1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(order=st.permutations(range(6)), data=st.data())
+def test_any_order_and_any_repetition_ends_alike(tmp_path_factory, order, data):
+    """Messages overtake one another and come again: the newest state counts, the ticket is one."""
+    case = Case()
+    sent = [case.picture("clear"), case.picture("at", number=1), case.opened()]
+    sent += [case.updated(START_S + 60, visibility="not_seen"), case.updated(START_S + 70), case.cleared(START_S + 80)]
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    for index in order:
+        repeats = data.draw(st.integers(1, 2))
+        assert desk.take(*[sent[index]] * repeats)[1:] == ([], [])
+    with desk.store.transaction() as session:
+        (incident,) = session.scalars(select(IncidentRow)).all()
+        (ticket,) = session.scalars(select(Ticket)).all()
+        assert (incident.state, incident.seq, incident.visibility) == ("cleared", 4, "seen")
+        assert (ticket.state, ticket.open, ticket.cleared_ms) == ("lapsed", 0, round((START_S + 80) * 1000))
+    assert (count(desk, MessageRow), count(desk, PictureRow)) == (4, 2)
+    desk.store.close()
+
+
+def topic(delivery, name):
+    return Delivery(name, delivery.payload, delivery.properties)
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda one: changed(one, source="/cityeye/s/box-2"), "wrong_source"),
+        (lambda one: changed(one, dataschema="urn:cityeye:schema:incident:2"), "unknown_major"),
+        (lambda one: changed(one, type="cityeye.incident.exploded"), "unknown_type"),
+        (lambda one: changed(one, seq=7), "invalid"),  # the id says another
+        (lambda one: changed(one, camera="cam-2"), "invalid"),  # the topic says another
+        (lambda one: changed(one, place=[0, 0, 2, 2]), "invalid"),
+        (lambda one: changed(one, visibility="perhaps"), "invalid"),
+        (lambda one: Delivery(one.topic, one.payload[:-9] + b" " * 70_000 + one.payload[-9:]), "too_large"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_reason_and_kept_for_a_person(desk, make, code):
+    stored, refused, later = desk.take(make(Case().opened()))
+    assert (stored, later) == ([], [])
+    assert refused in ([code], [])  # a message too large to be read has no id to answer
+    with desk.store.transaction() as session:
+        (kept,) = session.scalars(select(Refused)).all()
+        assert kept.code == code
+        assert len(kept.head) <= 300
+    assert count(desk, MessageRow) == 0
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        Delivery("cityeye/1/s/box-1/incident/cam-1", b""),
+        Delivery("cityeye/1/s/box-1/incident/cam-1", b"\xff\xfe\x00"),
+        Delivery("cityeye/1/s/box-1/incident/cam-1", b"[" * 50_000),
+        Delivery("cityeye/1/s/box-1/incident/cam-1", b'{"id": 7}'),
+        Delivery("cityeye/1/s/box-1/evidence/cam-1", b"", ()),
+        Delivery("cityeye/1/s/box-1/status", b"{}"),
+        Delivery("cityeye/1/s/box-1/camera/cam-1", b"null"),
+        Delivery("cityeye/1/s", b""),
+        Delivery("elsewhere", b""),
+        Delivery("cityeye/9/s/box-1/incident/cam-1", b"{}"),
+    ],
+)
+def test_garbage_is_refused_and_takes_nothing_with_it(desk, delivery):
+    good = Case().opened()
+    assert desk.take(delivery, good, delivery)[0] == [json.loads(good.payload)["id"]]
+    assert count(desk, Refused) == 2
+
+
+def test_the_quarantine_is_bounded(desk):
+    garbage = [Delivery("cityeye/1/s/box-1/incident/cam-1", b"no") for _ in range(50)]
+    for _ in range(KEEP_REFUSED // 50 + 3):
+        desk.take(*garbage)
+    assert count(desk, Refused) <= KEEP_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda one: Delivery(one.topic, one.payload + b"x", one.properties), "wrong_hash"),
+        (lambda one: Delivery(one.topic, b"GIF89a" + one.payload, one.properties), "invalid"),
+        (lambda one: Delivery(one.topic, one.payload + b"\0" * 600_000, one.properties), "too_large"),
+        (lambda one: Delivery(one.topic, one.payload, (*one.properties[:3], ("sha256", "../../etc/passwd"))), None),
+    ],
+)
+def test_a_spoiled_picture_is_refused(desk, spoil, code):
+    stored, refused, _ = desk.take(spoil(Case().picture()))
+    assert stored == []
+    assert refused == ([] if code is None else [code])
+    assert not list((desk.folder / "evidence").glob("*/*.jpg"))
+
+
+def test_a_box_cannot_write_for_another(desk):
+    case = Case()
+    desk.take(case.opened(), case.picture())
+    thief = Case(box="box-2")
+    assert desk.take(thief.updated(START_S + 20))[1] == ["wrong_box"]
+    assert desk.take(thief.picture("after", number=5))[1] == ["wrong_box"]
+    assert desk.take(Case(number=2, site="elsewhere").opened())[1] == ["wrong_site"]
+
+
+def test_the_first_key_of_a_box_stays(desk):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - for this test
+
+    desk.take(incidents.status(), incidents.status(key=Ed25519PrivateKey.generate()), incidents.status("offline"))
+    with desk.store.transaction() as session:
+        box = session.get(Box, "box-1")
+        assert json.loads(incidents.status().payload)["data"]["public_key"] == box.public_key
+        assert box.state == "offline"
+
+
+def test_a_full_disk_asks_for_it_later(desk, monkeypatch):
+    """The row of a picture is never there without its file; the message beside it is stored."""
+    case = Case()
+    picture, opened = case.picture(), case.opened()
+    (desk.folder / "evidence").write_text("in the way")  # no folder can be made here
+    stored, refused, later = desk.take(picture, opened)
+    assert stored == [json.loads(opened.payload)["id"]]
+    assert refused == []
+    assert later == [f"{case.id}:at:wide:{case.pictures[0][0].sha256}"]
+    assert count(desk, PictureRow) == 0
+    (desk.folder / "evidence").unlink()
+    assert len(desk.take(picture)[0]) == 1
+
+
+def test_a_locked_database_asks_for_it_later(desk, monkeypatch):
+    def locked():
+        raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+    opened = Case().opened()
+    monkeypatch.setattr(desk.store.__class__, "transaction", lambda _: locked())
+    assert desk.take(opened)[2] == [json.loads(opened.payload)["id"]]
+    monkeypatch.undo()
+    assert len(desk.take(opened)[0]) == 1
+
+
+def test_one_bad_delivery_does_not_hold_up_its_batch(desk, monkeypatch):
+    """A delivery that breaks the code, not the rules, is postponed alone."""
+    good, bad = Case(), Case(number=2, shop="shop-2")
+    from collector.inbox import intake  # noqa: PLC0415 - to be broken here
+
+    honest = intake.ticket_for
+
+    def broken(session, news, opened_ms):
+        if news.data.shop == "shop-2":
+            raise KeyError("a fault of ours")
+        return honest(session, news, opened_ms)
+
+    monkeypatch.setattr(intake, "ticket_for", broken)
+    stored, refused, later = desk.take(good.opened(), bad.opened(), good.updated(START_S + 60))
+    assert len(stored) == 2
+    assert refused == []
+    assert later == [f"{bad.id}:1"]
+
+
+def test_tables_are_the_ones_that_the_migrations_make(tmp_path):
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - for this test
+    from alembic.migration import MigrationContext  # noqa: PLC0415 - for this test
+
+    from collector.store import Base  # noqa: PLC0415 - for this test
+
+    store = open_store(f"sqlite:///{tmp_path / 'a.db'}")
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    store.close()
+    again = open_store(f"sqlite:///{tmp_path / 'a.db'}")
+    again.close()
+
+
+@pytest.mark.parametrize("content", [b"no database at all, only text" * 50, None])
+def test_a_database_that_cannot_be_used_is_told(tmp_path, content):
+    path = tmp_path / "a.db"
+    if content is None:
+        store = open_store(f"sqlite:///{path}")
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        store.close()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match="expected a database") as fault:
+        open_store(f"sqlite:///{path}")
+    assert "\n" not in str(fault.value)
+
+
+def test_the_whole_way_over_a_real_broker(broker, desk):
+    """Committed and acknowledged; while the collector is away nothing is lost that the box sends again."""
+    from tests.agent.uplink.test_session import center  # noqa: PLC0415 - a client that listens
+
+    case = Case()
+    with center(broker.port) as box:
+        writer = Writer(desk.store, desk.files, desk.change)
+        session = InboxSession(BrokerLine(url=broker.url), desk.folder, "demo", writer.put)
+        writer.start(session.answer)
+        session.start()
+        box.answering = False
+        wait_for(lambda: session.connected, "connected")
+        acks = threading.Event()
+        try:
+            picture, opened = case.picture(), case.opened()
+            for one in (picture, opened):
+                publish(box.client, one)
+            wait_for(lambda: sum(len(json.loads(a.payload)["stored"]) for a in box.on("ack")) == 2, "both are stored")
+            wait_for(lambda: desk.changes >= 1, "pages are told")
+            acks.set()
+        finally:
+            session.stop()
+            writer.stop()
+    assert (count(desk, MessageRow), count(desk, PictureRow), count(desk, Ticket)) == (1, 1, 1)
+    shutil.rmtree(desk.folder / "evidence")
+
+
+def publish(client, delivery):
+    import paho.mqtt.properties as paho  # noqa: PLC0415 - for this helper
+    from paho.mqtt.packettypes import PacketTypes  # noqa: PLC0415 - for this helper
+
+    properties = paho.Properties(PacketTypes.PUBLISH)
+    if delivery.properties:
+        properties.UserProperty = list(delivery.properties)
+    client.publish(delivery.topic, delivery.payload, qos=1, properties=properties)

@@ -1,0 +1,145 @@
+"""Which ticket an incident belongs to, and how a ticket goes on."""
+
+import json
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import select
+
+from collector.store import IncidentRow, Ticket
+from tests.collector.conftest import Desk
+from tests.incidents import START_S, Case
+
+
+def tickets(desk):
+    with desk.store.transaction() as session:
+        return list(session.scalars(select(Ticket).order_by(Ticket.number)))
+
+
+def kinds(desk, number):
+    with desk.store.transaction() as session:
+        return [event.kind for event in session.get(Ticket, number).events]
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({}, True),  # the same shop
+        ({"camera": "cam-2", "zone": "side"}, True),  # the same shop, seen by another camera
+        ({"box": "box-2"}, True),  # the same shop, seen by another box
+        ({"shop": "shop-2"}, False),
+        ({"shop": None}, False),
+        ({"rule": "crowding"}, False),
+    ],
+)
+def test_incidents_of_one_key_join_one_ticket(desk, other, same):
+    desk.take(Case().opened())
+    desk.take(Case(number=2, **other).opened())
+    assert len(tickets(desk)) == (1 if same else 2)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"), [({}, True), ({"zone": "side"}, False), ({"camera": "cam-2"}, False), ({"box": "box-2"}, False)]
+)
+def test_without_a_shop_the_place_is_the_key(desk, other, same):
+    desk.take(Case(shop=None).opened())
+    desk.take(Case(number=2, shop=None, **other).opened())
+    assert len(tickets(desk)) == (1 if same else 2)
+
+
+def test_a_ticket_is_clear_when_all_its_incidents_are(desk):
+    one, two = Case(), Case(number=2, zone="side")
+    desk.take(one.opened(), two.opened(), one.cleared(START_S + 50))
+    (ticket,) = tickets(desk)
+    assert (ticket.state, ticket.open, ticket.cleared_ms) == ("pending_review", 1, None)
+    desk.take(two.cleared(START_S + 40))
+    (ticket,) = tickets(desk)
+    # the last one to be seen clear was the first one, although it was told first
+    assert (ticket.state, ticket.open, ticket.cleared_ms) == ("lapsed", 0, round((START_S + 50) * 1000))
+    assert kinds(desk, 1) == ["appeared", "opened", "incident_joined", "incident_cleared", "incident_cleared", "lapsed"]
+
+
+@pytest.mark.parametrize(("minutes", "tickets_after", "reopened"), [(1, 1, 1), (29.9, 1, 1), (30.1, 2, 0), (600, 2, 0)])
+def test_a_return_within_30_minutes_reopens(desk, minutes, tickets_after, reopened):
+    case = Case()
+    desk.take(case.opened(), case.cleared(START_S + 100))
+    desk.take(Case(number=2, opened_s=START_S + 100 + 60 * minutes).opened())
+    found = tickets(desk)
+    assert len(found) == tickets_after
+    assert found[-1].open == 1
+    assert found[-1].reopened == reopened
+    assert found[-1].repeat_of == (None if tickets_after == 1 else 1)
+
+
+def test_an_ended_incident_ends_its_ticket_with_its_reason(desk):
+    case = Case()
+    desk.take(case.opened(), case.ended(START_S + 60, "camera_removed"))
+    (ticket,) = tickets(desk)
+    assert (ticket.open, ticket.cleared_ms) == (0, None)
+    with desk.store.transaction() as session:
+        detail = [json.loads(event.detail) for event in session.get(Ticket, 1).events if event.kind == "incident_ended"]
+    assert detail[0]["reason"] == "camera_removed"
+
+
+def test_a_lost_camera_ends_nothing(desk):
+    case = Case()
+    desk.take(case.opened(), case.updated(START_S + 60, visibility="not_seen"))
+    assert tickets(desk)[0].open == 1
+
+
+class Life(RuleBasedStateMachine):
+    """Two shops, any course of their incidents: at most one open ticket per key, none forgotten."""
+
+    folder = None
+
+    def __init__(self):
+        super().__init__()
+        import tempfile  # noqa: PLC0415 - a folder per run
+        from pathlib import Path  # noqa: PLC0415 - as above
+
+        self.temporary = tempfile.TemporaryDirectory()
+        self.desk = Desk(Path(self.temporary.name))
+        self.now_s = START_S
+        self.going = []
+        self.number = 0
+
+    @rule(shop=st.sampled_from(["a", "b"]), wait_s=st.sampled_from([1.0, 600.0, 2000.0]))
+    def appear(self, shop, wait_s):
+        self.now_s += wait_s
+        self.number += 1
+        case = Case(number=self.number, shop=f"shop-{shop}", opened_s=self.now_s)
+        self.desk.take(case.opened())
+        self.going.append(case)
+
+    @precondition(lambda self: self.going)
+    @rule(index=st.integers(0, 9), how=st.sampled_from(["cleared", "ended", "updated"]))
+    def carry_on(self, index, how):
+        self.now_s += 10
+        case = self.going[index % len(self.going)]
+        self.desk.take(getattr(case, how)(self.now_s))
+        if how != "updated":
+            self.going.remove(case)
+
+    @invariant()
+    def sound(self):
+        with self.desk.store.transaction() as session:
+            found = list(session.scalars(select(Ticket)))
+            open_keys = [ticket.key for ticket in found if ticket.open]
+            assert len(open_keys) == len(set(open_keys))
+            for ticket in found:
+                states = [incident.state for incident in ticket.incidents]
+                assert bool(ticket.open) == ("open" in states)
+                assert ticket.open or ticket.state == "lapsed"
+            incidents = list(session.scalars(select(IncidentRow)))
+            assert len(incidents) == self.number
+            assert {row.id for row in incidents if row.state == "open"} == {case.id for case in self.going}
+
+    def teardown(self):
+        self.desk.store.close()
+        self.temporary.cleanup()
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

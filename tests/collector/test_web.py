@@ -1,0 +1,277 @@
+"""Pages, API and live feed, in a real browser where it matters."""
+
+import json
+import signal
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2 as httpx
+import pytest
+
+from collector.settings import CenterSection
+from collector.web.app import Health, make_app
+from collector.web.live import Changes
+from tests import incidents
+from tests.collector.test_inbox import publish
+from tests.incidents import START_S, Case
+from tests.services import BIN, Broker, Process, free_port, run, wait_for
+
+COLLECTOR = BIN / "cityeye-collector"
+
+
+@pytest.fixture
+def client(desk):
+    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
+
+    center = CenterSection(id="demo", name="小河街道", banner="<b>演示</b>")
+    app = make_app(center, desk.store, desk.files, Changes(), Health(lambda: True, lambda: False))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def fill(desk):
+    case = Case()
+    desk.take(incidents.status(), case.picture("clear"), case.picture("at", "close", 1), case.opened())
+    return case
+
+
+def test_an_empty_center_says_so(client):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "还没有工单" in page.text
+    assert "No tickets yet" in page.text
+    assert "&lt;b&gt;演示" in page.text
+
+
+def test_the_list_and_the_ticket_show_what_is_stored(desk, client):
+    case = fill(desk)
+    page = client.get("/").text
+    assert "#1 店外经营" in page
+    assert "shop-1" in page
+    assert case.pictures[1][0].sha256 in page
+    page = client.get("/tickets/1").text
+    assert page.count("签名有效") == 2
+    assert "待核实" in page
+    assert '<rect x="0.4" y="0.5" width="0.1" height="0.2"/>' in page
+    desk.take(case.picture("after", number=4), case.cleared(START_S + 60))
+    page = client.get("/tickets/1").text
+    assert "自行消失" in page
+    assert "恢复后" in page
+
+
+def test_a_picture_on_its_way_and_a_broken_seal_are_said(desk, client):
+    case = Case()
+    case.picture("at")
+    record, content = case.pictures[0]
+    case.pictures = [(record.model_copy(update={"taken_at": record.taken_at.replace(year=2020)}), content)]
+    desk.take(incidents.status(), case.opened())
+    page = client.get("/tickets/1").text
+    assert "图片未到" in page
+    assert "签名不符" in page
+
+
+def test_the_api_tells_the_same(desk, client):
+    case = fill(desk)
+    (ticket,) = client.get("/api/tickets").json()
+    assert client.get("/api/tickets/1").json() == ticket
+    assert ticket["key"] == "encroachment/shop/shop-1"
+    assert ticket["opened_at"] == "2026-05-28T20:26:40.000Z"
+    assert ticket["incidents"][0]["data"]["incident"] == case.id
+    assert len(ticket["incidents"][0]["pictures"]) == 2
+    assert client.get("/api/tickets?open=false").json() == []
+    assert len(client.get("/api/tickets?open=true").json()) == 1
+
+
+def test_pictures_are_served_by_their_hash_and_nothing_else(desk, client):
+    case = fill(desk)
+    record, content = case.pictures[0]
+    answer = client.get(f"/evidence/{record.sha256}.jpg")
+    assert answer.content == content
+    assert answer.headers["content-type"] == "image/jpeg"
+    for name in ("0" * 64, "../center", "%2e%2e%2fcenter", record.sha256.upper(), "x"):
+        assert client.get(f"/evidence/{name}.jpg").status_code == 404
+    desk.files.path(record.sha256).unlink()
+    assert client.get(f"/evidence/{record.sha256}.jpg").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/tickets/1", "/tickets/99", "/tickets/x", "/static/style.css", "/nothing", "/healthz"]
+)
+def test_every_answer_has_its_headers(desk, client, path):
+    fill(desk)
+    answer = client.get(path)
+    assert answer.status_code < 500 or path == "/healthz"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_another_host_name_is_refused(client):
+    """A page elsewhere that has its name point to this machine gets nothing."""
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_health_names_what_is_down(client):
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json() == {"ok": False, "broker": True, "inbox": False, "database": True}
+
+
+def settings(folder, broker="mqtt://127.0.0.1:1", listen=None, extra=""):
+    path = folder / "center.toml"
+    listen = listen or f"127.0.0.1:{free_port()}"
+    path.write_text(
+        f'version = 1\n[center]\nid = "demo"\nlisten = "{listen}"\n{extra}\n[broker]\nurl = "{broker}"\n', "utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda f: settings(f, listen="0.0.0.0:8080"), "expected a loopback address"),
+        (lambda f: settings(f, listen="8080"), "expected HOST:PORT"),
+        (lambda f: settings(f, extra='nam = "x"'), "unknown key 'nam'; the nearest known one is 'name'"),
+        (lambda f: settings(f, extra='timezone = "Mars/Olympus"'), "expected a time zone"),
+        (lambda f: settings(f, extra='database_url = "mysql://u:geheim-9@h/x"'), "expected sqlite:///PATH"),
+        (lambda f: settings(f, broker="http://x"), "expected mqtt://HOST"),
+        (lambda f: settings(f, broker="mqtt://u:geheim-9@x"), "no user and password"),
+        (lambda f: f / "missing.toml", "expected a settings file, found none"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_bad_settings_get_one_line_and_exit_2(tmp_path, command, make, expected):
+    done = run(COLLECTOR, command, "--settings", make(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert expected in done.stderr
+    assert "geheim-9" not in done.stderr
+
+
+def test_a_port_in_use_gets_one_line_and_exit_2(tmp_path, broker):
+    path = settings(tmp_path, listen=f"127.0.0.1:{broker.port}")
+    done = run(COLLECTOR, "serve", "--settings", path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"127.0.0.1:{broker.port}: expected a free port" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_folder_that_cannot_be_written_gets_one_line(tmp_path):
+    (tmp_path / "data").write_text("a file")
+    done = run(COLLECTOR, "serve", "--settings", settings(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "expected a folder that can be written" in done.stderr
+
+
+def test_check_says_one_line_for_each_part(tmp_path, broker):
+    done = run(COLLECTOR, "check", "--settings", settings(tmp_path, broker.url))
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 4
+    done = run(COLLECTOR, "check", "--settings", settings(tmp_path))
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "FAIL", "ok"]
+
+
+class Served:
+    """A running collector and a client of its broker."""
+
+    def __init__(self, folder, broker):
+        import paho.mqtt.client as mqtt  # noqa: PLC0415 - for this helper
+        from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - for this helper
+
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        path = settings(folder, broker.url, f"127.0.0.1:{self.port}")
+        self.process = Process([COLLECTOR, "serve", "--settings", path], folder / "log", self.port)
+        self.box = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.box.connect("127.0.0.1", broker.port)
+        self.box.loop_start()
+        wait_for(lambda: self.get("/healthz").status_code == 200, "healthy")
+
+    def get(self, path):
+        return httpx.get(self.url + path)
+
+    def send(self, *deliveries):
+        for one in deliveries:
+            publish(self.box, one)
+
+    def close(self):
+        self.box.disconnect()
+        self.box.loop_stop()
+        self.process.__exit__()
+
+
+@pytest.fixture
+def served(tmp_path):
+    with Broker("iotcore", tmp_path / "broker") as broker:
+        served = Served(tmp_path, broker)
+        yield served
+        served.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_within_3_s_even_with_an_open_feed(served, number):
+    with ThreadPoolExecutor() as pool:
+        feed = urllib.request.urlopen(served.url + "/events", timeout=10)  # noqa: S310 - our own
+        assert feed.headers["content-type"].startswith("text/event-stream")
+        reading = pool.submit(feed.read)
+        served.process.send(number)
+        assert served.process.process.wait(3) == 0
+        assert b"retry" in reading.result(5)
+    assert "Traceback" not in served.process.text()
+
+
+def test_the_feed_tells_of_a_change(served):
+    with httpx.stream("GET", served.url + "/events", timeout=10) as feed:
+        lines = feed.iter_lines()
+        assert next(lines) == "retry: 2000"
+        served.send(Case().opened())
+        assert next(line for line in lines if line) == "event: changed"
+
+
+def test_a_browser_sees_the_ticket_open_and_clear_without_a_reload(served):
+    sync = pytest.importorskip("playwright.sync_api")
+    from pathlib import Path  # noqa: PLC0415 - for this test
+
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("needs chromium (deploy/setup.sh tools)")
+    case = Case()
+    faults = []
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda fault: faults.append(str(fault)))
+        page.goto(served.url + "/")
+        page.get_by_text("还没有工单").wait_for()
+        page.get_by_text("实时 live").wait_for()
+        served.send(incidents.status(), case.picture("clear"), case.picture("at", "close", 1), case.opened())
+        page.get_by_text("#1 店外经营").click()
+        page.get_by_role("heading", name="#1 店外经营").wait_for()
+        page.wait_for_function(
+            "[...document.images].length >= 3 && [...document.images].every(i => i.naturalWidth > 0)"
+        )
+        page.get_by_text("进行中").wait_for()
+        served.send(case.picture("after", "wide", 3), case.cleared(START_S + 60))
+        page.get_by_text("自行消失").wait_for()
+        assert page.get_by_text("签名有效").count() == 3
+        # a phone's width is enough
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        browser.close()
+    assert faults == []
+
+
+def test_a_killed_collector_has_what_it_said(served, tmp_path):
+    """SIGKILL in the middle of a burst: each message that was acknowledged is there after the restart."""
+    acknowledged = set()
+    served.box.on_message = lambda _c, _d, message: acknowledged.update(json.loads(message.payload)["stored"])
+    served.box.subscribe("cityeye/1/s/box-1/ack", qos=1)
+    cases = [Case(number=n, shop=f"shop-{n}") for n in range(1, 200)]
+    sent = [case.opened() for case in cases]
+    served.send(*sent[:100])
+    wait_for(lambda: acknowledged, "it begins to answer")
+    served.process.kill()
+    served.process.start()
+    wait_for(lambda: served.get("/healthz").status_code == 200, "healthy again")
+    served.send(*sent)  # as a box does that got no answer
+    wait_for(lambda: len(acknowledged) == len(cases), "all are acknowledged", 30)
+    found = served.get("/api/tickets?limit=1000").json()
+    assert sorted(one["incidents"][0]["incident"] for one in found) == sorted(case.id for case in cases)

@@ -9,6 +9,7 @@ paho calls back while it holds its own locks, so nothing here calls paho while i
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,7 @@ WINDOW: Final = 32
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 MAX_DELAY_S: Final = 60
 JITTER_S: Final = 10.0
+LINGER_S: Final = 1.5
 
 
 class Session:
@@ -115,7 +117,11 @@ class Session:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say good-bye and disconnect; what was not sent stays in the outbox."""
+        """Say good-bye and disconnect; what the center does not take within a moment stays in the outbox."""
+        until_s = time.monotonic() + LINGER_S
+        while self.connected and self._outbox.figures().waiting and time.monotonic() < until_s:
+            self._wake.set()
+            time.sleep(0.05)
         self._stopping.set()
         self._wake.set()
         self._thread.join(5)

@@ -128,6 +128,8 @@ def test_what_the_center_refuses_is_parked(broker, outbox):
 
 def test_garbage_on_the_ack_topic_is_ignored(broker, outbox, caplog):
     with center(broker.port) as listening, session(broker, outbox):
+        put(outbox, "m0")
+        wait_for(lambda: outbox.figures().waiting == 0, "it listens")
         for garbage in (b"", b"\xff\xfe", b"[]", b'{"stored": 3}', b"x" * 100_000):
             listening.client.publish("cityeye/1/s/box-1/ack", garbage, qos=1)
         put(outbox, "m1")

@@ -1,0 +1,42 @@
+"""What the repository promises of itself."""
+
+import subprocess
+import tomllib
+
+from agent.settings import load_settings as load_box
+from collector.settings import load_settings as load_center
+from tests.services import ROOT
+
+
+def committed():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name]
+
+
+def test_it_is_small_and_holds_no_footage_and_no_model():
+    files = [path for path in committed() if path.exists()]
+    assert sum(path.stat().st_size for path in files) < 8_000_000
+    assert not [path for path in files if path.suffix in {".onnx", ".avi", ".mp4", ".xz", ".pt", ".npz"}]
+
+
+def test_example_settings_are_good():
+    assert load_box(ROOT / "config/box.example.toml").settings.camera[0].zone[0].kind == "frontage"
+    assert load_center(ROOT / "config/center.example.toml").settings.center.region == "330105"
+
+
+def test_every_room_says_what_happens_in_it():
+    for path in committed():
+        if path.name == "__init__.py" and path.parts[-2] not in ("tests", "versions", "migrations"):
+            head = path.read_text("utf-8").splitlines()
+            assert head[0].startswith('"""'), path
+
+
+def test_the_settings_of_tools_stand_in_setup_cfg():
+    assert list(tomllib.loads((ROOT / "pyproject.toml").read_text())) == ["build-system"]
+
+
+def test_both_readmes_begin_with_the_two_commands():
+    for name in ("README.md", "README.zh-CN.md"):
+        first_screen = "\n".join((ROOT / name).read_text("utf-8").splitlines()[:45])
+        assert "make demo" in first_screen
+        assert "make test" in first_screen

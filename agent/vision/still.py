@@ -138,16 +138,20 @@ class StillView:
             min_area: smallest region, as a share of the picture.
             min_age_s: 0 for everything that settled.
         """
-        aged = self.held & self.seen & zone & (self.time_s - self.since_s >= min_age_s)
-        height, width = aged.shape
+        age_s = self.time_s - self.since_s
+        looks = self.held & self.seen & zone
+        height, width = looks.shape
+        min_px = max(1, round(min_area * looks.size))
         found = []
-        for region in _regions(aged, min_px=max(1, round(min_area * aged.size))):
-            if self.motion.shift_px(region) > RESTLESS_PX:
+        # what is half as old belongs to the same thing: its parts settle one after the other
+        for region in _regions(looks & (age_s >= min_age_s / 2), min_px):
+            aged = region & (age_s >= min_age_s)
+            if int(aged.sum()) < min_px or self.motion.shift_px(aged) > RESTLESS_PX:
                 continue
             ys, xs = np.nonzero(region)
             x, y = int(xs.min()), int(ys.min())
             box = (x / width, y / height, (int(xs.max()) + 1 - x) / width, (int(ys.max()) + 1 - y) / height)
-            found.append(StillItem(box, float(len(xs)) / aged.size, float(np.median(self.since_s[region]))))
+            found.append(StillItem(box, float(len(xs)) / looks.size, float(np.median(self.since_s[aged]))))
         return tuple(found)
 
     def place(self, zone: Mask, box: Box, min_area: float) -> tuple[PlaceState, float]:

@@ -20,6 +20,7 @@ from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.replay import Replay, pick_camera
 from agent.settings import BoxConfig, load_settings
+from agent.uplink.outbox import OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
 from protocol.broker import BrokerError, probe
@@ -59,7 +60,7 @@ def _one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (SettingsError, DetectorError, CameraError, StateError, BrokerError) as fault:
+    except (SettingsError, DetectorError, CameraError, StateError, BrokerError, OutboxError) as fault:
         typer.echo(f"cityeye-agent: {fault}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 

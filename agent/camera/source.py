@@ -87,4 +87,7 @@ def _address(camera: Camera, config: BoxConfig) -> tuple[Kind, str]:
                 f"camera {camera.id}: source: expected rtsp://…, rtsps://…, usb:N or a file, got {scheme}://…"
             )
         return "network", camera.source
-    return "file", str(config.path(camera.source))
+    path = config.path(camera.source)
+    if not path.is_file():
+        raise CameraError(f"camera {camera.id}: source: {path}: expected a video file, found none; check the path")
+    return "file", str(path)

@@ -96,6 +96,10 @@ class Ledger:
         self._commit(row, outgoing, head)
 
 
+class OutboxError(Exception):
+    """An outbox that cannot be opened; one line that says what was expected, what came and what to do."""
+
+
 class Outbox:
     """The box's memory on disk; may be used by several threads.
 
@@ -114,7 +118,7 @@ class Outbox:
             self._db = self._open()
         except sqlite3.DatabaseError as fault:
             if path is None or isinstance(fault, sqlite3.OperationalError):
-                raise
+                raise OutboxError(f"{path}: expected an outbox that can be opened, got: {fault}") from None
             aside = path.with_name(f"{path.name}.damaged-{int(now())}")
             log.error("%s: damaged (%s); moved to %s, a new one is begun", path, fault, aside)  # noqa: TRY400 - no trace
             for suffix in ("-wal", "-shm"):
@@ -127,19 +131,21 @@ class Outbox:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise sqlite3.OperationalError(
-                    f"{self._path}: expected an outbox of version {_VERSION}, got {version}; update the agent"
-                )
+            self._check_version(db.execute("PRAGMA user_version").fetchone()[0])
             db.executescript(_SCHEMA)
             db.execute(f"PRAGMA user_version = {_VERSION}")
             if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
-        except sqlite3.Error:
+        except (sqlite3.Error, OutboxError):
             db.close()
             raise
         return db
+
+    def _check_version(self, version: int) -> None:
+        if version not in (0, _VERSION):
+            raise OutboxError(
+                f"{self._path}: expected an outbox of version {_VERSION}, got {version}; update the agent"
+            )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -77,6 +77,13 @@ def test_a_clip_that_is_none_gets_one_line_and_exit_2(tmp_path, name, content, e
     assert expected in done.stderr
 
 
+def test_a_camera_whose_file_is_missing_gets_one_line_and_exit_2(tmp_path):
+    done = run(AGENT, "run", "--settings", boxes.settings(tmp_path, boxes.FRONTAGE, source="none.mp4"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "camera cam-1: source: " in done.stderr.splitlines()[-1]
+    assert "none.mp4: expected a video file, found none" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["run", "replay"])
 @pytest.mark.parametrize("kind", ["text", "layout", "missing"])
 def test_a_detector_that_is_none_gets_one_line_and_exit_2(tmp_path, street, command, kind):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.uplink.outbox import KEEP_CLOSED, RESEND_S, IncidentRow, Outbox, Outgoing
+from agent.uplink.outbox import KEEP_CLOSED, RESEND_S, IncidentRow, Outbox, OutboxError, Outgoing
 from protocol.messages import Acknowledgement, Postponement, Refusal
 
 
@@ -153,7 +153,7 @@ def test_a_newer_outbox_is_not_touched(tmp_path, now):
     db.execute("PRAGMA user_version = 9")
     db.commit()
     db.close()
-    with pytest.raises(sqlite3.OperationalError, match="update the agent"):
+    with pytest.raises(OutboxError, match="update the agent"):
         Outbox(path, now)
 
 

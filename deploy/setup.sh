@@ -33,7 +33,6 @@ venv() {
         "$PYTHON" -m venv .venv || fail "the virtual environment cannot be made"
     fi
     echo "setup: installing packages into .venv (once; a minute or two)"
-    # libraries that opencv-python-headless does not bring itself
     .venv/bin/pip install --quiet --disable-pip-version-check -e ".[$1]" >.cache/pip.log 2>&1 || {
         tail -n 5 .cache/pip.log >&2
         fail "pip could not install the packages; is there a network? the whole log is .cache/pip.log"

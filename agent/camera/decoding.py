@@ -24,6 +24,8 @@ KEYS_EVERY_S: Final = 2.0
 IO_TIMEOUT_S: Final = 5.0
 """FFmpeg gives up after two or three times this; the parent's deadline is above it."""
 ALIVE_EVERY_S: Final = 1.0
+DRIFT_S: Final = 2.0
+"""A live stream's time that is further than this from arrival is set anew."""
 MAX_BAD_PACKETS: Final = 200
 """So many packets in a row that do not decode: the stream is broken."""
 
@@ -100,11 +102,27 @@ class Timeline:
 
     _offset_s: float | None = None
     _last_s: float = -1.0
-    _step_s: float = 0.04
+    _last_stamp_s: float | None = None
 
-    def at(self, stamp_s: float | None, step_s: float) -> float:
-        """Time of the next picture; `step_s` is the usual distance of two, for streams without time stamps."""
-        self._step_s = step_s
+    def at(self, stamp_s: float | None, step_s: float, arrival_s: float | None = None) -> float:
+        """Time of the next picture.
+
+        Args:
+            stamp_s: its time stamp; None, or the same as the one before, where the stream has none worth the name.
+            step_s: the usual distance of two pictures, for streams without time stamps.
+            arrival_s: seconds since the stream began, by our own clock; a live stream is never far from it.
+        """
+        stuck = stamp_s is not None and stamp_s == self._last_stamp_s
+        self._last_stamp_s = stamp_s
+        usable_s = None if stuck else stamp_s
+        t = self._by_stamp(usable_s, step_s)
+        if arrival_s is not None and (usable_s is None or abs(t - arrival_s) > DRIFT_S):
+            t = max(self._last_s, arrival_s)
+            self._offset_s = None if usable_s is None else t - usable_s
+        self._last_s = t
+        return t
+
+    def _by_stamp(self, stamp_s: float | None, step_s: float) -> float:
         if stamp_s is None:
             t = self._last_s + step_s if self._last_s >= 0 else 0.0
         else:
@@ -114,7 +132,6 @@ class Timeline:
             if t < self._last_s:
                 self._offset_s += self._last_s + step_s - t
                 t = self._last_s + step_s
-        self._last_s = t
         return t
 
     def restart(self) -> None:
@@ -161,15 +178,19 @@ def _look_av(source: Source, grid: Grid, timeline: Timeline, monotonic: Callable
         # who asks for more than a sample a second means it
         gaps = KeyGaps(max(KEYS_EVERY_S, source.sample_s) if source.sample_s >= 1 else source.sample_s)
         burn = Burn(source.masks)
-        told_s = monotonic()
+        began_s = told_s = monotonic()
         bad = 0
         try:
             for packet in container.demux(stream):
                 if monotonic() - told_s >= ALIVE_EVERY_S:
                     told_s = monotonic()
                     yield None
-                if packet.is_keyframe and packet.dts is not None:
-                    gaps.key(float(packet.dts * packet.time_base))
+                if packet.is_keyframe:
+                    # a camera's time stamps may stand still
+                    if source.kind == "network":
+                        gaps.key(monotonic())
+                    elif packet.dts is not None:
+                        gaps.key(float(packet.dts * packet.time_base))
                     # only at a key frame can decoding be taken up again
                     stream.codec_context.skip_frame = "NONKEY" if gaps.enough else "DEFAULT"
                 try:
@@ -185,7 +206,8 @@ def _look_av(source: Source, grid: Grid, timeline: Timeline, monotonic: Callable
                     bad = 0
                     stamp = frame.pts if frame.pts is not None else frame.dts
                     base = frame.time_base or stream.time_base
-                    t = timeline.at(None if stamp is None or base is None else float(stamp * base), 1 / fps)
+                    arrival_s = monotonic() - began_s if source.kind == "network" else None
+                    t = timeline.at(None if stamp is None or base is None else float(stamp * base), 1 / fps, arrival_s)
                     if not frame.is_corrupt and grid.due(t):
                         pictures += 1
                         told_s = monotonic()

@@ -232,11 +232,40 @@ def test_grid_does_not_drift():
         ([5.0, 5.1, 5.2], [0.0, 0.1, 0.2]),
         ([None, None, None], [0.0, 0.1, 0.2]),
         ([5.0, 5.1, 1.0, 1.1], [0.0, 0.1, 0.2, 0.3]),  # runs back in the middle
+        ([5.0, 5.0, 5.0, 5.0], [0.0, 0.1, 0.2, 0.3]),  # stands still
     ],
 )
 def test_timeline(stamps, expected):
     timeline = Timeline()
     assert [timeline.at(stamp, 0.1) for stamp in stamps] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "arrivals", "expected"),
+    [
+        ([0.0, 1.0, 2.0], [0.0, 1.3, 2.0], [0.0, 1.0, 2.0]),  # arrival jitters
+        ([0.0, 0.0, 0.0], [0.0, 5.0, 9.0], [0.0, 5.0, 9.0]),  # stamps stand still, pictures come slowly
+        ([0.0, 40.0, 41.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0]),  # a leap in the stream
+        ([0.0, 9.0, 10.0, 11.0], [0.0, 0.1, 0.2, 0.3], [0.0, 0.1, 1.1, 2.1]),  # a burst, at first within bounds
+    ],
+)
+def test_a_live_stream_stays_near_its_arrival(stamps, arrivals, expected):
+    timeline = Timeline()
+    times = [timeline.at(stamp, 0.1, arrival) for stamp, arrival in zip(stamps, arrivals, strict=True)]
+    assert times == pytest.approx(expected)
+
+
+def test_a_camera_whose_time_stamps_stand_still_is_sampled_all_the_same(tmp_path):
+    """So does the server of these tests."""
+    with RtspCamera(tmp_path) as server:
+        seen = []
+        with LiveCamera(Source("cam-1", "network", server.url, 0.5), time.time, time.monotonic) as camera:
+            for event in camera.events():
+                if isinstance(event, Frame):
+                    seen.append(event.time_s)
+                if len(seen) == 12:
+                    camera.close()
+        assert seen[-1] - seen[-6] == pytest.approx(2.5, abs=0.8)
 
 
 @pytest.mark.parametrize(

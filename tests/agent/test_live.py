@@ -1,0 +1,76 @@
+"""The running agent against a real broker, as the center sees it."""
+
+import json
+import time
+
+from tests import boxes, clips
+from tests.agent.uplink.test_session import center
+from tests.cameras import RtspCamera
+from tests.services import BIN, Broker, Process, run, stopped, wait_for
+
+AGENT = BIN / "cityeye-agent"
+
+
+def states(listening, camera):
+    return [json.loads(one.payload)["data"]["state"] for one in listening.on(f"camera/{camera}")]
+
+
+def incidents(listening):
+    return [json.loads(one.payload) for one in listening.on("incident")]
+
+
+def test_a_stalled_camera_shows_at_the_center_and_others_go_on(tmp_path, street):
+    with (
+        RtspCamera(tmp_path / "camera") as camera,
+        Broker("iotcore", tmp_path / "broker") as broker,
+        center(broker.port) as listening,
+    ):
+        settings = boxes.settings(
+            tmp_path, boxes.FRONTAGE, source=camera.url, camera={"learn_s": 4.0, "sample_s": 0.5}, center=broker.url
+        )
+        text = settings.read_text()
+        settings.write_text(text + f'[[camera]]\nid = "cam-2"\nsource = "{street}"\nlearn_s = 4.0\n')
+        with Process([AGENT, "run", "--settings", settings], tmp_path / "log") as agent:
+            wait_for(lambda: states(listening, "cam-1")[-1:] == ["live"], "it has learned", 60)
+            with stopped(camera):
+                began_s = time.monotonic()
+                wait_for(lambda: states(listening, "cam-1")[-1:] == ["stalled"], "it is told", 20)
+                assert time.monotonic() - began_s < 20
+                last = json.loads(listening.on("camera/cam-1")[-1].payload)["data"]
+                assert "trying again in" in last["text"]
+                assert states(listening, "cam-2")[-1] == "live"
+            wait_for(lambda: states(listening, "cam-1")[-1:] == ["live"], "it is back", 40)
+            assert json.loads(listening.on("camera/cam-1")[-1].payload)["data"]["restarts"] >= 1
+            assert agent.stop() == 0
+        wait_for(lambda: states(listening, "cam-1")[-1] == "off", "a good-bye")
+        assert listening.states()[-1] == "stopped"
+
+
+def test_an_incident_of_a_zone_that_is_gone_is_ended(tmp_path, street):
+    """The crate still stands when the settings change: the box says why the incident ends."""
+    first = clips.write(tmp_path / "first.mp4", clips.street_frame, 34)
+    settings = boxes.settings(tmp_path, boxes.FRONTAGE, source=str(street))
+    run(AGENT, "replay", first, "--settings", settings, "--state", tmp_path / "state")
+    with Broker("iotcore", tmp_path / "broker") as broker, center(broker.port) as listening:
+        changed = boxes.settings(tmp_path, {**boxes.FRONTAGE, "id": "other"}, source=str(street), center=broker.url)
+        with Process([AGENT, "run", "--settings", changed], tmp_path / "log"):
+            (event,) = wait_for(lambda: incidents(listening), "it is told")
+        assert event["type"] == "cityeye.incident.ended"
+        assert (event["data"]["reason"], event["data"]["seq"]) == ("rule_changed", 2)
+        assert event["data"]["zone"] == "front"
+
+
+def test_a_shutdown_and_a_lost_camera_end_nothing(tmp_path, street):
+    with Broker("iotcore", tmp_path / "broker") as broker, center(broker.port) as listening:
+        listening.answering = False
+        zone = {**boxes.FRONTAGE, "dwell_s": 3.0}
+        settings = boxes.settings(
+            tmp_path, zone, source=str(street), camera={"learn_s": 5.0, "sample_s": 0.5}, center=broker.url
+        )
+        with Process([AGENT, "run", "--settings", settings], tmp_path / "log") as agent:
+            wait_for(lambda: incidents(listening), "the crate is found", 40)
+            agent.stop()
+        last = incidents(listening)[-1]
+        assert last["type"] == "cityeye.incident.updated"
+        assert last["data"]["visibility"] == "not_seen"
+        assert last["data"]["cleared_at"] is None

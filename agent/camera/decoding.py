@@ -10,6 +10,7 @@ from typing import Final
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError, HTTPUnauthorizedError
 from numpy.typing import NDArray
 
@@ -159,16 +160,19 @@ class KeyGaps:
         return len(self._gaps) == 3 and max(self._gaps) <= self.enough_s + 0.05
 
 
-def _look_av(source: Source, grid: Grid, timeline: Timeline, monotonic: Callable[[], float]) -> Iterator[Event]:
+def _opened(source: Source) -> InputContainer:
     options = {"rtsp_transport": "tcp", "timeout": str(int(IO_TIMEOUT_S * 1e6))} if source.kind == "network" else {}
     if source.kind == "file" and not Path(source.address).is_file():
         raise CameraError(f"{source.address}: expected a video file, found none; check the path")
     try:
-        container = av.open(source.url, options=options)
+        return av.open(source.url, options=options)
     except (FFmpegError, OSError, ValueError) as fault:
         raise CameraError(fault_text(source, fault)) from None
+
+
+def _look_av(source: Source, grid: Grid, timeline: Timeline, monotonic: Callable[[], float]) -> Iterator[Event]:
     pictures = 0
-    with container:
+    with _opened(source) as container:
         if not container.streams.video:
             raise CameraError(f"{source.address}: expected a video stream, found none; is it a sound file?")
         stream = container.streams.video[0]

@@ -106,7 +106,8 @@ def box_iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes, 0 to 1."""
     shared = box_intersection(a, b)
     union = a[2] * a[3] + b[2] * b[3] - shared
-    return shared / union if union > 0 else 0.0
+    # of slivers, rounding leaves more shared than there is
+    return min(1.0, shared / union) if union > 0 else 0.0
 
 
 def box_union(boxes: Sequence[Box]) -> Box:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import clips, services
 
@@ -15,6 +16,9 @@ CACHE = ROOT / ".cache"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # the same examples on each run: a change is judged by what it changes
+    settings.register_profile("repeatable", derandomize=True)
+    settings.load_profile("repeatable")
     # tests choose their detectors themselves
     os.environ.pop("CITYEYE_MODELS", None)
 

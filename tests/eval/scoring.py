@@ -1,0 +1,158 @@
+"""Running the real pipeline over staged scenes, and comparing its incidents with the truth."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import cv2
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from agent.camera.frame import Frame
+from agent.evidence.masking import Masker
+from agent.reporter import Reporter
+from agent.runner import CameraRunner
+from agent.uplink.outbox import Outbox
+from protocol.geometry import box_intersection
+from protocol.messages import ClockReport, Incident, IncidentEvent
+from protocol.settings import Camera, FrontageZone
+from tests.eval.staging import CLEAR_S, DWELL_S, LEARN_S, Scene, Stay
+
+EPOCH_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+WHOLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+MARGIN_S = 15.0
+"""A stay must outlast the dwell by this to have to be found; a place seen clear so long must have cleared."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the agent said of one incident, in the scene's seconds."""
+
+    place: tuple[float, float, float, float]
+    opened_s: float
+    """When it was decided."""
+    cleared_s: float | None
+    """When it was decided that it is over."""
+    clear_since_s: float | None
+
+
+def watch(
+    pictures: Iterable[tuple[float, NDArray[np.uint8]]],
+    *,
+    dwell_s: float = DWELL_S,
+    learn_s: float = LEARN_S,
+    clear_s: float = CLEAR_S,
+    sample_s: float = 1.0,
+) -> list[Report]:
+    """Run the camera's pipeline, whole picture a zone, over pictures of shape `(h, w, 3)`, RGB."""
+    said: list[IncidentEvent] = []
+    zone = FrontageZone(id="front", kind="frontage", polygon=WHOLE, dwell_s=dwell_s, clear_s=clear_s)
+    camera = Camera(id="cam-1", source="staged", sample_s=sample_s, zone=(zone,))
+    with tempfile.TemporaryDirectory() as folder:
+        now_s = EPOCH_S
+        outbox = Outbox(None, now=lambda: now_s)
+        reporter = Reporter(
+            site="s",
+            box="b",
+            settings_digest="0" * 64,
+            model=None,
+            key=Ed25519PrivateKey.generate(),
+            outbox=outbox,
+            clock=lambda: ClockReport(state="replay", boot_id="replay", uptime_s=0.0),
+            tell=lambda event, _: said.append(event),
+        )
+        runner = CameraRunner(camera, ZoneInfo("UTC"), learn_s, None, Masker(None), reporter, Path(folder))
+        try:
+            for t, rgb in pictures:
+                now_s = EPOCH_S + t
+                runner.look(
+                    Frame(now_s, key=True, planes=np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8))
+                )
+        finally:
+            outbox.close()
+    return _reports(said)
+
+
+def _reports(said: list[IncidentEvent]) -> list[Report]:
+    opened: dict[str, Incident] = {}
+    cleared: dict[str, Incident] = {}
+    for event in said:
+        if event.data.seq == 1:
+            opened[event.data.incident] = event.data
+        if event.type.endswith(".cleared"):
+            cleared[event.data.incident] = event.data
+
+    def seconds(instant: datetime | None) -> float | None:
+        return None if instant is None else round(instant.timestamp() - EPOCH_S, 3)
+
+    return [
+        Report(
+            tuple(first.place),
+            seconds(first.at) or 0.0,
+            seconds(cleared[name].at) if name in cleared else None,
+            seconds(cleared[name].cleared_at) if name in cleared else None,
+        )
+        for name, first in opened.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one scene went."""
+
+    found: int
+    missed: int
+    false: int
+    delays_s: tuple[float, ...] = ()
+    cleared_right: int = 0
+    cleared_wrong: int = 0
+    cleared_while_hidden: int = 0
+
+
+def judge(scene: Scene, reports: list[Report]) -> Verdict:
+    """Compare with the truth. An incident fits a stay when it covers a good part of it, or lies in it, at its time."""
+    found = missed = right = wrong = while_hidden = 0
+    delays = []
+    used: set[int] = set()
+    for stay in scene.stays:
+        fitting = [n for n, report in enumerate(reports) if _fits(stay, report)]
+        used.update(fitting)
+        if not fitting:
+            missed += stay.span[1] - stay.span[0] >= DWELL_S + MARGIN_S
+            continue
+        found += 1
+        first = reports[fitting[0]]
+        delays.append(first.opened_s - stay.span[0] - DWELL_S)
+        good, hidden = _clearing(scene, stay, [reports[n] for n in fitting])
+        right += good
+        wrong += not good
+        while_hidden += hidden
+    return Verdict(found, missed, len(reports) - len(used), tuple(delays), right, wrong, while_hidden)
+
+
+def _fits(stay: Stay, report: Report) -> bool:
+    shared = box_intersection(stay.box, report.place)
+    smaller = min(stay.box[2] * stay.box[3], report.place[2] * report.place[3])
+    larger = max(stay.box[2] * stay.box[3], report.place[2] * report.place[3])
+    timely = stay.span[0] + DWELL_S - 3 <= report.opened_s <= stay.span[1] + 5
+    return timely and shared >= 0.5 * smaller and shared >= 0.1 * larger
+
+
+def _clearing(scene: Scene, stay: Stay, reports: list[Report]) -> tuple[bool, bool]:
+    """Say whether a stay's incidents cleared when, and only when, it was seen clear; and whether one did hidden."""
+    good, hidden = True, False
+    ends = [end for begin, end in stay.hidden if begin <= stay.span[1] <= end]
+    visible_from_s = max([stay.span[1], *ends])
+    for report in reports:
+        if report.cleared_s is None:
+            good &= visible_from_s + CLEAR_S + MARGIN_S > scene.length_s
+        else:
+            good &= report.clear_since_s is not None and report.clear_since_s >= stay.span[1] - 1.5
+            good &= report.cleared_s <= visible_from_s + CLEAR_S + MARGIN_S
+            early = report.cleared_s < stay.span[1]
+            hidden |= early and any(begin <= report.cleared_s <= end for begin, end in stay.hidden)
+    return good, hidden

@@ -1,6 +1,7 @@
 """What is known of model files: purpose, origin, licence, checksum. Imports no other package of ours.
 
-Comes in: `catalogue.toml`. Goes out: `load_catalogue()`, and the class names of COCO, which most detectors use.
+Comes in: `catalogue.toml`. Goes out: `load_catalogue()`, the class names of COCO, which most detectors use, and
+`own_model()`: the small networks that the project trained itself and ships (`own/`, each with its card).
 """
 
 import tomllib
@@ -40,3 +41,8 @@ def load_catalogue() -> tuple[Entry, ...]:
     """Read the catalogue that ships with the package."""
     values = tomllib.loads(files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
     return tuple(Entry(**entry) for entry in values["model"])
+
+
+def own_model(name: str) -> bytes:
+    """Read one of the project's own networks, an ONNX file."""
+    return files(__package__).joinpath("own", f"{name}.onnx").read_bytes()

@@ -1,0 +1,88 @@
+"""Counting crowds that no detector can count: a network that says how many heads each spot of a picture holds."""
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from agent.vision.detector import DetectorError
+from models.catalogue import own_model
+
+OWN: Final = "crowd"
+"""The counter that ships with the project."""
+TASK: Final = "count"
+"""What the metadata of a counter's ONNX file says."""
+MULTIPLE: Final = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """Heads per cell, shape `(rows, columns)`; the cells cover the whole picture evenly."""
+
+    heads: NDArray[np.float32]
+
+    @property
+    def count(self) -> float:
+        """Heads in the whole picture."""
+        return float(self.heads.sum())
+
+    def within(self, mask: NDArray[np.bool_]) -> float:
+        """Heads inside a mask of any size over the whole picture."""
+        rows, columns = self.heads.shape
+        share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+        return float((self.heads * share).sum())
+
+
+@dataclass(frozen=True)
+class CrowdCounter:
+    """A loaded counter; may be used by several threads."""
+
+    name: str
+    width_px: int
+    """Width at which it looks at a picture of 4 : 3; other pictures get as many pixels."""
+    _session: Any = field(repr=False)
+
+    def look(self, rgb: NDArray[np.uint8]) -> Density:
+        """Count in a picture of shape `(h, w, 3)`."""
+        height, width = rgb.shape[:2]
+        scale = (self.width_px * self.width_px * 0.75 / (width * height)) ** 0.5
+        sides = [max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height)]
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        fitted = cv2.resize(rgb, sides, interpolation=method)
+        blob = np.ascontiguousarray(fitted.transpose(2, 0, 1)[None]).astype(np.float32) / 255
+        heads = self._session.run(None, {self._session.get_inputs()[0].name: blob})[0]
+        return Density(np.asarray(heads, np.float32).reshape(heads.shape[-2:]))
+
+
+def is_counter(path: Path) -> bool:
+    """Say whether a file is a counter rather than a detector: its metadata tells."""
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 - as below; whoever loads it says what is wrong
+        return False
+    return bool(session.get_modelmeta().custom_metadata_map.get("task") == TASK)
+
+
+def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
+    """Load a counter; None: the project's own one. Raises DetectorError."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    name = OWN if path is None else path.stem
+    try:
+        content = own_model(OWN) if path is None else path.read_bytes()
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
+        raise DetectorError(
+            f"{path or name}: expected an ONNX counter, ONNX Runtime cannot load it ({type(fault).__name__})"
+        ) from None
+    meta = session.get_modelmeta().custom_metadata_map
+    if meta.get("task") != TASK:
+        raise DetectorError(f"{path or name}: expected a counter (task {TASK!r}), got task {meta.get('task')!r}")
+    return CrowdCounter(name, int(ast.literal_eval(meta.get("width", "768"))), session)

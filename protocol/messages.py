@@ -70,7 +70,10 @@ class People(Value):
     density: float | None = Field(
         default=None, description="people per square metre of ground, where the plane is known"
     )
-    level: str
+    over: bool | None = Field(default=None, description="whether the zone's limit is exceeded; null: not said")
+    level: str = Field(
+        description="A to F (Fruin's levels of a standing crowd) where the plane is known, else over or within"
+    )
 
 
 class Evidence(Value):

@@ -3,15 +3,20 @@
 Picture coordinates are shares of the whole displayed picture, 0 to 1, origin top left.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from protocol.documents import Section
 from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
+from protocol.plane import Plane, PlaneError
+
+TRACKING_SAMPLE_S: Final = 0.34
+"""Who is who can be told from picture to picture at about 3 a second and more (identity F1 .98 at 5, .86 at 2, .43 at 1
+on a public sequence)."""
 
 
 def _sound_polygon(polygon: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -47,6 +52,36 @@ class Mask(Section):
     polygon: PolygonSetting
 
 
+class GroundRectangle(Section):
+    """Four points on the ground that are the corners of a rectangle, and its sides: they give the ground plane.
+
+    The points are shares of the picture's width and height; the plane takes care of pictures that are not square.
+    """
+
+    points: tuple[Point, ...] = Field(description="4 corners in the picture, in order around the rectangle")
+    width_m: float = Field(gt=0, le=1000, description="length of the side from the first to the second corner")
+    depth_m: float = Field(gt=0, le=1000, description="length of the side from the second to the third corner")
+
+    @model_validator(mode="after")
+    def _gives_a_plane(self) -> Self:
+        try:
+            self.plane()
+        except PlaneError as fault:
+            raise ValueError(f"points: {fault}") from None
+        return self
+
+    def plane(self) -> Plane:
+        """Compute the ground plane."""
+        return Plane.from_rectangle(self.points, self.width_m, self.depth_m)
+
+
+class Allowed(Section):
+    """An area of a zone in which something is allowed to stand."""
+
+    polygon: PolygonSetting
+    what: str = Field(default="", max_length=80, description="for people: a bench, a post box")
+
+
 class ZoneBase(Section):
     """What every zone has."""
 
@@ -65,6 +100,10 @@ class FrontageZone(ZoneBase):
         default=180, gt=0, le=86400, description="something stands for longer than this: an incident"
     )
     min_area: float = Field(default=0.002, gt=0, lt=1, description="smallest item, as a share of the picture")
+    min_area_m2: float | None = Field(
+        default=None, gt=0, le=10_000, description="smallest item on the ground; needs the camera's `plane`"
+    )
+    allowed: tuple[Allowed, ...] = Field(default=(), description="areas where something is allowed to stand")
 
 
 class GatheringZone(ZoneBase):
@@ -73,7 +112,29 @@ class GatheringZone(ZoneBase):
     kind: Literal["gathering"]
     shop: Slug | None = None
     dwell_s: float = Field(default=30, gt=0, le=86400, description="over the limit for longer than this: an incident")
-    max_people: int = Field(ge=1, le=100_000, description="more people than this are too many")
+    max_people: int | None = Field(
+        default=None, ge=1, le=100_000, description="more people than this are too many; this or `max_density`"
+    )
+    max_density: float | None = Field(
+        default=None, gt=0, le=10, description="more people per m² than this are too many; needs the camera's `plane`"
+    )
+    loiter_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86400,
+        description=f"who stays longer is loitering; needs `sample_s` of at most {TRACKING_SAMPLE_S:g}",
+    )
+    counting: Literal["auto", "detector", "tiles", "crowd"] = Field(
+        default="auto",
+        description="how people are counted: by one look of the detector, by tiles, by the counter of crowds; "
+        "auto: by what the zone's geometry and the budget ask for",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.max_people is None and self.max_density is None:
+            raise ValueError("expected max_people or max_density, found neither; add the one that this place bears")
+        return self
 
 
 Zone = Annotated[FrontageZone | GatheringZone, Field(discriminator="kind")]
@@ -99,5 +160,45 @@ class Camera(Section):
     learn_s: float | None = Field(
         default=None, ge=2, le=3600, description="time to learn the clear place; unset: 60 live, 10 in a replay"
     )
+    compute_ms: int = Field(
+        default=400, ge=1, le=60_000, description="time that the detector may take for one sample, where tiles help"
+    )
+    plane: GroundRectangle | None = Field(default=None, description="absent: no area, density or distance is known")
     mask: tuple[Mask, ...] = ()
     zone: Annotated[tuple[Zone, ...], AfterValidator(_distinct_zones)] = ()
+
+    def ground(self) -> Plane | None:
+        """Compute the ground plane; None where none is set."""
+        return None if self.plane is None else self.plane.plane()
+
+    @model_validator(mode="after")
+    def _zones_have_what_they_need(self) -> Self:
+        for zone in self.zone:
+            fault = self._zone_fault(zone)
+            if fault is not None:
+                raise ValueError(f"zone {zone.id}: {fault}")
+        return self
+
+    def _zone_fault(self, zone: Zone) -> str | None:
+        if isinstance(zone, FrontageZone):
+            on_ground = None if zone.min_area_m2 is None else "min_area_m2"
+        else:
+            on_ground = None if zone.max_density is None else "max_density"
+            if zone.loiter_s is not None and self.sample_s > TRACKING_SAMPLE_S:
+                return (
+                    f"loiter_s: to know who is who, expected the camera's sample_s to be at most "
+                    f"{TRACKING_SAMPLE_S:g}, got {self.sample_s:g}; set sample_s = 0.2 or take loiter_s out"
+                )
+        if on_ground is None:
+            return None
+        ground = self.ground()
+        if ground is None:
+            return (
+                f"{on_ground}: expected the ground plane of the camera, [camera.plane] with points, width_m and "
+                f"depth_m, found none; add it or take {on_ground} out"
+            )
+        try:
+            ground.area_m2(zone.polygon)
+        except PlaneError as fault:
+            return f"{on_ground}: {fault}"
+        return None

@@ -10,7 +10,11 @@ class Words(NamedTuple):
     en: str
 
 
-RULES: Final = {"encroachment": Words("店外经营", "Encroachment"), "crowding": Words("人群聚集", "Crowding")}
+RULES: Final = {
+    "encroachment": Words("店外经营", "Encroachment"),
+    "crowding": Words("人群聚集", "Crowding"),
+    "loitering": Words("人员徘徊", "Loitering"),
+}
 STATES: Final = {
     "pending_review": Words("待核实", "To be reviewed"),
     "lapsed": Words("自行消失", "Lapsed: clear before review"),

@@ -7,10 +7,18 @@ from protocol.topics import BOX_READS, BOX_WRITES, PER_CAMERA, Topic, all_boxes,
 
 ZONE = {"id": "z", "kind": "gathering", "polygon": [[0, 0], [1, 0], [1, 1]], "max_people": 3}
 CAMERA = {"id": "cam-1", "source": "rtsp://10.0.0.5/stream1", "zone": [ZONE]}
+LOW = [[0, 0.6], [1, 0.6], [1, 1]]
+SHOP = {"id": "shop-front", "kind": "frontage", "polygon": LOW, "min_area_m2": 0.5}
+# its sides meet at 0.2: the horizon
+PLANE = {"points": [[0.3, 0.5], [0.6, 0.5], [0.8, 0.9], [0.1, 0.9]], "width_m": 4, "depth_m": 6}
 
 
 def zone(**changes):
     return CAMERA | {"zone": [ZONE | changes]}
+
+
+def plane(**changes):
+    return CAMERA | {"plane": PLANE | changes}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +37,24 @@ def zone(**changes):
         (CAMERA | {"sample_s": "often"}, ["sample_s", "got 'often'"]),
         (CAMERA | {"zone": [ZONE, ZONE]}, ["zone", "two zones", "'z'"]),
         (CAMERA | {"sauce": "x"}, ["unknown key 'sauce'", "'source'"]),
+        (zone(max_people=None), ["zone z", "expected max_people or max_density, found neither"]),
+        (zone(counting="heads"), ["zone z", "counting", "'crowd'", "got 'heads'"]),
+        (zone(max_density=2), ["zone z", "max_density", "[camera.plane]", "found none"]),
+        (CAMERA | {"zone": [SHOP]}, ["zone shop-front", "min_area_m2", "[camera.plane]", "found none"]),
+        # the zone reaches up to the top of the picture, which is above the plane's horizon
+        (zone(max_density=2) | {"plane": PLANE}, ["zone z", "max_density", "horizon", "[0, 0]"]),
+        (
+            CAMERA | {"plane": PLANE, "zone": [SHOP | {"polygon": [[0, 0.1], [1, 0.6], [1, 1]]}]},
+            ["zone shop-front", "min_area_m2", "horizon", "[0, 0.1]"],
+        ),
+        (zone(loiter_s=60), ["zone z", "loiter_s", "sample_s to be at most 0.34, got 1"]),
+        (zone(loiter_s=60) | {"sample_s": 0.35}, ["zone z", "loiter_s", "got 0.35"]),
+        (plane(points=PLANE["points"][:3]), ["plane", "points", "4 corners", "got 3"]),
+        (plane(points=[[0.1, 0.5], [0.2, 0.5], [0.3, 0.5], [0.2, 0.9]]), ["plane", "points 1, 2 and 3", "one line"]),
+        (plane(width_m=0), ["plane", "width_m", "greater than 0", "got 0"]),
+        (plane(length_m=3), ["plane", "unknown key 'length_m'"]),
+        ({**CAMERA, "zone": [{**SHOP, "allowed": [{"polygon": LOW[:2]}]}]}, ["zone shop-front", "allowed", "got 2"]),
+        (CAMERA | {"compute_ms": 0}, ["compute_ms", "greater than or equal to 1", "got 0"]),
     ],
 )
 def test_a_fault_names_its_place_and_what_to_do(values, words):
@@ -39,6 +65,31 @@ def test_a_fault_names_its_place_and_what_to_do(values, words):
     assert "hunter2" not in line
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        CAMERA,
+        plane(),
+        # a plane alone asks nothing of a zone that reaches above the horizon
+        zone(polygon=[[0, 0], [1, 0], [1, 1]]) | {"plane": PLANE},
+        zone(polygon=LOW, max_density=2) | {"plane": PLANE},
+        zone(polygon=LOW, max_density=2, max_people=None) | {"plane": PLANE},
+        zone(loiter_s=60) | {"sample_s": 0.34},
+        CAMERA | {"plane": PLANE, "zone": [SHOP | {"allowed": [{"polygon": LOW, "what": "a bench"}]}]},
+    ],
+)
+def test_settings_that_fit_together_are_taken_and_come_back(values):
+    camera = Camera.model_validate(values)
+    assert Camera.model_validate_json(camera.model_dump_json()) == camera
+
+
+def test_the_sides_belong_to_the_corners():
+    ground = Camera.model_validate(plane()).ground()
+    assert ground.distance_m((0.3, 0.5), (0.6, 0.5)) == pytest.approx(4)
+    assert ground.distance_m((0.6, 0.5), (0.8, 0.9)) == pytest.approx(6)
+    assert Camera.model_validate(CAMERA).ground() is None
 
 
 class Small(Section):

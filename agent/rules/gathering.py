@@ -108,6 +108,11 @@ class Gathering:
         return int(median(people for _, people, _ in self._counts))
 
     @property
+    def over_since_s(self) -> float | None:
+        """Since when the limit is exceeded; None where it is not."""
+        return self._over_since_s
+
+    @property
     def people(self) -> People:
         """What a message says of the count."""
         over = self._over_since_s is not None

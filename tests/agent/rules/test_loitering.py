@@ -144,3 +144,18 @@ def test_a_gap_in_the_pictures_begins_anew():
 def test_nothing_is_said_before_the_first_picture():
     kept = watch(loitering(), life(), lambda _: {1: BENCH}, range(30))[-1][2]
     assert loitering().sighting(kept).state == "not_seen"
+
+
+@pytest.mark.parametrize(
+    ("people", "cleared_s"),
+    [
+        ({}, [85]),  # clear is what was seen clear, not what nobody looked at
+        ({9: DOOR}, [85]),
+        ({9: BENCH}, []),  # may be the one who was there before
+    ],
+)
+def test_a_gap_in_the_pictures_clears_nothing(people, cleared_s):
+    zone, rule = life(), loitering()
+    watch(rule, zone, lambda _: {1: BENCH}, range(30))
+    changes = watch(rule, zone, lambda _: people, range(80, 100))
+    assert [at_s for kind, at_s, _ in changes if kind == "cleared"] == cleared_s

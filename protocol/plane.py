@@ -142,8 +142,9 @@ def rectangle_fault(points: Polygon) -> str | None:
     if len(points) != 4:
         return f"expected the 4 corners of a rectangle on the ground, got {len(points)} points"
     corners = np.asarray(points, np.float64)
+    clicks = [(x, y) for x, y in corners.tolist()]
     if not ((corners >= 0) & (corners <= 1)).all():
-        return polygon_fault(points)
+        return polygon_fault(clicks)
     for left_out in range(4):
         triangle = np.delete(corners, left_out, axis=0)
         if _height(triangle) < MIN_HEIGHT:
@@ -152,7 +153,7 @@ def rectangle_fault(points: Polygon) -> str | None:
                 f"points {', '.join(names[:2])} and {names[2]} lie on one line or too close together (within "
                 f"{MIN_HEIGHT:g} of the picture); choose a rectangle that looks larger"
             )
-    fault = polygon_fault(points)
+    fault = polygon_fault(clicks)
     if fault is not None:
         return fault
     turns = [_turn(corners[n], corners[(n + 1) % 4], corners[(n + 2) % 4]) for n in range(4)]

@@ -309,6 +309,14 @@ def probe(path: Path) -> Clip:
 
 def check_camera(source: Source) -> str:
     """Open a camera and wait for its first picture; returns what it is. Raises CameraError."""
+    return first_picture(source)[1]
+
+
+def first_picture(source: Source) -> tuple[Frame, str]:
+    """Open a camera and wait for its first picture; returns it and what the camera is. Raises CameraError.
+
+    Its time is 0.
+    """
     child = Child(source)
     timer = threading.Timer(CHECK_S, child.end)
     timer.start()
@@ -319,7 +327,7 @@ def check_camera(source: Source) -> str:
                 values = record.values
                 opened = f"{values['width']}x{values['height']}, {values['codec']}, {values['fps']:g} frames a second"
             elif record.kind == wire.FRAME:
-                return opened
+                return _frame(record, 0.0), opened
             elif record.kind in (wire.FAILED, wire.ENDED):
                 raise CameraError(record.values.get("text", "the stream ended before its first picture"))
         raise CameraError(

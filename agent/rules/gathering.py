@@ -98,11 +98,6 @@ class Gathering:
                 self._fruin = level
 
     @property
-    def over_since_s(self) -> float | None:
-        """Since when the limit is exceeded, with hysteresis; None where it is not."""
-        return self._over_since_s
-
-    @property
     def smooth(self) -> int:
         """Median of the last counts, the higher one of two in the middle rounded down."""
         return int(median(people for _, people, _ in self._counts))

@@ -13,14 +13,17 @@ from protocol.geometry import Box
 
 log = logging.getLogger(__name__)
 
-FACE_SCORE: Final = 0.5
+FACE_SCORE: Final = 0.3
 """Lower than for recognition: a sign that is pixelated costs nothing, a face that is not costs somebody's privacy."""
 FACE_MARGIN: Final = 0.25
 HEAD_SHARE: Final = 0.25
 """Upper part of a person's box that is hidden."""
-BLOCKS_ACROSS_FACE: Final = 5
+BLOCKS_ACROSS_FACE: Final = 3
+"""Of 5 blocks YuNet still makes faces: 202 with a score of .6 in 156 pictures of crowds; of 3, none."""
 BLOCKS_ACROSS_PICTURE: Final = 40
 """Without a face model: a face that fills an eighth of the picture keeps five blocks."""
+ROUNDS: Final = 2
+"""Searches of a view that is about to leave; what the first one hides, the second one looks at again."""
 MAX_SEARCHED_PX: Final = 2560
 """Faces are searched at full size and at double size, so that small ones are found; no further than this."""
 
@@ -64,6 +67,20 @@ class Masker:
         for area in faces or []:
             _hide(masked, area)
         return masked
+
+    def check(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Search a masked view of shape `(h, w, 3)` that is about to leave, and hide what is still found in it.
+
+        A face model answers differently on a part of a picture than on the whole.
+        """
+        for _ in range(ROUNDS):
+            faces = self._faces(rgb)
+            if not faces:
+                break
+            rgb = rgb.copy()
+            for area in faces:
+                _hide(rgb, area)
+        return rgb
 
     def _faces(self, rgb: NDArray[np.uint8]) -> list[tuple[int, int, int, int]] | None:
         """Areas of faces in pixels; None where they cannot be searched."""

@@ -54,7 +54,7 @@ def shoot(
     views = {"wide": masked, "close": _cut(masked, close_box(place))}
     pictures = []
     for view, shown in views.items():
-        jpeg, (width, height) = encode(shown)
+        jpeg, (width, height) = encode(masker.check(shown))
         record = Evidence(
             role=role,
             view=view,

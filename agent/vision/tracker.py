@@ -27,6 +27,9 @@ SIZE_CALM: Final = 0.25
 GATE: Final = 16.0
 """Squared Mahalanobis distance of two degrees of freedom: 99.97 % of the true pairs are nearer (χ²)."""
 FAR_COST: Final = 1e3
+PATIENCE: Final = 5
+"""Pictures in a row in which somebody may be missed: where three of ten boxes are missing, 0.2 % are missed longer. It
+counts where pictures are so rare that `keep_s` would be over sooner, up to twice `keep_s`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,8 @@ class Tracker:
     Args:
         sure_score: from this score on a box may start a track.
         least_score: boxes below it are ignored.
-        keep_s: a track that is not seen for longer than this is forgotten.
+        keep_s: a track that is not seen for longer than this, and in more than PATIENCE pictures, is forgotten; at
+            twice this time it is in any case.
         confirmations: sightings after which a track gets its id.
     """
 
@@ -76,6 +80,7 @@ class Tracker:
     _ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
     _seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
     _seen_s: Array = field(default_factory=lambda: np.zeros(0), init=False)
+    _missed: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
     _last_s: float | None = field(default=None, init=False)
     _next_id: int = field(default=1, init=False)
 
@@ -90,7 +95,8 @@ class Tracker:
         measured = np.column_stack([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]]).astype(np.float64)
         self._predict(0.0 if self._last_s is None else max(0.0, time_s - self._last_s))
         self._last_s = time_s
-        self._keep(time_s - self._seen_s <= self.keep_s)
+        away_s = time_s - self._seen_s
+        self._keep((away_s <= self.keep_s) | ((away_s <= 2 * self.keep_s) & (self._missed < PATIENCE)))
         sure = np.flatnonzero(scores >= self.sure_score)
         doubtful = np.flatnonzero((scores >= self.least_score) & (scores < self.sure_score))
         source_of = np.full(len(self._ids), -1, np.int64)
@@ -101,6 +107,8 @@ class Tracker:
         matched = np.flatnonzero(source_of >= 0)
         self._correct(matched, measured[source_of[matched]])
         self._seen[matched] += 1
+        self._missed += 1
+        self._missed[matched] = 0
         self._seen_s[matched] = time_s
         new = np.setdiff1d(sure, source_of[matched])
         self._start(measured[new], time_s)
@@ -170,9 +178,10 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.zeros(count, np.int64)])
         self._seen = np.concatenate([self._seen, np.ones(count, np.int64)])
         self._seen_s = np.concatenate([self._seen_s, np.full(count, time_s)])
+        self._missed = np.concatenate([self._missed, np.zeros(count, np.int64)])
 
     def _keep(self, alive: NDArray[np.bool_]) -> None:
-        for name in ("_place", "_speed", "_pp", "_ps", "_ss", "_ids", "_seen", "_seen_s"):
+        for name in ("_place", "_speed", "_pp", "_ps", "_ss", "_ids", "_seen", "_seen_s", "_missed"):
             setattr(self, name, getattr(self, name)[alive])
 
 

@@ -63,6 +63,25 @@ def test_who_was_away_too_long_is_somebody_new():
     assert again.ids.tolist() == [2]
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "missed", "kept"),
+    [
+        (25, 24, True),  # just within keep_s
+        (25, 30, False),
+        (3, 4, True),  # longer than keep_s, but only a few pictures
+        (3, 8, False),
+        (0.5, 1, False),  # two looks, four seconds: nobody knows
+    ],
+)
+def test_patience_is_counted_in_time_and_where_pictures_are_rare_in_pictures(rate_hz, missed, kept):
+    tracker, ids = Tracker(keep_s=1.0), []
+    for n in range(missed + 6):
+        there = n < 3 or n >= missed + 3
+        out = tracker.step(boxes((100, 100)) if there else boxes(), sure(int(there)), n / rate_hz)
+        ids += out.ids.tolist()
+    assert (len(set(ids)) == 1) is kept
+
+
 def test_sources_say_which_detection_a_track_is():
     tracker = Tracker()
     for n in range(3):
@@ -87,6 +106,6 @@ def test_ids_are_unique_in_a_picture_and_never_used_again(pictures, step_s):
         for identity in ids:
             # an id that comes anew is higher than any before; one that comes back was not away for long
             assert identity in last_s or identity > highest
-            assert n * step_s - last_s.get(identity, n * step_s) <= tracker.keep_s + step_s
+            assert n * step_s - last_s.get(identity, n * step_s) <= 2 * tracker.keep_s + 1e-9
             last_s[identity] = n * step_s
         highest = max([highest, *ids])

@@ -18,8 +18,11 @@ from protocol.settings import GatheringZone
 AWAY_S: Final = 10.0
 """Who is lost or outside for longer than this has left."""
 STOOD_S: Final = 2.0
-"""Who is lost after standing for this long is hidden; who is lost while walking may have gone through a door, and the
-next one who comes out of it is somebody else."""
+"""Who is lost for longer than a moment after standing for this long is hidden; who is lost while walking may have gone
+through a door, and the next one who comes out of it is somebody else."""
+MOMENT_S: Final = 1.0
+"""Who begins within this time where somebody was lost is the same, standing or not. A tracker may also follow somebody
+under two ids for as long before it drops the older one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class Loitering:
         present = set(ids.tolist())
         within = contains(self.zone.polygon, _feet(boxes))
         for track, box in zip(ids[within].tolist(), map(_visible, boxes[within].tolist()), strict=True):
-            stay = self._stays.get(track) or self._take_over(box, present) or Stay.begin(at_s, box)
+            stay = self._stays.get(track)
+            if stay is None or at_s - stay.since_s <= MOMENT_S:
+                stay = self._take_over(at_s, box, present) or stay or Stay.begin(at_s, box)
             self._stays[track] = stay.go_on(at_s, box, self._limit_s)
         return [
             Breach(stay.place, stay.since_s)
@@ -113,11 +118,12 @@ class Loitering:
     def _limit_s(self) -> float:
         return float("inf") if self.zone.loiter_s is None else self.zone.loiter_s
 
-    def _take_over(self, box: Box, present: set[int]) -> Stay | None:
-        """Find the stay of one who stood here and was lost; it goes on under the new track."""
+    def _take_over(self, at_s: float, box: Box, present: set[int]) -> Stay | None:
+        """Find the stay of one who was lost here; it goes on under the new track."""
         for track, stay in self._stays.items():
-            stood_s = stay.last_s - stay.stands_since_s
-            if track not in present and stood_s >= STOOD_S and same_place(box, stay.stands_at):
+            stood = stay.last_s - stay.stands_since_s >= STOOD_S
+            lost = track not in present and (stood or at_s - stay.last_s <= MOMENT_S)
+            if lost and same_place(box, stay.box):
                 return self._stays.pop(track)
         return None
 

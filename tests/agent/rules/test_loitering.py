@@ -39,6 +39,13 @@ def shifted(box, dx):
     return (box[0] + dx, *box[1:])
 
 
+def through_the_door(t):
+    """In turn, somebody walks up to the door and is gone, and somebody else comes out of it and walks away."""
+    number, since_s = int(t // 3.5), t % 3.5
+    walked_s = since_s if number % 2 else 2 - since_s
+    return {number: shifted(DOOR, -0.06 * walked_s)} if since_s < 2 else {}
+
+
 @pytest.mark.parametrize(
     ("people_at", "expected_s"),
     [
@@ -49,14 +56,18 @@ def shifted(box, dx):
         (lambda t: {1: BENCH if t < 15 or t > 30 else OUTSIDE}, 50.2),  # was away: begins anew
         (lambda t: {1: BENCH} if t < 15 or t > 18 else {}, 20.2),  # hidden, and found again as the same
         (lambda t: {1: BENCH} if t < 15 else {7: BENCH} if t > 18 else {}, 20.2),  # hidden, with another track
+        # two tracks for a moment, and the older one is dropped
+        (lambda t: {1: BENCH} if t < 15 else {1: BENCH, 7: BENCH} if t < 15.5 else {7: BENCH}, 20.2),
+        # somebody sits down beside them, and they leave: somebody else
+        (lambda t: {1: BENCH} if t < 15 else {1: BENCH, 7: BENCH} if t < 17 else {7: BENCH}, 35.2),
         (lambda t: {1: BENCH} if t < 15 else {7: BENCH} if t > 30 else {}, 50.2),  # too long ago: somebody else
         (lambda t: {1: BENCH} if t < 15 else {7: shifted(BENCH, 0.1)}, 35.2),  # somebody else, elsewhere
         (lambda t: {1: BENCH} if t < 15 else {1: OUTSIDE, 7: BENCH}, 35.2),  # the next one on the bench
         (lambda t: {1: shifted(BENCH, 0.004 * t)}, 20.2),  # strolls about the whole time
         (lambda t: {round(t // 4): BENCH} if t % 4 < 3 else {}, 20.2),  # a tracker that loses them every few seconds
-        (lambda t: {round(t * 5): DOOR}, None),  # one after the other through a door, nobody stands
-        # a queue through the door: each walks up to it and is gone
-        (lambda t: {round(t // 5): shifted(DOOR, -0.06 * (5 - t % 5))}, None),
+        (lambda t: {round(t * 5): BENCH}, 20.2),  # and one that never knows them again
+        (lambda t: {int(t // 2): shifted(BENCH, 0.004 * t)}, 20.2),  # strolls, and is found again at once
+        (through_the_door, None),
         (lambda _: {1: (-0.02, 0.8, 0.05, 0.3)}, 20.2),  # cut off by the edges of the picture
     ],
 )

@@ -1,6 +1,5 @@
 """Counting crowds that no detector can count: a network that says how many heads each spot of a picture holds."""
 
-import ast
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -45,18 +44,24 @@ class CrowdCounter:
     name: str
     width_px: int
     """Width at which it looks at a picture of 4 : 3; other pictures get as many pixels."""
+    gain: float
+    """What its answer is multiplied with; fitted on photos that were held back from training."""
     _session: Any = field(repr=False)
+
+    def fit(self, width: int, height: int) -> tuple[int, int]:
+        """Size at which it wants a picture of this size."""
+        scale = (self.width_px * self.width_px * 0.75 / (width * height)) ** 0.5
+        across, down = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height))
+        return across, down
 
     def look(self, rgb: NDArray[np.uint8]) -> Density:
         """Count in a picture of shape `(h, w, 3)`."""
-        height, width = rgb.shape[:2]
-        scale = (self.width_px * self.width_px * 0.75 / (width * height)) ** 0.5
-        sides = [max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (width, height)]
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        sides = self.fit(rgb.shape[1], rgb.shape[0])
+        method = cv2.INTER_AREA if sides[0] < rgb.shape[1] else cv2.INTER_LINEAR
         fitted = cv2.resize(rgb, sides, interpolation=method)
         blob = np.ascontiguousarray(fitted.transpose(2, 0, 1)[None]).astype(np.float32) / 255
         heads = self._session.run(None, {self._session.get_inputs()[0].name: blob})[0]
-        return Density(np.asarray(heads, np.float32).reshape(heads.shape[-2:]))
+        return Density(np.asarray(heads, np.float32).reshape(heads.shape[-2:]) * np.float32(self.gain))
 
 
 def is_counter(path: Path) -> bool:
@@ -85,4 +90,11 @@ def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
     meta = session.get_modelmeta().custom_metadata_map
     if meta.get("task") != TASK:
         raise DetectorError(f"{path or name}: expected a counter (task {TASK!r}), got task {meta.get('task')!r}")
-    return CrowdCounter(name, int(ast.literal_eval(meta.get("width", "768"))), session)
+    try:
+        width_px, gain = int(meta.get("width", "768")), float(meta.get("gain", "1"))
+    except ValueError:
+        raise DetectorError(
+            f"{path or name}: expected numbers as width and gain in its metadata, "
+            f"got {meta.get('width')!r} and {meta.get('gain')!r}; export it again"
+        ) from None
+    return CrowdCounter(name, width_px, gain, session)

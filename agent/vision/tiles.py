@@ -1,7 +1,8 @@
 """Looking closer: a detector on overlapping tiles of a picture, where people are too small for one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, Protocol
 
 import numpy as np
@@ -16,6 +17,12 @@ CUT_PX: Final = 3.0
 SAME_IOU: Final = 0.55
 SAME_SHARE: Final = 0.7
 """Of the smaller box inside the larger one: half a person from a tile and the whole one from the picture."""
+MAX_ZOOM: Final = 2.0
+"""Enlarged further than this, a picture shows nothing more."""
+WORTH: Final = 1.2
+"""Tiles that enlarge by less are not worth their time."""
+MAX_SIDE: Final = 4
+"""Rows, and columns, of tiles at most."""
 
 
 class Detects(Protocol):
@@ -49,28 +56,70 @@ def _spans(length: int, count: int) -> list[tuple[int, int]]:
     return [(round(n * (length - size) / (count - 1)), size) for n in range(count)]
 
 
-def detect_tiled(detector: Detects, rgb: NDArray[np.uint8], tiles: Sequence[Tile]) -> Detections:
-    """Find things in each tile and merge what several tiles saw.
+def tiling(
+    region: Tile, fit: Callable[[int, int], tuple[int, int]], zoom: float, wanted: float, affordable: int
+) -> tuple[Tile, ...]:
+    """Cover a region with the fewest tiles that enlarge it as wanted; where none do, with those that enlarge most.
 
     Args:
-        detector: its own suppression has been done within each tile.
-        rgb: shape `(h, w, 3)`.
-        tiles: at least one; the whole picture should be among them, for what is larger than a tile.
+        region: the part of the picture, px.
+        fit: size at which the detector wants a picture of a size.
+        zoom: at which the detector sees the whole picture, its pixels per pixel of the picture.
+        wanted: zoom at which people are tall enough for it; no tile goes beyond MAX_ZOOM.
+        affordable: tiles at most.
     """
-    height, width = rgb.shape[:2]
-    found = [_in_tile(detector, rgb, tile) for tile in tiles]
-    boxes = np.concatenate([one.boxes for one in found])
-    scores = np.concatenate([one.scores for one in found])
-    classes = np.concatenate([one.classes for one in found])
+    best: tuple[Tile, ...] = ()
+    best_zoom = WORTH * zoom
+    wanted = min(max(wanted, best_zoom), MAX_ZOOM)
+    sides = sorted(product(range(1, MAX_SIDE + 1), repeat=2), key=lambda side: side[0] * side[1])
+    for rows, columns in sides:
+        if rows * columns > affordable:
+            break
+        tiles = grid(region.width, region.height, rows, columns)
+        its_zoom = min(fit(tiles[0].width, tiles[0].height)[0] / tiles[0].width, MAX_ZOOM)
+        if its_zoom >= best_zoom and (not best or its_zoom > 1.05 * best_zoom):
+            best, best_zoom = tiles, its_zoom
+        if best and best_zoom >= wanted:
+            break
+    return tuple(Tile(region.x + tile.x, region.y + tile.y, tile.width, tile.height) for tile in best)
+
+
+def detect_tiled(detector: Detects, rgb: NDArray[np.uint8], tiles: Sequence[Tile]) -> list[Detections]:
+    """Find things in each tile of a picture of shape `(h, w, 3)`; as `detect_each`."""
+
+    def detect(tile: Tile) -> Detections:
+        part = rgb[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+        return detector.detect(np.ascontiguousarray(part))
+
+    return detect_each(tiles, (rgb.shape[1], rgb.shape[0]), detect)
+
+
+def detect_each(tiles: Sequence[Tile], size: tuple[int, int], detect: Callable[[Tile], Detections]) -> list[Detections]:
+    """Find things in each tile.
+
+    Args:
+        tiles: the parts.
+        size: width and height of the picture, px.
+        detect: finds things in a tile, in its own coordinates; its own suppression has been done.
+
+    Returns:
+        One for each tile, in coordinates of the picture, without boxes that an inner edge of the tile cuts.
+    """
+    return [_whole(detect(tile), tile, size) for tile in tiles]
+
+
+def merged(looks: Sequence[Detections], size: tuple[int, int]) -> Detections:
+    """Put together what several looks saw; `size` is the picture's width and height, px. At least one look."""
+    boxes = np.concatenate([one.boxes for one in looks])
+    scores = np.concatenate([one.scores for one in looks])
+    classes = np.concatenate([one.classes for one in looks])
     # in pixels: shares are distorted by the picture's proportions
-    kept = merge(boxes * np.array([width, height, width, height], np.float32), scores, classes)
-    return Detections(boxes[kept], scores[kept], classes[kept], found[0].names)
+    kept = merge(boxes * np.array([*size, *size], np.float32), scores, classes)
+    return Detections(boxes[kept], scores[kept], classes[kept], looks[0].names)
 
 
-def _in_tile(detector: Detects, rgb: NDArray[np.uint8], tile: Tile) -> Detections:
-    height, width = rgb.shape[:2]
-    part = rgb[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-    found = detector.detect(np.ascontiguousarray(part))
+def _whole(found: Detections, tile: Tile, size: tuple[int, int]) -> Detections:
+    width, height = size
     boxes = found.boxes * np.array([tile.width, tile.height, tile.width, tile.height], np.float32)
     right, low = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
     cut = (boxes[:, 0] < CUT_PX) & (tile.x > 0)
@@ -79,8 +128,7 @@ def _in_tile(detector: Detects, rgb: NDArray[np.uint8], tile: Tile) -> Detection
     cut |= (low > tile.height - CUT_PX) & (tile.y + tile.height < height)
     boxes[:, :2] += (tile.x, tile.y)
     boxes /= np.array([width, height, width, height], np.float32)
-    whole = ~cut
-    return Detections(boxes[whole], found.scores[whole], found.classes[whole], found.names)
+    return Detections(boxes[~cut], found.scores[~cut], found.classes[~cut], found.names)
 
 
 def merge(boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -86,9 +86,14 @@ def _one_line() -> Iterator[None]:
 
 def _read(path: Path) -> NDArray[np.uint8] | None:
     """Read a photo as RGB; None, and a line, where it is none."""
-    photo = cv2.imread(str(path))
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as fault:
+        typer.echo(f"cityeye-models: {path}: expected a photo, it cannot be read ({fault.strerror})", err=True)
+        return None
+    photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if photo is None:
-        typer.echo(f"cityeye-models: {path}: expected a photo, it cannot be read", err=True)
+        typer.echo(f"cityeye-models: {path}: expected a photo such as JPEG or PNG, it is none", err=True)
         return None
     return np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8)
 
@@ -156,7 +161,11 @@ def evaluate_model(
         found = loaded.detect(rgb)
         spent_s.append(time.perf_counter() - began_s)
         # a photo without a label file shows nothing of any class, as the format has it
-        truth = read_labels(label.read_text("utf-8") if label.is_file() else "", width, height)
+        try:
+            truth = read_labels(label.read_text("utf-8", "replace") if label.is_file() else "", width, height)
+        except (OSError, ValueError) as fault:
+            typer.echo(f"cityeye-models: {label}: {fault}", err=True)
+            raise typer.Exit(EXIT_UNUSABLE) from None
         boxes = found.boxes.astype(np.float64) * (width, height, width, height)
         pairs.append((truth, Found(boxes, found.classes, found.scores.astype(np.float64))))
     if not pairs:

@@ -48,12 +48,26 @@ class Quality:
 
 
 def read_labels(text: str, width: int, height: int) -> Labelled:
-    """Read one label file in YOLO format (class, centre x, centre y, width, height; 0 to 1)."""
-    rows = np.array([[float(part) for part in line.split()[:5]] for line in text.splitlines() if line.split()])
-    rows = rows.reshape(-1, 5)
+    """Read one label file in YOLO format (class, centre x, centre y, width, height; 0 to 1).
+
+    Raises:
+        ValueError: a line that is no label.
+    """
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    rows = np.array([_label(number, line) for number, line in lines], np.float64).reshape(-1, 5)
     sizes = rows[:, 3:5] * (width, height)
     low = rows[:, 1:3] * (width, height) - sizes / 2
     return Labelled(np.column_stack([low, sizes]), rows[:, 0].astype(np.int64))
+
+
+def _label(number: int, line: str) -> list[float]:
+    try:
+        kind, *box = (float(part) for part in line.split()[:5])
+    except ValueError:
+        kind, box = -1.0, []
+    if len(box) != 4 or kind != int(max(kind, 0)) or not np.isfinite(box).all():
+        raise ValueError(f"line {number}: expected class, centre x, centre y, width and height, got {line[:60]!r}")
+    return [kind, *box]
 
 
 def evaluate(photos: Iterable[tuple[Labelled, Found]]) -> Quality:

@@ -146,3 +146,16 @@ def test_the_picture_of_the_clear_place_is_the_newest_that_shows_it():
     assert shots.clear(15.0, whole, clear).frame.time_s == 0.0
     assert shots.clear(0.0, whole, clear) is None
     assert shots.clear(21.0, whole, lambda _: None) is None
+
+
+def test_no_face_is_left_in_any_view(detectors, shared):
+    """A face model answers differently on a part of a picture and at another size: the views themselves are clean."""
+    model = detectors / "yunet-s-640.onnx"
+    rgb = cv2.imread(str(shared / "photos/bus.jpg"))[:, :, ::-1].copy()
+    finder = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.6)
+    for place in ((0.0, 0.0, 1.0, 1.0), (0.1, 0.4, 0.3, 0.5), (0.6, 0.4, 0.3, 0.3)):
+        for one in shoot(rgb, Masker(model), place=place, keep=place, persons=NOBODY, role="at", taken_at_s=0.0):
+            shown = cv2.imdecode(np.frombuffer(one.jpeg, np.uint8), 1)
+            size = (shown.shape[1] * 2, shown.shape[0] * 2)
+            finder.setInputSize(size)
+            assert finder.detect(cv2.resize(shown, size))[1] is None, (place, one.evidence.view)

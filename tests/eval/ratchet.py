@@ -1,0 +1,58 @@
+"""The ratchet: figures that were reached are committed, and what falls behind them fails.
+
+`accuracy.json` has two sections: `full`, what `make eval` measures on everything, and `short`, what CI measures again
+on data rendered from nothing and compares.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.eval import tracking
+
+RESULT: Final = Path(__file__).with_name("accuracy.json")
+SLACK: Final = 0.01
+"""Other processors round differently."""
+LOWER_IS_BETTER: Final = ("delay", "mae", "error", "false", "left", "incidents", "invented", "cleared_while_hidden")
+NOT_COMPARED: Final = ("scenes", "cases", "photos", "pictures", "frames", "ms", "bias")
+
+SHORT: Final[dict[str, Callable[[], Any]]] = {
+    "tracking": tracking.short,
+}
+"""Parts of the short form; each must run in a minute, from nothing."""
+
+
+def short() -> dict[str, Any]:
+    """Measure the short form."""
+    return {name: measure() for name, measure in SHORT.items()}
+
+
+def read(path: Path = RESULT) -> dict[str, Any]:
+    """The figures that were kept."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def keep(section: str, figures: Mapping[str, Any], path: Path = RESULT) -> None:
+    """Write figures; parts that are not among them stay."""
+    kept = read(path)
+    kept[section] = {**kept.get(section, {}), **figures}
+    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+def behind(kept: object, now: object, name: str = "") -> list[str]:
+    """Say which figures fell behind what was kept, one line each.
+
+    A figure that is kept and not measured any more is behind as well; a new one is not.
+    """
+    if isinstance(kept, Mapping):
+        if not isinstance(now, Mapping):
+            return [f"{name}: expected figures, got {now!r}"]
+        return [line for key in kept for line in behind(kept[key], now.get(key), f"{name}.{key}".strip("."))]
+    what = name.rsplit(".", 1)[-1]
+    if any(what == word or what.startswith(f"{word}_") for word in NOT_COMPARED) or kept is None:
+        return []
+    if not isinstance(now, int | float) or not isinstance(kept, int | float):
+        return [f"{name}: expected about {kept}, got {now!r}"]
+    worse = now - kept if any(word in what for word in LOWER_IS_BETTER) else kept - now
+    return [f"{name}: expected {kept} or better, got {now}"] if worse > SLACK * max(1.0, abs(kept)) else []

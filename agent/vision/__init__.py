@@ -5,5 +5,7 @@ items and the state of places; detections (boxes, scores, classes); a count of p
 
 `still` is the heart: what stands on the street and was not there when the place was clear, whatever it is called.
 `detector` runs an ONNX file; `layouts` knows the three ways in which such files answer, `letterbox` how a picture is
-fitted into their input; `selection` decides which file is used. Nothing here knows zones' limits or time limits.
+fitted into their input; `selection` decides which file is used. `counting` chooses how people are counted:
+by one look (`people`), by several in `tiles`, by the counter of `crowds`; `stature` knows how tall they are; `tracker`
+says who is who. Nothing here knows zones' limits or time limits.
 """

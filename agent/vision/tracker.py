@@ -19,13 +19,21 @@ MEASURED: Final = 0.05
 """Standard deviation of a measured box, as a share of its height (ByteTrack: 1/20)."""
 SPEED: Final = 0.6
 """Standard deviation of an unknown speed, heights per second: people walk 0.8 of their height in a second."""
-ACCELERATION: Final = 1.2
-"""Standard deviation of the change of speed, heights per second²; walkers turn and stop within a step. Below 0.5, ids
-are lost at turns; above 2, at 3 pictures a second, neighbours are mixed up (`tests/eval/tracking.py`)."""
+UNREST: Final = 0.15
+"""Spectral density of the acceleration, heights² per second³: after a second the speed is off by .39 heights per
+second, half of what people walk at. As a white noise in continuous time (Bar-Shalom et al., "Estimation with
+Applications to Tracking and Navigation", section 6.2) it is the same at 25 and at 3 pictures a second. An acceleration
+that is constant from picture to picture is not, and mixed neighbours up at 3. Of .1 to .4 none is better at all rates
+(`tests/eval/tracking.py`)."""
 SIZE_CALM: Final = 0.25
 """Sizes change so much less than places."""
 GATE: Final = 16.0
 """Squared Mahalanobis distance of two degrees of freedom: 99.97 % of the true pairs are nearer (χ²)."""
+DISTANCE_COST: Final = 0.05
+RATIO_COST: Final = 0.5
+MAX_COST: Final = 1.8
+"""A pair at the gate that does not overlap: somebody who was missed must not take a neighbour's box because any pair is
+better than none."""
 FAR_COST: Final = 1e3
 PATIENCE: Final = 5
 """Pictures in a row in which somebody may be missed: where three of ten boxes are missing, 0.2 % are missed longer. It
@@ -124,12 +132,12 @@ class Tracker:
         return Tracked(boxes[sources[shown]].astype(np.float64), self._ids[shown].copy(), sources[shown])
 
     def _predict(self, dt_s: float) -> None:
-        accelerated = (ACCELERATION * self._scale()) ** 2
+        unrest = UNREST * self._scale() ** 2
         self._place = self._place + dt_s * self._speed
         self._place[:, 2:] = np.maximum(self._place[:, 2:], 1e-6)
-        self._pp = self._pp + 2 * dt_s * self._ps + dt_s**2 * self._ss + accelerated * dt_s**4 / 4
-        self._ps = self._ps + dt_s * self._ss + accelerated * dt_s**3 / 2
-        self._ss = self._ss + accelerated * dt_s**2
+        self._pp = self._pp + 2 * dt_s * self._ps + dt_s**2 * self._ss + unrest * dt_s**3 / 3
+        self._ps = self._ps + dt_s * self._ss + unrest * dt_s**2 / 2
+        self._ss = self._ss + unrest * dt_s
 
     def _scale(self) -> Array:
         """Height of each track, for each dimension."""
@@ -158,10 +166,10 @@ class Tracker:
         distance = (apart**2 / spread[:, None]).sum(2)
         overlap = _iou(place, measured)
         ratio = np.abs(np.log(np.maximum(measured[None, :, 3], 1e-6) / place[:, None, 3]))
-        cost = 1 - overlap + 0.05 * distance + 0.5 * ratio
+        cost = 1 - overlap + DISTANCE_COST * distance + RATIO_COST * ratio
         possible = ((distance <= GATE) | (overlap >= 0.3)) & (ratio < 0.5)
         cost[~possible] = FAR_COST
-        _, _, pairs = lap.lapjv(cost, extend_cost=True, cost_limit=FAR_COST / 2, return_cost=True)
+        _, _, pairs = lap.lapjv(cost, extend_cost=True, cost_limit=MAX_COST, return_cost=True)
         found = np.flatnonzero(pairs >= 0)
         chosen = pairs[found].astype(np.int64)
         good = possible[chosen, found]

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,10 @@ import numpy as np
 
 from agent.vision.tracker import Tracker
 from tests.eval.mot import Rows, Tracking, score
-from tests.eval.walkers import walk
+from tests.eval.walkers import cross, walk
 
 RATES_HZ: Final = (25.0, 5.0, 3.0)
+STAGES: Final = {"walkers": walk, "crossers": cross}
 SEQUENCES: Final = 10
 SCRIPT: Final = Path(__file__).with_name("against_trackers.py")
 Figures = dict[str, dict[str, float]]
@@ -36,13 +38,13 @@ def track(found: Rows, last: int, rate_hz: float) -> Rows:
 def short(sequences: int = 3) -> Figures:
     """Our tracker alone on staged walkers: what CI can run."""
     figures = {}
-    for rate_hz in RATES_HZ:
+    for (name, stage), rate_hz in product(STAGES.items(), RATES_HZ):
         scores = []
         for seed in range(sequences):
-            staged = walk(seed, rate_hz)
+            staged = stage(seed, rate_hz)
             last = int(max(staged.truth[:, 0].max(), staged.found[:, 0].max()))
             scores.append(score(staged.truth, track(staged.found, last, rate_hz)))
-        figures[f"walkers_{rate_hz:g}fps"] = _mean(scores)
+        figures[f"{name}_{rate_hz:g}fps"] = _mean(scores)
     return figures
 
 
@@ -61,20 +63,20 @@ def measure(python: Path | None, shared: Path | None) -> dict[str, object]:
 
 def compare(python: Path, shared: Path | None) -> dict[str, Figures]:
     """Run both; gives {what: {ours: {mota, idf1}, theirs: …}}, staged sequences as means of their rate."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
         if shared is not None:
             found = np.loadtxt(shared / "mot/abewley_sort_det/data/train/TUD-Campus/det/det.txt", delimiter=",")[:, :7]
             truth = np.loadtxt(shared / "mot/TUD-Campus/gt.txt", delimiter=",")[:, :7]
             _write(folder, "TUD-Campus", truth, found, 25.0)
-        for rate_hz in RATES_HZ:
+        for (name, stage), rate_hz in product(STAGES.items(), RATES_HZ):
             for seed in range(SEQUENCES):
-                staged = walk(seed, rate_hz)
-                _write(folder, f"walkers_{rate_hz:g}fps-{seed}", staged.truth, staged.found, rate_hz)
+                staged = stage(seed, rate_hz)
+                _write(folder, f"{name}_{rate_hz:g}fps-{seed}", staged.truth, staged.found, rate_hz)
         done = subprocess.run([python, SCRIPT, folder], check=True, capture_output=True, text=True)
     groups: dict[str, list[Mapping[str, Sequence[float]]]] = defaultdict(list)
     for what, scores in json.loads(done.stdout.splitlines()[-1]).items():
-        groups[what.rsplit("-", 1)[0] if what.startswith("walkers") else what].append(scores)
+        groups[what.rsplit("-", 1)[0] if "fps-" in what else what].append(scores)
     return {
         what: {who: _mean([Tracking(*one[who]) for one in some]) for who in ("ours", "theirs")}
         for what, some in groups.items()

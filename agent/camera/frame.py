@@ -38,6 +38,12 @@ class Frame:
         size = (width, max(1, round(self.height * width / self.width)))
         return np.asarray(cv2.resize(self.planes[: self.height], size, interpolation=cv2.INTER_AREA), np.uint8)
 
+    def chroma(self) -> float:
+        """Mean distance of the colours from grey, in levels, over a sample of the pixels; 0 for a grey picture."""
+        u, v = split(self.planes)[1:]
+        apart = [np.abs(plane[::4, ::4].astype(np.int16) - 128).mean() for plane in (u, v)]
+        return float(sum(apart))
+
     def rgb(self, size: tuple[int, int] | None = None, crop: Box | None = None) -> NDArray[np.uint8]:
         """Colours, shape `(h, w, 3)`.
 

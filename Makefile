@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs clean
+.PHONY: help demo test eval docs pictures clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -26,9 +26,18 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/python -m protocol.schemas docs/ref --check
 	@$(BIN)/pytest $(PYTEST)
 
+eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ONLY=people,tracking,faces,…
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m tests.eval $(if $(ONLY),--only $(ONLY))
+
 docs: ## write docs/ref again: schemas and AsyncAPI
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m protocol.schemas docs/ref
+
+pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
+	@deploy/setup.sh venv $(demo_extra)
+	@deploy/setup.sh clip
+	@$(BIN)/python deploy/demo/pictures.py .cache/vtest.avi
 
 clean: ## remove everything that was set up
 	rm -rf .venv .cache .demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache

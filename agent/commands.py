@@ -1,4 +1,4 @@
-"""The command line of the box: `cityeye-agent run | check | replay`."""
+"""The command line of the box: `cityeye-agent run | check | replay | scene | plane`."""
 
 import contextlib
 import logging
@@ -11,13 +11,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from agent import VERSION, live
+from agent import VERSION, live, plane_picture
+from agent.box import orders
 from agent.box.clock import Clock
+from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
 from agent.camera.errors import CameraError
 from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
+from agent.film import FilmError
 from agent.replay import Replay, pick_camera
 from agent.settings import BoxConfig, load_settings
 from agent.uplink.outbox import OutboxError
@@ -37,6 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="CityEye on the box beside the camera.",
 )
+scene = typer.Typer(no_args_is_help=True, help="The clear scene that a camera has learned.")
+app.add_typer(scene, name="scene")
 SettingsOption = Annotated[Path, typer.Option("--settings", help="box.toml", show_default=False)]
 
 
@@ -60,7 +65,7 @@ def _one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (SettingsError, DetectorError, CameraError, StateError, BrokerError, OutboxError) as fault:
+    except (SettingsError, DetectorError, CameraError, StateError, BrokerError, OutboxError, FilmError) as fault:
         typer.echo(f"cityeye-agent: {fault}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 
@@ -147,6 +152,9 @@ def replay(
     state: Annotated[
         Path | None, typer.Option(help="folder with the box's memory; default: none is used or left")
     ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="video file (MP4) of the clip with everything drawn in that the agent sees")
+    ] = None,
     start: Annotated[str, typer.Option(help="time of the first frame, RFC 3339")] = "2026-01-01T00:00:00Z",
 ) -> None:
     """Run a recorded clip through the same pipeline, on the clip's own clock, as fast as it goes."""
@@ -160,7 +168,7 @@ def replay(
         chosen = pick_camera(config, camera)
         clip = probe_clip(video)
         _log_to_stderr(logging.WARNING)
-        job = Replay(video, chosen, config, live.open_eyes(config), start_s, evidence, state)
+        job = Replay(video, chosen, config, live.open_eyes(config), start_s, evidence, state, overlay)
         with contextlib.ExitStack() as stack:
             try:
                 lines = sys.stdout if out is None else stack.enter_context(out.open("w", encoding="utf-8"))
@@ -184,6 +192,78 @@ def replay(
 
             job.run(write, lambda done_s: bar.update(task, completed=done_s))
             bar.update(task, completed=clip.duration_s)
+
+
+CameraArgument = Annotated[str, typer.Argument(help="a camera's id", show_default=False)]
+ZoneArgument = Annotated[str | None, typer.Argument(help="one of its zones; default: the whole view")]
+SceneSettings = Annotated[Path, typer.Option("--settings", help="box.toml")]
+BOX_TOML = Path("box.toml")
+TAKEN_S = 20.0
+"""A running agent takes an order with the next picture; a camera that is away has none."""
+
+
+@scene.command()
+def approve(camera: CameraArgument, zone: ZoneArgument = None, settings: SceneSettings = BOX_TOML) -> None:
+    """Take what stands there now for the clear place; what was reported there is withdrawn."""
+    _order(settings, camera, Order("approve", zone))
+
+
+@scene.command()
+def reset(camera: CameraArgument, zone: ZoneArgument = None, settings: SceneSettings = BOX_TOML) -> None:
+    """Forget what the clear place looks like and learn it again; what was reported there is withdrawn."""
+    _order(settings, camera, Order("reset", zone))
+
+
+def _order(settings: Path, camera: str, order: Order) -> None:
+    with _one_line():
+        config = load_settings(settings)
+        zones = [zone.id for zone in pick_camera(config, camera).zone]
+        if order.zone is not None and order.zone not in zones:
+            raise SettingsError(f"zone: expected one of {', '.join(zones)}, got {order.zone!r}")
+        try:
+            with StateFolder(config.state_dir):
+                running = False
+        except StateError:
+            running = True
+        clock = Clock()
+        try:
+            path = orders.give(config.state_dir, camera, order, clock.now())
+        except OSError as fault:
+            raise StateError(f"{config.state_dir}: the order cannot be left there: {fault.strerror}") from None
+    if not running:
+        typer.echo(f"camera {camera}: {order.verb}: no agent runs here; it is done when one starts")
+        return
+    until_s = clock.monotonic() + TAKEN_S
+    while path.exists():
+        if clock.monotonic() > until_s:
+            typer.echo(
+                f"camera {camera}: {order.verb}: not done within {TAKEN_S:.0f} s, as no picture comes or the scene is "
+                "still being learned; it is done as soon as that is over"
+            )
+            raise typer.Exit(EXIT_FAILED)
+        clock.sleep(0.2)
+    typer.echo(f"camera {camera}: {order.verb}: done")
+
+
+@app.command()
+def plane(
+    settings: SettingsOption,
+    camera: Annotated[str | None, typer.Option(help="whose plane; needed where the settings have several")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="an image or a video of this camera; default: its source is asked")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="where the picture is written: .png or .jpg")] = Path("plane.png"),
+) -> None:
+    """Draw a grid of 1 m on the street, to see whether the ground plane is right, and say how large the zones are."""
+    with _one_line():
+        config = load_settings(settings)
+        chosen = pick_camera(config, camera)
+        ground = plane_picture.ground_of(chosen).plane()
+        drawn = plane_picture.draw(plane_picture.picture_of(chosen, config, picture), chosen)
+        plane_picture.write_picture(drawn, out)
+    for zone in chosen.zone:
+        typer.echo(f"zone {zone.id}: {plane_picture.zone_text(zone, ground)}")
+    typer.echo(f"camera {chosen.id}: {out}: lines must run along kerbs and joints, and squares must look square")
 
 
 def main() -> None:

@@ -20,10 +20,11 @@ from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
-from agent.runner import RULES, CameraRunner, Outlook
+from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig
 from agent.uplink.outbox import Outbox
 from agent.uplink.session import Session
+from agent.vision.crowds import CrowdCounter, load_counter
 from agent.vision.detector import Detector, DetectorMissingError, load_detector
 from agent.vision.selection import find_detector, find_face_model
 from protocol.instants import from_epoch
@@ -42,10 +43,11 @@ RESTART_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Eyes:
-    """The detector and the face model of a box; either may be absent."""
+    """The detector, the counter of crowds and the face model of a box; each may be absent."""
 
     detector: Detector | None
     face_model: Path | None
+    crowd: CrowdCounter | None = None
 
     @property
     def model(self) -> Model | None:
@@ -75,16 +77,17 @@ def open_eyes(config: BoxConfig) -> Eyes:
             "no face model: evidence is pixelated outside the item's place; "
             "put yunet-s-640.onnx into a folder of CITYEYE_MODELS to mask faces only"
         )
-    return Eyes(detector, face_model)
+    counts = any(zone.kind == "gathering" for camera in config.settings.camera for zone in camera.zone)
+    return Eyes(detector, face_model, load_counter() if detector is not None and counts else None)
 
 
 def end_removed(reporter: Reporter, cameras: Sequence[Camera], at_s: float) -> None:
     """End incidents whose camera or zone is no longer in the settings."""
-    zones = {camera.id: {zone.id: RULES[zone.kind] for zone in camera.zone} for camera in cameras}
+    zones = {camera.id: {zone.id: rules_of(zone) for zone in camera.zone} for camera in cameras}
     for row in reporter.outbox.incidents(open_only=True):
         if row.camera not in zones:
             reason = "camera_removed"
-        elif zones[row.camera].get(row.zone) != row.rule:
+        elif row.rule not in zones[row.camera].get(row.zone, ()):
             reason = "rule_changed"
         else:
             continue
@@ -152,8 +155,8 @@ class CameraThread(threading.Thread):
 
     def _publish(self, condition: Condition, outlook: Outlook) -> None:
         state = condition.state
-        if state == "live" and outlook.disturbed:
-            state = "moved"
+        if state == "live" and outlook.state != "live":
+            state = outlook.state
         elif state == "live" and outlook.learning_zones:
             state = "learning"
         text = "; ".join(part for part in (condition.text, outlook.text) if part)
@@ -242,6 +245,7 @@ def _maker(
         masker=Masker(eyes.face_model),
         reporter=reporter,
         state_dir=state_dir,
+        crowd=eyes.crowd,
     )
 
 

@@ -1,6 +1,7 @@
 """Replay: the same pipeline on a recorded clip, on the clip's own clock, as fast as it can."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,9 @@ from agent.camera.reader import replay as read_clip
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture
+from agent.film import Film, FilmError
 from agent.live import Eyes
+from agent.overlay import Overlay
 from agent.reporter import Reporter
 from agent.runner import CameraRunner
 from agent.settings import BoxConfig
@@ -34,6 +37,7 @@ class Replay:
         start_s: time of the clip's first frame, seconds since the epoch.
         evidence_dir: where pictures are written as `{sha256}.jpg`; None writes none.
         state_dir: the box's memory before and after; None starts with none and leaves none.
+        overlay: video file that shows what the agent makes of the clip, one picture per sample; None writes none.
     """
 
     video: Path
@@ -43,6 +47,7 @@ class Replay:
     start_s: float
     evidence_dir: Path | None
     state_dir: Path | None
+    overlay: Path | None = None
 
     def run(self, write: Callable[[IncidentEvent], None], progress: Callable[[float], None]) -> int:
         """Run the clip through; returns the number of samples.
@@ -51,6 +56,8 @@ class Replay:
             write: called with each message.
             progress: called with the seconds of the clip that are done.
         """
+        if self.overlay is not None and self.overlay.exists() and self.overlay.samefile(self.video):
+            raise FilmError(f"{self.overlay}: expected another file than the clip itself; name a new one")
         with TemporaryDirectory(prefix="cityeye-replay-") as scratch:
             if self.state_dir is None:
                 return self._run(Path(scratch), None, write, progress)
@@ -65,11 +72,14 @@ class Replay:
         progress: Callable[[float], None],
     ) -> int:
         now_s = self.start_s
+        timezone, masker = ZoneInfo(self.config.settings.box.timezone), Masker(self.eyes.face_model)
+        overlay = Overlay(masker, timezone, self.start_s)
         outbox = Outbox(None if keep is None else keep / "outbox.db", now=lambda: now_s)
 
         def tell(event: IncidentEvent, pictures: Sequence[Picture]) -> None:
             self._keep_pictures(pictures)
             write(event)
+            overlay.tell(event)
             # nobody else will ever fetch them from this outbox
             ids = [PictureHeader(incident=event.data.incident, **_place(picture)).id for picture in pictures]
             outbox.acknowledge(Acknowledgement(stored=(event.id, *ids)))
@@ -87,20 +97,27 @@ class Replay:
         )
         runner = CameraRunner(
             camera=self.camera,
-            timezone=ZoneInfo(settings.box.timezone),
+            timezone=timezone,
             learn_s=LEARN_S if self.camera.learn_s is None else self.camera.learn_s,
             detector=self.eyes.detector,
-            masker=Masker(self.eyes.face_model),
+            masker=masker,
             reporter=reporter,
             state_dir=keep,
+            crowd=self.eyes.crowd,
         )
         samples = 0
         try:
-            for frame in read_clip(Source.of_clip(self.video, self.camera), self.start_s):
-                now_s = frame.time_s
-                runner.look(frame)
-                samples += 1
-                progress(now_s - self.start_s)
+            with ExitStack() as stack:
+                film = None
+                if self.overlay is not None:
+                    film = stack.enter_context(Film(self.overlay, last_s=self.camera.sample_s))
+                for frame in read_clip(Source.of_clip(self.video, self.camera), self.start_s):
+                    now_s = frame.time_s
+                    runner.look(frame)
+                    if film is not None:
+                        film.add(overlay.draw(frame, runner.snapshot(now_s)), now_s - self.start_s)
+                    samples += 1
+                    progress(now_s - self.start_s)
             runner.close(now_s)
         finally:
             outbox.close()

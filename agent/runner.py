@@ -4,7 +4,7 @@ import logging
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,20 +13,31 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.box import orders
 from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
 from agent.evidence.memory import RecentShots, Shot
 from agent.evidence.pictures import Picture, shoot
+from agent.evidence.samples import Samples
 from agent.reporter import Reporter
 from agent.rules import frontage
 from agent.rules.gathering import Gathering
 from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
+from agent.rules.loitering import Loitering
+from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
+from agent.vision.condition import ViewHealth, ViewState
+from agent.vision.counting import Counted, PeopleCounter, Place
+from agent.vision.crowds import CrowdCounter
 from agent.vision.detector import Detections
-from agent.vision.people import count_people
-from agent.vision.still import WIDTH_PX, Mask, StillScene, StillView, zone_mask
+from agent.vision.naming import Naming
+from agent.vision.people import COUNT_SCORE
+from agent.vision.places import Mask, StillView, zone_mask
+from agent.vision.still import WIDTH_PX, StillScene
+from agent.vision.tracker import Tracked, Tracker
 from protocol.geometry import Box
 from protocol.hours import parse_hours
 from protocol.ids import uuid7
+from protocol.plane import Plane
 from protocol.settings import Camera, FrontageZone, GatheringZone, Zone
 
 log = logging.getLogger(__name__)
@@ -36,9 +47,14 @@ PERSON_SCORE: Final = 0.4
 RELEARN_S: Final = 60.0
 """A view that differs this long is a new view."""
 SAVE_S: Final = 600.0
+STILL_S: Final = 0.45
+"""The still scene takes at most 2 samples a second (a little more, as clocks waver): others tell it nothing new."""
 LEARNED_SHARE: Final = 0.8
 """A zone is learned once so much of its clear look is known."""
 RULES: Final = {"frontage": "encroachment", "gathering": "crowding"}
+LOITERING: Final = "loitering"
+BUSY: Final = 0.8
+"""Looks at one sample take no more of the time to the next one, so that tracks get the pictures that they need."""
 
 
 class Eye(Protocol):
@@ -53,13 +69,20 @@ class Eye(Protocol):
         ...
 
 
+def rules_of(zone: Zone) -> tuple[str, ...]:
+    """The rules that incidents of a zone may have."""
+    loiters = isinstance(zone, GatheringZone) and zone.loiter_s is not None
+    return (RULES[zone.kind], LOITERING) if loiters else (RULES[zone.kind],)
+
+
 @dataclass(frozen=True)
 class Outlook:
     """What a camera's runner says of itself, beside the reader's condition."""
 
     learning_zones: tuple[str, ...] = ()
     unavailable_zones: tuple[str, ...] = ()
-    disturbed: bool = False
+    state: str = "live"
+    """`live`, or what is wrong with the view."""
     text: str = ""
 
 
@@ -71,6 +94,7 @@ class CameraRunner:
         learn_s: time to learn the clear place.
         detector: None where there is none: items stay unnamed and crowding is unavailable.
         state_dir: where the still scene is kept; None keeps nothing.
+        crowd: the counter of crowds; None: where a detector is full, a count is a lower bound.
     """
 
     camera: Camera
@@ -81,33 +105,56 @@ class CameraRunner:
     reporter: Reporter
     state_dir: Path | None = None
     randomness: Callable[[int], bytes] = os.urandom
+    crowd: CrowdCounter | None = None
     _scene: StillScene = field(init=False)
+    _plane: Plane | None = field(init=False)
     _lives: dict[str, ZoneLife] = field(init=False)
     _crowds: dict[str, Gathering] = field(init=False)
+    _people: PeopleCounter = field(init=False)
+    _loiterers: dict[str, Loitering] = field(init=False)
+    _loiter_lives: dict[str, ZoneLife] = field(init=False)
+    _tracker: Tracker = field(init=False)
+    _tracked: Tracked | None = field(default=None, init=False)
+    """Who is who in the last frame, in picture coordinates; None where nobody is tracked."""
     _rasters: dict[str, Mask] = field(default_factory=dict, init=False)
+    samples: Samples = field(init=False)
+    """The last hour in small, to try settings on."""
     _shots: RecentShots = field(default_factory=RecentShots, init=False)
     _view: StillView | None = field(default=None, init=False)
+    _naming: Naming = field(default_factory=Naming, init=False)
+    _found: Detections | None = field(default=None, init=False)
+    _counted: Counted | None = field(default=None, init=False)
+    _stilled_s: float = field(default=float("-inf"), init=False)
+    _health: ViewHealth = field(default_factory=ViewHealth, init=False)
+    _sight: ViewState | None = field(default=None, init=False)
+    _grey: bool = field(default=False, init=False)
+    """Whether `_scene` is the place as it looks without colour."""
+    _scenes: dict[bool, StillScene] = field(default_factory=dict, init=False)
+    """What is known of the place in colour and without, kept while it is not in use."""
     _disturbed_since_s: float | None = field(default=None, init=False)
     _saved_s: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         rows = self.reporter.outbox.incidents(self.camera.id)
         records = [Record.from_json(row.state) for row in rows]
-        self._lives = {
-            zone.id: ZoneLife(
-                rule=RULES[zone.kind],
-                camera=self.camera.id,
-                zone=zone.id,
-                shop=zone.shop,
-                dwell_limit_s=zone.dwell_s,
-                clear_s=zone.clear_s,
-                new_id=lambda time_s: uuid7(time_s, self.randomness(10)),
-                records=[record for record in records if record.zone == zone.id],
-            )
-            for zone in self.camera.zone
+        self._lives = {zone.id: self._life(zone, RULES[zone.kind], zone.dwell_s, records) for zone in self.camera.zone}
+        self._plane = self.camera.ground()
+        self._crowds = {
+            zone.id: Gathering(zone, self._plane) for zone in self.camera.zone if isinstance(zone, GatheringZone)
         }
-        self._crowds = {zone.id: Gathering(zone) for zone in self.camera.zone if isinstance(zone, GatheringZone)}
+        gatherings = [zone for zone in self.camera.zone if isinstance(zone, GatheringZone)]
+        budget_ms = min(self.camera.compute_ms, BUSY * 1000 * self.camera.sample_s)
+        places = [Place(zone.id, zone.polygon, zone.counting) for zone in gatherings]
+        self._people = PeopleCounter(places, budget_ms, self.crowd, self._plane)
+        self._loiterers = {zone.id: Loitering(zone) for zone in gatherings if zone.loiter_s is not None}
+        self._loiter_lives = {
+            zone.id: self._life(zone, LOITERING, zone.loiter_s, records)
+            for zone in gatherings
+            if zone.loiter_s is not None
+        }
+        self._tracker = Tracker(sure_score=COUNT_SCORE)
         self._scene = self._load_scene()
+        self.samples = Samples(self.masker)
 
     @property
     def outlook(self) -> Outlook:
@@ -120,76 +167,215 @@ class CameraRunner:
         )
         unavailable = tuple(self._crowds) if self.detector is None else ()
         texts = []
-        disturbed = self._disturbed_since_s is not None
-        if disturbed:
-            texts.append(
-                "more than half of the view differs from the learned one: camera moved or covered, or other light"
-            )
+        if self._sight is not None and self._sight.text:
+            texts.append(self._sight.text)
+        if self._disturbed_since_s is not None:
+            texts.append("more than half of the view differs from the learned one: nothing is judged")
         if unavailable:
             texts.append("crowding unavailable: no detector; set [detector] model")
-        return Outlook(learning, unavailable, disturbed, "; ".join(texts))
+        state = "live" if self._sight is None else self._sight.state
+        return Outlook(learning, unavailable, state, "; ".join(texts))
 
     def look(self, frame: Frame) -> None:
         """Take one frame."""
         at_s = frame.time_s
+        self._carry_out_orders(at_s)
         found = None
         if self.detector is not None:
-            found = self.detector.detect(frame.rgb(self.detector.fit(frame.width, frame.height)))
+            colours = frame.rgb(self.detector.fit(frame.width, frame.height))
+            found = self.detector.detect(colours)
+            waiting = self._view is not None and bool(self._view.held.any())
+            self._naming.take(colours, at_s, self.detector, wanted=waiting)
+        self._found = found
         persons = np.zeros((0, 4), np.float32) if found is None else found.of("person", min_score=PERSON_SCORE).boxes
         hidden: tuple[Box, ...] = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in persons)
-        learned = self._scene.learned
-        self._view = self._scene.observe(frame.luma(WIDTH_PX), at_s, hidden)
-        if self._scene.learned and not learned:
-            self._on_learned(at_s)
-        if self._view is not None:
-            self._follow_view(self._view)
-        self._shots.add(Shot(frame, persons))
+        if at_s - self._stilled_s >= STILL_S:
+            self._observe(frame, hidden)
+            self._stilled_s = at_s
+        if self._trusted:
+            self._shots.add(Shot(frame, persons))
+        self.samples.add(frame, persons)
+        counted = None
+        if self._crowds and found is not None and self.detector is not None and self._trusted:
+            counted = self._people.count(frame, found, self.detector)
+        self._counted = counted
+        self._track(counted, frame)
         changes: list[Change] = []
         for zone in self.camera.zone:
             if isinstance(zone, FrontageZone):
-                changes += self._frontage(zone, found, at_s)
+                changes += self._frontage(zone, at_s)
             else:
-                changes += self._gathering(zone, found, at_s)
-        self._report(changes, Shot(frame, persons))
+                changes += self._gathering(zone, counted, at_s)
+                changes += self._loitering(zone, at_s)
+        # those whom only a closer look found are hidden in evidence as well
+        shown = persons if counted is None else counted.persons.of("person", min_score=PERSON_SCORE).boxes
+        self._report(changes, Shot(frame, shown))
         if changes or (self._saved_s is not None and at_s - self._saved_s >= SAVE_S):
             self._save_scene(at_s)
 
+    def snapshot(self, at_s: float) -> Snapshot:
+        """Say what is known after the frame of this time; costs something only when asked."""
+        outlook, view = self.outlook, self._view
+        # the tracker's sources are rows of what was counted, which are people only
+        found = self._found if self._counted is None else self._counted.persons
+        persons = np.zeros((0, 4), np.float32) if found is None else found.of("person").boxes
+        ids = np.zeros(len(persons), np.int64)
+        if self._tracked is not None:
+            ids[self._tracked.sources] = self._tracked.ids
+        return Snapshot(
+            camera=self.camera.id,
+            time_s=at_s,
+            state="learning" if outlook.state == "live" and outlook.learning_zones else outlook.state,
+            zones=tuple(self._zone_look(zone, outlook, at_s) for zone in self.camera.zone),
+            persons=persons,
+            ids=ids,
+            still=None if view is None else still_look(view),
+        )
+
+    def _zone_look(self, zone: Zone, outlook: Outlook, at_s: float) -> ZoneLook:
+        note = "" if self._active(zone, at_s) else "outside its hours"
+        if zone.id in outlook.learning_zones:
+            note = "learning the clear place"
+        elif zone.id in outlook.unavailable_zones:
+            note = "people cannot be counted"
+        look = ZoneLook(zone.id, zone.kind, zone.shop, zone.polygon, note)
+        life, view = self._lives[zone.id], self._view
+        if isinstance(zone, GatheringZone):
+            loiter = self._loiter_lives.get(zone.id)
+            marks = () if loiter is None else incident_marks(loiter, at_s, "loitering")
+            if self._counted is None:
+                return replace(look, marks=(*incident_marks(life, at_s, "crowding"), *marks))
+            return replace(look, tally=tally(zone, self._crowds[zone.id], life, at_s), marks=marks)
+        if view is None:
+            return replace(look, marks=incident_marks(life, at_s, None))
+        return replace(look, marks=frontage_marks(zone, self._raster(zone, view), view, life, self._naming.name))
+
     def hide(self, at_s: float) -> None:
         """Note that nothing is seen any more: the camera is lost, or the box shuts down."""
-        for life in self._lives.values():
+        for life in (*self._lives.values(), *self._loiter_lives.values()):
             self._report(life.hide(at_s), None)
 
     def beat(self, at_s: float) -> None:
         """Send heartbeats that are due although no frame came."""
-        for life in self._lives.values():
+        for life in (*self._lives.values(), *self._loiter_lives.values()):
             self._report(life.beat(at_s), None)
 
     def close(self, at_s: float) -> None:
         """Keep the still scene for the next start."""
         self._save_scene(at_s)
 
-    def _frontage(self, zone: FrontageZone, found: Detections | None, at_s: float) -> list[Change]:
+    def _frontage(self, zone: FrontageZone, at_s: float) -> list[Change]:
         life, view = self._lives[zone.id], self._view
         if view is None:
             return life.step(at_s, [], lambda _: Sighting("not_seen"))
         raster = self._raster(zone, view)
         breaches: list[Breach] = []
         if view.learned_share(raster) >= LEARNED_SHARE:
-            breaches = frontage.breaches(zone, raster, view, _namer(found))
+            breaches = frontage.breaches(zone, raster, view, self._naming.name, self._plane)
+            breaches = self._dwelt(breaches, zone.dwell_s, at_s)
         if breaches and not self._active(zone, at_s):
             breaches = []
-        return life.step(at_s, breaches, lambda record: frontage.sighting(zone, raster, view, record))
 
-    def _gathering(self, zone: GatheringZone, found: Detections | None, at_s: float) -> list[Change]:
-        life, crowd = self._lives[zone.id], self._crowds[zone.id]
-        if found is None:
+        def sighting(record: Record) -> Sighting:
+            return self._since_sighted(frontage.sighting(zone, raster, view, record))
+
+        return life.step(at_s, breaches, sighting)
+
+    @property
+    def _trusted(self) -> bool:
+        """Whether the last sample may be judged."""
+        return self._sight is None or self._sight.trusted
+
+    def _observe(self, frame: Frame, hidden: tuple[Box, ...]) -> None:
+        """Take a sample into the still scene, if the camera sees well."""
+        luma, at_s, learned = frame.luma(WIDTH_PX), frame.time_s, self._scene.learned
+        before, sight = self._sight, self._health.observe(
+            luma, at_s, self._scene.reference, chroma=frame.chroma(), people=hidden
+        )
+        self._sight = sight
+        if sight.state != ("live" if before is None else before.state):
+            log.warning("camera %s: %s", self.camera.id, sight.text or f"{sight.state} again")
+        if sight.grey != self._grey:
+            self._change_scene(at_s, grey=sight.grey)
+        elif sight.relearn:
+            self._learn_again()
+        elif sight.trusted:
+            self._view = self._scene.observe(luma, at_s, hidden)
+            if self._scene.learned and not learned:
+                self._on_learned(at_s)
+            if self._view is not None:
+                self._follow_view(self._view)
+        elif self._view is not None:
+            nothing = np.zeros_like(self._view.clear)
+            self._view = replace(self._view, time_s=at_s, clear=nothing, seen=nothing, disturbed=True)
+
+    def _change_scene(self, at_s: float, *, grey: bool) -> None:
+        """Go on with what is known of the place in colour, or by infrared light."""
+        log.info("camera %s: it sees %s now", self.camera.id, "without colour" if grey else "in colour")
+        self._save_scene(at_s)
+        self._scenes[self._grey] = self._scene
+        self._grey = grey
+        self._scene = self._scenes.pop(grey) if grey in self._scenes else self._load_scene()
+        self._view = self._disturbed_since_s = None
+
+    def _learn_again(self) -> None:
+        log.warning("camera %s: the view has changed for %.0f s; learning it again", self.camera.id, RELEARN_S)
+        self._scene.reset()
+        self._view = self._disturbed_since_s = None
+        self._shots.forget()
+        self.samples.forget()
+
+    def _dwelt(self, breaches: Sequence[Breach], dwell_s: float, at_s: float) -> list[Breach]:
+        """Those that were there for the dwell, without the time in which nothing was seen."""
+        return [one for one in breaches if at_s - one.since_s - self._health.blind_s(one.since_s) >= dwell_s]
+
+    def _since_sighted(self, sighting: Sighting) -> Sighting:
+        """What was clear before the view was lost has to be seen clear anew."""
+        return replace(sighting, clear_since_s=max(sighting.clear_since_s, self._health.sighted_since_s))
+
+    def _life(self, zone: Zone, rule: str, limit_s: float, records: Sequence[Record]) -> ZoneLife:
+        return ZoneLife(
+            rule=rule,
+            camera=self.camera.id,
+            zone=zone.id,
+            shop=zone.shop,
+            dwell_limit_s=limit_s,
+            clear_s=zone.clear_s,
+            new_id=lambda time_s: uuid7(time_s, self.randomness(10)),
+            records=[record for record in records if (record.zone, record.rule) == (zone.id, rule)],
+        )
+
+    def _track(self, counted: Counted | None, frame: Frame) -> None:
+        """Follow people where a zone asks how long somebody stays."""
+        self._tracked = None
+        if counted is not None and self._loiterers:
+            # in pixels: a tracker's unit must be the same along x and y
+            unit = np.array([frame.width, frame.height, frame.width, frame.height], np.float64)
+            found = counted.persons
+            tracked = self._tracker.step(found.boxes * unit, found.scores.astype(np.float64), frame.time_s)
+            self._tracked = Tracked(tracked.boxes / unit, tracked.ids, tracked.sources)
+
+    def _loitering(self, zone: GatheringZone, at_s: float) -> list[Change]:
+        if zone.id not in self._loiterers:
+            return []
+        life, stays = self._loiter_lives[zone.id], self._loiterers[zone.id]
+        if self._tracked is None:
             return life.step(at_s, [], lambda _: Sighting("not_seen"))
-        people = count_people(found, zone.polygon)
-        crowd.count(at_s, people.count, lower_bound=people.lower_bound)
-        breaches = crowd.breaches(at_s)
+        breaches = stays.step(at_s, self._tracked.boxes, self._tracked.ids)
         if breaches and not self._active(zone, at_s):
             breaches = []
-        return life.step(at_s, breaches, lambda _: crowd.sighting())
+        return life.step(at_s, breaches, stays.sighting)
+
+    def _gathering(self, zone: GatheringZone, counted: Counted | None, at_s: float) -> list[Change]:
+        life, crowd = self._lives[zone.id], self._crowds[zone.id]
+        if counted is None:
+            return life.step(at_s, [], lambda _: Sighting("not_seen"))
+        people = counted.heads[zone.id]
+        crowd.count(at_s, people.count, lower_bound=people.lower_bound)
+        breaches = self._dwelt(crowd.breaches(at_s), zone.dwell_s, at_s)
+        if breaches and not self._active(zone, at_s):
+            breaches = []
+        return life.step(at_s, breaches, lambda _: self._since_sighted(crowd.sighting()))
 
     def _active(self, zone: Zone, at_s: float) -> bool:
         hours = [parse_hours(text) for text in zone.active]
@@ -199,8 +385,35 @@ class CameraRunner:
         raster = self._rasters.get(zone.id)
         if raster is None or raster.shape != view.sure.shape:
             height, width = view.sure.shape
-            raster = self._rasters[zone.id] = zone_mask(zone.polygon, (height, width))
+            raster = zone_mask(zone.polygon, (height, width))
+            for allowed in zone.allowed if isinstance(zone, FrontageZone) else ():
+                raster &= ~zone_mask(allowed.polygon, (height, width))
+            self._rasters[zone.id] = raster
         return raster
+
+    def _carry_out_orders(self, at_s: float) -> None:
+        """Do what an operator asked for at the box; incidents that came of a wrong scene are withdrawn."""
+        view = self._view
+        if self.state_dir is None or view is None:
+            return
+        for order in orders.take(self.state_dir, self.camera.id):
+            zones = [zone for zone in self.camera.zone if order.zone in (None, zone.id)]
+            where = np.full(view.sure.shape, order.zone is None)
+            for zone in zones:
+                where |= self._raster(zone, view)
+            if order.verb == "approve":
+                self._scene.approve(where)
+            elif order.zone is None:
+                self._scene.reset(keep_parts=False)
+                self._scenes.clear()
+                self._view = None
+            else:
+                self._scene.relearn(where)
+            for zone in zones:
+                if isinstance(zone, FrontageZone):
+                    self._report(self._lives[zone.id].withdraw(at_s), None)
+            log.info("camera %s zone %s: the clear scene: %s, by order", self.camera.id, order.zone or "*", order.verb)
+            self._save_scene(at_s)
 
     def _on_learned(self, at_s: float) -> None:
         open_places = [
@@ -226,10 +439,7 @@ class CameraRunner:
         elif self._disturbed_since_s is None:
             self._disturbed_since_s = view.time_s
         elif view.time_s - self._disturbed_since_s >= RELEARN_S:
-            log.warning("camera %s: the view has changed for %.0f s; learning it again", self.camera.id, RELEARN_S)
-            self._scene.reset()
-            self._disturbed_since_s = None
-            self._shots.forget()
+            self._learn_again()
 
     def _report(self, changes: Sequence[Change], now: Shot | None) -> None:
         for change in changes:
@@ -250,7 +460,8 @@ class CameraRunner:
                     taken_at_s=shot.frame.time_s,
                 )
             record = self.reporter.report(change, pictures)
-            self._lives[record.zone].attach(record)
+            lives = self._loiter_lives if record.rule == LOITERING else self._lives
+            lives[record.zone].attach(record)
             log.info(
                 "camera %s zone %s incident %s: %s %s%s",
                 record.camera,
@@ -270,7 +481,8 @@ class CameraRunner:
 
     @property
     def _scene_path(self) -> Path | None:
-        return None if self.state_dir is None else self.state_dir / "scenes" / f"{self.camera.id}.npz"
+        name = f"{self.camera.id}.grey.npz" if self._grey else f"{self.camera.id}.npz"
+        return None if self.state_dir is None else self.state_dir / "scenes" / name
 
     def _load_scene(self) -> StillScene:
         path = self._scene_path
@@ -293,10 +505,3 @@ class CameraRunner:
         except OSError as fault:
             log.warning("camera %s: the scene cannot be kept in %s: %s", self.camera.id, path, fault.strerror)
         self._saved_s = at_s
-
-
-def _namer(found: Detections | None) -> frontage.Namer:
-    if found is None:
-        return lambda _: (None, None)
-    boxes = [(float(x), float(y), float(w), float(h)) for x, y, w, h in found.boxes]
-    return frontage.name_from(boxes, [found.names[c] for c in found.classes], [float(s) for s in found.scores])

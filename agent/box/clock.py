@@ -38,6 +38,10 @@ class Clock:
         """Seconds that never jump, for deadlines."""
         return time.monotonic()
 
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
     def report(self) -> ClockReport:
         """Say what the kernel knows of the clock."""
         state, offset_s = _kernel_state()

@@ -2,19 +2,34 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from agent.rules.life import Breach, Record, Sighting
-from agent.vision.still import Mask, PlaceState, StillItem, StillView
-from protocol.geometry import Box, box_iou
+from agent.vision.ground import footprint_m2
+from agent.vision.naming import PERSON
+from agent.vision.places import Mask, PlaceState, StillItem, StillView
+from protocol.geometry import Box
 from protocol.hours import Hours, any_active
 from protocol.messages import Item
+from protocol.plane import Plane
 from protocol.settings import FrontageZone
 
 Namer = Callable[[Box], tuple[str | None, float | None]]
 """Gives an item's label and score from its box, or two times None."""
 
+KINDS: Final = {
+    "bicycle": "parked_bike",
+    "motorcycle": "parked_bike",
+    "car": "parked_vehicle",
+    "truck": "parked_vehicle",
+    "bus": "parked_vehicle",
+}
+"""Two-wheelers and cars are matters of their own, with codes of their own; everything else is an `object`."""
 
-def breaches(zone: FrontageZone, raster: Mask, view: StillView, name: Namer) -> list[Breach]:
+
+def breaches(
+    zone: FrontageZone, raster: Mask, view: StillView, name: Namer, plane: Plane | None = None
+) -> list[Breach]:
     """Find what stands in a zone for longer than its dwell.
 
     Args:
@@ -22,12 +37,15 @@ def breaches(zone: FrontageZone, raster: Mask, view: StillView, name: Namer) -> 
         raster: its polygon, shape `(h, w)` as the view's.
         view: the still scene after this sample.
         name: names an item.
+        plane: the camera's ground plane; None: no area on the ground is known.
     """
     if view.disturbed:
         return []
+    found = [(item, *name(item.box)) for item in view.items(raster, zone.min_area, zone.dwell_s)]
     return [
-        Breach(item.box, item.since_s, (_item(item, zone.id, name),))
-        for item in view.items(raster, zone.min_area, zone.dwell_s)
+        Breach(item.box, item.since_s, (_item(item, zone.id, label, score, area_m2),))
+        for item, label, score in found
+        if label != PERSON and not _too_small(zone, area_m2 := _ground_m2(item, plane))
     ]
 
 
@@ -53,28 +71,24 @@ def active_throughout(hours: Sequence[Hours], local: datetime, span_s: float) ->
     return all(any_active(hours, instant) for instant in instants)
 
 
-def _item(item: StillItem, zone: str, name: Namer) -> Item:
-    label, score = name(item.box)
+def _ground_m2(item: StillItem, plane: Plane | None) -> float | None:
+    area_m2 = None if plane is None else footprint_m2(item.box, item.area, plane)
+    return None if area_m2 is None else round(area_m2, 2)
+
+
+def _too_small(zone: FrontageZone, area_m2: float | None) -> bool:
+    """Say whether an item is known to be smaller than the zone's limit on the ground."""
+    return zone.min_area_m2 is not None and area_m2 is not None and area_m2 < zone.min_area_m2
+
+
+def _item(item: StillItem, zone: str, label: str | None, score: float | None, area_m2: float | None) -> Item:
     x, y, w, h = item.box
     return Item(
         # an item has no identity but its place: the id says where in the zone, so that it is stable over messages
         id=f"{zone}-{round((x + w / 2) * 1000):03d}-{round((y + h / 2) * 1000):03d}",
-        kind="object",
+        kind=KINDS.get(label or "", "object"),
         box=item.box,
         label=label,
         score=score,
+        area_m2=area_m2,
     )
-
-
-def name_from(boxes: Sequence[Box], labels: Sequence[str], scores: Sequence[float], min_iou: float = 0.3) -> Namer:
-    """Name items by the detections that lie over them best; people give no name."""
-
-    def name(box: Box) -> tuple[str | None, float | None]:
-        best, label, score = min_iou, None, None
-        for candidate, its_label, its_score in zip(boxes, labels, scores, strict=True):
-            overlap = box_iou(box, candidate)
-            if its_label != "person" and overlap >= best:
-                best, label, score = overlap, its_label, round(its_score, 3)
-        return label, score
-
-    return name

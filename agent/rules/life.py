@@ -150,6 +150,11 @@ class ZoneLife:
         """The incidents that go on."""
         return tuple(self._open)
 
+    @property
+    def closed_records(self) -> tuple[Record, ...]:
+        """The incidents that are over, the oldest first."""
+        return tuple(self._closed)
+
     def step(self, at_s: float, breaches: Sequence[Breach], look: Callable[[Record], Sighting]) -> list[Change]:
         """Take what one sample shows.
 
@@ -179,6 +184,10 @@ class ZoneLife:
             for record in list(self._open)
             if record.visibility == "seen"
         ]
+
+    def withdraw(self, at_s: float) -> list[Change]:
+        """A person says that what was reported is none, or that the scene was wrong."""
+        return [self._keep("ended", replace(record, reason="withdrawn"), at_s) for record in list(self._open)]
 
     def beat(self, at_s: float) -> list[Change]:
         """Send what is due although no picture came."""

@@ -2,37 +2,37 @@
 
 Method, per sample of luma at 320 px width:
 
-1. The *still* picture is the temporal median of the last seconds; people who pass vanish from it. A pixel is *settled*
+1. The sample is laid over the reference (`alignment`: nudge and shake) and brought to its exposure.
+2. The *still* picture is the temporal median of the last seconds; people who pass vanish from it. A pixel is *settled*
    where most of those samples agree with the median.
-2. Two pictures are compared by structure, not by brightness: the normalised difference of their gradients in a 7 × 7
-   window, and the local log-ratio of brightness after the change of light of the whole picture is taken out
-   (`difference`).
-3. Each pixel remembers the *look* that differs from the clear reference and since when it has kept it. A pixel is
+3. A network compares the still picture with the clear reference and tells things from light (`change`). Regions where
+   something *is away* that stood in the reference are ghosts: they are learned again.
+4. Each pixel remembers the *look* that differs from the clear reference and since when it has kept it. A pixel is
    clear, occupied (its look is seen) or not seen (something stands in front of it, or it does not settle). A look gives
    way to another only when that one was observed for longer: a passer-by who stops in front of a stall takes nothing
-   from its dwell.
-4. Items are regions of pixels whose look is as old as a rule asks and that keep still (`StillView.items`): a person who
-   stands sways, so that their outline moves by a good part of a pixel between two samples, a thing's does not. Items
-   have no identity of their own: a place has.
+   from its dwell. A look on which a detector sees a person time and again is a person.
+5. Items are regions of pixels whose look is as old as a rule asks and that keep still (`places.StillView.items`): a
+   person who stands sways, so that their outline moves by a good part of a pixel between two samples, a thing's does
+   not. Items have no identity of their own: a place has.
 
-Ghosts, that is people who stood in the reference and left, are told from items by their outline: it is in the
-reference, not in the still picture. Such pixels are learned again.
+The clear look follows slow changes of light. What the place looked like in each part of the day is kept as well: when
+all of the view looks different at once, as when street lamps or the camera's infrared go on, the kept look that fits is
+taken up again, and nothing has to be learned anew.
 """
 
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.geometry import Box, Polygon
-
-Mask = NDArray[np.bool_]
-Picture = NDArray[np.float32]
+from agent.vision.alignment import Alignment, expose
+from agent.vision.change import Change, comparer
+from agent.vision.median import median
+from agent.vision.places import Luma, Mask, Motion, StillView, box_mask
+from protocol.geometry import Box
 
 WIDTH_PX: Final = 320
 WINDOW_S: Final = 6.0
@@ -40,233 +40,77 @@ MIN_SAMPLES: Final = 5
 MAX_SAMPLES: Final = 9
 SETTLED_SHARE: Final = 0.6
 SURE_SHARE: Final = 0.7
-
-STRUCTURE_WINDOW_PX: Final = (7, 7)
-RIM_SHARE: Final = 0.1
-"""Less than one of the seven rows of a window."""
-STRUCTURE_LIMIT: Final = 0.5
-"""Between the same gradients (0) and unrelated ones (1)."""
-BRIGHTNESS_LIMIT: Final = 0.45
-"""Log-ratio; e^0.45 = 1.57. A thing on the pavement is darker or brighter than that, or shows in its gradients."""
-GRADIENT_NOISE: Final = 2.0
-"""Grey levels per pixel; gradients below it are noise of sensor and codec."""
-AGREEMENT: Final = 8.0
+AGREEMENT: Final = 8
 """Grey levels within which a sample agrees with the median."""
-
+CHANGED: Final = 0.5
+"""Chance from which a cell shows something else."""
+RIM_PX: Final = (7, 7)
+BESIDE_PX: Final = (17, 17)
+RIM_SHARE: Final = 0.1
+"""Less than one of the seven rows of a rim."""
+GHOST_S: Final = 4.0
+"""A ghost is learned again once it kept its look for this long."""
 FORGET_S: Final = 3.0
 """A look is forgotten once its pixel was seen clear for this long."""
 STUBBORN_S: Final = 120.0
 """A look observed for this long gives way to any other that stays as long."""
 FOLLOW_S: Final = 120.0
 """Time constant with which the reference follows slow changes of light where the place is clear."""
-RESTLESS_PX: Final = 0.15
-"""Mean shift of a region's edges between two samples, in pixels at WIDTH_PX, beyond the camera's noise. Measured: a bag
-0.00 to 0.03, parked cars 0.02, people who stand for ten seconds and more 0.24 to 6."""
-CALM_SHARE: Final = 0.75
-"""So many of the steps must be calm: people do stand still for seconds; a passer-by in front of a thing takes one."""
-GHOST_RATIO: Final = 1.6
-"""Strength of a region's outline in the reference against the still picture. Measured: a bag on a pavement 1.06 to 1.1,
-rendered things that were put down 0.27 to 0.45, the same things when they left 2.25 to 3.7."""
-CLEAR_SHARE: Final = 0.9
-"""So much of a place must be seen clear; the rest may be noise at its edges."""
+FOLLOW_LOOK_S: Final = 20.0
+"""The same for the look of an item: it has been seen for seconds only, and is to be known again under other light."""
 DISTURBED_SHARE: Final = 0.5
 """A still picture that differs in more of its area than this shows another view, not items."""
+PARTS: Final = 8
+PART_S: Final = 86400.0 / PARTS
+"""Parts of the day whose clear looks are kept, three hours each, 58 KB a look."""
+RECALL_S: Final = 5.0
+"""How often kept looks are tried while the view is disturbed: each costs a comparison."""
+FITTING_SHARE: Final = 0.15
+"""A kept look that differs in no more of its area than this is the place under another light."""
 
 
-class PlaceState(Enum):
-    """What can be said of a place right now."""
+class Compares(Protocol):
+    """What the scene asks of the network."""
 
-    CLEAR = "clear"
-    OCCUPIED = "occupied"
-    NOT_SEEN = "not_seen"
-
-
-@dataclass(frozen=True)
-class StillItem:
-    """A region that has kept one look for longer than was asked."""
-
-    box: Box
-    area: float
-    """Share of the picture."""
-    since_s: float
-
-
-@dataclass(frozen=True)
-class Motion:
-    """How much moved between the samples of the window."""
-
-    steps: NDArray[np.float32]
-    """Shape `(k, h, w)`: grey levels between neighbouring samples, the camera's noise taken off."""
-    edges: Picture
-    """Shape `(h, w)`: strength of the gradients of the still picture."""
-
-    def shift_px(self, region: Mask) -> float:
-        """Mean shift of a region's edges per sample; a change of d grey levels on a slope of g is a shift of d / g."""
-        strength = float(self.edges[region].sum())
-        shifts = self.steps[:, region].sum(1) / max(strength, 1.0)
-        return float(np.quantile(shifts, CALM_SHARE))
-
-
-@dataclass(frozen=True)
-class StillView:
-    """What the still scene knows after one sample. Arrays are `(h, w)` at `WIDTH_PX` width."""
-
-    time_s: float
-    sure: Mask
-    """The reference is known."""
-    clear: Mask
-    held: Mask
-    """A look other than the reference is remembered."""
-    seen: Mask
-    """The remembered look is seen right now."""
-    since_s: NDArray[np.float64]
-    """Since when the look was kept; meaningless where not held."""
-    clear_since_s: NDArray[np.float64]
-    """Since when the place was seen clear; meaningless where not clear."""
-    motion: "Motion"
-    disturbed: bool
-
-    def learned_share(self, zone: Mask) -> float:
-        """Share of a zone whose clear look is known."""
-        return float(self.sure[zone].mean()) if zone.any() else 1.0
-
-    def items(self, zone: Mask, min_area: float, min_age_s: float) -> tuple[StillItem, ...]:
-        """Find regions in a zone that have kept their look, and still, for at least `min_age_s`.
-
-        Args:
-            zone: shape `(h, w)`.
-            min_area: smallest region, as a share of the picture.
-            min_age_s: 0 for everything that settled.
-        """
-        age_s = self.time_s - self.since_s
-        looks = self.held & self.seen & zone
-        height, width = looks.shape
-        min_px = max(1, round(min_area * looks.size))
-        found = []
-        # what is half as old belongs to the same thing: its parts settle one after the other
-        for region in _regions(looks & (age_s >= min_age_s / 2), min_px):
-            aged = region & (age_s >= min_age_s)
-            if int(aged.sum()) < min_px or self.motion.shift_px(aged) > RESTLESS_PX:
-                continue
-            ys, xs = np.nonzero(region)
-            x, y = int(xs.min()), int(ys.min())
-            box = (x / width, y / height, (int(xs.max()) + 1 - x) / width, (int(ys.max()) + 1 - y) / height)
-            found.append(StillItem(box, float(len(xs)) / looks.size, float(np.median(self.since_s[aged]))))
-        return tuple(found)
-
-    def place(self, zone: Mask, box: Box, min_area: float) -> tuple[PlaceState, float]:
-        """Say whether a place inside a zone is clear, occupied or not seen, and for clear since when.
-
-        Clear needs nearly all of it to be seen clear; occupied needs half as much of a remembered look as an item.
-        """
-        inside = zone & _box_mask(box, zone.shape)
-        total = int(inside.sum())
-        if total == 0 or self.disturbed:
-            return PlaceState.NOT_SEEN, self.time_s
-        if int((self.held & self.seen & inside).sum()) >= max(1.0, min_area * zone.size / 2):
-            return PlaceState.OCCUPIED, self.time_s
-        clear = self.clear & inside
-        if int(clear.sum()) >= CLEAR_SHARE * total:
-            return PlaceState.CLEAR, float(np.quantile(self.clear_since_s[clear], CLEAR_SHARE))
-        return PlaceState.NOT_SEEN, self.time_s
-
-
-def zone_mask(polygon: Polygon, shape: tuple[int, int]) -> Mask:
-    """Rasterise a polygon of picture coordinates at `(h, w)`."""
-    height, width = shape
-    corners = np.round(np.asarray(polygon) * (width, height) * 16).astype(np.int32) - 8
-    raster = np.zeros(shape, np.uint8)
-    cv2.fillPoly(raster, [corners], 1, shift=4)
-    return raster.astype(np.bool_)
-
-
-def _box_mask(box: Box, shape: tuple[int, ...]) -> Mask:
-    height, width = shape
-    mask = np.zeros((height, width), np.bool_)
-    x, y, w, h = box
-    mask[int(y * height) : int(np.ceil((y + h) * height)), int(x * width) : int(np.ceil((x + w) * width))] = True
-    return mask
-
-
-def _regions(mask: Mask, min_px: int) -> list[Mask]:
-    """Connected regions after small gaps are closed, without the gaps; largest first."""
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
-    order = sorted(range(1, count), key=lambda label: -int(stats[label, cv2.CC_STAT_AREA]))
-    regions = [(labels == label) & mask for label in order if stats[label, cv2.CC_STAT_AREA] >= min_px]
-    return [region for region in regions if int(region.sum()) >= min_px]
-
-
-def _gradients(picture: Picture) -> tuple[Picture, Picture]:
-    """Grey levels per pixel along x and y (Scharr)."""
-    x = cv2.Scharr(picture, cv2.CV_32F, 1, 0, scale=1 / 32)
-    y = cv2.Scharr(picture, cv2.CV_32F, 0, 1, scale=1 / 32)
-    return np.asarray(x, np.float32), np.asarray(y, np.float32)
-
-
-def _softened(luma: NDArray[np.uint8]) -> Picture:
-    """Take the finest noise of sensor and codec away."""
-    return np.asarray(cv2.GaussianBlur(luma.astype(np.float32), (0, 0), 0.8), np.float32)
-
-
-def _first_instant(agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Date the still picture back to the first of two samples in a row that agree with it.
-
-    One alone may be a passer-by of the same grey; too late is fairer to a shop than too early.
-    """
-    pairs = agrees[:-1] & agrees[1:]
-    return np.asarray(np.where(pairs.any(0), times_s[pairs.argmax(0)], times_s[-1]), np.float64)
-
-
-def _latest_nearby(first_s: NDArray[np.float64], among: Mask) -> NDArray[np.float64]:
-    """Date each pixel by the latest one in its window.
-
-    The rim of a region differs because of its neighbours and kept its own grey all the time; other pixels agreed with
-    the ground by chance.
-    """
-    origin_s = float(first_s.min())
-    ages = np.where(among, first_s - origin_s, 0).astype(np.float32)
-    return np.asarray(cv2.dilate(ages, np.ones(STRUCTURE_WINDOW_PX)), np.float64) + origin_s
-
-
-def _motion(stack: NDArray[np.float32], still: Picture) -> Motion:
-    steps = np.abs(np.diff(stack, axis=0))
-    noise = np.median(steps[:, ::3, ::3], axis=(1, 2), keepdims=True)
-    return Motion(steps - noise, np.hypot(*_gradients(still)))
-
-
-def difference(a: Picture, b: Picture) -> Mask:
-    """Say where two pictures of the same view show different things, whatever the light.
-
-    The structural part is |∇a - ∇b|² / (|∇a|² + |∇b|²) over a window: 0 for the same structure, 0.13 where the light
-    fell to 60 %, 1 where the structures have nothing in common. The other part is for plain things on plain ground.
-    """
-    (ax, ay), (bx, by) = _gradients(a), _gradients(b)
-    apart = cv2.blur((ax - bx) ** 2 + (ay - by) ** 2, STRUCTURE_WINDOW_PX)
-    strength = cv2.blur(ax * ax + ay * ay + bx * bx + by * by, STRUCTURE_WINDOW_PX) + 2 * GRADIENT_NOISE**2
-    # eight grey levels keep the ratio calm in the dark
-    ratio = np.log((cv2.blur(a, (5, 5)) + 8) / (cv2.blur(b, (5, 5)) + 8))
-    ratio -= np.median(ratio[::4, ::4])
-    return np.asarray((apart / strength > STRUCTURE_LIMIT) | (np.abs(ratio) > BRIGHTNESS_LIMIT), np.bool_)
+    def compare(self, now: Luma, reference: Luma) -> Change:
+        """Compare two pictures of one shape `(h, w)`."""
+        ...
 
 
 class StillScene:
     """The memory of one camera's still scene. Times are seconds since the epoch and never run back."""
 
-    def __init__(self, learn_s: float) -> None:
+    def __init__(self, learn_s: float, network: Compares | None = None) -> None:
         self._learn_s = learn_s
-        self._samples: deque[tuple[float, Picture, Mask]] = deque()
-        self._learning: list[Picture] = []
+        self._network = comparer() if network is None else network
+        self._samples: deque[tuple[float, Luma, Mask]] = deque()
+        self._learning: list[Luma] = []
         self._learn_from_s = 0.0
         self._last_s: float | None = None
-        self._reference: Picture | None = None
+        self._reference: NDArray[np.float32] | None = None
+        self._alignment = Alignment()
+        self._album: dict[int, Luma] = {}
+        self._part: int | None = None
+        self._recalled_s = float("-inf")
+        self._still: Luma | None = None
+        self._settled: Mask | None = None
 
     @property
     def learned(self) -> bool:
         """Whether a reference exists."""
         return self._reference is not None
 
-    def observe(self, luma: NDArray[np.uint8], time_s: float, hidden: tuple[Box, ...] = ()) -> StillView | None:
+    @property
+    def reference(self) -> Luma | None:
+        """The clear place as it is known, shape `(h, WIDTH_PX)`; None before it is learned."""
+        return None if self._reference is None else _rounded(self._reference)
+
+    @property
+    def still(self) -> Luma | None:
+        """The last still picture, laid over the reference; None where there is none yet."""
+        return self._still
+
+    def observe(self, luma: Luma, time_s: float, hidden: tuple[Box, ...] = ()) -> StillView | None:
         """Take one sample; None while the reference is being learned, or too little is known of the present.
 
         Args:
@@ -277,105 +121,184 @@ class StillScene:
         sample = _softened(luma)
         covered = np.zeros(sample.shape, np.bool_)
         for box in hidden:
-            covered |= _box_mask(box, sample.shape)
+            covered |= box_mask(box, sample.shape)
         if self._reference is not None and self._reference.shape != sample.shape:
             self.reset()
         elapsed_s = 0.0 if self._last_s is None else max(0.0, time_s - self._last_s)
         self._last_s = time_s
-        self._samples.append((time_s, sample, covered))
-        self._trim(time_s)
         if self._reference is None:
             self._learn(sample, time_s)
             return None
+        clear_look = _rounded(self._reference)
+        self._alignment.follow(sample, clear_look)
+        sample = expose(self._alignment.lay(sample), clear_look)
+        self._samples.append((time_s, sample, covered))
+        while len(self._samples) > MIN_SAMPLES and time_s - self._samples[0][0] > WINDOW_S:
+            self._samples.popleft()
         if len(self._samples) < MIN_SAMPLES:
             return None
-        return self._advance(time_s, elapsed_s)
+        return self._advance(time_s, elapsed_s, clear_look)
 
-    def looks_clear(self, luma: NDArray[np.uint8]) -> Mask | None:
+    def looks_clear(self, luma: Luma) -> Mask | None:
         """Say where one single picture looks as the clear place does; None while that is not known."""
         if self._reference is None or self._reference.shape != luma.shape:
             return None
-        return self._sure & ~difference(_softened(luma), self._reference)
+        clear_look = _rounded(self._reference)
+        sample = expose(self._alignment.lay(_softened(luma)), clear_look)
+        return self._sure & (self._network.compare(sample, clear_look).any <= CHANGED)
 
     def distrust(self, boxes: tuple[Box, ...]) -> None:
         """Forget what is clear in some boxes: the reference was learned while something stood there."""
         if self._reference is not None:
             for box in boxes:
-                self._sure &= ~_box_mask(box, self._sure.shape)
-                self._distrusted |= _box_mask(box, self._sure.shape)
+                self._sure &= ~box_mask(box, self._sure.shape)
+                self._distrusted |= box_mask(box, self._sure.shape)
 
-    def reset(self) -> None:
-        """Forget everything and learn anew."""
+    def approve(self, where: Mask) -> bool:
+        """Take what stands still now for the clear look of an area: an operator says so. False: nothing is known yet.
+
+        What is hidden at the moment keeps its look.
+        """
+        if self._reference is None or self._still is None or self._settled is None:
+            return False
+        known = where & self._settled
+        self._reference[known] = self._still[known]
+        self._sure |= known
+        self._distrusted &= ~known
+        self._held &= ~where
+        return True
+
+    def relearn(self, where: Mask) -> None:
+        """Forget what an area looks like when it is clear, and learn it from what stays there for `learn_s`."""
+        if self._reference is not None:
+            self._sure &= ~where
+            self._distrusted &= ~where
+            self._held &= ~where
+            self._unsure_for_s[where] = 0
+
+    def reset(self, *, keep_parts: bool = True) -> None:
+        """Forget the clear look, and those of other parts of the day unless they are to be kept; learn anew."""
+        if not keep_parts:
+            self._album.clear()
         self._reference = None
         self._samples.clear()
         self._learning.clear()
         self._last_s = None
+        self._still = self._settled = None
+        self._alignment = Alignment()
 
-    def _trim(self, time_s: float) -> None:
-        while len(self._samples) > MIN_SAMPLES and time_s - self._samples[0][0] > WINDOW_S:
-            self._samples.popleft()
-
-    def _window(self) -> list[tuple[float, Picture, Mask]]:
-        """Pick at most MAX_SAMPLES of the samples, evenly, the newest among them."""
+    def _window(self) -> list[tuple[float, Luma, Mask]]:
+        """Pick an odd number of the samples, at most MAX_SAMPLES, evenly, the newest among them."""
         samples = list(self._samples)
-        if len(samples) <= MAX_SAMPLES:
-            return samples
-        picks = np.linspace(len(samples) - 1, 0, MAX_SAMPLES).round().astype(int)[::-1]
-        return [samples[pick] for pick in picks]
+        count = min(MAX_SAMPLES, len(samples) - (len(samples) + 1) % 2)
+        picks = np.linspace(len(samples) - 1, len(samples) % 2 == 0 and len(samples) < MAX_SAMPLES, count)
+        return [samples[pick] for pick in picks.round().astype(int)[::-1]]
 
-    def _learn(self, sample: Picture, time_s: float) -> None:
+    def _learn(self, sample: Luma, time_s: float) -> None:
         if not self._learning:
             self._learn_from_s = time_s
-        self._learning.append(sample)
+        self._learning.append(sample if not self._learning else expose(sample, self._learning[0]))
         if time_s - self._learn_from_s < self._learn_s or len(self._learning) < MIN_SAMPLES:
             return
         stack = np.stack(self._learning[:: max(1, len(self._learning) // 40)])
-        self._reference = np.median(stack, axis=0).astype(np.float32)
-        agreeing = (np.abs(stack - self._reference) <= AGREEMENT).mean(0)
-        shape = self._reference.shape
-        self._sure = np.asarray(agreeing >= SURE_SHARE, np.bool_)
+        reference = np.median(stack, axis=0)
+        agreeing = (np.abs(stack - reference) <= AGREEMENT).mean(0)
+        self._begin(reference.astype(np.float32), np.asarray(agreeing >= SURE_SHARE, np.bool_))
+        self._learning.clear()
+
+    def _begin(self, reference: NDArray[np.float32], sure: Mask) -> None:
+        shape = reference.shape
+        self._reference, self._sure = reference, sure
         self._distrusted = np.zeros(shape, np.bool_)
         self._held = np.zeros(shape, np.bool_)
-        self._look = self._reference.copy()
+        self._look = reference.copy()
         self._since_s = np.zeros(shape, np.float64)
         self._observed_s = np.zeros(shape, np.float32)
-        self._other = self._reference.copy()
+        self._other = reference.copy()
         self._other_since_s = np.zeros(shape, np.float64)
         self._other_observed_s = np.full(shape, -1, np.float32)
         self._clear_since_s = np.full(shape, np.inf)
         self._unsure_for_s = np.zeros(shape, np.float32)
-        self._learning.clear()
+        self._gone_for_s = np.zeros(shape, np.float32)
+        self._watched_s = np.zeros(shape, np.float32)
+        self._peopled_s = np.zeros(shape, np.float32)
 
-    def _advance(self, time_s: float, elapsed_s: float) -> StillView:
-        assert self._reference is not None  # noqa: S101 - `observe` has just checked it; this tells the type checker
+    def _advance(self, time_s: float, elapsed_s: float, clear_look: Luma) -> StillView:
         window = self._window()
-        stack = np.stack([sample for _, sample, _ in window])
-        still = np.median(stack, axis=0).astype(np.float32)
-        agrees = np.abs(stack - still) <= AGREEMENT
-        first = _first_instant(agrees, np.array([when for when, _, _ in window]))
-        settled = (agrees.mean(0) >= SETTLED_SHARE) & agrees[-1] & ~window[-1][2]
-        motion = _motion(stack, still)
-        changed = difference(still, self._reference)
-        disturbed = bool(changed.mean() > DISTURBED_SHARE)
-        if disturbed:
+        lumas = [sample for _, sample, _ in window]
+        still = median(lumas)
+        agrees = np.stack([cv2.absdiff(luma, still) <= AGREEMENT for luma in lumas])
+        times_s = np.array([when for when, _, _ in window])
+        settled = (agrees.sum(0) >= SETTLED_SHARE * len(lumas)) & agrees[-1] & ~window[-1][2]
+        self._still, self._settled = still, settled
+        motion = Motion(lumas, still)
+        changed, gone = _decided(self._network.compare(still, clear_look))
+        if float((changed | gone).mean()) > DISTURBED_SHARE:
             nothing = np.zeros(still.shape, np.bool_)
+            self._recall(still, time_s)
             return self._view(time_s, nothing, nothing, motion, disturbed=True)
 
+        self._keep_part(time_s, clear_look)
         self._learn_unsure(still, settled, elapsed_s)
-        clear = settled & ~changed & self._sure
-        seen = self._held & settled & ~clear & ~difference(still, self._look)
+        clear = settled & ~changed & ~gone & self._sure
+        seen = self._held & settled & ~clear & ~gone
+        if seen.any():
+            seen &= ~self._differs(still, self._look, seen)
         # the rim of a thing settles before the thing does, and would be dated before it came
-        moving = cv2.blur((changed & ~settled).astype(np.float32), STRUCTURE_WINDOW_PX)
+        moving = cv2.blur((changed & ~settled).astype(np.float32), RIM_PX)
         new = settled & (moving <= RIM_SHARE) & changed & self._sure & ~seen
-        self._remember(still, _latest_nearby(first, new), new, elapsed_s)
+        if new.any():
+            self._remember(still, _latest_nearby(agrees, times_s, new), new, elapsed_s)
+        self._note_people(window[-1][1], window[-1][2], elapsed_s)
         self._observed_s[seen] += elapsed_s
         self._other_observed_s[seen] = -1
-        self._clear_since_s = np.where(clear, np.minimum(self._clear_since_s, first), np.inf)
+        follow = min(1.0, elapsed_s / FOLLOW_LOOK_S)
+        self._look[seen] += follow * (still[seen] - self._look[seen])
+        self._note_clear(clear, agrees, times_s)
         self._held &= ~clear | (time_s - self._clear_since_s < FORGET_S)
-        self._lay_ghosts(still, settled, motion)
-        follow = clear & ~self._held
-        self._reference[follow] += (min(1.0, elapsed_s / FOLLOW_S)) * (still - self._reference)[follow]
+        self._lay_ghosts(still, gone & settled, motion, elapsed_s)
+        # not beside a thing: its own rim would seep into the clear look, and the thing wane
+        beside = cv2.dilate((self._held | changed).astype(np.uint8), np.ones(BESIDE_PX, np.uint8)).astype(np.bool_)
+        quiet = clear & ~beside
+        reference = self._known_reference
+        reference[quiet] += min(1.0, elapsed_s / FOLLOW_S) * (still[quiet] - reference[quiet])
         return self._view(time_s, clear, seen & self._held, motion, disturbed=False)
+
+    def _keep_part(self, time_s: float, clear_look: Luma) -> None:
+        """Keep the clear look of the part of the day that ends."""
+        part = int(time_s // PART_S) % PARTS
+        if self._part is not None and part != self._part:
+            self._album[self._part] = clear_look
+        self._part = part
+
+    def _recall(self, still: Luma, time_s: float) -> None:
+        """Take up the kept look that fits what is seen now, if one does."""
+        if time_s - self._recalled_s < RECALL_S:
+            return
+        self._recalled_s = time_s
+        fits: list[tuple[float, int]] = []
+        for part, look in self._album.items():
+            if look.shape == still.shape:
+                differs = self._network.compare(expose(still, look), look).any > CHANGED
+                fits.append((float(differs.mean()), part))
+        if not fits or min(fits)[0] > FITTING_SHARE:
+            return
+        look = self._album[min(fits)[1]]
+        if self._part is not None:
+            self._album[self._part] = _rounded(self._known_reference)
+        self._reference = look.astype(np.float32)
+        self._samples.clear()
+
+    def _note_people(self, sample: Luma, covered: Mask, elapsed_s: float) -> None:
+        """Count for how long a remembered look was watched, and for how long a person was seen on it."""
+        watched = self._held & (np.abs(sample - self._look) <= 2 * AGREEMENT)
+        self._watched_s[watched] += elapsed_s
+        self._peopled_s[watched & covered] += elapsed_s
+
+    @property
+    def _known_reference(self) -> NDArray[np.float32]:
+        assert self._reference is not None  # noqa: S101 - `observe` has checked it; this tells the type checker
+        return self._reference
 
     def _view(self, time_s: float, clear: Mask, seen: Mask, motion: Motion, *, disturbed: bool) -> StillView:
         return StillView(
@@ -386,31 +309,46 @@ class StillScene:
             seen=seen,
             since_s=self._since_s.copy(),
             clear_since_s=self._clear_since_s,
+            peopled=np.asarray(self._peopled_s / np.maximum(self._watched_s, 1e-3), np.float32),
             motion=motion,
             disturbed=disturbed,
         )
 
-    def _learn_unsure(self, still: Picture, settled: Mask, elapsed_s: float) -> None:
+    def _differs(self, still: Luma, look: NDArray[np.float32], where: Mask) -> Mask:
+        """Say where the still picture differs from a remembered look, which is known only `where`."""
+        remembered = still.copy()
+        remembered[where] = look[where].round()
+        rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+        part = (_widened(rows, still.shape[0]), _widened(columns, still.shape[1]))
+        differs = np.zeros(still.shape, np.bool_)
+        differs[part] = self._network.compare(still[part], remembered[part]).any > CHANGED
+        return differs & where
+
+    def _learn_unsure(self, still: Luma, settled: Mask, elapsed_s: float) -> None:
         """Where people stood while the reference was learned, take the first look that stays for `learn_s`."""
-        assert self._reference is not None  # noqa: S101 - as in _advance
         waiting = ~self._sure & ~self._distrusted
-        steady = waiting & settled & (np.abs(still - self._reference) <= AGREEMENT)
+        if not waiting.any():
+            return
+        reference = self._known_reference
+        steady = waiting & settled & (np.abs(still - reference) <= AGREEMENT)
         moved = waiting & settled & ~steady
-        self._reference[moved] = still[moved]
+        reference[moved] = still[moved]
         self._unsure_for_s = np.where(steady, self._unsure_for_s + elapsed_s, 0).astype(np.float32)
         self._sure |= steady & (self._unsure_for_s >= self._learn_s)
 
-    def _remember(self, still: Picture, first_s: NDArray[np.float64], new: Mask, elapsed_s: float) -> None:
+    def _remember(self, still: Luma, first_s: NDArray[np.float64], new: Mask, elapsed_s: float) -> None:
         """Note looks that are neither the reference nor the remembered one."""
         fresh = new & ~self._held
         self._look[fresh] = still[fresh]
         self._since_s[fresh] = first_s[fresh]
-        self._observed_s[fresh] = 0
+        self._observed_s[fresh] = self._watched_s[fresh] = self._peopled_s[fresh] = 0
         self._held |= fresh
         rival = new & ~fresh
         if not rival.any():
             return
-        again = rival & (self._other_observed_s >= 0) & ~difference(still, self._other)
+        again = rival & (self._other_observed_s >= 0)
+        if again.any():
+            again &= ~self._differs(still, self._other, again)
         self._other_observed_s[again] += elapsed_s
         started = rival & ~again
         self._other[started] = still[started]
@@ -420,24 +358,27 @@ class StillScene:
         self._look[won] = self._other[won]
         self._since_s[won] = self._other_since_s[won]
         self._observed_s[won] = self._other_observed_s[won]
+        self._watched_s[won] = self._peopled_s[won] = 0
         self._other_observed_s[won] = -1
 
-    def _lay_ghosts(self, still: Picture, settled: Mask, motion: Motion) -> None:
-        """Learn regions again whose outline is in the reference and not in the still picture."""
-        assert self._reference is not None  # noqa: S101 - as in _advance
-        if not self._held.any():
+    def _note_clear(self, clear: Mask, agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> None:
+        self._clear_since_s[~clear] = np.inf
+        begun = clear & np.isinf(self._clear_since_s)
+        if begun.any():
+            self._clear_since_s[begun] = _first_instant(agrees[:, begun], times_s)
+
+    def _lay_ghosts(self, still: Luma, gone: Mask, motion: Motion, elapsed_s: float) -> None:
+        """Learn again where something stood in the reference that is away for good."""
+        self._gone_for_s[~gone] = 0
+        if not gone.any():
             return
-        before = np.hypot(*_gradients(self._reference))
-        for region in _regions(self._held, min_px=20):
-            solid = region.astype(np.uint8)
-            ring = (cv2.dilate(solid, np.ones((3, 3), np.uint8)) - cv2.erode(solid, np.ones((9, 9), np.uint8))) > 0
-            ring &= settled
-            lost = ring.any() and float(before[ring].mean()) > GHOST_RATIO * float(motion.edges[ring].mean())
-            # while somebody still moves there, the outline is theirs
-            if lost and motion.shift_px(region) <= RESTLESS_PX:
-                ghost = region & settled
-                self._reference[ghost] = still[ghost]
-                self._held &= ~ghost
+        self._gone_for_s[gone] += elapsed_s
+        ripe = gone & (self._gone_for_s >= GHOST_S)
+        # while somebody still moves there, nothing can be said
+        if ripe.any() and motion.shift_px(ripe) <= 1.0:
+            self._known_reference[ripe] = still[ripe]
+            self._gone_for_s[ripe] = 0
+            self._held &= ~ripe
 
     def save(self, path: Path) -> None:
         """Write the memory to a file, all at once or not at all."""
@@ -445,16 +386,17 @@ class StillScene:
             return
         part = path.with_suffix(".part")
         with part.open("wb") as file:
-            np.savez_compressed(
-                file,
-                reference=self._reference.round().astype(np.uint8),
-                look=self._look.round().astype(np.uint8),
-                sure=self._sure,
-                distrusted=self._distrusted,
-                held=self._held,
-                since_s=self._since_s,
-                observed_s=self._observed_s,
-            )
+            arrays: dict[str, Any] = {
+                "reference": _rounded(self._reference),
+                "look": _rounded(self._look),
+                "sure": self._sure,
+                "distrusted": self._distrusted,
+                "held": self._held,
+                "since_s": self._since_s,
+                "observed_s": self._observed_s,
+            }
+            arrays |= {f"part{part}": look for part, look in self._album.items() if look.shape == self._sure.shape}
+            np.savez_compressed(file, **arrays)
         part.replace(path)
 
     @classmethod
@@ -467,16 +409,56 @@ class StillScene:
         shape = reference.shape
         if len(shape) != 2 or any(array.shape != shape for array in arrays.values()):
             raise ValueError(f"{path}: expected pictures of one size, got {[a.shape for a in arrays.values()]}")
-        scene._reference = reference
+        scene._begin(reference, arrays["sure"].astype(np.bool_))
         scene._look = arrays["look"].astype(np.float32)
-        scene._sure = arrays["sure"].astype(np.bool_)
         scene._distrusted = arrays["distrusted"].astype(np.bool_)
         scene._held = arrays["held"].astype(np.bool_)
         scene._since_s = arrays["since_s"].astype(np.float64)
         scene._observed_s = arrays["observed_s"].astype(np.float32)
-        scene._other = scene._look.copy()
-        scene._other_since_s = np.zeros(shape, np.float64)
-        scene._other_observed_s = np.full(shape, -1, np.float32)
-        scene._clear_since_s = np.full(shape, np.inf)
-        scene._unsure_for_s = np.zeros(shape, np.float32)
+        scene._album = {n: arrays[f"part{n}"].astype(np.uint8) for n in range(PARTS) if f"part{n}" in arrays}
         return scene
+
+
+def _softened(luma: Luma) -> Luma:
+    """Take the finest noise of sensor and codec away."""
+    return np.asarray(cv2.GaussianBlur(luma, (0, 0), 0.8), np.uint8)
+
+
+def _rounded(picture: NDArray[np.float32]) -> Luma:
+    return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
+
+
+def _decided(change: Change) -> tuple[Mask, Mask]:
+    """Say where things stand and where things are away; each region as a whole is one or the other."""
+    different = change.any > CHANGED
+    nothing = np.zeros(different.shape, np.bool_)
+    if not different.any():
+        return nothing, nothing
+    count, labels = cv2.connectedComponents(different.astype(np.uint8), connectivity=8)
+    more = np.bincount(labels.ravel(), (change.thing - change.gone).ravel(), count)
+    thing = (more > 0)[labels] & different
+    return thing, different & ~thing
+
+
+def _first_instant(agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Date the still picture back to the first of two samples in a row that agree with it.
+
+    One alone may be a passer-by of the same grey; too late is fairer to a shop than too early.
+    """
+    pairs = agrees[:-1] & agrees[1:]
+    return np.asarray(np.where(pairs.any(0), times_s[pairs.argmax(0)], times_s[-1]), np.float64)
+
+
+def _latest_nearby(agrees: NDArray[np.bool_], times_s: NDArray[np.float64], among: Mask) -> NDArray[np.float64]:
+    """Date each pixel by the latest one in its neighbourhood.
+
+    The rim of a region differs because of its neighbours and kept its own grey all the time; other pixels agreed with
+    the ground by chance.
+    """
+    ages = np.zeros(among.shape, np.float32)
+    ages[among] = _first_instant(agrees[:, among], times_s) - times_s[0]
+    return np.asarray(cv2.dilate(ages, np.ones(RIM_PX)) + times_s[0], np.float64)
+
+
+def _widened(indices: NDArray[np.int64], size: int, margin: int = 16) -> slice:
+    return slice(max(0, int(indices[0]) - margin), min(size, int(indices[-1]) + margin + 1))

@@ -1,7 +1,7 @@
 """Running the real pipeline over staged scenes, and comparing its incidents with the truth."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
 from agent.reporter import Reporter
-from agent.runner import CameraRunner
+from agent.runner import CameraRunner, Eye
 from agent.uplink.outbox import Outbox
 from protocol.geometry import box_intersection
 from protocol.messages import ClockReport, Incident, IncidentEvent
@@ -47,8 +47,10 @@ def watch(
     learn_s: float = LEARN_S,
     clear_s: float = CLEAR_S,
     sample_s: float = 1.0,
+    detector: Eye | None = None,
+    notice: Callable[[float, CameraRunner], None] = lambda _t, _runner: None,
 ) -> list[Report]:
-    """Run the camera's pipeline, whole picture a zone, over pictures of shape `(h, w, 3)`, RGB."""
+    """Run the camera's pipeline, whole picture a zone, over pictures: RGB of shape `(h, w, 3)`, or luma `(h, w)`."""
     said: list[IncidentEvent] = []
     zone = FrontageZone(id="front", kind="frontage", polygon=WHOLE, dwell_s=dwell_s, clear_s=clear_s)
     camera = Camera(id="cam-1", source="staged", sample_s=sample_s, zone=(zone,))
@@ -65,16 +67,22 @@ def watch(
             clock=lambda: ClockReport(state="replay", boot_id="replay", uptime_s=0.0),
             tell=lambda event, _: said.append(event),
         )
-        runner = CameraRunner(camera, ZoneInfo("UTC"), learn_s, None, Masker(None), reporter, Path(folder))
+        runner = CameraRunner(camera, ZoneInfo("UTC"), learn_s, detector, Masker(None), reporter, Path(folder))
         try:
-            for t, rgb in pictures:
+            for t, picture in pictures:
                 now_s = EPOCH_S + t
-                runner.look(
-                    Frame(now_s, key=True, planes=np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8))
-                )
+                runner.look(Frame(now_s, key=True, planes=_planes(picture)))
+                notice(t, runner)
         finally:
             outbox.close()
     return _reports(said)
+
+
+def _planes(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if picture.ndim == 3:
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
+    grey = np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)
+    return np.concatenate([picture, grey])
 
 
 def _reports(said: list[IncidentEvent]) -> list[Report]:
@@ -119,7 +127,7 @@ def judge(scene: Scene, reports: list[Report]) -> Verdict:
     delays = []
     used: set[int] = set()
     for stay in scene.stays:
-        fitting = [n for n, report in enumerate(reports) if _fits(stay, report)]
+        fitting = [n for n, report in enumerate(reports) if fits(stay, report, DWELL_S)]
         used.update(fitting)
         if not fitting:
             missed += stay.span[1] - stay.span[0] >= DWELL_S + MARGIN_S
@@ -134,11 +142,12 @@ def judge(scene: Scene, reports: list[Report]) -> Verdict:
     return Verdict(found, missed, len(reports) - len(used), tuple(delays), right, wrong, while_hidden)
 
 
-def _fits(stay: Stay, report: Report) -> bool:
+def fits(stay: Stay, report: Report, dwell_s: float) -> bool:
+    """Say whether an incident is about a stay: at its place and at its time."""
     shared = box_intersection(stay.box, report.place)
     smaller = min(stay.box[2] * stay.box[3], report.place[2] * report.place[3])
     larger = max(stay.box[2] * stay.box[3], report.place[2] * report.place[3])
-    timely = stay.span[0] + DWELL_S - 3 <= report.opened_s <= stay.span[1] + 5
+    timely = stay.span[0] + dwell_s - 3 <= report.opened_s <= stay.span[1] + 5
     return timely and shared >= 0.5 * smaller and shared >= 0.1 * larger
 
 

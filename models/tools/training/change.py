@@ -55,8 +55,9 @@ class ChangeNet(nn.Module):
     def __init__(self, widths: Sequence[int] = (16, 32, 48, 64)) -> None:
         super().__init__()
         a, b, c, d = widths
-        self.s2 = _conv(3, a, 3, 2)
-        self.s4 = nn.Sequential(_conv(a, b, 3, 2), _conv(b, b))
+        # each picture is looked at by itself first: which of the two shows the thing is seen in each alone
+        self.each = nn.Sequential(_conv(1, a, 3, 2), _conv(a, b, 3, 2), _conv(b, b))
+        self.both = nn.Sequential(_conv(3 * b, b, 1), _conv(b, b))
         self.s8 = nn.Sequential(_conv(b, c, 3, 2), _Residual(c), _Residual(c, 2))
         self.s16 = nn.Sequential(_conv(c, d, 3, 2), _Residual(d), _Residual(d, 2))
         self.from16, self.from8 = _conv(d, c, 1), _conv(c, b, 1)
@@ -67,9 +68,9 @@ class ChangeNet(nn.Module):
         """Give scores."""
         # light multiplies: in logarithms it adds, and the mean of each picture takes most of it away
         x = torch.log(lumas + 8.0)
-        x = x - x.mean((2, 3), keepdim=True)
-        x = torch.cat([x, x[:, :1] - x[:, 1:]], 1) * 2.0
-        s4 = self.s4(self.s2(x))
+        x = (x - x.mean((2, 3), keepdim=True)) * 2.0
+        now, then = self.each(x[:, :1]), self.each(x[:, 1:])
+        s4 = self.both(torch.cat([now, then, (now - then).abs()], 1))
         s8 = self.s8(s4)
         up = self.mix8(s8 + _doubled(self.from16(self.s16(s8))))
         up = self.mix4(s4 + _doubled(self.from8(up)))

@@ -56,7 +56,7 @@ def pair(source: Source, size: tuple[int, int], rng: np.random.Generator) -> Pai
     if rng.random() < 0.25:
         seen_then = seen_now
     for _ in range(int(rng.choice([0, 1, 2, 3, 5], p=[0.2, 0.35, 0.25, 0.12, 0.08]))):
-        _put(source, ground, now, then, truth, seen_now, rng)
+        _put(source, ground, now, then, truth, seen_now, seen_then, rng)
     if rng.random() < 0.2:
         _front(source, now, then, truth, rng)
     now, then = now * seen_now, then * seen_then
@@ -172,7 +172,14 @@ def _thing(source: Source, shape: tuple[int, int], rng: np.random.Generator) -> 
 
 
 def _put(
-    source: Source, ground: Luma, now: Luma, then: Luma, truth: NDArray[np.uint8], light: Luma, rng: np.random.Generator
+    source: Source,
+    ground: Luma,
+    now: Luma,
+    then: Luma,
+    truth: NDArray[np.uint8],
+    light_now: Luma,
+    light_then: Luma,
+    rng: np.random.Generator,
 ) -> None:
     """Put one thing, or two at one place, into the pictures and note it."""
     size = ground.shape
@@ -183,16 +190,17 @@ def _put(
     faint = rng.uniform(7, 22) if rng.random() < 0.4 else None
     thing = _fainted(*_thing(source, (tall, wide), rng), ground, where, faint, rng)
     touch = rng.uniform(0.15, 0.6) if rng.random() < 0.6 else 0.0
-    if lot < 0.55:
+    # as many came as went: else the network would do well to say "came" whenever something differs
+    if lot < 0.41:
         covered = _paste(now, *thing, where, touch)
-        _note(truth, covered, THING, ground, now, light)
+        _note(truth, covered, THING, ground, now, light_now)
     elif lot < 0.82:
         covered = _paste(then, *thing, where, touch)
-        _note(truth, covered, GONE, ground, then, light)
+        _note(truth, covered, GONE, ground, then, light_then)
     elif lot < 0.9:  # exchanged: for a place it is occupied by something new
         _paste(then, *_thing(source, (tall, wide), rng), where, touch)
         covered = _paste(now, *thing, where, touch)
-        _note(truth, covered, THING, then, now, light)
+        _note(truth, covered, THING, then, now, light_now)
     else:
         _paste(then, *thing, where, touch)
         _paste(now, *thing, where, touch)

@@ -1,0 +1,98 @@
+"""The clear scene under an operator's hand: `cityeye-agent scene approve | reset`, and areas where things may stand."""
+
+import json
+
+import pytest
+
+from agent.uplink.outbox import Outbox
+from tests import boxes, clips
+from tests.services import BIN, Process, run, wait_for
+
+AGENT = BIN / "cityeye-agent"
+
+
+def events(done):
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def kinds(done):
+    return [event["type"].removeprefix("cityeye.incident.") for event in events(done)]
+
+
+@pytest.fixture
+def left_standing(tmp_path):
+    """A box that went down while the crate stood and was reported; its settings."""
+    settings = boxes.settings(tmp_path, {**boxes.FRONTAGE, "clear_s": 3.0}, source=str(tmp_path / "after.mp4"))
+    clip = clips.write(tmp_path / "first.mp4", clips.street_frame, 34)
+    assert kinds(run(AGENT, "replay", clip, "--settings", settings, "--state", tmp_path / "state")) == ["opened"]
+    # the crate stands for a while and is taken away
+    clips.write(tmp_path / "after.mp4", lambda t: clips.street_frame(t + 24), 36)
+    return settings
+
+
+@pytest.mark.parametrize("zone", [[], ["front"]])
+@pytest.mark.parametrize("verb", ["approve", "reset"])
+def test_an_order_waits_for_the_agent_and_withdraws_what_was_reported(left_standing, tmp_path, verb, zone):
+    done = run(AGENT, "scene", verb, "cam-1", *zone, "--settings", left_standing)
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"camera cam-1: {verb}: no agent runs here; it is done when one starts\n",
+    )
+    more = ["--settings", left_standing, "--state", tmp_path / "state", "--start", "2026-01-01T00:05:00Z"]
+    after = events(run(AGENT, "replay", tmp_path / "after.mp4", *more))
+    assert [event["type"] for event in after] == ["cityeye.incident.ended"]
+    assert after[0]["data"]["reason"] == "withdrawn"
+
+
+def test_without_an_order_it_clears_when_it_is_seen_clear(left_standing, tmp_path):
+    more = ["--settings", left_standing, "--state", tmp_path / "state", "--start", "2026-01-01T00:05:00Z"]
+    assert kinds(run(AGENT, "replay", tmp_path / "after.mp4", *more)) == ["cleared"]
+
+
+def test_a_running_agent_takes_an_order_at_once(tmp_path, street):
+    settings = boxes.settings(
+        tmp_path, {**boxes.FRONTAGE, "dwell_s": 3.0}, source=str(street), camera={"learn_s": 4.0, "sample_s": 0.5}
+    )
+    with Process([AGENT, "run", "--settings", settings], tmp_path / "log") as agent:
+
+        def opened():
+            outbox = tmp_path / "state" / "outbox.db"
+            return outbox.exists() and Outbox(outbox, now=lambda: 0.0).incidents("cam-1")
+
+        wait_for(opened, "the crate is reported", 60)
+        done = run(AGENT, "scene", "approve", "cam-1", "front", "--settings", settings)
+        assert (done.returncode, done.stdout) == (0, "camera cam-1: approve: done\n")
+        assert "the clear scene: approve, by order" in (tmp_path / "log").read_text()
+        assert agent.stop() == 0
+    (row,) = Outbox(tmp_path / "state" / "outbox.db", now=lambda: 0.0).incidents("cam-1")
+    assert json.loads(row.state)["reason"] == "withdrawn"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["cam-2"], "expected one of cam-1, got 'cam-2'"),
+        (["cam-1", "back"], "zone: expected one of front, got 'back'"),
+    ],
+)
+def test_an_order_to_nobody_gets_one_line(tmp_path, words, expected):
+    settings = boxes.settings(tmp_path, boxes.FRONTAGE)
+    done = run(AGENT, "scene", "approve", *words, "--settings", settings)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("corners", "reported"),
+    [
+        ([[0.45, 0.45], [0.7, 0.45], [0.7, 0.75], [0.45, 0.75]], []),
+        ([[0.0, 0.5], [0.3, 0.5], [0.3, 0.9], [0.0, 0.9]], ["opened"]),
+    ],
+)
+def test_where_something_is_allowed_nothing_is_reported(street, tmp_path, corners, reported):
+    settings = boxes.settings(tmp_path, boxes.FRONTAGE)
+    text = settings.read_text()
+    settings.write_text(f'{text}[[camera.zone.allowed]]\npolygon = {corners}\nwhat = "a bench"\n')
+    assert kinds(run(AGENT, "replay", street, "--settings", settings))[:1] == reported

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import cv2
@@ -26,6 +27,11 @@ EPOCH_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 WHOLE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 MARGIN_S = 15.0
 """A stay must outlast the dwell by this to have to be found; a place seen clear so long must have cleared."""
+
+
+HIDES: Final = 0.3
+"""Share of a place before which people stand so that it cannot be judged."""
+OCCUPIES: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -130,16 +136,23 @@ def judge(scene: Scene, reports: list[Report]) -> Verdict:
         fitting = [n for n, report in enumerate(reports) if fits(stay, report, DWELL_S)]
         used.update(fitting)
         if not fitting:
-            missed += stay.span[1] - stay.span[0] >= DWELL_S + MARGIN_S
+            missed += _must_be_found(scene, stay)
             continue
         found += 1
         first = reports[fitting[0]]
         delays.append(first.opened_s - stay.span[0] - DWELL_S)
-        good, hidden = _clearing(scene, stay, [reports[n] for n in fitting])
-        right += good
-        wrong += not good
-        while_hidden += hidden
+        for report in (reports[n] for n in fitting):
+            good, hidden = _clearing(scene, stay, report)
+            right += good
+            wrong += not good
+            while_hidden += hidden
     return Verdict(found, missed, len(reports) - len(used), tuple(delays), right, wrong, while_hidden)
+
+
+def _must_be_found(scene: Scene, stay: Stay) -> bool:
+    """Say whether a thing stood, and could be seen, for long enough beyond the dwell."""
+    begin_s, end_s = stay.span[0] + DWELL_S, min(stay.span[1], scene.length_s)
+    return sum(scene.hidden_share(stay.box, t) < HIDES for t in np.arange(begin_s, end_s)) >= MARGIN_S
 
 
 def fits(stay: Stay, report: Report, dwell_s: float) -> bool:
@@ -151,17 +164,21 @@ def fits(stay: Stay, report: Report, dwell_s: float) -> bool:
     return timely and shared >= 0.5 * smaller and shared >= 0.1 * larger
 
 
-def _clearing(scene: Scene, stay: Stay, reports: list[Report]) -> tuple[bool, bool]:
-    """Say whether a stay's incidents cleared when, and only when, it was seen clear; and whether one did hidden."""
-    good, hidden = True, False
-    ends = [end for begin, end in stay.hidden if begin <= stay.span[1] <= end]
-    visible_from_s = max([stay.span[1], *ends])
-    for report in reports:
-        if report.cleared_s is None:
-            good &= visible_from_s + CLEAR_S + MARGIN_S > scene.length_s
-        else:
-            good &= report.clear_since_s is not None and report.clear_since_s >= stay.span[1] - 1.5
-            good &= report.cleared_s <= visible_from_s + CLEAR_S + MARGIN_S
-            early = report.cleared_s < stay.span[1]
-            hidden |= early and any(begin <= report.cleared_s <= end for begin, end in stay.hidden)
-    return good, hidden
+def _clearing(scene: Scene, stay: Stay, report: Report) -> tuple[bool, bool]:
+    """Say whether an incident cleared when, and only when, its place was seen clear; and whether it did while hidden.
+
+    What counts is the place of the incident itself: of two things that were exchanged it may hold only one.
+    """
+    end_s = next(
+        (t for t in np.arange(report.opened_s, scene.length_s) if scene.occupied_share(report.place, t) < OCCUPIES),
+        scene.length_s,
+    )
+    seen_s = [t for t in np.arange(end_s, scene.length_s) if scene.hidden_share(report.place, t) < HIDES]
+    # from the first instant on that it had been visible for long enough
+    due_s = next((t for n, t in enumerate(seen_s) if n >= CLEAR_S), scene.length_s)
+    if report.cleared_s is None:
+        return due_s + MARGIN_S > scene.length_s, False
+    since_s = report.cleared_s if report.clear_since_s is None else report.clear_since_s
+    early = since_s < end_s - 1.5
+    hidden = early and any(begin <= report.cleared_s <= end for begin, end in stay.hidden)
+    return not early and report.cleared_s <= due_s + MARGIN_S, hidden

@@ -103,6 +103,26 @@ class Scene:
     quality: int = 80
     _light: backdrops.Light = field(repr=False, default=lambda _: np.ones((1, 1), np.float32))
 
+    def hidden_share(self, box: tuple[float, float, float, float], t: float) -> float:
+        """Share of a box that people stand or walk before at an instant: the exact truth."""
+        return self._share(box, [shown for walker in self.walkers if (shown := walker.at(t)) is not None])
+
+    def occupied_share(self, box: tuple[float, float, float, float], t: float) -> float:
+        """Share of a box that things stand in at an instant: the exact truth."""
+        there = [(one.sprite, one.x, one.y) for one in self.props if one.span[0] <= t < one.span[1]]
+        return self._share(box, there)
+
+    @staticmethod
+    def _share(box: tuple[float, float, float, float], shown: Sequence[tuple[Sprite, float, float]]) -> float:
+        canvas = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+        for sprite, x, y in shown:
+            opaque = sprite.copy()
+            opaque[..., :3] = 255
+            _paste(canvas, opaque, x, y)
+        left, top = round(box[0] * WIDTH), round(box[1] * HEIGHT)
+        part = canvas[top : round((box[1] + box[3]) * HEIGHT), left : round((box[0] + box[2]) * WIDTH), 0]
+        return float((part > 127).mean()) if part.size else 0.0
+
     def frames(self, sample_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         """Render it: (seconds, picture of shape `(HEIGHT, WIDTH, 3)`), one per `sample_s`."""
         rng = np.random.default_rng([self.seed, 77])

@@ -289,8 +289,16 @@ class CameraRunner:
     def _observe(self, frame: Frame, hidden: tuple[Box, ...]) -> None:
         """Take a sample into the still scene, if the camera sees well."""
         luma, at_s, learned = frame.luma(WIDTH_PX), frame.time_s, self._scene.learned
-        before, sight = self._sight, self._health.observe(
-            luma, at_s, self._scene.reference, chroma=frame.chroma(), people=hidden
+        before, sight = (
+            self._sight,
+            self._health.observe(
+                luma,
+                at_s,
+                self._scene.reference,
+                chroma=frame.chroma(),
+                people=hidden,
+                changed_share=lambda: self._scene.changed_share(luma),
+            ),
         )
         self._sight = sight
         if sight.state != ("live" if before is None else before.state):

@@ -132,7 +132,7 @@ class Snapshot:
 def still_look(view: StillView) -> StillLook:
     """Show the still scene."""
     occupied = view.held & view.seen
-    return StillLook(view.motion.still, occupied, ~occupied & ~view.clear)
+    return StillLook(view.still, occupied, ~occupied & ~view.clear)
 
 
 def frontage_marks(

@@ -99,7 +99,7 @@ class FrontageZone(ZoneBase):
     dwell_s: float = Field(
         default=180, gt=0, le=86400, description="something stands for longer than this: an incident"
     )
-    min_area: float = Field(default=0.002, gt=0, lt=1, description="smallest item, as a share of the picture")
+    min_area: float = Field(default=0.0015, gt=0, lt=1, description="smallest item, as a share of the picture")
     min_area_m2: float | None = Field(
         default=None, gt=0, le=10_000, description="smallest item on the ground; needs the camera's `plane`"
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -18,8 +19,26 @@ Mask = NDArray[np.bool_]
 RESTLESS_PX: Final = 0.15
 """Mean shift of a region's edges between two samples, in pixels at WIDTH_PX, beyond the camera's noise. Measured: a bag
 0.00 to 0.03, parked cars 0.02, people who stand for ten seconds and more 0.24 to 6."""
-BAND_PX: Final = 3
-NOISE_LEVELS: Final = 0.7
+SPOT_PX: Final = 9
+"""Window in which edges are asked together."""
+SPOT_SLOPE: Final = 1.0
+"""Mean slope of a spot, grey levels per pixel, from which it tells whether something moves."""
+LED_PX: Final = 15.0
+"""Reach of an edge over a plain inside; a coat at 320 pixels width is no wider."""
+EDGE_SLOPE: Final = 6.0
+HIDDEN_LEVELS: Final = 20
+"""A sample that is so many grey levels off in most of a spot shows something in front of it."""
+SHAKE_FACTOR: Final = 1.5
+CALM_REGION: Final = 0.6
+"""A region of which less keeps still is a person, of whom one part or the other is calm by chance."""
+JOINED_PX: Final = 9
+"""Gaps of up to 8 pixels at 320 are within one thing: between a top and its legs."""
+LIGHT_PX: Final = 13
+"""Window in which brightness is evened out: wider than a sway, narrower than a shadow."""
+MIN_STEPS: Final = 2
+CALM_LIFE: Final = 0.6
+"""A thing keeps still for so much of the time in which that could be told; who stands sways for half of it and more."""
+NOISE_LEVELS: Final = 0.3
 """Grey levels by which codec and flicker of a thing that stands may exceed the noise of its surroundings."""
 CALM_SHARE: Final = 0.75
 """So many of the steps must be calm: people do stand still for seconds; a passer-by in front of a thing takes one."""
@@ -59,26 +78,63 @@ class Motion:
     def _noise(self) -> tuple[float, ...]:
         """Mean grey levels between neighbouring samples where nothing moves: in the calmer three quarters."""
         levels = []
-        for a, b in zip(self.samples[:-1], self.samples[1:], strict=True):
+        for a, b in pairwise(self.samples):
             apart = cv2.absdiff(a[::3, ::3], b[::3, ::3])
             levels.append(float(apart[apart <= np.quantile(apart, 0.75)].mean()))
         return tuple(levels)
 
-    def shift_px(self, region: Mask) -> float:
-        """Mean shift of a region's outline per sample; a change of d grey levels on a slope of g is a shift of d / g.
+    @cached_property
+    def _shake_px(self) -> float:
+        """Shift of the whole picture between two samples: the camera trembles."""
+        slope = np.hypot(*gradients(self.still.astype(np.float32)))[::2, ::2]
+        edges = slope >= EDGE_SLOPE
+        if int(edges.sum()) < 100:
+            return 0.0
+        shifts = [
+            float(np.median(np.maximum(cv2.absdiff(a[::2, ::2], b[::2, ::2])[edges] - noise, 0) / slope[edges]))
+            for (a, b), noise in zip(pairwise(self.samples), self._noise, strict=True)
+        ]
+        return float(np.quantile(shifts, CALM_SHARE))
 
-        Looked at is a band along the outline: who sways shows it there, and may be of one grey inside. Changes that are
-        no larger than the noise say nothing: a thing as grey as its ground has hardly an edge.
+    def keeps_still(self, among: Mask) -> tuple[Mask, Mask]:
+        """Say of which pixels it can be told whether what they show keeps still, and which do.
+
+        Each spot's upright edges tell it, for people sway sideways: a change of d grey levels on a slope of g is a
+        shift of d / g. Spots without an edge go with the nearest one that has, so that a grey coat goes with its
+        outline, and a thing beside somebody with its own. Light that wanders over a thing does not move it, and what
+        shakes with the whole camera stands. Samples in which something else is in front of a spot are left out.
         """
-        part = _around(region, BAND_PX + 1)
-        solid = cv2.morphologyEx(region[part].astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-        outer, inner = (way(solid, np.ones((2 * BAND_PX + 1,) * 2, np.uint8)) for way in (cv2.dilate, cv2.erode))
-        inside = outer > inner
+        judged, calm = np.zeros(among.shape, np.bool_), np.zeros(among.shape, np.bool_)
+        part = _around(among, SPOT_PX)
+        still = self.still[part].astype(np.float32)
         crops = [sample[part].astype(np.float32) for sample in self.samples]
-        slope = float(np.hypot(*gradients(self.still[part].astype(np.float32)))[inside].mean())
-        steps = zip(crops[:-1], crops[1:], self._noise, strict=True)
-        moved = [max(0.0, float(np.abs(b - a)[inside].mean()) - noise - NOISE_LEVELS) for a, b, noise in steps]
-        return float(np.quantile(moved, CALM_SHARE)) / max(slope, 1.0)
+        hidden = [_spots((np.abs(crop - still) > HIDDEN_LEVELS).astype(np.float32)) > 0.5 for crop in crops]
+        lit = [crop * (_brightness(still) / _brightness(crop)) for crop in crops]
+        moved = np.stack(
+            [
+                np.where(before | after, np.inf, np.maximum(_spots(np.abs(b - a)) - noise - NOISE_LEVELS, 0))
+                for (a, b), (before, after), noise in zip(pairwise(lit), pairwise(hidden), self._noise, strict=True)
+            ]
+        )
+        steps = np.isfinite(moved).sum(0)
+        moved.sort(axis=0)
+        at = np.maximum(np.floor(CALM_SHARE * (steps - 1)), 0).astype(np.intp)
+        slope = _spots(np.abs(gradients(still)[0]))
+        shift_px = np.take_along_axis(moved, at[None], 0)[0] / np.maximum(slope, 1.0)
+        known = steps >= MIN_STEPS
+        near = cv2.dilate(among[part].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        telling = near & known & (slope >= SPOT_SLOPE)
+        if telling.any():
+            away_px, nearest = cv2.distanceTransformWithLabels(
+                (~telling).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+            )
+            of_label = np.zeros(int(nearest.max()) + 1, np.float32)
+            of_label[nearest[telling]] = shift_px[telling]
+            led = away_px <= LED_PX
+            shift_px, known = np.where(led, of_label[nearest], shift_px), known | led
+        judged[part] = among[part] & known
+        calm[part] = judged[part] & (shift_px <= RESTLESS_PX + SHAKE_FACTOR * self._shake_px)
+        return judged, calm
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +153,12 @@ class StillView:
     """Since when the look was kept; meaningless where not held."""
     clear_since_s: NDArray[np.float64]
     """Since when the place was seen clear; meaningless where not clear."""
+    calm: NDArray[np.float32]
+    """Share of the time in which the look kept still, of that in which it could be told."""
     peopled: NDArray[np.float32]
     """Share of the time that the look was watched in which a person was found on it."""
-    motion: Motion
+    still: Luma
+    """The still picture, laid over the reference."""
     disturbed: bool
 
     def learned_share(self, zone: Mask) -> float:
@@ -114,7 +173,7 @@ class StillView:
             min_area: smallest region, as a share of the picture.
             min_age_s: 0 for everything that settled.
         """
-        looks = self.held & self.seen & zone
+        looks = self._still_things(self.held & self.seen & zone)
         if not looks.any():
             return ()
         age_s = self.time_s - self.since_s
@@ -126,13 +185,22 @@ class StillView:
             aged = region & (age_s >= min_age_s)
             if int(aged.sum()) < min_px or float(np.median(self.peopled[aged])) > PERSON_SHARE:
                 continue
-            if self.motion.shift_px(aged) > RESTLESS_PX:
-                continue
             ys, xs = np.nonzero(region)
             x, y = int(xs.min()), int(ys.min())
             box = (x / width, y / height, (int(xs.max()) + 1 - x) / width, (int(ys.max()) + 1 - y) / height)
             found.append(StillItem(box, float(len(xs)) / looks.size, float(np.median(self.since_s[aged]))))
         return tuple(found)
+
+    def _still_things(self, looks: Mask) -> Mask:
+        """Leave out people: regions that mostly sway, and the parts of others that do."""
+        calm = self.calm >= CALM_LIFE
+        # parts that lie close to each other are of one thing, or of one person
+        joined = cv2.dilate(looks.astype(np.uint8), np.ones((JOINED_PX, JOINED_PX), np.uint8))
+        count, labels = cv2.connectedComponents(joined, connectivity=8)
+        labels[~looks] = 0
+        sizes = np.bincount(labels.ravel(), minlength=count)
+        shares = np.bincount(labels.ravel(), (calm & looks).ravel(), count) / np.maximum(sizes, 1)
+        return looks & calm & (shares >= CALM_REGION)[labels]
 
     def place(self, zone: Mask, box: Box, min_area: float) -> tuple[PlaceState, float]:
         """Say whether a place inside a zone is clear, occupied or not seen, and for clear since when.
@@ -173,7 +241,7 @@ def box_mask(box: Box, shape: tuple[int, ...]) -> Mask:
 
 def regions(mask: Mask, min_px: int) -> list[Mask]:
     """Connected regions after small gaps are closed, without the gaps; largest first."""
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((JOINED_PX, JOINED_PX), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     order = sorted(range(1, count), key=lambda label: -int(stats[label, cv2.CC_STAT_AREA]))
     found = [(labels == label) & mask for label in order if stats[label, cv2.CC_STAT_AREA] >= min_px]
@@ -185,6 +253,14 @@ def gradients(picture: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
     x = cv2.Scharr(picture, cv2.CV_32F, 1, 0, scale=1 / 32)
     y = cv2.Scharr(picture, cv2.CV_32F, 0, 1, scale=1 / 32)
     return np.asarray(x, np.float32), np.asarray(y, np.float32)
+
+
+def _brightness(crop: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(crop, (LIGHT_PX, LIGHT_PX)) + 4, np.float32)
+
+
+def _spots(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.blur(values, (SPOT_PX, SPOT_PX)), np.float32)
 
 
 def _around(mask: Mask, margin: int) -> tuple[slice, slice]:

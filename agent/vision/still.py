@@ -52,6 +52,8 @@ GHOST_S: Final = 4.0
 """A ghost is learned again once it kept its look for this long."""
 FORGET_S: Final = 3.0
 """A look is forgotten once its pixel was seen clear for this long."""
+PASSING_S: Final = 10.0
+"""A clear place that is hidden for less than this was passed by."""
 STUBBORN_S: Final = 120.0
 """A look observed for this long gives way to any other that stays as long."""
 FOLLOW_S: Final = 120.0
@@ -124,7 +126,8 @@ class StillScene:
             covered |= box_mask(box, sample.shape)
         if self._reference is not None and self._reference.shape != sample.shape:
             self.reset()
-        elapsed_s = 0.0 if self._last_s is None else max(0.0, time_s - self._last_s)
+        # while nothing was seen, nothing was observed
+        elapsed_s = 0.0 if self._last_s is None else min(WINDOW_S, max(0.0, time_s - self._last_s))
         self._last_s = time_s
         if self._reference is None:
             self._learn(sample, time_s)
@@ -146,6 +149,14 @@ class StillScene:
         clear_look = _rounded(self._reference)
         sample = expose(self._alignment.lay(_softened(luma)), clear_look)
         return self._sure & (self._network.compare(sample, clear_look).any <= CHANGED)
+
+    def changed_share(self, luma: Luma) -> float:
+        """Share of one single picture that shows something else than the clear place; 0 before it is learned."""
+        if self._reference is None or self._reference.shape != luma.shape:
+            return 0.0
+        clear_look = _rounded(self._reference)
+        sample = expose(self._alignment.lay(_softened(luma)), clear_look)
+        return float((self._network.compare(sample, clear_look).any > CHANGED).mean())
 
     def distrust(self, boxes: tuple[Box, ...]) -> None:
         """Forget what is clear in some boxes: the reference was learned while something stood there."""
@@ -218,10 +229,13 @@ class StillScene:
         self._other_since_s = np.zeros(shape, np.float64)
         self._other_observed_s = np.full(shape, -1, np.float32)
         self._clear_since_s = np.full(shape, np.inf)
+        self._clear_seen_s = np.full(shape, -np.inf)
         self._unsure_for_s = np.zeros(shape, np.float32)
         self._gone_for_s = np.zeros(shape, np.float32)
         self._watched_s = np.zeros(shape, np.float32)
         self._peopled_s = np.zeros(shape, np.float32)
+        self._judged_s = np.zeros(shape, np.float32)
+        self._calm_s = np.zeros(shape, np.float32)
 
     def _advance(self, time_s: float, elapsed_s: float, clear_look: Luma) -> StillView:
         window = self._window()
@@ -235,8 +249,9 @@ class StillScene:
         changed, gone = _decided(self._network.compare(still, clear_look))
         if float((changed | gone).mean()) > DISTURBED_SHARE:
             nothing = np.zeros(still.shape, np.bool_)
+            self._clear_since_s[:] = np.inf
             self._recall(still, time_s)
-            return self._view(time_s, nothing, nothing, motion, disturbed=True)
+            return self._view(time_s, still, nothing, nothing, disturbed=True)
 
         self._keep_part(time_s, clear_look)
         self._learn_unsure(still, settled, elapsed_s)
@@ -254,7 +269,7 @@ class StillScene:
         self._other_observed_s[seen] = -1
         follow = min(1.0, elapsed_s / FOLLOW_LOOK_S)
         self._look[seen] += follow * (still[seen] - self._look[seen])
-        self._note_clear(clear, agrees, times_s)
+        self._note_clear(clear, (changed | gone) & settled, agrees, times_s)
         self._held &= ~clear | (time_s - self._clear_since_s < FORGET_S)
         self._lay_ghosts(still, gone & settled, motion, elapsed_s)
         # not beside a thing: its own rim would seep into the clear look, and the thing wane
@@ -262,7 +277,20 @@ class StillScene:
         quiet = clear & ~beside
         reference = self._known_reference
         reference[quiet] += min(1.0, elapsed_s / FOLLOW_S) * (still[quiet] - reference[quiet])
-        return self._view(time_s, clear, seen & self._held, motion, disturbed=False)
+        seen &= self._held
+        self._note_calm(seen, motion, elapsed_s)
+        return self._view(time_s, still, clear, seen, disturbed=False)
+
+    def _note_calm(self, seen: Mask, motion: Motion, elapsed_s: float) -> None:
+        """Count for how long what stands there kept still: a thing does, a person does not."""
+        if seen.any():
+            judged, calm = motion.keeps_still(seen)
+            self._judged_s[judged] += elapsed_s
+            self._calm_s[calm] += elapsed_s
+
+    def _forget_life(self, where: Mask) -> None:
+        for counter in (self._watched_s, self._peopled_s, self._judged_s, self._calm_s):
+            counter[where] = 0
 
     def _keep_part(self, time_s: float, clear_look: Luma) -> None:
         """Keep the clear look of the part of the day that ends."""
@@ -300,7 +328,7 @@ class StillScene:
         assert self._reference is not None  # noqa: S101 - `observe` has checked it; this tells the type checker
         return self._reference
 
-    def _view(self, time_s: float, clear: Mask, seen: Mask, motion: Motion, *, disturbed: bool) -> StillView:
+    def _view(self, time_s: float, still: Luma, clear: Mask, seen: Mask, *, disturbed: bool) -> StillView:
         return StillView(
             time_s,
             sure=self._sure.copy(),
@@ -310,7 +338,8 @@ class StillScene:
             since_s=self._since_s.copy(),
             clear_since_s=self._clear_since_s,
             peopled=np.asarray(self._peopled_s / np.maximum(self._watched_s, 1e-3), np.float32),
-            motion=motion,
+            calm=np.asarray(self._calm_s / np.maximum(self._judged_s, 1e-3), np.float32),
+            still=still,
             disturbed=disturbed,
         )
 
@@ -341,7 +370,8 @@ class StillScene:
         fresh = new & ~self._held
         self._look[fresh] = still[fresh]
         self._since_s[fresh] = first_s[fresh]
-        self._observed_s[fresh] = self._watched_s[fresh] = self._peopled_s[fresh] = 0
+        self._observed_s[fresh] = 0
+        self._forget_life(fresh)
         self._held |= fresh
         rival = new & ~fresh
         if not rival.any():
@@ -358,14 +388,16 @@ class StillScene:
         self._look[won] = self._other[won]
         self._since_s[won] = self._other_since_s[won]
         self._observed_s[won] = self._other_observed_s[won]
-        self._watched_s[won] = self._peopled_s[won] = 0
+        self._forget_life(won)
         self._other_observed_s[won] = -1
 
-    def _note_clear(self, clear: Mask, agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> None:
-        self._clear_since_s[~clear] = np.inf
+    def _note_clear(self, clear: Mask, changed: Mask, agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> None:
+        # somebody who passes hides a place for a moment: when it is seen again as clear as before, it was
+        self._clear_since_s[changed | (times_s[-1] - self._clear_seen_s > PASSING_S)] = np.inf
         begun = clear & np.isinf(self._clear_since_s)
         if begun.any():
-            self._clear_since_s[begun] = _first_instant(agrees[:, begun], times_s)
+            self._clear_since_s[begun] = _latest_nearby(agrees, times_s, begun)[begun]
+        self._clear_seen_s[clear] = times_s[-1]
 
     def _lay_ghosts(self, still: Luma, gone: Mask, motion: Motion, elapsed_s: float) -> None:
         """Learn again where something stood in the reference that is away for good."""
@@ -375,7 +407,8 @@ class StillScene:
         self._gone_for_s[gone] += elapsed_s
         ripe = gone & (self._gone_for_s >= GHOST_S)
         # while somebody still moves there, nothing can be said
-        if ripe.any() and motion.shift_px(ripe) <= 1.0:
+        if ripe.any():
+            ripe = motion.keeps_still(ripe)[1]
             self._known_reference[ripe] = still[ripe]
             self._gone_for_s[ripe] = 0
             self._held &= ~ripe

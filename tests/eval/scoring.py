@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -161,7 +162,8 @@ def fits(stay: Stay, report: Report, dwell_s: float) -> bool:
     smaller = min(stay.box[2] * stay.box[3], report.place[2] * report.place[3])
     larger = max(stay.box[2] * stay.box[3], report.place[2] * report.place[3])
     timely = stay.span[0] + dwell_s - 3 <= report.opened_s <= stay.span[1] + 5
-    return timely and shared >= 0.5 * smaller and shared >= 0.1 * larger
+    inside = shared >= 0.8 * report.place[2] * report.place[3]
+    return timely and (inside or (shared >= 0.5 * smaller and shared >= 0.1 * larger))
 
 
 def _clearing(scene: Scene, stay: Stay, report: Report) -> tuple[bool, bool]:
@@ -169,11 +171,13 @@ def _clearing(scene: Scene, stay: Stay, report: Report) -> tuple[bool, bool]:
 
     What counts is the place of the incident itself: of two things that were exchanged it may hold only one.
     """
-    end_s = next(
-        (t for t in np.arange(report.opened_s, scene.length_s) if scene.occupied_share(report.place, t) < OCCUPIES),
-        scene.length_s,
-    )
-    seen_s = [t for t in np.arange(end_s, scene.length_s) if scene.hidden_share(report.place, t) < HIDES]
+    times_s = [float(t) for t in np.arange(report.opened_s, scene.length_s)]
+    occupied_s = [t for t in times_s if scene.occupied_share(report.place, t) >= OCCUPIES]
+    # a thing that is exchanged at once leaves no clear place; one that comes back later is another matter
+    end_s = next((t for t, later in pairwise(occupied_s) if later - t > CLEAR_S), None)
+    if end_s is None:
+        end_s = occupied_s[-1] if occupied_s else report.opened_s
+    seen_s = [t for t in times_s if t > end_s and scene.hidden_share(report.place, t) < HIDES]
     # from the first instant on that it had been visible for long enough
     due_s = next((t for n, t in enumerate(seen_s) if n >= CLEAR_S), scene.length_s)
     if report.cleared_s is None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.rules.frontage import active_throughout, breaches
-from agent.vision.places import Motion, PlaceState, StillView, box_mask
+from agent.vision.places import PlaceState, StillView, box_mask
 from protocol.hours import parse_hours
 from protocol.settings import FrontageZone
 from tests.boxes import WHOLE
@@ -45,8 +45,9 @@ def standing(box=(0.4, 0.4, 0.2, 0.2)):
         seen=thing,
         since_s=age_s,
         clear_since_s=np.zeros(shape),
+        calm=np.ones(shape, np.float32),
         peopled=np.zeros(shape, np.float32),
-        motion=Motion([picture] * 5, picture),
+        still=picture,
         disturbed=False,
     )
 

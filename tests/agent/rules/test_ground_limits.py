@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agent.rules import frontage
-from agent.vision.places import Motion, StillView, zone_mask
+from agent.vision.places import StillView, zone_mask
 from protocol.plane import Plane
 from protocol.settings import FrontageZone
 from tests import boxes
@@ -29,8 +29,9 @@ def view(*things):
         seen=held,
         since_s=np.zeros((HEIGHT, WIDTH)),
         clear_since_s=np.zeros((HEIGHT, WIDTH)),
+        calm=np.ones((HEIGHT, WIDTH), np.float32),
         peopled=np.zeros((HEIGHT, WIDTH), np.float32),
-        motion=Motion([still, still], still),
+        still=still,
         disturbed=False,
     )
 

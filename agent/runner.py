@@ -305,6 +305,8 @@ class CameraRunner:
             log.warning("camera %s: %s", self.camera.id, sight.text or f"{sight.state} again")
         if sight.grey != self._grey:
             self._change_scene(at_s, grey=sight.grey)
+        elif sight.state in ("moved", "covered") and self._scene.recall(luma):
+            log.info("camera %s: the view is as it was at another time of the day", self.camera.id)
         elif sight.relearn:
             self._learn_again()
         elif sight.trusted:

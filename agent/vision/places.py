@@ -29,7 +29,7 @@ EDGE_SLOPE: Final = 6.0
 HIDDEN_LEVELS: Final = 20
 """A sample that is so many grey levels off in most of a spot shows something in front of it."""
 SHAKE_FACTOR: Final = 1.5
-CALM_REGION: Final = 0.6
+CALM_REGION: Final = 0.5
 """A region of which less keeps still is a person, of whom one part or the other is calm by chance."""
 JOINED_PX: Final = 9
 """Gaps of up to 8 pixels at 320 are within one thing: between a top and its legs."""
@@ -200,7 +200,7 @@ class StillView:
         labels[~looks] = 0
         sizes = np.bincount(labels.ravel(), minlength=count)
         shares = np.bincount(labels.ravel(), (calm & looks).ravel(), count) / np.maximum(sizes, 1)
-        return looks & calm & (shares >= CALM_REGION)[labels]
+        return np.asarray(looks & calm & (shares >= CALM_REGION)[labels], np.bool_)
 
     def place(self, zone: Mask, box: Box, min_area: float) -> tuple[PlaceState, float]:
         """Say whether a place inside a zone is clear, occupied or not seen, and for clear since when.

@@ -25,11 +25,10 @@ SPOT_SLOPE: Final = 1.0
 """Mean slope of a spot, grey levels per pixel, from which it tells whether something moves."""
 LED_PX: Final = 15.0
 """Reach of an edge over a plain inside; a coat at 320 pixels width is no wider."""
-EDGE_SLOPE: Final = 6.0
+EDGE_SLOPE: Final = 4.0
 HIDDEN_LEVELS: Final = 20
 """A sample that is so many grey levels off in most of a spot shows something in front of it."""
-SHAKE_FACTOR: Final = 1.5
-CALM_REGION: Final = 0.5
+CALM_REGION: Final = 0.55
 """A region of which less keeps still is a person, of whom one part or the other is calm by chance."""
 JOINED_PX: Final = 9
 """Gaps of up to 8 pixels at 320 are within one thing: between a top and its legs."""
@@ -84,17 +83,29 @@ class Motion:
         return tuple(levels)
 
     @cached_property
-    def _shake_px(self) -> float:
-        """Shift of the whole picture between two samples: the camera trembles."""
-        slope = np.hypot(*gradients(self.still.astype(np.float32)))[::2, ::2]
-        edges = slope >= EDGE_SLOPE
+    def _trembles_px(self) -> tuple[tuple[float, float], ...]:
+        """How far the whole picture shifts between two samples, x and y: the camera trembles.
+
+        Least squares over the edges (Lucas and Kanade, 1981), with a change of exposure, twice: the second time without
+        what fits badly, which moves by itself.
+        """
+        x, y = (slope[::2, ::2] for slope in gradients(self.still.astype(np.float32)))
+        edges = x * x + y * y >= EDGE_SLOPE * EDGE_SLOPE
         if int(edges.sum()) < 100:
-            return 0.0
-        shifts = [
-            float(np.median(np.maximum(cv2.absdiff(a[::2, ::2], b[::2, ::2])[edges] - noise, 0) / slope[edges]))
-            for (a, b), noise in zip(pairwise(self.samples), self._noise, strict=True)
-        ]
-        return float(np.quantile(shifts, CALM_SHARE))
+            return ((0.0, 0.0),) * (len(self.samples) - 1)
+        found = []
+        for a, b in pairwise(self.samples):
+            before = a[::2, ::2][edges].astype(np.float32)
+            apart = b[::2, ::2][edges].astype(np.float32) - before
+            design = np.stack([-x[edges], -y[edges], before], 1)
+            kept = np.ones(len(apart), np.bool_)
+            for _ in range(2):
+                few = design[kept]
+                shift = np.linalg.solve(few.T @ few + np.eye(3, dtype=np.float32), few.T @ apart[kept])
+                off = np.abs(apart - design @ shift)
+                kept = off <= 2 * np.median(off) + 1
+            found.append((float(shift[0]), float(shift[1])))
+        return tuple(found)
 
     def keeps_still(self, among: Mask) -> tuple[Mask, Mask]:
         """Say of which pixels it can be told whether what they show keeps still, and which do.
@@ -110,16 +121,23 @@ class Motion:
         crops = [sample[part].astype(np.float32) for sample in self.samples]
         hidden = [_spots((np.abs(crop - still) > HIDDEN_LEVELS).astype(np.float32)) > 0.5 for crop in crops]
         lit = [crop * (_brightness(still) / _brightness(crop)) for crop in crops]
+        along_x, along_y = gradients(still)
         moved = np.stack(
             [
-                np.where(before | after, np.inf, np.maximum(_spots(np.abs(b - a)) - noise - NOISE_LEVELS, 0))
-                for (a, b), (before, after), noise in zip(pairwise(lit), pairwise(hidden), self._noise, strict=True)
+                np.where(
+                    before | after,
+                    np.inf,
+                    np.maximum(_spots(np.abs(b - a + x * along_x + y * along_y)) - noise - NOISE_LEVELS, 0),
+                )
+                for (a, b), (before, after), noise, (x, y) in zip(
+                    pairwise(lit), pairwise(hidden), self._noise, self._trembles_px, strict=True
+                )
             ]
         )
         steps = np.isfinite(moved).sum(0)
         moved.sort(axis=0)
         at = np.maximum(np.floor(CALM_SHARE * (steps - 1)), 0).astype(np.intp)
-        slope = _spots(np.abs(gradients(still)[0]))
+        slope = _spots(np.abs(along_x))
         shift_px = np.take_along_axis(moved, at[None], 0)[0] / np.maximum(slope, 1.0)
         known = steps >= MIN_STEPS
         near = cv2.dilate(among[part].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -133,7 +151,7 @@ class Motion:
             led = away_px <= LED_PX
             shift_px, known = np.where(led, of_label[nearest], shift_px), known | led
         judged[part] = among[part] & known
-        calm[part] = judged[part] & (shift_px <= RESTLESS_PX + SHAKE_FACTOR * self._shake_px)
+        calm[part] = judged[part] & (shift_px <= RESTLESS_PX)
         return judged, calm
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.eval import faces, people, ratchet, staged, tracking
+from agent.vision.detector import Detector, load_detector
+from tests.eval import clip, cost, days, faces, faults, hours, people, ratchet, staged, tracking
 from tests.eval.staging import seeds
 
 DETECTOR: Final = "yolo26n-640"
@@ -27,6 +28,7 @@ class Setting:
         shared: the folder with real footage and labels; None: what can be rendered is.
         workers: processes at a time.
         scenes: how many are staged, from the seed `first` on.
+        days: how many are staged.
         failures: whether scenes that went wrong are listed.
     """
 
@@ -35,6 +37,7 @@ class Setting:
     scenes: int
     first: int
     failures: bool
+    days: int
 
     @property
     def real(self) -> Path:
@@ -54,6 +57,10 @@ class Setting:
 
 
 Part = Callable[[Setting], Any]
+
+
+def _detector(setting: Setting) -> Detector:
+    return load_detector(setting.models() / f"{DETECTOR}.onnx")
 
 
 def _staged(setting: Setting) -> object:
@@ -85,6 +92,13 @@ def _trackers_python() -> Path | None:
 
 PARTS: Final[dict[str, Part]] = {
     "staged": _staged,
+    "clip": lambda setting: clip.figures(setting.real),
+    "hours": lambda setting: hours.figures(setting.real, _detector(setting)),
+    "days": lambda setting: days.figures(setting.days, setting.shared, setting.workers),
+    "faults": lambda setting: faults.figures(
+        range(faults.FIRST_SEED, faults.FIRST_SEED + 8), setting.shared, setting.workers
+    ),
+    "cost": lambda _: cost.figures(),
     "people": lambda setting: people.measure(setting.real, setting.models()),
     "tracking": _tracking,
     "faces": lambda setting: faces.measure(setting.real, setting.models()),
@@ -98,6 +112,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)}")
     parser.add_argument("--short", action="store_true", help="measure what CI's ratchet compares, and keep it")
     parser.add_argument("--scenes", type=int, default=SCENES)
+    parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--drawn", action="store_true", help="only what is rendered from nothing")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -109,7 +124,12 @@ def main() -> None:
         return
     shared = Path(os.environ.get("CITYEYE_SHARED", "../shared/data"))
     setting = Setting(
-        None if asked.drawn or not shared.is_dir() else shared, asked.workers, asked.scenes, asked.first, asked.failures
+        None if asked.drawn or not shared.is_dir() else shared,
+        asked.workers,
+        asked.scenes,
+        asked.first,
+        asked.failures,
+        asked.days,
     )
     names = asked.only.split(",")
     if unknown := set(names) - set(PARTS):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.eval import tracking
+from tests.eval import staged, tracking
 
 RESULT: Final = Path(__file__).with_name("accuracy.json")
 SLACK: Final = 0.01
@@ -19,6 +19,7 @@ NOT_COMPARED: Final = ("scenes", "cases", "photos", "pictures", "frames", "ms", 
 
 SHORT: Final[dict[str, Callable[[], Any]]] = {
     "tracking": tracking.short,
+    "staged": staged.short,
 }
 """Parts of the short form; each must run in a minute, from nothing."""
 

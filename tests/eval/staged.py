@@ -16,6 +16,7 @@ from tests.eval.scoring import Verdict, judge, watch
 from tests.eval.staging import HARD, Hardness, Stage
 
 SAMPLE_S: Final = 1.0
+SHORT_SCENES: Final = 32
 Figures = dict[str, float | int | None]
 
 
@@ -50,6 +51,12 @@ def play_all(seeds: Sequence[int], shared: Path | None, workers: int) -> list[tu
     with ProcessPoolExecutor(workers) as pool:
         played = pool.map(play, seeds, [shared] * len(seeds), chunksize=4)
         return [(seed, *one) for seed, one in zip(seeds, played, strict=True)]
+
+
+def short() -> Figures:
+    """CI's form: scenes that are rendered from nothing, all hardnesses and plots among them."""
+    played = play_all(range(SHORT_SCENES), None, min(2, os.cpu_count() or 1))
+    return figures(played)["all"]
 
 
 def figures(played: Iterable[tuple[int, Hardness, str, Verdict]]) -> dict[str, Figures]:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from agent.vision.alignment import Alignment, expose
 from agent.vision.change import Change, comparer
 from agent.vision.median import median
-from agent.vision.places import Luma, Mask, Motion, StillView, box_mask
+from agent.vision.places import Luma, Mask, Motion, StillView, box_mask, regions
 from agent.vision.signature import EDGES, Signature, agreement, shows
 from protocol.geometry import Box
 
@@ -45,10 +45,15 @@ AGREEMENT: Final = 8
 """Grey levels within which a sample agrees with the median."""
 CHANGED: Final = 0.5
 """Chance from which a cell shows something else."""
+CELL_PX: Final = 4
+ALIKE: Final = 2
+"""Grey levels of a cell; the faintest thing that is asked for differs by 5."""
 RIM_PX: Final = (7, 7)
 BESIDE_PX: Final = (17, 17)
 RIM_SHARE: Final = 0.1
 """Less than one of the seven rows of a rim."""
+MIN_GHOST_PX: Final = 20
+GHOST_RIM_PX: Final = 7
 GHOST_S: Final = 4.0
 """A ghost is learned again once it kept its look for this long."""
 FORGET_S: Final = 3.0
@@ -97,6 +102,7 @@ class StillScene:
         self._alignment = Alignment()
         self._album: dict[int, Luma] = {}
         self._part: int | None = None
+        self._compared: tuple[Luma, Luma, Change] | None = None
         self._signature: Signature | None = None
         self._signed_s = float("-inf")
         self._still: Luma | None = None
@@ -265,7 +271,7 @@ class StillScene:
         settled = (agrees.sum(0) >= SETTLED_SHARE * len(lumas)) & agrees[-1] & ~window[-1][2]
         self._still, self._settled = still, settled
         motion = Motion(lumas, still)
-        changed, gone = _decided(self._network.compare(still, clear_look))
+        changed, gone = _decided(self._compare(still, clear_look))
         if float((changed | gone).mean()) > DISTURBED_SHARE or self._another_view(still, time_s, clear_look):
             nothing = np.zeros(still.shape, np.bool_)
             self._clear_since_s[:] = np.inf
@@ -289,7 +295,7 @@ class StillScene:
         self._look[seen] += follow * (still[seen] - self._look[seen])
         self._note_clear(clear, (changed | gone) & settled, agrees, times_s)
         self._held &= ~clear | (time_s - self._clear_since_s < FORGET_S)
-        self._lay_ghosts(still, gone & settled, motion, elapsed_s)
+        self._lay_ghosts(still, gone & settled, settled, motion, elapsed_s)
         # not beside a thing: its own rim would seep into the clear look, and the thing wane
         beside = cv2.dilate((self._held | changed).astype(np.uint8), np.ones(BESIDE_PX, np.uint8)).astype(np.bool_)
         quiet = clear & ~beside
@@ -316,6 +322,16 @@ class StillScene:
         if self._part is not None and part != self._part:
             self._album[self._part] = clear_look
         self._part = part
+
+    def _compare(self, still: Luma, clear_look: Luma) -> Change:
+        """Ask the network, unless both pictures are those of the last time: on a quiet street they mostly are."""
+        if self._compared is not None:
+            known_still, known_look, change = self._compared
+            if _alike(still, known_still) and _alike(clear_look, known_look):
+                return change
+        change = self._network.compare(still, clear_look)
+        self._compared = still, clear_look, change
+        return change
 
     def _another_view(self, still: Luma, time_s: float, clear_look: Luma) -> bool:
         """Say whether a picture shows another place: to the network, which looks for things, there may be none."""
@@ -408,19 +424,24 @@ class StillScene:
             self._clear_since_s[begun] = _latest_nearby(agrees, times_s, begun)[begun]
         self._clear_seen_s[clear] = times_s[-1]
 
-    def _lay_ghosts(self, still: Luma, gone: Mask, motion: Motion, elapsed_s: float) -> None:
+    def _lay_ghosts(self, still: Luma, gone: Mask, settled: Mask, motion: Motion, elapsed_s: float) -> None:
         """Learn again where something stood in the reference that is away for good."""
         self._gone_for_s[~gone] = 0
         if not gone.any():
             return
         self._gone_for_s[gone] += elapsed_s
-        ripe = gone & (self._gone_for_s >= GHOST_S)
-        # while somebody still moves there, nothing can be said
-        if ripe.any():
-            ripe = motion.keeps_still(ripe)[1]
-            self._known_reference[ripe] = still[ripe]
-            self._gone_for_s[ripe] = 0
-            self._held &= ~ripe
+        for ghost in regions(gone, MIN_GHOST_PX):
+            # while somebody still moves there, nothing can be said; half of a ghost's outline would look like a thing
+            if (
+                float(np.median(self._gone_for_s[ghost])) < GHOST_S
+                or float(motion.keeps_still(ghost)[1][ghost].mean()) < 0.5
+            ):
+                continue
+            rim = np.ones((GHOST_RIM_PX, GHOST_RIM_PX), np.uint8)
+            learned = cv2.dilate(ghost.astype(np.uint8), rim).astype(np.bool_) & settled
+            self._known_reference[learned] = still[learned]
+            self._gone_for_s[learned] = 0
+            self._held &= ~learned
 
     def save(self, path: Path) -> None:
         """Write the memory to a file, all at once or not at all."""
@@ -468,6 +489,12 @@ def _softened(luma: Luma) -> Luma:
 
 def _rounded(picture: NDArray[np.float32]) -> Luma:
     return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
+
+
+def _alike(a: Luma, b: Luma) -> bool:
+    """Say whether no cell of the network differs by more than noise does."""
+    cells = (a.shape[1] // CELL_PX, a.shape[0] // CELL_PX)
+    return bool(cv2.resize(cv2.absdiff(a, b), cells, interpolation=cv2.INTER_AREA).max() <= ALIKE)
 
 
 def _decided(change: Change) -> tuple[Mask, Mask]:

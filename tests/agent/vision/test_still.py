@@ -275,9 +275,9 @@ def test_a_thing_beside_somebody_who_sways_is_found(street):
     rng = np.random.default_rng(4)
     sway = rng.integers(-2, 3, 200)
     for _ in range(45):
-        street.watch(1, lambda picture, t: put(person(int(sway[t]))(picture), crate(), 162, 94))
+        street.watch(1, lambda picture, t: put(put(person(int(sway[t]))(picture), crate(), 162, 94), crate(5), 162, 58))
     (found,) = street.items()
-    assert iou(found.box, (162 / 320, 94 / 180, 40 / 320, 36 / 180)) > 0.5
+    assert iou(found.box, (162 / 320, 58 / 180, 40 / 320, 72 / 180)) > 0.5
 
 
 def test_somebody_who_passes_a_clear_place_does_not_start_it_anew(street):

@@ -35,7 +35,7 @@ JOINED_PX: Final = 9
 LIGHT_PX: Final = 13
 """Window in which brightness is evened out: wider than a sway, narrower than a shadow."""
 MIN_STEPS: Final = 2
-CALM_LIFE: Final = 0.6
+CALM_LIFE: Final = 0.5
 """A thing keeps still for so much of the time in which that could be told; who stands sways for half of it and more."""
 NOISE_LEVELS: Final = 0.3
 """Grey levels by which codec and flicker of a thing that stands may exceed the noise of its surroundings."""

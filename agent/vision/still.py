@@ -45,6 +45,7 @@ AGREEMENT: Final = 8
 """Grey levels within which a sample agrees with the median."""
 CHANGED: Final = 0.5
 """Chance from which a cell shows something else."""
+SIDE_PX: Final = 15
 CELL_PX: Final = 4
 ALIKE: Final = 2
 """Grey levels of a cell; the faintest thing that is asked for differs by 5."""
@@ -498,15 +499,14 @@ def _alike(a: Luma, b: Luma) -> bool:
 
 
 def _decided(change: Change) -> tuple[Mask, Mask]:
-    """Say where things stand and where things are away; each region as a whole is one or the other."""
+    """Say where things stand and where things are away, each spot with its surroundings: a thing has one or the other.
+
+    Not each region as a whole: somebody may stand before the place from which something was taken.
+    """
     different = change.any > CHANGED
-    nothing = np.zeros(different.shape, np.bool_)
-    if not different.any():
-        return nothing, nothing
-    count, labels = cv2.connectedComponents(different.astype(np.uint8), connectivity=8)
-    more = np.bincount(labels.ravel(), (change.thing - change.gone).ravel(), count)
-    thing = (more > 0)[labels] & different
-    return thing, different & ~thing
+    more = cv2.blur(np.where(different, change.thing - change.gone, 0).astype(np.float32), (SIDE_PX, SIDE_PX))
+    thing = more > 0
+    return different & thing, different & ~thing
 
 
 def _first_instant(agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> NDArray[np.float64]:

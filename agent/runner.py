@@ -1,8 +1,8 @@
 """One camera's frames along their way: vision, rules, evidence, report."""
 
+import contextlib
 import logging
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,7 +31,7 @@ from agent.vision.crowds import CrowdCounter
 from agent.vision.detector import Detections
 from agent.vision.naming import Naming
 from agent.vision.people import COUNT_SCORE
-from agent.vision.places import Mask, StillView, zone_mask
+from agent.vision.places import Luma, Mask, StillView, zone_mask
 from agent.vision.still import WIDTH_PX, StillScene
 from agent.vision.tracker import Tracked, Tracker
 from protocol.geometry import Box
@@ -47,6 +47,8 @@ PERSON_SCORE: Final = 0.4
 RELEARN_S: Final = 60.0
 """A view that differs this long is a new view."""
 SAVE_S: Final = 600.0
+GAP_S: Final = 10.0
+"""Without a picture for longer than this nothing was seen."""
 STILL_S: Final = 0.45
 """The still scene takes at most 2 samples a second (a little more, as clocks waver): others tell it nothing new."""
 LEARNED_SHARE: Final = 0.8
@@ -174,6 +176,8 @@ class CameraRunner:
         if unavailable:
             texts.append("crowding unavailable: no detector; set [detector] model")
         state = "live" if self._sight is None else self._sight.state
+        if state == "live" and self._disturbed_since_s is not None:
+            state = "moved"
         return Outlook(learning, unavailable, state, "; ".join(texts))
 
     def look(self, frame: Frame) -> None:
@@ -184,7 +188,7 @@ class CameraRunner:
         if self.detector is not None:
             colours = frame.rgb(self.detector.fit(frame.width, frame.height))
             found = self.detector.detect(colours)
-            waiting = self._view is not None and bool(self._view.held.any())
+            waiting = self._view is not None and self._something_waits(self._view)
             self._naming.take(colours, at_s, self.detector, wanted=waiting)
         self._found = found
         persons = np.zeros((0, 4), np.float32) if found is None else found.of("person", min_score=PERSON_SCORE).boxes
@@ -289,18 +293,17 @@ class CameraRunner:
     def _observe(self, frame: Frame, hidden: tuple[Box, ...]) -> None:
         """Take a sample into the still scene, if the camera sees well."""
         luma, at_s, learned = frame.luma(WIDTH_PX), frame.time_s, self._scene.learned
-        before, sight = (
-            self._sight,
-            self._health.observe(
-                luma,
-                at_s,
-                self._scene.reference,
-                chroma=frame.chroma(),
-                people=hidden,
-                changed_share=lambda: self._scene.changed_share(luma),
-            ),
+        if at_s - self._stilled_s > max(GAP_S, 3 * self.camera.sample_s) and np.isfinite(self._stilled_s):
+            self._health.lost(self._stilled_s, at_s)
+        before = self._sight
+        sight = self._sight = self._health.observe(
+            luma,
+            at_s,
+            self._scene.reference,
+            chroma=frame.chroma(),
+            people=hidden,
+            changed_share=lambda: self._scene.changed_share(luma),
         )
-        self._sight = sight
         if sight.state != ("live" if before is None else before.state):
             log.warning("camera %s: %s", self.camera.id, sight.text or f"{sight.state} again")
         if sight.grey != self._grey:
@@ -313,9 +316,10 @@ class CameraRunner:
             self._view = self._scene.observe(luma, at_s, hidden)
             if self._scene.learned and not learned:
                 self._on_learned(at_s)
+            self._scene.distrust_only(self._open_places)
             if self._view is not None:
-                self._follow_view(self._view)
-        elif self._view is not None:
+                self._follow_view(self._view, luma)
+        if not sight.trusted and self._view is not None:
             nothing = np.zeros_like(self._view.clear)
             self._view = replace(self._view, time_s=at_s, clear=nothing, seen=nothing, disturbed=True)
 
@@ -372,7 +376,7 @@ class CameraRunner:
         if self._tracked is None:
             return life.step(at_s, [], lambda _: Sighting("not_seen"))
         breaches = stays.step(at_s, self._tracked.boxes, self._tracked.ids)
-        if breaches and not self._active(zone, at_s):
+        if breaches and not self._active(zone, at_s, zone.loiter_s):
             breaches = []
         return life.step(at_s, breaches, stays.sighting)
 
@@ -387,9 +391,14 @@ class CameraRunner:
             breaches = []
         return life.step(at_s, breaches, lambda _: self._since_sighted(crowd.sighting()))
 
-    def _active(self, zone: Zone, at_s: float) -> bool:
+    def _active(self, zone: Zone, at_s: float, span_s: float | None = None) -> bool:
         hours = [parse_hours(text) for text in zone.active]
-        return frontage.active_throughout(hours, datetime.fromtimestamp(at_s, self.timezone), zone.dwell_s)
+        return frontage.active_throughout(hours, datetime.fromtimestamp(at_s, self.timezone), span_s or zone.dwell_s)
+
+    def _something_waits(self, view: StillView) -> bool:
+        """Say whether something stands in a frontage zone and may want a name."""
+        frontages = [zone for zone in self.camera.zone if isinstance(zone, FrontageZone)]
+        return any(bool((view.held & self._raster(zone, view)).any()) for zone in frontages)
 
     def _raster(self, zone: Zone, view: StillView) -> Mask:
         raster = self._rasters.get(zone.id)
@@ -404,18 +413,23 @@ class CameraRunner:
     def _carry_out_orders(self, at_s: float) -> None:
         """Do what an operator asked for at the box; incidents that came of a wrong scene are withdrawn."""
         view = self._view
-        if self.state_dir is None or view is None:
+        # what is seen through a fault is nobody's clear place: orders wait
+        if self.state_dir is None or view is None or view.disturbed or not self._trusted:
             return
         for order in orders.take(self.state_dir, self.camera.id):
             zones = [zone for zone in self.camera.zone if order.zone in (None, zone.id)]
+            if not zones:
+                log.warning("camera %s: %s: expected a zone, there is no %r", self.camera.id, order.verb, order.zone)
+                continue
             where = np.full(view.sure.shape, order.zone is None)
             for zone in zones:
                 where |= self._raster(zone, view)
             if order.verb == "approve":
-                self._scene.approve(where)
+                if not self._scene.approve(where):
+                    continue
             elif order.zone is None:
                 self._scene.reset(keep_parts=False)
-                self._scenes.clear()
+                self._forget_scenes()
                 self._view = None
             else:
                 self._scene.relearn(where)
@@ -425,14 +439,19 @@ class CameraRunner:
             log.info("camera %s zone %s: the clear scene: %s, by order", self.camera.id, order.zone or "*", order.verb)
             self._save_scene(at_s)
 
-    def _on_learned(self, at_s: float) -> None:
-        open_places = [
+    @property
+    def _open_places(self) -> tuple[Box, ...]:
+        """Where something was reported to stand."""
+        return tuple(
             record.place
             for zone in self.camera.zone
             if isinstance(zone, FrontageZone)
             for record in self._lives[zone.id].open_records
-        ]
-        self._scene.distrust(tuple(open_places))
+        )
+
+    def _on_learned(self, at_s: float) -> None:
+        open_places = self._open_places
+        self._scene.distrust(open_places)
         for place in open_places:
             log.warning(
                 "camera %s: the scene was learned while an incident was open at %s: not seen there",
@@ -442,9 +461,9 @@ class CameraRunner:
         log.info("camera %s: the clear scene is learned", self.camera.id)
         self._save_scene(at_s)
 
-    def _follow_view(self, view: StillView) -> None:
+    def _follow_view(self, view: StillView, luma: Luma) -> None:
         """Learn a view again that stays different."""
-        if not view.disturbed:
+        if not view.disturbed or self._scene.recall(luma):
             self._disturbed_since_s = None
         elif self._disturbed_since_s is None:
             self._disturbed_since_s = view.time_s
@@ -494,15 +513,23 @@ class CameraRunner:
         name = f"{self.camera.id}.grey.npz" if self._grey else f"{self.camera.id}.npz"
         return None if self.state_dir is None else self.state_dir / "scenes" / name
 
+    def _forget_scenes(self) -> None:
+        """Forget what is kept of the other light as well, in memory and on disk."""
+        self._scenes.clear()
+        for path in () if self.state_dir is None else (self.state_dir / "scenes").glob(f"{self.camera.id}.*npz"):
+            path.unlink(missing_ok=True)
+
     def _load_scene(self) -> StillScene:
         path = self._scene_path
         if path is not None and path.exists():
             try:
                 return StillScene.load(path, self.learn_s)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+            except Exception as fault:  # noqa: BLE001 - a damaged archive raises whatever its bytes lead to
                 log.warning(
                     "camera %s: %s is damaged (%s); the clear scene is learned again", self.camera.id, path, fault
                 )
+                with contextlib.suppress(OSError):
+                    path.replace(path.with_suffix(".damaged"))
         return StillScene(self.learn_s)
 
     def _save_scene(self, at_s: float) -> None:

@@ -1,6 +1,7 @@
 """A camera's pipeline for tests, driven by pictures on a clock of their own."""
 
 from collections.abc import Callable
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import cv2
@@ -30,8 +31,9 @@ def runner(
     learn_s: float = 10.0,
     detector=None,
     outbox: Outbox | None = None,
+    state_dir: Path | None = None,
 ) -> CameraRunner:
-    """A pipeline without a state folder; `tell` gets its messages, an outbox gives it a memory."""
+    """A pipeline; `tell` gets its messages, an outbox and a state folder give it a memory."""
     reporter = Reporter(
         site="s",
         box="b",
@@ -42,4 +44,4 @@ def runner(
         clock=lambda: ClockReport(state="replay", boot_id="replay", uptime_s=0.0),
         tell=lambda event, _: tell(event),
     )
-    return CameraRunner(camera, ZoneInfo("UTC"), learn_s, detector, Masker(None), reporter)
+    return CameraRunner(camera, ZoneInfo("UTC"), learn_s, detector, Masker(None), reporter, state_dir)

@@ -4,11 +4,14 @@ They wait where no agent runs, and are carried out when it starts.
 """
 
 import json
+import logging
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
+
+log = logging.getLogger(__name__)
 
 Verb = Literal["approve", "reset"]
 FOLDER: Final = "orders"
@@ -42,11 +45,14 @@ def take(state_dir: Path, camera: str) -> list[Order]:
     """Take all orders to a camera, oldest first; what is no order is thrown away."""
     try:
         names = sorted(name for name in os.listdir(state_dir / FOLDER) if _is_for(name, camera))  # noqa: PTH208 - each sample asks, and pathlib makes an object a file
-    except FileNotFoundError:
+    except OSError:
         return []
     orders = []
     for name in names:
         path = state_dir / FOLDER / name
+        if not os.access(path.parent, os.W_OK):
+            log.warning("%s: the order cannot be taken: the folder belongs to somebody else; run: chown", path.parent)
+            return []
         try:
             values = json.loads(path.read_text("utf-8"))
             if values["verb"] in get_args(Verb) and isinstance(values["zone"], str | None):

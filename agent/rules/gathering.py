@@ -22,6 +22,8 @@ from protocol.messages import People
 from protocol.plane import Plane, PlaneError
 from protocol.settings import GatheringZone
 
+GAP_S: Final = 130.0
+"""Counts come at least every `sample_s` (60 s at most); after twice that nobody knows what was in between."""
 SMOOTHING: Final = 3
 """Samples whose median is the count: one missed or doubled person is no change."""
 RELEASE: Final = 0.9
@@ -81,6 +83,10 @@ class Gathering:
 
     def count(self, at_s: float, people: int, *, lower_bound: bool) -> None:
         """Take one count of people whose feet are in the zone."""
+        if self._counts and at_s - self._counts[-1][0] > GAP_S:
+            # nobody was watched meanwhile: it begins anew
+            self._counts.clear()
+            self._over_since_s = self._below_since_s = None
         self._counts.append((at_s, people, lower_bound))
         if self.smooth > self._limit:
             self._below_since_s = None

@@ -93,6 +93,8 @@ LIGHT: Final = 42
 SUDDEN_SAMPLES: Final = 2
 """A picture that turns from light to black within two samples is covered, or all light failed; dusk takes minutes."""
 
+MOMENT_S: Final = 10.0
+"""A clear place that was not seen for less than this was seen clear all the time."""
 STANDS: Final = "something stands before the camera"
 CHANGED_SHARE: Final = 0.1
 """What stands before the camera changes this share of the view to the network as well. Measured: a lorry over half of
@@ -206,10 +208,15 @@ class Blindness:
             self._open_since_s = max(blind_since_s, after_s)
         self._last_s = time_s
 
+    def lost(self, since_s: float, until_s: float) -> None:
+        """No picture came in between."""
+        if self._open_since_s is None:
+            self._spans.append((since_s, until_s))
+
     @property
     def over_since_s(self) -> float:
-        """When the last time without sight ended; minus infinity if there was none."""
-        return self._spans[-1][1] if self._spans else float("-inf")
+        """When the last time without sight ended that was no mere moment; minus infinity if there was none."""
+        return next((end for begin, end in reversed(self._spans) if end - begin >= MOMENT_S), float("-inf"))
 
     def since(self, since_s: float) -> float:
         """For how many seconds, from an instant to the last sample, nothing was seen."""
@@ -290,6 +297,10 @@ class ViewHealth:
             relearn=kept.state == "moved" and self._place is not None and time_s - kept.since_s >= RELEARN_S,
             grey=self._colour.grey,
         )
+
+    def lost(self, since_s: float, until_s: float) -> None:
+        """Note that no picture came between two instants: nothing was seen."""
+        self._blindness.lost(since_s, until_s)
 
     def blind_s(self, since_s: float) -> float:
         """For how many seconds since an instant nothing was seen."""

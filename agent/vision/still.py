@@ -61,6 +61,8 @@ FORGET_S: Final = 3.0
 """A look is forgotten once its pixel was seen clear for this long."""
 PASSING_S: Final = 10.0
 """A clear place that is hidden for less than this was passed by."""
+GAP_S: Final = 60.0
+"""Longer than between any two samples of a camera that is there."""
 STUBBORN_S: Final = 120.0
 """A look observed for this long gives way to any other that stays as long."""
 FOLLOW_S: Final = 120.0
@@ -136,8 +138,12 @@ class StillScene:
         covered = np.zeros(sample.shape, np.bool_)
         for box in hidden:
             covered |= box_mask(box, sample.shape)
-        if self._reference is not None and self._reference.shape != sample.shape:
-            self.reset()
+        known = self._reference if self._reference is not None else self._learning[0] if self._learning else sample
+        if known.shape != sample.shape:
+            self.reset(keep_parts=False)
+        if self._last_s is not None and time_s - self._last_s > GAP_S:
+            # what was seen before a gap says nothing of the time within it
+            self._samples.clear()
         # while nothing was seen, nothing was observed
         elapsed_s = 0.0 if self._last_s is None else min(WINDOW_S, max(0.0, time_s - self._last_s))
         self._last_s = time_s
@@ -177,6 +183,14 @@ class StillScene:
                 self._sure &= ~box_mask(box, self._sure.shape)
                 self._distrusted |= box_mask(box, self._sure.shape)
 
+    def distrust_only(self, boxes: tuple[Box, ...]) -> None:
+        """Go on distrusting only what lies in some boxes; the rest may be learned."""
+        if self._reference is not None and self._distrusted.any():
+            kept = np.zeros(self._distrusted.shape, np.bool_)
+            for box in boxes:
+                kept |= box_mask(box, kept.shape)
+            self._distrusted &= kept
+
     def approve(self, where: Mask) -> bool:
         """Take what stands still now for the clear look of an area: an operator says so. False: nothing is known yet.
 
@@ -188,16 +202,20 @@ class StillScene:
         self._reference[known] = self._still[known]
         self._sure |= known
         self._distrusted &= ~known
-        self._held &= ~where
+        self._held &= ~known
+        self._album.clear()
         return True
 
     def recall(self, luma: Luma) -> bool:
         """Take up the kept look of another part of the day that fits what is seen now; False: none does."""
         sample = Signature(_softened(luma))
-        fitting = [part for part, look in self._album.items() if shows(sample, Signature(look), RECALLED)]
-        if not fitting or self._reference is None:
+        if self._reference is None or shows(sample, Signature(_rounded(self._reference)), RECALLED):
             return False
-        look = self._album[fitting[0]]
+        looks = {part: look for part, look in self._album.items() if look.shape == luma.shape}
+        fitting = [part for part, look in looks.items() if shows(sample, Signature(look), RECALLED)]
+        if not fitting:
+            return False
+        look = self._album.pop(fitting[-1])
         if self._part is not None:
             self._album[self._part] = _rounded(self._reference)
         self._reference, self._signature = look.astype(np.float32), None
@@ -212,6 +230,7 @@ class StillScene:
             self._distrusted &= ~where
             self._held &= ~where
             self._unsure_for_s[where] = 0
+            self._album.clear()
 
     def reset(self, *, keep_parts: bool = True) -> None:
         """Forget the clear look, and those of other parts of the day unless they are to be kept; learn anew."""
@@ -221,7 +240,7 @@ class StillScene:
         self._samples.clear()
         self._learning.clear()
         self._last_s = None
-        self._still = self._settled = None
+        self._still = self._settled = self._compared = None
         self._alignment = Alignment()
 
     def _window(self) -> list[tuple[float, Luma, Mask]]:
@@ -279,6 +298,9 @@ class StillScene:
             return self._view(time_s, still, nothing, nothing, disturbed=True)
 
         self._keep_part(time_s, clear_look)
+        # what was watched as a thing and looks as it did has not gone
+        known = gone & self._held & (np.abs(still - self._look) <= AGREEMENT) & (self._observed_s > GHOST_S)
+        changed, gone = changed | known, gone & ~known
         self._learn_unsure(still, settled, elapsed_s)
         clear = settled & ~changed & ~gone & self._sure
         seen = self._held & settled & ~clear & ~gone
@@ -362,7 +384,7 @@ class StillScene:
             held=self._held.copy(),
             seen=seen,
             since_s=self._since_s.copy(),
-            clear_since_s=self._clear_since_s,
+            clear_since_s=self._clear_since_s.copy(),
             peopled=np.asarray(self._peopled_s / np.maximum(self._watched_s, 1e-3), np.float32),
             calm=np.asarray(self._calm_s / np.maximum(self._judged_s, 1e-3), np.float32),
             still=still,

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from agent.box import orders
 from agent.uplink.outbox import Outbox
+from protocol.settings import Camera, FrontageZone
 from tests import boxes, clips
+from tests.runners import frame, runner
 from tests.services import BIN, Process, run, wait_for
 
 AGENT = BIN / "cityeye-agent"
@@ -96,3 +100,49 @@ def test_where_something_is_allowed_nothing_is_reported(street, tmp_path, corner
     text = settings.read_text()
     settings.write_text(f'{text}[[camera.zone.allowed]]\npolygon = {corners}\nwhat = "a bench"\n')
     assert kinds(run(AGENT, "replay", street, "--settings", settings))[:1] == reported
+
+
+@pytest.mark.parametrize("gap_s", [30.0, 3600.0])
+def test_what_was_clear_before_the_pictures_failed_is_not_clear_since(gap_s):
+    """The crate is taken; 3 s later the stream fails; when it is back, the crate is there again."""
+    zone = FrontageZone(id="front", kind="frontage", polygon=boxes.WHOLE, dwell_s=8.0, clear_s=20.0)
+    said = []
+    watching = runner(Camera(id="cam-1", source="x", zone=(zone,)), tell=said.append)
+    for t in range(52):
+        watching.look(frame(clips.street_frame(t), float(t)))
+    for t in range(16, 40):
+        watching.look(frame(clips.street_frame(t), 52 + gap_s + t))
+    assert [event.type.rsplit(".", 1)[1] for event in said if not event.type.endswith("updated")] == ["opened"]
+
+
+def test_a_damaged_scene_is_put_aside_and_learned_again(tmp_path):
+    camera = Camera(id="cam-1", source="x", zone=(FrontageZone(id="front", kind="frontage", polygon=boxes.WHOLE),))
+    path = tmp_path / "scenes" / "cam-1.npz"
+    path.parent.mkdir()
+    good = runner(camera, state_dir=tmp_path)
+    for t in range(16):
+        good.look(frame(clips.street_frame(t), float(t)))
+    good.close(16.0)
+    content = path.read_bytes()
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        damaged = bytearray(content)
+        for _ in range(3):
+            damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(damaged))
+        runner(camera, state_dir=tmp_path)
+    assert not path.exists() or path.read_bytes() == bytes(damaged)
+
+
+def test_an_order_for_a_zone_that_is_gone_touches_nothing(tmp_path, caplog):
+    zone = FrontageZone(id="front", kind="frontage", polygon=boxes.WHOLE, dwell_s=8.0)
+    said = []
+    camera = Camera(id="cam-1", source="x", zone=(zone,))
+    watching = runner(camera, state_dir=tmp_path, tell=said.append)
+    for t in range(34):
+        watching.look(frame(clips.street_frame(t), float(t)))
+    orders.give(tmp_path, "cam-1", orders.Order("approve", "back"), 0.0)
+    for t in range(34, 38):
+        watching.look(frame(clips.street_frame(t), float(t)))
+    assert [event.type.rsplit(".", 1)[1] for event in said] == ["opened"]
+    assert "there is no 'back'" in caplog.text

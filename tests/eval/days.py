@@ -6,6 +6,7 @@ pictures are luma at the still scene's own size, encoded again: a day is 17,280 
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -302,11 +303,16 @@ def figures(count: int, shared: Path | None, workers: int, first: int = 0, lengt
     _stage(shared)
     with ProcessPoolExecutor(workers) as pool:
         seeds = range(first, first + count)
-        played = list(pool.map(play, seeds, [shared] * count, [length_s] * count))
+        played = []
+        for seed, one in zip(seeds, pool.map(play, seeds, [shared] * count, [length_s] * count), strict=True):
+            found, missed, reports = one
+            print(
+                f"day {seed}: {found} found, {missed} missed, {len(reports)} false {reports}",
+                file=sys.stderr,
+                flush=True,
+            )
+            played.append(one)
     false = sum(len(reports) for _, _, reports in played)
-    for seed, (found, missed, reports) in zip(seeds, played, strict=True):
-        if missed or reports:
-            print(f"day {seed}: {found} found, {missed} missed, false: {reports}")
     days = count * length_s / DAY_S
     return {
         "camera_days": round(days, 2),

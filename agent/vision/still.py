@@ -55,8 +55,8 @@ RIM_SHARE: Final = 0.1
 """Less than one of the seven rows of a rim."""
 MIN_GHOST_PX: Final = 20
 GHOST_RIM_PX: Final = 7
-GHOST_S: Final = 4.0
-"""A ghost is learned again once it kept its look for this long."""
+GHOST_S: Final = 20.0
+"""A ghost is learned again once the place has kept still without it for this long, in five samples at least."""
 FORGET_S: Final = 3.0
 """A look is forgotten once its pixel was seen clear for this long."""
 PASSING_S: Final = 10.0
@@ -452,13 +452,13 @@ class StillScene:
         self._gone_for_s[~gone] = 0
         if not gone.any():
             return
-        self._gone_for_s[gone] += elapsed_s
+        # somebody who stands before a thing hides it as well: they sway, and it begins anew
+        judged, calm = motion.keeps_still(gone)
+        self._gone_for_s[judged & ~calm] = 0
+        self._gone_for_s[calm] += min(elapsed_s, GHOST_S / MIN_SAMPLES)
         for ghost in regions(gone, MIN_GHOST_PX):
-            # while somebody still moves there, nothing can be said; half of a ghost's outline would look like a thing
-            if (
-                float(np.median(self._gone_for_s[ghost])) < GHOST_S
-                or float(motion.keeps_still(ghost)[1][ghost].mean()) < 0.5
-            ):
+            # as a whole: half of a ghost's outline would look like a thing
+            if float(np.median(self._gone_for_s[ghost])) < GHOST_S:
                 continue
             rim = np.ones((GHOST_RIM_PX, GHOST_RIM_PX), np.uint8)
             learned = cv2.dilate(ghost.astype(np.uint8), rim).astype(np.bool_) & settled

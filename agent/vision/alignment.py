@@ -1,5 +1,6 @@
 """Laying a sample over the reference: a nudged camera and a changed exposure are neither things nor light on them."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -16,6 +17,8 @@ STEADY_PX: Final = 0.45
 """Less is left alone: shake, and the estimate's own noise."""
 MIN_RESPONSE: Final = 0.08
 """Peak of the phase correlation below which it says nothing. Measured: 0.2 to 0.9 for one view, under 0.05 for two."""
+RIM_PX: Final = 2
+"""Width of the border that interpolation spoils."""
 EXPOSURE_LIMITS: Final = (0.25, 4.0)
 
 
@@ -69,6 +72,20 @@ class Alignment:
             return False
         self.offset, self._candidate = shift, None
         return True
+
+    def outside(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Where a sample that was laid over the reference shows nothing of its own, shape `(h, w)`."""
+        mask = np.zeros(shape, np.bool_)
+        x, y = self.offset
+        if max(abs(x), abs(y)) <= STEADY_PX:
+            return mask
+        wide, tall = math.ceil(abs(x)) + RIM_PX, math.ceil(abs(y)) + RIM_PX
+        # the picture has moved right: what was at the right edge has left it
+        mask[:, -wide:] |= x > 0
+        mask[:, :wide] |= x < 0
+        mask[-tall:] |= y > 0
+        mask[:tall] |= y < 0
+        return mask
 
     def lay(self, luma: Luma) -> Luma:
         """Shift a sample back over the reference; what is outside the picture repeats its edge."""

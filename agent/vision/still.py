@@ -152,6 +152,7 @@ class StillScene:
             return None
         clear_look = _rounded(self._reference)
         self._alignment.follow(sample, clear_look)
+        covered |= self._alignment.outside(sample.shape)
         sample = expose(self._alignment.lay(sample), clear_look)
         self._samples.append((time_s, sample, covered))
         while len(self._samples) > MIN_SAMPLES and time_s - self._samples[0][0] > WINDOW_S:

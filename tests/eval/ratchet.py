@@ -14,6 +14,9 @@ from tests.eval import staged, tracking
 RESULT: Final = Path(__file__).with_name("accuracy.json")
 SLACK: Final = 0.01
 """Other processors round differently."""
+ONE_SCENE: Final = 0.05
+"""The short form has two dozen things to find: rounding may turn one of them."""
+LATE_S: Final = 10.0
 LOWER_IS_BETTER: Final = ("delay", "mae", "error", "false", "left", "incidents", "invented", "cleared_while_hidden")
 NOT_COMPARED: Final = ("scenes", "cases", "photos", "pictures", "frames", "ms", "bias")
 
@@ -56,4 +59,8 @@ def behind(kept: object, now: object, name: str = "") -> list[str]:
     if not isinstance(now, int | float) or not isinstance(kept, int | float):
         return [f"{name}: expected about {kept}, got {now!r}"]
     worse = now - kept if any(word in what for word in LOWER_IS_BETTER) else kept - now
-    return [f"{name}: expected {kept} or better, got {now}"] if worse > SLACK * max(1.0, abs(kept)) else []
+    slack = ONE_SCENE if name.startswith("staged.") and kept else SLACK
+    if "delay" in what and slack == ONE_SCENE:
+        # one scene more among the late ones moves the 95th percentile by seconds
+        return [] if now <= LATE_S else [f"{name}: expected at most {LATE_S}, got {now}"]
+    return [f"{name}: expected {kept} or better, got {now}"] if worse > slack * max(1.0, abs(kept)) else []

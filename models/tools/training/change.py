@@ -23,30 +23,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.tools.training.files import export
+from models.tools.training.layers import Residual, conv
 from models.tools.training.pairs import IGNORED, Luma, Source, pair
 
 CROP: Final = (128, 192)
 BATCH: Final = 16
 STRIDE: Final = 4
-
-
-def _conv(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, kernel, stride, dilation * (kernel // 2), dilation=dilation, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            _conv(width, width, 3, 1, dilation), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.body(x))
 
 
 class ChangeNet(nn.Module):
@@ -56,12 +38,12 @@ class ChangeNet(nn.Module):
         super().__init__()
         a, b, c, d = widths
         # each picture is looked at by itself first: which of the two shows the thing is seen in each alone
-        self.each = nn.Sequential(_conv(1, a, 3, 2), _conv(a, b, 3, 2), _conv(b, b))
-        self.both = nn.Sequential(_conv(3 * b, b, 1), _conv(b, b))
-        self.s8 = nn.Sequential(_conv(b, c, 3, 2), _Residual(c), _Residual(c, 2))
-        self.s16 = nn.Sequential(_conv(c, d, 3, 2), _Residual(d), _Residual(d, 2))
-        self.from16, self.from8 = _conv(d, c, 1), _conv(c, b, 1)
-        self.mix8, self.mix4 = _conv(c, c), _conv(b, b)
+        self.each = nn.Sequential(conv(1, a, 3, 2), conv(a, b, 3, 2), conv(b, b))
+        self.both = nn.Sequential(conv(3 * b, b, 1), conv(b, b))
+        self.s8 = nn.Sequential(conv(b, c, 3, 2), Residual(c), Residual(c, 2))
+        self.s16 = nn.Sequential(conv(c, d, 3, 2), Residual(d), Residual(d, 2))
+        self.from16, self.from8 = conv(d, c, 1), conv(c, b, 1)
+        self.mix8, self.mix4 = conv(c, c), conv(b, b)
         self.head = nn.Conv2d(b, 3, 1)
 
     def forward(self, lumas: Tensor) -> Tensor:

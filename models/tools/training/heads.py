@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.tools.training.files import export
+from models.tools.training.layers import Residual, conv
 
 CROP: Final = 320
 CELL: Final = 8
@@ -46,35 +47,17 @@ class Marked:
     heads: Points
 
 
-def _conv(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, kernel, stride, dilation * (kernel // 2), dilation=dilation, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int, dilation: int = 1) -> None:
-        super().__init__()
-        self.a = _conv(width, width, 3, 1, dilation)
-        self.b = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.b(self.a(x)))
-
-
 class HeadsNet(nn.Module):
     """Photos in, shape `(n, 3, h, w)`, 0 to 1, sides multiples of 16; out: heads per cell, `(n, 1, h / 8, w / 8)`."""
 
     def __init__(self, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
         super().__init__()
         a, b, c, d = widths
-        self.stem = nn.Sequential(_conv(3, a, 3, 2), _conv(a, b, 3, 2), _Residual(b))
-        self.s8 = nn.Sequential(_conv(b, c, 3, 2), _Residual(c), _Residual(c))
-        self.s16 = nn.Sequential(_conv(c, d, 3, 2), _Residual(d), _Residual(d, 2), _Residual(d, 3))
-        self.up = _conv(d, c, 1)
-        self.fuse = nn.Sequential(_conv(2 * c, c), _Residual(c))
+        self.stem = nn.Sequential(conv(3, a, 3, 2), conv(a, b, 3, 2), Residual(b))
+        self.s8 = nn.Sequential(conv(b, c, 3, 2), Residual(c), Residual(c))
+        self.s16 = nn.Sequential(conv(c, d, 3, 2), Residual(d), Residual(d, 2), Residual(d, 3))
+        self.up = conv(d, c, 1)
+        self.fuse = nn.Sequential(conv(2 * c, c), Residual(c))
         self.head = nn.Conv2d(c, 1, 1)
         nn.init.constant_(self.head.bias, -3.0)
 

@@ -25,7 +25,7 @@ from agent.rules.gathering import Gathering
 from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
 from agent.rules.loitering import Loitering
 from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
-from agent.vision.condition import ViewHealth, ViewState
+from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
 from agent.vision.counting import Counted, PeopleCounter, Place
 from agent.vision.crowds import CrowdCounter
 from agent.vision.detector import Detections
@@ -44,8 +44,6 @@ log = logging.getLogger(__name__)
 
 PERSON_SCORE: Final = 0.4
 """From this score on a person hides what is behind them."""
-RELEARN_S: Final = 60.0
-"""A view that differs this long is a new view."""
 SAVE_S: Final = 600.0
 GAP_S: Final = 10.0
 """Without a picture for longer than this nothing was seen."""

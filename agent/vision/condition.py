@@ -95,7 +95,6 @@ SUDDEN_SAMPLES: Final = 2
 
 MOMENT_S: Final = 10.0
 """A clear place that was not seen for less than this was seen clear all the time."""
-STANDS: Final = "something stands before the camera"
 CHANGED_SHARE: Final = 0.1
 """What stands before the camera changes this share of the view to the network as well. Measured: a lorry over half of
 the view 0.16 to 0.51, a shadow over plain ground 0.006."""
@@ -133,6 +132,9 @@ class Finding:
     """Not to be trusted, though no fault: something close passes, a flash."""
     since_s: float | None = None
     """Where it began before this sample."""
+
+    stands: bool = False
+    """Something with edges of its own seems to stand before the camera, no cloth."""
 
     @property
     def good(self) -> bool:
@@ -345,7 +347,7 @@ class ViewHealth:
         found = _blank(now, self._before) if self._place is None else Finding()
         if self._place is not None:
             found = self._compared(now, self._place, people, repeated=repetition is not None)
-            if found.state == "covered" and found.text.endswith(STANDS) and changed_share is not None:
+            if found.stands and changed_share is not None:
                 # a plain ground has few edges to go by: a shadow over them looks like a lorry
                 found = found if changed_share() >= CHANGED_SHARE else Finding()
         if found.good and repetition is not None:
@@ -399,8 +401,8 @@ class ViewHealth:
         # what a lorry leaves of the view agrees well; in another view some tiles agree a little, by chance
         if not plain and found_share < CHANCE_SHARE:
             return Finding("moved", f"nothing of the learned view is found; {MOVED_ADVICE}")
-        by = "cloth, spray, dirt or fog before the lens" if plain else STANDS
-        return Finding("covered", f"{share:.0%} of the learned view is hidden, free the view: {by}")
+        by = "cloth, spray, dirt or fog before the lens" if plain else "something stands before the camera"
+        return Finding("covered", f"{share:.0%} of the learned view is hidden, free the view: {by}", stands=not plain)
 
     def _tell_passing(self, now: Signature, time_s: float, finding: Finding) -> None:
         if self._precipitation.follow(now):

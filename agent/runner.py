@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.box import orders
 from agent.camera.frame import Frame
@@ -26,10 +25,10 @@ from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
 from agent.rules.loitering import Loitering
 from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
 from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
-from agent.vision.counting import Counted, PeopleCounter, Place
+from agent.vision.counting import Counted, Eye, PeopleCounter, Place
 from agent.vision.crowds import CrowdCounter
 from agent.vision.detector import Detections
-from agent.vision.naming import Naming
+from agent.vision.naming import PERSON_SCORE, Naming
 from agent.vision.people import COUNT_SCORE
 from agent.vision.places import Luma, Mask, StillView, zone_mask
 from agent.vision.still import WIDTH_PX, StillScene
@@ -42,8 +41,6 @@ from protocol.settings import Camera, FrontageZone, GatheringZone, Zone
 
 log = logging.getLogger(__name__)
 
-PERSON_SCORE: Final = 0.4
-"""From this score on a person hides what is behind them."""
 SAVE_S: Final = 600.0
 GAP_S: Final = 10.0
 """Without a picture for longer than this nothing was seen."""
@@ -55,18 +52,6 @@ RULES: Final = {"frontage": "encroachment", "gathering": "crowding"}
 LOITERING: Final = "loitering"
 BUSY: Final = 0.8
 """Looks at one sample take no more of the time to the next one, so that tracks get the pictures that they need."""
-
-
-class Eye(Protocol):
-    """What a runner asks of a detector."""
-
-    def fit(self, width: int, height: int) -> tuple[int, int]:
-        """Size at which it wants a picture of this size."""
-        ...
-
-    def detect(self, rgb: NDArray[np.uint8]) -> Detections:
-        """Find things in a picture of shape `(h, w, 3)`."""
-        ...
 
 
 def rules_of(zone: Zone) -> tuple[str, ...]:
@@ -153,7 +138,7 @@ class CameraRunner:
             if zone.loiter_s is not None
         }
         self._tracker = Tracker(sure_score=COUNT_SCORE)
-        self._scene = self._load_scene()
+        self._scene = self._load_scene(grey=self._grey)
         self.samples = Samples(self.masker)
 
     @property
@@ -250,7 +235,9 @@ class CameraRunner:
             return replace(look, tally=tally(zone, self._crowds[zone.id], life, at_s), marks=marks)
         if view is None:
             return replace(look, marks=incident_marks(life, at_s, None))
-        return replace(look, marks=frontage_marks(zone, self._raster(zone, view), view, life, self._naming.name))
+        raster = self._raster(zone, view)
+        marks = frontage_marks(zone, view, raster, life, self._naming.name, lambda one: self._sighting(zone, view, one))
+        return replace(look, marks=marks)
 
     def hide(self, at_s: float) -> None:
         """Note that nothing is seen any more: the camera is lost, or the box shuts down."""
@@ -278,10 +265,10 @@ class CameraRunner:
         if breaches and not self._active(zone, at_s):
             breaches = []
 
-        def sighting(record: Record) -> Sighting:
-            return self._since_sighted(frontage.sighting(zone, raster, view, record))
+        return life.step(at_s, breaches, lambda record: self._sighting(zone, view, record))
 
-        return life.step(at_s, breaches, sighting)
+    def _sighting(self, zone: FrontageZone, view: StillView, record: Record) -> Sighting:
+        return self._since_sighted(frontage.sighting(zone, self._raster(zone, view), view, record))
 
     @property
     def _trusted(self) -> bool:
@@ -291,8 +278,10 @@ class CameraRunner:
     def _observe(self, frame: Frame, hidden: tuple[Box, ...]) -> None:
         """Take a sample into the still scene, if the camera sees well."""
         luma, at_s, learned = frame.luma(WIDTH_PX), frame.time_s, self._scene.learned
-        if at_s - self._stilled_s > max(GAP_S, 3 * self.camera.sample_s) and np.isfinite(self._stilled_s):
-            self._health.lost(self._stilled_s, at_s)
+        # a file tells when the place was last seen before a restart
+        last_s = self._stilled_s if np.isfinite(self._stilled_s) else self._scene.last_s
+        if last_s is not None and at_s - last_s > max(GAP_S, 3 * self.camera.sample_s):
+            self._health.lost(last_s, at_s)
         before = self._sight
         sight = self._sight = self._health.observe(
             luma,
@@ -327,7 +316,7 @@ class CameraRunner:
         self._save_scene(at_s)
         self._scenes[self._grey] = self._scene
         self._grey = grey
-        self._scene = self._scenes.pop(grey) if grey in self._scenes else self._load_scene()
+        self._scene = self._scenes.pop(grey) if grey in self._scenes else self._load_scene(grey=grey)
         self._view = self._disturbed_since_s = None
 
     def _learn_again(self) -> None:
@@ -431,6 +420,9 @@ class CameraRunner:
                 self._view = None
             else:
                 self._scene.relearn(where)
+            if order.zone is not None or order.verb == "approve":
+                # what the same looks like in colour, or by infrared light, nobody has seen yet
+                self._other_scene().relearn(where)
             for zone in zones:
                 if isinstance(zone, FrontageZone):
                     self._report(self._lives[zone.id].withdraw(at_s), None)
@@ -506,10 +498,16 @@ class CameraRunner:
             record.opened_s, record.place, lambda frame: self._scene.looks_clear(frame.luma(WIDTH_PX))
         )
 
-    @property
-    def _scene_path(self) -> Path | None:
-        name = f"{self.camera.id}.grey.npz" if self._grey else f"{self.camera.id}.npz"
+    def _scene_path(self, *, grey: bool) -> Path | None:
+        name = f"{self.camera.id}.grey.npz" if grey else f"{self.camera.id}.npz"
         return None if self.state_dir is None else self.state_dir / "scenes" / name
+
+    def _other_scene(self) -> StillScene:
+        """What is known of the place in the light that is not in use."""
+        grey = not self._grey
+        if grey not in self._scenes:
+            self._scenes[grey] = self._load_scene(grey=grey)
+        return self._scenes[grey]
 
     def _forget_scenes(self) -> None:
         """Forget what is kept of the other light as well, in memory and on disk."""
@@ -517,8 +515,8 @@ class CameraRunner:
         for path in () if self.state_dir is None else (self.state_dir / "scenes").glob(f"{self.camera.id}.*npz"):
             path.unlink(missing_ok=True)
 
-    def _load_scene(self) -> StillScene:
-        path = self._scene_path
+    def _load_scene(self, *, grey: bool) -> StillScene:
+        path = self._scene_path(grey=grey)
         if path is not None and path.exists():
             try:
                 return StillScene.load(path, self.learn_s)
@@ -531,12 +529,13 @@ class CameraRunner:
         return StillScene(self.learn_s)
 
     def _save_scene(self, at_s: float) -> None:
-        path = self._scene_path
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._scene.save(path)
-        except OSError as fault:
-            log.warning("camera %s: the scene cannot be kept in %s: %s", self.camera.id, path, fault.strerror)
+        for grey, scene in ((self._grey, self._scene), *self._scenes.items()):
+            path = self._scene_path(grey=grey)
+            if path is None:
+                return
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                scene.save(path)
+            except OSError as fault:
+                log.warning("camera %s: the scene cannot be kept in %s: %s", self.camera.id, path, fault.strerror)
         self._saved_s = at_s

@@ -1,5 +1,6 @@
 """What a camera's runner knows after one frame, as plain values to be shown to people."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from agent.rules import frontage
 from agent.rules.gathering import Gathering
-from agent.rules.life import ZoneLife, dwell_s, same_place
+from agent.rules.life import Record, Sighting, ZoneLife, dwell_s, same_place
 from agent.vision.naming import PERSON
 from agent.vision.places import Mask, StillView, regions
 from protocol.geometry import Box, Polygon
@@ -136,23 +137,29 @@ def still_look(view: StillView) -> StillLook:
 
 
 def frontage_marks(
-    zone: FrontageZone, raster: Mask, view: StillView, life: ZoneLife, name: frontage.Namer
+    zone: FrontageZone,
+    view: StillView,
+    raster: Mask,
+    life: ZoneLife,
+    name: frontage.Namer,
+    sighting: Callable[[Record], Sighting],
 ) -> tuple[Mark, ...]:
     """Say what is the matter in a frontage zone: its incidents, what may become one, and what just cleared.
 
     Args:
         zone: its settings.
-        raster: its polygon, shape `(h, w)` as the view's.
         view: the still scene after this sample.
+        raster: its polygon, shape `(h, w)` as the view's.
         life: its incidents after this sample.
         name: names an item.
+        sighting: says what is seen at an open incident's place.
     """
     at_s = view.time_s
     marks: list[Mark] = []
     taken: list[Box] = []
     for record in life.open_records:
         taken.append(record.place)
-        seen = frontage.sighting(zone, raster, view, record)
+        seen = sighting(record)
         label = record.items[0].label if record.items else None
         if seen.state == "clear":
             clear_for_s = at_s - max(seen.clear_since_s, record.opened_s)

@@ -3,7 +3,8 @@
 ```
             breach seen twice                     seen clear for clear_s
  (nothing) ──────────────────▶ open ─────────────────────────────────────▶ cleared
-                               │  ▲  └─ zone, rule or camera taken away ──▶ ended
+                               │  ▲  ├─ zone, rule or camera taken away ──▶ ended
+                               │  │  └─ an operator says that it is none ─▶ ended
                     not seen ▼  │ seen
                                open, visibility not_seen
 ```
@@ -26,6 +27,8 @@ NOT_SEEN_AFTER_S: Final = 10.0
 """A place that is hidden for less than this was passed by, not covered."""
 CONFIRMATIONS: Final = 2
 """A breach is opened when this many samples in a row show it."""
+REMEMBERED: Final = 500
+"""Incidents of a zone that are over, of which a return gets its `place_id`: years of a well-kept shop."""
 SAME_PLACE_SHARE: Final = 0.3
 COUNT_CHANGE: Final = 0.2
 
@@ -143,7 +146,7 @@ class ZoneLife:
 
     def __post_init__(self) -> None:
         self._open = [record for record in self.records if record.open]
-        self._closed = [record for record in self.records if not record.open]
+        self._closed = [record for record in self.records if not record.open][-REMEMBERED:]
 
     @property
     def open_records(self) -> tuple[Record, ...]:
@@ -269,7 +272,7 @@ class ZoneLife:
             self.attach(record)
         else:
             self._open = [known for known in self._open if known.incident != record.incident]
-            self._closed.append(record)
+            self._closed = [*self._closed[1 - REMEMBERED :], record]
         return Change(kind, record, at_s, roles)
 
 

@@ -42,7 +42,7 @@ COLOURED: Final = 2.0
 """Mean chroma of a picture without colour, and with: infrared gives 0, overcast streets 3 to 12."""
 SWITCH_SAMPLES: Final = 2
 """The filter swings within a second; dusk takes longer."""
-SAME_VIEW: Final = 0.4
+SHOWN_AGAIN: Final = 0.4
 """Median agreement of the view before and after: infrared changes greys, not edges."""
 SETTLE_S: Final = 10.0
 """Lamp, exposure and white balance have settled by then."""
@@ -163,7 +163,7 @@ class Colour:
         if grey == self.grey:
             self._before, self._samples_since = now, 0
             return False
-        if self._samples_since > SWITCH_SAMPLES or self._before is None or not shows(now, self._before, SAME_VIEW):
+        if self._samples_since > SWITCH_SAMPLES or self._before is None or not shows(now, self._before, SHOWN_AGAIN):
             return False
         self.grey, self._switched_s, self._before, self._samples_since = grey, time_s, now, 0
         return True

@@ -57,6 +57,12 @@ MIN_GHOST_PX: Final = 20
 GHOST_RIM_PX: Final = 7
 GHOST_S: Final = 20.0
 """A ghost is learned again once the place has kept still without it for this long, in five samples at least."""
+LIGHT_PX: Final = 8.0
+"""Reach (sigma) within which light is the same, or fades from one to the other."""
+EVEN: Final = 4.0
+"""Grey levels added before ratios are taken, so that black has one."""
+FAR: Final = 0.01
+"""Weight of no difference in light: what has no clear surroundings is taken as it is."""
 FORGET_S: Final = 3.0
 """A look is forgotten once its pixel was seen clear for this long."""
 PASSING_S: Final = 10.0
@@ -77,7 +83,7 @@ PART_S: Final = 86400.0 / PARTS
 RECALLED: Final = 0.6
 """Agreement of edges from which a kept look is the place as it is now. Measured: 0.8 to 0.97 for one view under any
 light, about 0 for another view."""
-SAME_VIEW: Final = 0.2
+OTHER_VIEW: Final = 0.2
 """Agreement of edges below which a picture shows another view."""
 SIGN_S: Final = 10.0
 """How often the clear look's edges are read anew; it changes slowly."""
@@ -115,6 +121,11 @@ class StillScene:
     def learned(self) -> bool:
         """Whether a reference exists."""
         return self._reference is not None
+
+    @property
+    def last_s(self) -> float | None:
+        """When the place was last looked at, before a restart too; None: never."""
+        return self._last_s
 
     @property
     def reference(self) -> Luma | None:
@@ -200,7 +211,7 @@ class StillScene:
         if self._reference is None or self._still is None or self._settled is None:
             return False
         known = where & self._settled
-        self._reference[known] = self._still[known]
+        self._inlay(self._still, known, self._settled & self._sure & ~self._held & ~where)
         self._sure |= known
         self._distrusted &= ~known
         self._held &= ~known
@@ -226,7 +237,7 @@ class StillScene:
 
     def relearn(self, where: Mask) -> None:
         """Forget what an area looks like when it is clear, and learn it from what stays there for `learn_s`."""
-        if self._reference is not None:
+        if self._reference is not None and self._reference.shape == where.shape:
             self._sure &= ~where
             self._distrusted &= ~where
             self._held &= ~where
@@ -277,6 +288,7 @@ class StillScene:
         self._clear_since_s = np.full(shape, np.inf)
         self._clear_seen_s = np.full(shape, -np.inf)
         self._unsure_for_s = np.zeros(shape, np.float32)
+        self._unsure_look = reference.copy()
         self._gone_for_s = np.zeros(shape, np.float32)
         self._watched_s = np.zeros(shape, np.float32)
         self._peopled_s = np.zeros(shape, np.float32)
@@ -302,8 +314,9 @@ class StillScene:
         # what was watched as a thing and looks as it did has not gone
         known = gone & self._held & (np.abs(still - self._look) <= AGREEMENT) & (self._observed_s > GHOST_S)
         changed, gone = changed | known, gone & ~known
-        self._learn_unsure(still, settled, elapsed_s)
-        clear = settled & ~changed & ~gone & self._sure
+        plain = settled & ~changed & ~gone
+        self._learn_unsure(still, settled, plain & self._sure, elapsed_s)
+        clear = plain & self._sure
         seen = self._held & settled & ~clear & ~gone
         if seen.any():
             seen &= ~self._differs(still, self._look, seen)
@@ -319,7 +332,7 @@ class StillScene:
         self._look[seen] += follow * (still[seen] - self._look[seen])
         self._note_clear(clear, (changed | gone) & settled, agrees, times_s)
         self._held &= ~clear | (time_s - self._clear_since_s < FORGET_S)
-        self._lay_ghosts(still, gone & settled, settled, motion, elapsed_s)
+        self._lay_ghosts(still, gone & settled, settled, clear, motion, elapsed_s)
         # not beside a thing: its own rim would seep into the clear look, and the thing wane
         beside = cv2.dilate((self._held | changed).astype(np.uint8), np.ones(BESIDE_PX, np.uint8)).astype(np.bool_)
         quiet = clear & ~beside
@@ -364,7 +377,7 @@ class StillScene:
         able = self._signature.structure > EDGES
         if not able.any():
             return False
-        return float(np.median(agreement(Signature(still), self._signature)[able])) < SAME_VIEW
+        return float(np.median(agreement(Signature(still), self._signature)[able])) < OTHER_VIEW
 
     def _note_people(self, sample: Luma, covered: Mask, elapsed_s: float) -> None:
         """Count for how long a remembered look was watched, and for how long a person was seen on it."""
@@ -402,17 +415,31 @@ class StillScene:
         differs[part] = self._network.compare(still[part], remembered[part]).any > CHANGED
         return differs & where
 
-    def _learn_unsure(self, still: Luma, settled: Mask, elapsed_s: float) -> None:
+    def _learn_unsure(self, still: Luma, settled: Mask, clear: Mask, elapsed_s: float) -> None:
         """Where people stood while the reference was learned, take the first look that stays for `learn_s`."""
         waiting = ~self._sure & ~self._distrusted
         if not waiting.any():
             return
-        reference = self._known_reference
-        steady = waiting & settled & (np.abs(still - reference) <= AGREEMENT)
+        steady = waiting & settled & (np.abs(still - self._unsure_look) <= AGREEMENT)
         moved = waiting & settled & ~steady
-        reference[moved] = still[moved]
+        self._unsure_look[moved] = still[moved]
+        self._inlay(still, waiting & settled, clear)
         self._unsure_for_s = np.where(steady, self._unsure_for_s + elapsed_s, 0).astype(np.float32)
         self._sure |= steady & (self._unsure_for_s >= self._learn_s)
+
+    def _inlay(self, still: Luma, where: Mask, clear: Mask) -> None:
+        """Write a part of the still picture into the clear look, in the light in which its surroundings are known.
+
+        A cloud or a shadow may have come since: laid in as it is, the part would differ from them by a sharp rim, which
+        looks like a thing's once the light has gone on. The light is the ratio of both pictures where they are `clear`.
+        """
+        reference = self._known_reference
+        known = clear.astype(np.float32)
+        wanted, given = (
+            cv2.GaussianBlur(known * (picture + EVEN), (0, 0), LIGHT_PX) + FAR * EVEN for picture in (reference, still)
+        )
+        lit = (still + EVEN) * (wanted / given) - EVEN
+        reference[where] = np.clip(lit[where], 0, 255)
 
     def _remember(self, still: Luma, first_s: NDArray[np.float64], new: Mask, elapsed_s: float) -> None:
         """Note looks that are neither the reference nor the remembered one."""
@@ -442,13 +469,16 @@ class StillScene:
 
     def _note_clear(self, clear: Mask, changed: Mask, agrees: NDArray[np.bool_], times_s: NDArray[np.float64]) -> None:
         # somebody who passes hides a place for a moment: when it is seen again as clear as before, it was
-        self._clear_since_s[changed | (times_s[-1] - self._clear_seen_s > PASSING_S)] = np.inf
+        passing_s = max(PASSING_S, 1.5 * float(times_s[-1] - times_s[-2]))
+        self._clear_since_s[changed | (times_s[-1] - self._clear_seen_s > passing_s)] = np.inf
         begun = clear & np.isinf(self._clear_since_s)
         if begun.any():
             self._clear_since_s[begun] = _latest_nearby(agrees, times_s, begun)[begun]
         self._clear_seen_s[clear] = times_s[-1]
 
-    def _lay_ghosts(self, still: Luma, gone: Mask, settled: Mask, motion: Motion, elapsed_s: float) -> None:
+    def _lay_ghosts(
+        self, still: Luma, gone: Mask, settled: Mask, clear: Mask, motion: Motion, elapsed_s: float
+    ) -> None:
         """Learn again where something stood in the reference that is away for good."""
         self._gone_for_s[~gone] = 0
         if not gone.any():
@@ -463,7 +493,7 @@ class StillScene:
                 continue
             rim = np.ones((GHOST_RIM_PX, GHOST_RIM_PX), np.uint8)
             learned = cv2.dilate(ghost.astype(np.uint8), rim).astype(np.bool_) & settled
-            self._known_reference[learned] = still[learned]
+            self._inlay(still, learned, clear & ~learned)
             self._gone_for_s[learned] = 0
             self._held &= ~learned
 
@@ -481,6 +511,7 @@ class StillScene:
                 "held": self._held,
                 "since_s": self._since_s,
                 "observed_s": self._observed_s,
+                "last_s": np.array([] if self._last_s is None else [self._last_s]),
             }
             arrays |= {f"part{part}": look for part, look in self._album.items() if look.shape == self._sure.shape}
             np.savez_compressed(file, **arrays)
@@ -492,6 +523,7 @@ class StillScene:
         scene = cls(learn_s)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        last_s = arrays.pop("last_s", np.array([]))
         reference = arrays["reference"].astype(np.float32)
         shape = reference.shape
         if len(shape) != 2 or any(array.shape != shape for array in arrays.values()):
@@ -500,6 +532,7 @@ class StillScene:
         scene._look = arrays["look"].astype(np.float32)
         scene._distrusted = arrays["distrusted"].astype(np.bool_)
         scene._held = arrays["held"].astype(np.bool_)
+        scene._last_s = float(last_s[0]) if last_s.size else None
         scene._since_s = arrays["since_s"].astype(np.float64)
         scene._observed_s = arrays["observed_s"].astype(np.float32)
         scene._album = {n: arrays[f"part{n}"].astype(np.uint8) for n in range(PARTS) if f"part{n}" in arrays}

@@ -1,5 +1,6 @@
 """The clear scene under an operator's hand: `cityeye-agent scene approve | reset`, and areas where things may stand."""
 
+import itertools
 import json
 
 import numpy as np
@@ -146,3 +147,46 @@ def test_an_order_for_a_zone_that_is_gone_touches_nothing(tmp_path, caplog):
         watching.look(frame(clips.street_frame(t), float(t)))
     assert [event.type.rsplit(".", 1)[1] for event in said] == ["opened"]
     assert "there is no 'back'" in caplog.text
+
+
+def test_an_order_for_one_zone_is_for_the_infrared_look_as_well(tmp_path):
+    zone = FrontageZone(id="front", kind="frontage", polygon=boxes.WHOLE, dwell_s=8.0)
+    watching = runner(Camera(id="cam-1", source="x", zone=(zone,)), state_dir=tmp_path, learn_s=20.0)
+    seconds = itertools.count()
+
+    def look(samples, *, grey):
+        for t in itertools.islice(seconds, samples):
+            picture = clips.street_frame(0)
+            if grey:
+                picture = np.repeat(picture.mean(2, keepdims=True), 3, 2).astype(np.uint8)
+            watching.look(frame(picture, float(t)))
+        return watching.outlook.learning_zones
+
+    assert look(40, grey=False) == ()
+    assert look(40, grey=True) == ()
+    # what is known already is there at once when the light goes back
+    assert look(18, grey=False) == ()
+    assert look(18, grey=True) == ()
+    orders.give(tmp_path, "cam-1", orders.Order("approve", "front"), 0.0)
+    assert look(8, grey=True) == ()
+    # what was approved by infrared light looks otherwise in colour, and is learned there
+    assert look(18, grey=False) == ("front",)
+    assert look(30, grey=False) == ()
+
+
+@pytest.mark.parametrize(("down_s", "opened"), [(8.0, True), (3600.0, False)])
+def test_the_time_in_which_the_box_was_down_is_no_dwell(tmp_path, down_s, opened):
+    zone = FrontageZone(id="front", kind="frontage", polygon=boxes.WHOLE, dwell_s=30.0)
+    camera = Camera(id="cam-1", source="x", zone=(zone,))
+    before = runner(camera, state_dir=tmp_path)
+    for t in range(30):
+        before.look(frame(clips.street_frame(t), float(t)))
+    before.close(30.0)
+    said = []
+    after = runner(camera, state_dir=tmp_path, tell=said.append)
+    for t in range(12):
+        after.look(frame(clips.street_frame(26), 30 + down_s + t))
+    assert bool(said) == opened
+    for t in range(12, 24):
+        after.look(frame(clips.street_frame(26), 30 + down_s + t))
+    assert said

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runner import Eye
+from agent.vision.counting import Eye
 from protocol.geometry import box_iou
 from tests.eval.scoring import watch
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runner import Eye
+from agent.vision.counting import Eye
 from tests.eval.scoring import watch
 
 LENGTH_S: Final = 3600.0

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
 from agent.reporter import Reporter
-from agent.runner import CameraRunner, Eye
+from agent.runner import CameraRunner
 from agent.uplink.outbox import Outbox
+from agent.vision.counting import Eye
 from protocol.geometry import box_intersection
 from protocol.messages import ClockReport, Incident, IncidentEvent
 from protocol.settings import Camera, FrontageZone

@@ -271,6 +271,34 @@ def test_a_shadow_is_no_thing():
     assert (comparer().compare(luma(shade), luma(ground)).any > 0.5).mean() < 0.005
 
 
+def test_what_is_learned_later_is_laid_in_in_the_light_of_its_surroundings():
+    """Somebody moves about while the place is learned; they leave when a shadow lies over that side of the street."""
+    shade = 1 - 0.4 / (1 + np.exp((np.arange(WIDTH, dtype=np.float32) - 190) / 10))
+    street = Street(StillScene(LEARN_S), pavement())
+    street.watch(14, lambda picture, t: put(picture, cloth(t)[:36, :40]))
+    street.watch(30, lambda picture, _: picture * shade)
+    laid_in = street.scene.reference[94:122, 132:164].astype(np.float32)
+    assert street.view.sure.all()
+    assert np.abs(laid_in - street.ground[94:122, 132:164]).mean() < 8
+    street.watch(10)
+    assert not street.items(3.0)
+
+
+@pytest.mark.parametrize("every_s", [1, 15])
+def test_a_place_is_clear_for_as_long_as_it_is_seen_clear_at_any_rate(every_s):
+    street = Street(StillScene(LEARN_S), pavement())
+    for _ in range(20):
+        street.watch(1)
+        street.time_s += every_s - 1
+    since_s = street.time_s
+    for _ in range(20):
+        street.watch(1)
+        street.time_s += every_s - 1
+    state, clear_since_s = street.view.place(EVERYWHERE, PLACE, MIN_AREA)
+    assert state is PlaceState.CLEAR
+    assert clear_since_s <= since_s
+
+
 def test_a_thing_beside_somebody_who_sways_is_found(street):
     rng = np.random.default_rng(4)
     sway = rng.integers(-2, 3, 200)

@@ -311,9 +311,11 @@ class StillScene:
             return self._view(time_s, still, nothing, nothing, disturbed=True)
 
         self._keep_part(time_s, clear_look)
-        # what was watched as a thing and looks as it did has not gone
-        known = gone & self._held & (np.abs(still - self._look) <= AGREEMENT) & (self._observed_s > GHOST_S)
-        changed, gone = changed | known, gone & ~known
+        # what was watched as a thing and looks as it did, in whatever light, has not gone
+        known = gone & self._held & (self._observed_s > GHOST_S)
+        if known.any():
+            known &= ~self._differs(still, self._look, known)
+            changed, gone = changed | known, gone & ~known
         plain = settled & ~changed & ~gone
         self._learn_unsure(still, settled, plain & self._sure, elapsed_s)
         clear = plain & self._sure
@@ -492,7 +494,8 @@ class StillScene:
             if float(np.median(self._gone_for_s[ghost])) < GHOST_S:
                 continue
             rim = np.ones((GHOST_RIM_PX, GHOST_RIM_PX), np.uint8)
-            learned = cv2.dilate(ghost.astype(np.uint8), rim).astype(np.bool_) & settled
+            thing = self._held & (self._observed_s > STUBBORN_S) & ~ghost
+            learned = cv2.dilate(ghost.astype(np.uint8), rim).astype(np.bool_) & settled & ~thing
             self._inlay(still, learned, clear & ~learned)
             self._gone_for_s[learned] = 0
             self._held &= ~learned
@@ -555,13 +558,20 @@ def _alike(a: Luma, b: Luma) -> bool:
 
 
 def _decided(change: Change) -> tuple[Mask, Mask]:
-    """Say where things stand and where things are away, each spot with its surroundings: a thing has one or the other.
+    """Say where things stand and where things are away: each spot with its surroundings, and with its region.
 
-    Not each region as a whole: somebody may stand before the place from which something was taken.
+    Not each region as a whole: somebody may stand before the place from which something was taken. There the region
+    says neither, and the surroundings decide.
     """
     different = change.any > CHANGED
-    more = cv2.blur(np.where(different, change.thing - change.gone, 0).astype(np.float32), (SIDE_PX, SIDE_PX))
-    thing = more > 0
+    more = np.where(different, change.thing - change.gone, 0).astype(np.float32)
+    around = cv2.blur(more, (SIDE_PX, SIDE_PX)) / np.maximum(
+        cv2.blur(different.astype(np.float32), (SIDE_PX, SIDE_PX)), 1e-3
+    )
+    count, labels = cv2.connectedComponents(different.astype(np.uint8), connectivity=8)
+    sizes = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
+    whole = (np.bincount(labels.ravel(), more.ravel(), count) / sizes)[labels]
+    thing = around + whole > 0
     return different & thing, different & ~thing
 
 

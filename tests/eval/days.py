@@ -2,7 +2,8 @@
 
 The sun goes round and its shadows with it, clouds, dusk and street lamps or infrared, rain, headlights, a nudge, people
 who pass and who stand for minutes. A few true things are put down as well, so that silence alone is no success. The
-pictures are luma at the still scene's own size, encoded again: a day is 17,280 of them.
+pictures are I420 at the still scene's own size, their luma encoded again: a day is 17,280 of them. A camera with
+infrared loses its colours from one sample to the next when it is dark, and has them again in the morning.
 """
 
 import math
@@ -32,6 +33,10 @@ DWELL_S: Final = 180.0
 CLEAR_S: Final = 60.0
 LEARN_S: Final = 60.0
 CONFIDENCE: Final = 0.95
+DARK: Final = 0.5
+"""Share of the lamps in the light from which a camera sees by infrared."""
+COLOURLESS: Final = 3.0
+"""Mean chroma of a street below which its camera has no colours to lose."""
 
 Luma = NDArray[np.float32]
 
@@ -88,8 +93,10 @@ class Day:
     seed: int
     visible: Luma
     """The street in daylight, 0 to 255."""
-    infrared: Luma
-    """The same as the camera shows it under infrared, or under street lamps."""
+    infrared: Luma | None
+    """The same as the camera shows it under infrared; None: it has none, and sees by the street's lamps."""
+    chroma: NDArray[np.uint8]
+    """The street's colours, shape `(HEIGHT / 2, WIDTH)`: both planes of I420."""
     figures: tuple[Figure, ...]
     props: tuple[tuple[Stay, Luma, Luma], ...]
 
@@ -99,7 +106,7 @@ class Day:
         return tuple(stay for stay, _, _ in self.props)
 
     def pictures(self, length_s: float = DAY_S) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Render it: (seconds, luma of shape `(HEIGHT, WIDTH)`)."""
+        """Render it: (seconds, I420 planes of shape `(3 HEIGHT / 2, WIDTH)`)."""
         rng = np.random.default_rng([self.seed, 5])
         weather = _Weather(self.seed)
         bank = rng.normal(0, 1, (HEIGHT + 64, WIDTH + 64)).astype(np.float32)
@@ -107,8 +114,8 @@ class Day:
         exposure = 1.0
         for number in range(int(length_s / SAMPLE_S)):
             t = number * SAMPLE_S
-            night = weather.night(t)
-            picture = self.visible * (1 - night) + self.infrared * night if night > 0 else self.visible.copy()
+            dark = self.infrared is not None and weather.night(t) > DARK
+            picture = self.infrared.copy() if self.infrared is not None and dark else self.visible.copy()
             for stay, luma, opacity in self.props:
                 if stay.span[0] <= t < stay.span[1]:
                     _paste(picture, luma, opacity, stay.box[0] * WIDTH, stay.box[1] * HEIGHT)
@@ -127,7 +134,8 @@ class Day:
             noise = 0.8 + 1.3 * max(0.0, exposure - 0.8) + 3 * rain
             picture += noise * bank[dy : dy + HEIGHT, dx : dx + WIDTH]
             coded = cv2.imencode(".jpg", np.clip(picture, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 70])[1]
-            yield t, np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
+            chroma = np.full_like(self.chroma, 128) if dark else self.chroma
+            yield t, np.concatenate([np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8), chroma])
 
 
 class _Weather:
@@ -166,7 +174,7 @@ class _Weather:
         return max(0.0, math.sin(math.pi * (hour - 6) / 12))
 
     def night(self, t: float) -> float:
-        """Share of the lamps' or infrared's look."""
+        """Share of the lamps in the light: they go on slowly."""
         return float(np.clip((0.06 - self._sun(t)) / 0.04, 0, 1))
 
     def rain(self, t: float) -> float:
@@ -254,7 +262,11 @@ def day(seed: int, shared: Path | None) -> Day:
     street = streets[int(rng.integers(len(streets)))] if streets and rng.random() < 0.6 else backdrops.drawn(rng)
     rgb = cv2.resize(street.rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
     visible = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    infrared = rgb @ np.array([0.7, -0.1, 0.4], np.float32) if rng.random() < 0.5 else visible
+    chroma = cv2.cvtColor(rgb.astype(np.uint8), cv2.COLOR_RGB2YUV_I420)[HEIGHT:]
+    coloured = 2 * float(np.abs(chroma.astype(np.float32) - 128).mean()) >= COLOURLESS
+    infrared = None
+    if rng.random() < 0.5 and coloured:
+        infrared = np.clip(rgb @ np.array([0.7, -0.1, 0.4], np.float32), 5, 255)
     figures = tuple(_somebody(rng, people) for _ in range(int(rng.integers(500, 1500))))
     props = []
     for _ in range(3):
@@ -268,7 +280,7 @@ def day(seed: int, shared: Path | None) -> Day:
         stay = Stay(box, (begin_s, begin_s + float(rng.uniform(900, 3600))))
         if not any(_meets(stay.box, other.box) for other, _, _ in props):
             props.append((stay, luma, opacity))
-    return Day(seed, visible, np.clip(infrared, 5, 255), figures, tuple(props))
+    return Day(seed, visible, infrared, chroma, figures, tuple(props))
 
 
 def _meets(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

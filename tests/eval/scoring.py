@@ -58,7 +58,10 @@ def watch(
     detector: Eye | None = None,
     notice: Callable[[float, CameraRunner], None] = lambda _t, _runner: None,
 ) -> list[Report]:
-    """Run the camera's pipeline, whole picture a zone, over pictures: RGB of shape `(h, w, 3)`, or luma `(h, w)`."""
+    """Run the camera's pipeline, whole picture a zone, over pictures.
+
+    RGB of shape `(h, w, 3)`, or planes of luma and chroma as decoders give them (I420, shape `(3 h / 2, w)`).
+    """
     said: list[IncidentEvent] = []
     zone = FrontageZone(id="front", kind="frontage", polygon=WHOLE, dwell_s=dwell_s, clear_s=clear_s)
     camera = Camera(id="cam-1", source="staged", sample_s=sample_s, zone=(zone,))
@@ -87,10 +90,7 @@ def watch(
 
 
 def _planes(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if picture.ndim == 3:
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
-    grey = np.full((picture.shape[0] // 2, picture.shape[1]), 128, np.uint8)
-    return np.concatenate([picture, grey])
+    return picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
 
 
 def _reports(said: list[IncidentEvent]) -> list[Report]:

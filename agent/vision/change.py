@@ -1,7 +1,7 @@
 """What differs between two pictures of one place: things, not light.
 
 A small network of the project's own (`models/catalogue/own/change.onnx`, see its card) compares them. It was trained on
-pairs made up from photos, under lights and shadows that had nothing to do with the things (`models.tools.training`).
+pairs made up from photos, under lights and shadows that had nothing to do with the things (`models.train`).
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Layers that both networks are built of."""
+"""Layers that the networks are built of."""
 
 from torch import Tensor, nn
 from torch.nn import functional

@@ -1,4 +1,4 @@
-"""Train the counter of crowds: `python -m models.tools.training.heads CROWD NEGATIVES OUT.onnx`.
+"""Train the counter of crowds: `python -m models.train.heads CROWD NEGATIVES OUT.onnx`.
 
 A convolutional network says for each cell of 8 × 8 pixels how many heads it holds. It learns from photos in which every
 head is marked with a point, by the Bayesian loss (Ma et al., "Bayesian Loss for Crowd Count Estimation with Point
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.tools.training.files import export
-from models.tools.training.layers import Residual, conv
+from models.train.files import export
+from models.train.layers import Residual, conv
 
 CROP: Final = 320
 CELL: Final = 8

@@ -1,4 +1,4 @@
-"""Train the network that tells things from light: `python -m models.tools.training.change PHOTOS OUT.onnx`.
+"""Train the network that tells things from light: `python -m models.train.change PHOTOS OUT.onnx`.
 
 A small U-shaped convolutional network looks at two pictures of one place and says for each cell of 4 × 4 pixels: the
 same, a thing stands there now, or a thing stood there in the reference (a ghost). It never saw a street of ours: pairs
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
-from models.tools.training.files import export
-from models.tools.training.layers import Residual, conv
-from models.tools.training.pairs import IGNORED, Luma, Source, pair
+from models.train.files import export
+from models.train.layers import Residual, conv
+from models.train.pairs import IGNORED, Luma, Source, pair
 
 CROP: Final = (128, 192)
 BATCH: Final = 16

@@ -1,0 +1,262 @@
+"""Train the shipped detector of people: `python -m models.train.persons --crowd DIR --labelled DIR … --out FILE.onnx`.
+
+From random weights, for a given time, resumable: a checkpoint beside the output is taken up again. Every fourteenth
+photo is held back; its average precision is written to the curve, `FILE.csv`.
+"""
+
+import argparse
+import copy
+import csv
+import ctypes
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from agent.vision.layouts import Found as Raw
+from agent.vision.layouts import suppress
+from agent.vision.letterbox import Letterbox
+from models.tools.evaluation import Found, Labelled, evaluate
+from models.train.assignment import Truth, loss
+from models.train.detector import Boxes as Exported
+from models.train.detector import PersonNet, grid_middles
+from models.train.files import export
+from models.train.photos import Peopled, read_crowd, read_folder
+from models.train.views import SIDE, Cutout, Pool, Source, view
+
+BATCH: Final = 16
+RATE: Final = 2.5e-3
+KEEP: Final = 0.998
+"""Share of the mean weights that a step leaves."""
+HELD: Final = 14
+SAVE_S: Final = 120.0
+CURVE_S: Final = 300.0
+WIDTH, HEIGHT = 416, 320
+"""The input that is exported."""
+
+
+@dataclass
+class Batches(IterableDataset[tuple[Tensor, list[Truth]]]):
+    """Endless batches: pictures `(BATCH, 3, SIDE, SIDE)`, 8 bits, and who is in them."""
+
+    source: Source
+    seed: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, list[Truth]]]:
+        """Make them up, one after the other."""
+        # outlives nobody: a worker whose parent was killed would go on for ever
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        cv2.setNumThreads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            views = [view(self.source, rng) for _ in range(BATCH)]
+            photos = torch.from_numpy(np.stack([one.rgb for one in views])).permute(0, 3, 1, 2)
+            truths = [
+                Truth(torch.from_numpy(one.boxes), torch.from_numpy(one.trust), torch.from_numpy(one.ignored))
+                for one in views
+            ]
+            yield photos, truths
+
+
+@dataclass
+class Run:
+    """The state of a training, as it is kept in a checkpoint."""
+
+    net: PersonNet
+    mean: PersonNet
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    spent_s: float = 0.0
+    curve: list[tuple[float, int, float]] = field(default_factory=list)
+    """Minutes, pictures, average precision of the held-back photos."""
+
+    @classmethod
+    def begin(cls, seed: int) -> "Run":
+        """Start from random weights."""
+        torch.manual_seed(seed)
+        net = PersonNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stubs lack it
+        plain = [p for p in net.parameters() if p.ndim < 2]
+        heavy = [p for p in net.parameters() if p.ndim >= 2]
+        groups = [{"params": heavy, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+        return cls(net, copy.deepcopy(net), torch.optim.AdamW(groups, RATE))
+
+    def save(self, path: Path) -> None:
+        """Keep it, all at once or not at all."""
+        part = path.with_suffix(".part")
+        parts: dict[str, Any] = {name: getattr(self, name).state_dict() for name in ("net", "mean", "optimiser")}
+        torch.save({**parts, "step": self.step, "spent_s": self.spent_s, "curve": self.curve}, part)
+        part.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Take it up again."""
+        kept = torch.load(path, weights_only=True)
+        for name in ("net", "mean", "optimiser"):
+            getattr(self, name).load_state_dict(kept[name])
+        self.step, self.spent_s, self.curve = kept["step"], kept["spent_s"], [tuple(row) for row in kept["curve"]]
+
+
+def train(run: Run, source: Source, held: Sequence[Peopled], minutes: float, seed: int, checkpoint: Path) -> None:
+    """Train for a time, that of earlier sittings counted."""
+    # another seed after each start: the same pictures would come again
+    made_up = DataLoader(Batches(source, seed + run.step), batch_size=None, num_workers=1, prefetch_factor=6)
+    middles = grid_middles(SIDE, SIDE)
+    last_s = time.monotonic()
+    saved_s, curved_s = last_s, last_s
+    for photos, truths in made_up:
+        now_s = time.monotonic()
+        run.spent_s, last_s = run.spent_s + now_s - last_s, now_s
+        done = run.spent_s / 60 / minutes
+        if done >= 1:
+            break
+        for group in run.optimiser.param_groups:
+            group["lr"] = RATE * min(1.0, (run.step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
+        step(run, photos, truths, middles)
+        if now_s - saved_s > SAVE_S:
+            saved_s = now_s
+            run.save(checkpoint)
+        if now_s - curved_s > CURVE_S:
+            curved_s = now_s
+            run.curve.append((round(run.spent_s / 60, 1), run.step * BATCH, round(precision(run.mean, held), 4)))
+            print("{:.0f} min, {} pictures: AP50 {:.3f}".format(*run.curve[-1]), flush=True)
+    run.save(checkpoint)
+
+
+def step(run: Run, photos: Tensor, truths: list[Truth], middles: Tensor) -> float:
+    """Learn from one batch; gives its loss."""
+    run.net.train()
+    blob = (photos.float() / 255).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        said = run.net(blob)
+    value = loss(said, truths, middles)
+    run.optimiser.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]  # torch's own stubs lack it
+    nn.utils.clip_grad_norm_(run.net.parameters(), 10.0)
+    run.optimiser.step()
+    run.step += 1
+    keep = min(KEEP, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        for ours, new in zip(run.mean.state_dict().values(), run.net.state_dict().values(), strict=True):
+            if ours.is_floating_point():
+                ours.lerp_(new, 1 - keep)
+            else:
+                ours.copy_(new)
+    return float(value.detach())
+
+
+@torch.no_grad()
+def precision(net: PersonNet, photos: Sequence[Peopled]) -> float:
+    """Average precision at IoU .5 on photos that were not trained on; boxes that were inferred are not asked for."""
+    net.eval()
+    pairs: list[tuple[Labelled, Found]] = []
+    for photo in photos:
+        height, width = photo.rgb.shape[:2]
+        box = Letterbox.fit((width, height), (WIDTH, HEIGHT), centred=True)
+        blob = torch.from_numpy(box.paste(photo.rgb)).permute(2, 0, 1)[None].float() / 255
+        said = net(blob)
+        scores = torch.sigmoid(said.logits[0])
+        kept = scores > 0.01
+        raw = Raw(said.corners[0][kept].numpy(), scores[kept].numpy(), np.zeros(int(kept.sum()), np.int64))
+        found = suppress(raw)
+        places = box.to_picture(found.corners).astype(np.float64) * (width, height, width, height)
+        seen = photo.boxes[photo.trust == 1].astype(np.float64)
+        truth = np.concatenate([seen[:, :2], seen[:, 2:] - seen[:, :2]], 1)
+        pairs.append(
+            (
+                Labelled(truth, np.zeros(len(truth), np.int64)),
+                Found(places, found.classes, found.scores.astype(np.float64)),
+            )
+        )
+    return evaluate(pairs).map50
+
+
+def cut_out(photos: Sequence[Peopled]) -> list[Cutout]:
+    """Cut people out of photos (GrabCut; Rother et al., 2004), those who stand free and are large enough."""
+    found = []
+    for photo in photos:
+        for n, box in enumerate(photo.boxes):
+            x0, y0, x1, y1 = (round(float(v)) for v in box)
+            others = np.delete(photo.boxes, n, 0)
+            shared = (np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])).clip(0).prod(1)
+            if y1 - y0 < 60 or x1 - x0 < 20 or x0 < 1 or y0 < 1 or (shared > 0.1 * (box[2:] - box[:2]).prod()).any():
+                continue
+            if x1 >= photo.rgb.shape[1] or y1 >= photo.rgb.shape[0]:
+                continue
+            mask = np.zeros(photo.rgb.shape[:2], np.uint8)
+            cv2.setRNGSeed(1)
+            models = np.zeros((1, 65)), np.zeros((1, 65))
+            cv2.grabCut(photo.rgb, mask, (x0, y0, x1 - x0, y1 - y0), *models, 3, cv2.GC_INIT_WITH_RECT)
+            opacity = (mask[y0:y1, x0:x1] & 1).astype(np.float32)
+            if 0.25 < float(opacity.mean()) < 0.9:
+                found.append(Cutout(photo.rgb[y0:y1, x0:x1], opacity))
+    return found
+
+
+def pools(crowds: Sequence[Peopled], labelled: Sequence[Peopled], frames: Sequence[Peopled]) -> list[Pool]:
+    """Mix the kinds of photos: crowds for small people, photos with few for large ones, and photos with nobody."""
+    peopled, empty = [one for one in labelled if len(one.boxes)], [one for one in labelled if not len(one.boxes)]
+    kinds = (
+        Pool(crowds, 0.48, (0.45, 2.2)),
+        Pool(peopled, 0.26, (0.3, 1.6)),
+        Pool(frames, 0.14, (0.35, 2.0)),
+        Pool(empty, 0.12, (0.4, 1.6)),
+    )
+    return [pool for pool in kinds if len(pool.photos)]
+
+
+def main() -> None:
+    """Train and export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--crowd", type=Path, help="folder with heads.json, images/ and persons/")
+    parser.add_argument("--prefix", default="train", help="which photos of heads.json")
+    parser.add_argument("--labelled", type=Path, action="append", default=[], help="dataset folder in YOLO format")
+    parser.add_argument("--frames", type=Path, action="append", default=[], help="the same, labelled by teachers")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=110)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    crowds = read_crowd(asked.crowd, asked.prefix) if asked.crowd else []
+    labelled = [photo for folder in asked.labelled for photo in read_folder(folder)]
+    frames = [photo for folder in asked.frames for photo in read_folder(folder)]
+    held = [*crowds[::HELD], *labelled[::HELD]]
+    crowds, labelled = ([one for n, one in enumerate(photos) if n % HELD] for photos in (crowds, labelled))
+    source = Source(pools(crowds, labelled, frames), cut_out(labelled))
+    print(
+        f"{len(crowds)} crowds, {len(labelled)} labelled photos, {len(frames)} frames, {len(source.cutouts)} cut out, "
+        f"{len(held)} held back, process {os.getpid()}",
+        flush=True,
+    )
+    run = Run.begin(asked.seed)
+    print(f"{sum(p.numel() for p in run.net.parameters())} parameters", flush=True)
+    checkpoint = asked.out.with_suffix(".pt")
+    if checkpoint.exists():
+        run.resume(checkpoint)
+        print(f"taken up after {run.spent_s / 60:.0f} min, {run.step * BATCH} pictures", flush=True)
+    train(run, source, held, asked.minutes, asked.seed, checkpoint)
+    with asked.out.with_suffix(".csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("minutes", "pictures", "ap50_held_back"), *run.curve])
+    write(run.mean, asked.out)
+
+
+def write(net: PersonNet, path: Path) -> None:
+    """Write the ONNX file."""
+    meta = {"task": "detect", "names": "{0: 'person'}", "stride": "32", "imgsz": f"[{HEIGHT}, {WIDTH}]"}
+    example = torch.zeros(1, 3, HEIGHT, WIDTH)
+    export(Exported(net).eval(), path, example, ("images", "boxes"), (2, 3), meta)
+
+
+if __name__ == "__main__":
+    main()

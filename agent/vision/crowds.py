@@ -10,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from agent.vision.detector import DetectorError
+from agent.vision.onnx_file import inspect, refusal
 from models.catalogue import own_model
 
 OWN: Final = "crowd"
@@ -67,10 +68,9 @@ class CrowdCounter:
 def is_counter(path: Path) -> bool:
     """Say whether a file is a counter rather than a detector: its metadata tells."""
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001 - as below; whoever loads it says what is wrong
-        return False
-    return bool(session.get_modelmeta().custom_metadata_map.get("task") == TASK)
+        return inspect(path.read_bytes()).metadata.get("task") == TASK
+    except (OSError, ValueError):
+        return False  # whoever loads it says what is wrong
 
 
 def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
@@ -82,6 +82,11 @@ def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
     name = OWN if path is None else path.stem
     try:
         content = own_model(OWN) if path is None else path.read_bytes()
+    except OSError as fault:
+        raise DetectorError(f"{path}: expected an ONNX counter, it cannot be read ({fault.strerror})") from None
+    if refused := refusal(content):
+        raise DetectorError(f"{path or name}: {refused}")
+    try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
         raise DetectorError(

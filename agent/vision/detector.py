@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.vision.layouts import EXPECTED, Layout, recognise
 from agent.vision.letterbox import Letterbox
+from agent.vision.onnx_file import inspect, refusal
 from models.catalogue import COCO_NAMES
 
 MAX_FILE_BYTES: Final = 500 * 1024 * 1024
@@ -113,6 +114,8 @@ def load_detector(path: Path, min_score: float = 0.25, threads: int = 0) -> Dete
         raise DetectorError(
             f"{path}: expected an ONNX file, it cannot be read ({fault.strerror}); check [detector] model"
         ) from None
+    if refused := refusal(content):
+        raise DetectorError(f"{path}: {refused}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -122,9 +125,10 @@ def load_detector(path: Path, min_score: float = 0.25, threads: int = 0) -> Dete
         # from memory: a file that refers to others beside it is refused
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
+        opset = inspect(content).opsets.get("", 0)
         raise DetectorError(
-            f"{path}: expected an ONNX detector, ONNX Runtime cannot load it ({type(fault).__name__}); "
-            "get the file again"
+            f"{path}: expected an ONNX detector, ONNX Runtime cannot load it ({type(fault).__name__}, opset {opset}); "
+            "get the file again, or export it with opset 17"
         ) from None
     layout = _recognised(path, session)
     meta = session.get_modelmeta().custom_metadata_map

@@ -67,8 +67,8 @@ def test_names_come_from_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda path: path.write_text("this is no network\n" * 20), "ONNX Runtime cannot load it"),
-        (lambda path: path.write_bytes(b""), "expected"),
+        (lambda path: path.write_text("this is no network\n" * 20), "expected an ONNX file, it is no protocol buffer"),
+        (lambda path: path.write_bytes(b""), "it holds no ONNX graph"),
         (lambda path: path.mkdir(), "cannot be read"),
         (lambda _: None, "cannot be read"),
         (lambda path: networks.fixed(path, np.zeros((1, 7, 7), np.float32)), "this layout is not known"),

@@ -43,7 +43,7 @@ def find_detector(setting: str | None, folder: Path, environment: Mapping[str, s
         if path.is_file():
             return path
     here = sorted(path.stem for candidate in folders if candidate.is_dir() for path in candidate.glob("*.onnx"))
-    faces = {entry.name for entry in load_catalogue() if entry.purpose == FACES}
+    faces = {entry.name for entry in load_catalogue() if entry.task == FACES}
     known = [name for name in here if name not in faces]
     near = difflib.get_close_matches(setting, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; set {VARIABLE} to the folder that holds it"
@@ -53,7 +53,7 @@ def find_detector(setting: str | None, folder: Path, environment: Mapping[str, s
 
 def find_face_model(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Find the face model by which evidence is masked."""
-    names = [entry.name for entry in load_catalogue() if entry.purpose == FACES]
+    names = [entry.name for entry in load_catalogue() if entry.task == FACES]
     for folder in model_folders(environment):
         for name in names:
             if (folder / f"{name}.onnx").is_file():

@@ -148,7 +148,7 @@ def say(text: str) -> None:
 def find_detector() -> str | None:
     """The first detector of the catalogue that is at hand."""
     for entry in load_catalogue():
-        if entry.purpose == "detector" and any((one / f"{entry.name}.onnx").is_file() for one in model_folders()):
+        if entry.task == "detect" and any((one / f"{entry.name}.onnx").is_file() for one in model_folders()):
             return entry.name
     return None
 

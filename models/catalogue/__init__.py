@@ -1,13 +1,13 @@
-"""What is known of model files: purpose, origin, licence, checksum. Imports no other package of ours.
+"""What is known of model files: task, source, licence, checksum, figures. Imports no other package of ours.
 
-Comes in: `catalogue.toml`. Goes out: `load_catalogue()`, the class names of COCO, which most detectors use, and
+Comes in: `models/catalogue.toml`. Goes out: `load_catalogue()`, the class names of COCO, which most detectors use, and
 `own_model()`: the small networks that the project trained itself and ships (`own/`, each with its card).
 """
 
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 COCO_NAMES: Final = (
     *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
@@ -24,23 +24,63 @@ COCO_NAMES: Final = (
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Figures of a detector: the first 128 photos of COCO val2017, recompressed, two Zen 4 cores, ONNX Runtime.
+
+    Args:
+        map50_95: mean average precision over IoU .5 to .95.
+        person_ap50: average precision of people at IoU .5.
+        ms: of one photo.
+    """
+
+    map50_95: float
+    person_ap50: float
+    ms: float
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One model file."""
+    """One model file.
+
+    Args:
+        task: `detect` or `faces`.
+        classes: how many it knows.
+        input: width and height, px, or `any`.
+        layout: how it answers.
+        source: where it comes from, in words.
+        url: where its publisher has it as ONNX; empty where that is nowhere.
+        size: bytes; None where the file was never at hand.
+        sha256: None where the file was never at hand.
+        measured: None where it was never at hand, or has no such figures.
+    """
 
     name: str
-    purpose: str
-    """`detector` or `faces`."""
+    task: str
+    classes: int
     input: str
+    layout: str
     licence: str
-    origin: str
-    sha256: str
-    note: str
+    source: str
+    url: str = ""
+    size: int | None = None
+    sha256: str | None = None
+    measured: Measured | None = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is known what the file holds."""
+        return self.sha256 is not None
 
 
 def load_catalogue() -> tuple[Entry, ...]:
     """Read the catalogue that ships with the package."""
-    values = tomllib.loads(files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
-    return tuple(Entry(**entry) for entry in values["model"])
+    values = tomllib.loads(files("models").joinpath("catalogue.toml").read_text("utf-8"))
+    return tuple(_entry(entry) for entry in values["model"])
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    measured = values.pop("measured", None)
+    return Entry(**values, measured=Measured(**measured) if measured else None)
 
 
 def own_model(name: str) -> bytes:

@@ -92,7 +92,7 @@ def test_photos_of_odd_shapes_are_counted(tmp_path, detector, size, own):
     [
         ("yolo26n", "expected yolo26n.onnx in"),
         ("absent.onnx", "expected an ONNX file, found none"),
-        ("broken.onnx", "cannot load it"),
+        ("broken.onnx", "it is no protocol buffer"),
         ("strange.onnx", "this layout is not known"),
         ("faces.onnx", "expected a model for detection, got one for 'pose'"),
         ("numbers.onnx", "expected numbers as width and gain"),

@@ -37,6 +37,8 @@ LIGHT_PX: Final = 13
 MIN_STEPS: Final = 2
 CALM_LIFE: Final = 0.5
 """A thing keeps still for so much of the time in which that could be told; who stands sways for half of it and more."""
+TRIMMED: Final = 1.55
+"""Mean distance of normal noise from its middle, by that of its calmer three quarters: (2 / pi)^0.5 / 0.515."""
 NOISE_LEVELS: Final = 0.3
 """Grey levels by which codec and flicker of a thing that stands may exceed the noise of its surroundings."""
 CALM_SHARE: Final = 0.75
@@ -75,11 +77,11 @@ class Motion:
 
     @cached_property
     def _noise(self) -> tuple[float, ...]:
-        """Mean grey levels between neighbouring samples where nothing moves: in the calmer three quarters."""
+        """Mean grey levels between neighbouring samples where nothing moves, by those of the calmer three quarters."""
         levels = []
         for a, b in pairwise(self.samples):
             apart = cv2.absdiff(a[::3, ::3], b[::3, ::3])
-            levels.append(float(apart[apart <= np.quantile(apart, 0.75)].mean()))
+            levels.append(TRIMMED * float(apart[apart <= np.quantile(apart, 0.75)].mean()))
         return tuple(levels)
 
     @cached_property

@@ -53,6 +53,8 @@ RIM_PX: Final = (7, 7)
 BESIDE_PX: Final = (17, 17)
 RIM_SHARE: Final = 0.1
 """Less than one of the seven rows of a rim."""
+STUBBORN_LEARNING: Final = 4.0
+"""What kept its look for so many times `learn_s` is learned, whatever its surroundings do."""
 MIN_GHOST_PX: Final = 20
 GHOST_RIM_PX: Final = 7
 GHOST_S: Final = 20.0
@@ -427,7 +429,12 @@ class StillScene:
         self._unsure_look[moved] = still[moved]
         self._inlay(still, waiting & settled, clear)
         self._unsure_for_s = np.where(steady, self._unsure_for_s + elapsed_s, 0).astype(np.float32)
-        self._sure |= steady & (self._unsure_for_s >= self._learn_s)
+        ready = steady & (self._unsure_for_s >= self._learn_s)
+        # not pixel by pixel: parts of somebody who stands are steady by chance, and would be learned one by one
+        shares = cv2.blur(ready.astype(np.float32), BESIDE_PX) / np.maximum(
+            cv2.blur(waiting.astype(np.float32), BESIDE_PX), 1e-6
+        )
+        self._sure |= ready & ((shares >= SURE_SHARE) | (self._unsure_for_s >= STUBBORN_LEARNING * self._learn_s))
 
     def _inlay(self, still: Luma, where: Mask, clear: Mask) -> None:
         """Write a part of the still picture into the clear look, in the light in which its surroundings are known.

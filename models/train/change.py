@@ -29,6 +29,8 @@ from models.train.pairs import IGNORED, Luma, Source, pair
 CROP: Final = (128, 192)
 BATCH: Final = 16
 STRIDE: Final = 4
+RATE: Final = 3e-3
+"""Of learning, at the beginning; a third of it where weights are gone on from."""
 
 
 class ChangeNet(nn.Module):
@@ -119,12 +121,16 @@ def loss(scores: Tensor, truth: Tensor) -> Tensor:
     return entropy + 0.5 * dice
 
 
-def train(source: Source, minutes: float, seed: int) -> ChangeNet:
-    """Train for a time and give the mean of the last weights."""
+def train(source: Source, minutes: float, seed: int, begin: Path | None = None) -> ChangeNet:
+    """Train for a time and give the mean of the last weights; `begin`: weights of an earlier training to go on from."""
     torch.manual_seed(seed)
     net = ChangeNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own stubs lack it
+    rate = RATE
+    if begin is not None:
+        net.load_state_dict(torch.load(begin, weights_only=True))
+        rate = RATE / 3
     mean = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4)
     began, shown = time.monotonic(), time.monotonic()
     # made up in a process beside: it takes as long as the step itself
     made_up = DataLoader(
@@ -135,7 +141,7 @@ def train(source: Source, minutes: float, seed: int) -> ChangeNet:
         if done >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = 3e-3 * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
+            group["lr"] = rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
         net.train()
         with torch.autocast("cpu", torch.bfloat16):
             scores = net(lumas)
@@ -219,12 +225,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--begin", type=Path, help="weights of an earlier training, .pt, to go on from")
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
     source = load_source(asked.photos)
     print(f"{len(source.grounds)} photos, {len(source.cutouts)} things cut out", flush=True)
-    net = train(source, asked.minutes, asked.seed)
+    net = train(source, asked.minutes, asked.seed, asked.begin)
     torch.save(net.state_dict(), asked.out.with_suffix(".pt"))
     example = torch.zeros(1, 2, *CROP)
     export(Probabilities(net).eval(), asked.out, example, ("lumas", "chances"), (0, 2, 3), {"task": "change"})

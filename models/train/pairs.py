@@ -55,6 +55,8 @@ def pair(source: Source, size: tuple[int, int], rng: np.random.Generator) -> Pai
     seen_now, seen_then = _light(size, rng), _light(size, rng)
     if rng.random() < 0.25:
         seen_then = seen_now
+    if rng.random() < 0.35:
+        seen_now, seen_then = _shadow_moved(seen_now, seen_then, rng)
     for _ in range(int(rng.choice([0, 1, 2, 3, 5], p=[0.2, 0.35, 0.25, 0.12, 0.08]))):
         _put(source, ground, now, then, truth, seen_now, seen_then, rng)
     if rng.random() < 0.2:
@@ -285,6 +287,22 @@ def _light(size: tuple[int, int], rng: np.random.Generator) -> Luma:
     for _ in range(int(rng.choice([0, 1, 2], p=[0.55, 0.3, 0.15]))):
         gain *= 1 - rng.uniform(0.15, 0.6) * _shade(size, rng)
     return gain
+
+
+def _shadow_moved(now: Luma, then: Luma, rng: np.random.Generator) -> tuple[Luma, Luma]:
+    """Cast one shadow into both lights, a few pixels on in the second: the sun has moved.
+
+    The clear look may have followed it in some parts only, where nobody stood, and those end at any rim.
+    """
+    size = now.shape
+    depth, shade = rng.uniform(0.2, 0.6), _shade(size, rng)
+    shift = rng.uniform(-9, 9, 2)
+    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    before = cv2.warpAffine(shade, matrix, size[::-1], borderMode=cv2.BORDER_REPLICATE)
+    if rng.random() < 0.6:
+        followed = _shade(size, rng)
+        before = before + (shade - before) * followed
+    return now * (1 - depth * shade), (then * (1 - depth * before)).astype(np.float32)
 
 
 def _shade(size: tuple[int, int], rng: np.random.Generator) -> Luma:

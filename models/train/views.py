@@ -86,8 +86,11 @@ def _clipped(rgb: Photo, boxes: Boxes, trust: NDArray[np.float32], ignored: Boxe
     share = sizes.prod(1) / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
     kept = (share >= VISIBLE) & (sizes[:, 1] >= LEAST_PX) & (sizes[:, 0] >= LEAST_PX / 3)
     doubtful = np.concatenate([inside[~kept & (share > 0)], ignored.clip(0, SIDE)])
-    doubtful = doubtful[((doubtful[:, 2:] - doubtful[:, :2]) > 0).all(1)]
-    return Peopled(rgb, inside[kept].astype(np.float32), trust[kept], doubtful.astype(np.float32))
+    return Peopled(rgb, inside[kept].astype(np.float32), trust[kept], _with_area(doubtful))
+
+
+def _with_area(boxes: Boxes) -> Boxes:
+    return boxes[((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)].astype(np.float32)
 
 
 def _mirrored(square: Peopled) -> Peopled:
@@ -113,7 +116,7 @@ def _mosaic(squares: Sequence[Peopled], rng: Random) -> Peopled:
         )
         kept = (share >= VISIBLE) & (boxes[:, 3] - boxes[:, 1] >= LEAST_PX)
         doubtful = np.concatenate([boxes[~kept & (share > 0)], square.ignored.clip(*limits)])
-        parts.append((boxes[kept], square.trust[kept], doubtful))
+        parts.append((boxes[kept], square.trust[kept], _with_area(doubtful)))
     boxes, trust, ignored = (np.concatenate([part[n] for part in parts]).astype(np.float32) for n in range(3))
     return Peopled(rgb, boxes, trust, ignored)
 

@@ -1,10 +1,10 @@
-"""The command line of the models: `cityeye-models list | info | verify | pull | import | count | evaluate`."""
+"""The command line of the models: `cityeye-models list | info | verify | pull | import | count | evaluate | …`."""
 
 import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ from agent.vision.people import Headcount, count_heads, count_photo
 from agent.vision.selection import VARIABLE, find_detector, model_folders
 from models.catalogue import Entry, load_catalogue
 from models.tools import store
+from models.tools.comparison import RESAMPLES, compare
 from models.tools.download import Download
 from models.tools.evaluation import Found, Labelled, evaluate, read_labels
 from models.tools.store import StoreError
@@ -254,49 +255,68 @@ def _count(loaded: Detector | CrowdCounter, rgb: NDArray[np.uint8]) -> Headcount
     return count_heads(loaded, rgb) if isinstance(loaded, CrowdCounter) else count_photo(loaded, rgb)
 
 
+ImagesOption = Annotated[Path, typer.Option(help="folder of photos", exists=True, file_okay=False)]
+LabelsOption = Annotated[Path, typer.Option(help="folder of labels, YOLO format", exists=True, file_okay=False)]
+
+
+def _open_detector(model: str) -> Detector:
+    loaded = _open(model, EVALUATION_SCORE)
+    if not isinstance(loaded, Detector):
+        raise DetectorError(f"{model}: expected a detector, got a counter of crowds; use `count`")
+    return loaded
+
+
+def _look(
+    detectors: Sequence[Detector], images: Path, labels: Path
+) -> tuple[list[Labelled], list[list[Found]], list[float]]:
+    """Look at all photos: what is in them, what each detector finds, and the median milliseconds that each takes."""
+    labelled: list[Labelled] = []
+    found: list[list[Found]] = [[] for _ in detectors]
+    spent_s: list[list[float]] = [[] for _ in detectors]
+    for path in sorted(images.iterdir()):
+        if not path.is_file() or (rgb := _read(path)) is None:
+            continue
+        height, width = rgb.shape[:2]
+        label = labels / f"{path.stem}.txt"
+        # a photo without a label file shows nothing of any class, as the format has it
+        try:
+            labelled.append(read_labels(label.read_text("utf-8", "replace") if label.is_file() else "", width, height))
+        except (OSError, ValueError) as fault:
+            _fail(f"{label}: {fault}")
+        for number, detector in enumerate(detectors):
+            began_s = time.perf_counter()
+            said = detector.detect(rgb)
+            spent_s[number].append(time.perf_counter() - began_s)
+            boxes = said.boxes.astype(np.float64) * (width, height, width, height)
+            found[number].append(Found(boxes, said.classes, said.scores.astype(np.float64)))
+    if not labelled:
+        _fail(f"{images}: expected photos, found none")
+    return labelled, found, [round(statistics.median(times) * 1000, 1) for times in spent_s]
+
+
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[str, typer.Argument(help="a detector's name or path")],
-    images: Annotated[Path, typer.Option(help="folder of photos", exists=True, file_okay=False)],
-    labels: Annotated[Path, typer.Option(help="folder of labels, YOLO format", exists=True, file_okay=False)],
+    images: ImagesOption,
+    labels: LabelsOption,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a detector on labelled photos: mean average precision as COCO defines it."""
     with _one_line():
-        loaded = _open(model, EVALUATION_SCORE)
-        if not isinstance(loaded, Detector):
-            raise DetectorError(f"{model}: expected a detector, got a counter of crowds; use `count`")
-    pairs: list[tuple[Labelled, Found]] = []
-    spent_s: list[float] = []
-    for path in sorted(images.iterdir()):
-        label = labels / f"{path.stem}.txt"
-        if not path.is_file() or (rgb := _read(path)) is None:
-            continue
-        height, width = rgb.shape[:2]
-        began_s = time.perf_counter()
-        found = loaded.detect(rgb)
-        spent_s.append(time.perf_counter() - began_s)
-        # a photo without a label file shows nothing of any class, as the format has it
-        try:
-            truth = read_labels(label.read_text("utf-8", "replace") if label.is_file() else "", width, height)
-        except (OSError, ValueError) as fault:
-            typer.echo(f"cityeye-models: {label}: {fault}", err=True)
-            raise typer.Exit(EXIT_UNUSABLE) from None
-        boxes = found.boxes.astype(np.float64) * (width, height, width, height)
-        pairs.append((truth, Found(boxes, found.classes, found.scores.astype(np.float64))))
-    if not pairs:
-        typer.echo(f"cityeye-models: {images}: expected photos, found none", err=True)
-        raise typer.Exit(EXIT_UNUSABLE)
-    quality = evaluate(pairs)
+        loaded = _open_detector(model)
+    labelled, (found,), (spent_ms,) = _look([loaded], images, labels)
+    quality = evaluate(list(zip(labelled, found, strict=True)))
     names = {number: loaded.names.get(number, f"class-{number}") for number in quality.ap50}
     precisions = {names[number]: round(quality.ap50[number], 4) for number in sorted(quality.ap50)}
+    sizes = {name: round(value, 4) for name, value in quality.sizes.items()}
     values = {
         "model": loaded.name,
-        "images": len(pairs),
+        "images": len(labelled),
         "mAP50-95": round(quality.map50_95, 4),
         "mAP50": round(quality.map50, 4),
+        "sizes": sizes,
         "AP50": precisions,
-        "ms": round(statistics.median(spent_s) * 1000, 1),
+        "ms": spent_ms,
     }
     if as_json:
         typer.echo(json.dumps(values))
@@ -308,8 +328,48 @@ def evaluate_model(
         table.add_row(name, f"{value:.3f}")
     Console().print(table)
     typer.echo(
-        f"{loaded.name} on {len(pairs)} photos: mAP50-95 {quality.map50_95:.3f}, mAP50 {quality.map50:.3f}, "
-        f"{values['ms']} ms a photo"
+        f"{loaded.name} on {len(labelled)} photos: mAP50-95 {quality.map50_95:.3f} "
+        f"({', '.join(f'{name} {value:.3f}' for name, value in sizes.items())}), mAP50 {quality.map50:.3f}, "
+        f"{spent_ms} ms a photo"
+    )
+
+
+@app.command("compare")
+def compare_models(
+    a: Annotated[str, typer.Argument(help="a detector's name or path")],
+    b: Annotated[str, typer.Argument(help="another one")],
+    images: ImagesOption,
+    labels: LabelsOption,
+    resamples: Annotated[int, typer.Option(min=100, help="how often the photos are drawn again")] = RESAMPLES,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether one of two detectors is better, or whether these photos cannot tell: a paired bootstrap."""
+    with _one_line():
+        detectors = [_open_detector(model) for model in (a, b)]
+    names = [{number: detector.names.get(number) for number in range(len(detector.names))} for detector in detectors]
+    if names[0] != names[1]:
+        _fail(f"{a} and {b}: expected the same classes in the same order, they differ; use `evaluate` on each")
+    labelled, (found_a, found_b), spent_ms = _look(detectors, images, labels)
+    result = compare(labelled, found_a, found_b, resamples)
+    values = {
+        "a": {"model": detectors[0].name, "mAP50-95": round(result.a, 4), "ms": spent_ms[0]},
+        "b": {"model": detectors[1].name, "mAP50-95": round(result.b, 4), "ms": spent_ms[1]},
+        "images": len(labelled),
+        "difference": round(result.b - result.a, 4),
+        "interval95": [round(result.low, 4), round(result.high, 4)],
+        "better": result.verdict,
+    }
+    if as_json:
+        typer.echo(json.dumps(values))
+        return
+    better = {"A": f"{detectors[0].name} is better", "B": f"{detectors[1].name} is better"}.get(
+        result.verdict, "no difference that these photos can tell"
+    )
+    typer.echo(
+        f"A {detectors[0].name}: mAP50-95 {result.a:.3f}, {spent_ms[0]} ms\n"
+        f"B {detectors[1].name}: mAP50-95 {result.b:.3f}, {spent_ms[1]} ms\n"
+        f"B - A on {len(labelled)} photos: {result.b - result.a:+.3f} "
+        f"(95 %: {result.low:+.3f} to {result.high:+.3f}): {better}"
     )
 
 

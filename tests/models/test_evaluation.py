@@ -8,7 +8,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from models.tools.evaluation import Found, Labelled, evaluate, read_labels
+from models.tools.comparison import compare
+from models.tools.evaluation import Found, Labelled, evaluate, rank, read_labels
 
 
 def photos(seed, count=12):
@@ -16,7 +17,7 @@ def photos(seed, count=12):
     rng = np.random.default_rng(seed)
     for _ in range(count):
         n = int(rng.integers(0, 8))
-        truth = np.column_stack([rng.uniform(0, 300, (n, 2)), rng.uniform(10, 120, (n, 2))])
+        truth = np.column_stack([rng.uniform(0, 300, (n, 2)), rng.uniform(10, 150, (n, 2))])
         classes = rng.integers(0, 3, n)
         chosen = rng.integers(0, max(n, 1), 2 * n)
         noise = rng.normal(0, 0.12, (2 * n, 4)) * truth[chosen][:, [2, 3, 2, 3]] if n else np.zeros((0, 4))
@@ -45,14 +46,17 @@ def by_coco(pairs):
         job.evaluate()
         job.accumulate()
         job.summarize()
-    return job.stats[0], job.stats[1]
+    return job.stats
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_agrees_with_coco(seed):
     pairs = list(photos(seed))
     ours = evaluate(pairs)
-    assert (ours.map50_95, ours.map50) == pytest.approx(by_coco(pairs), abs=1e-6)
+    theirs = by_coco(pairs)
+    assert (ours.map50_95, ours.map50) == pytest.approx(theirs[:2], abs=1e-6)
+    sizes = [ours.sizes.get(name, -1) for name in ("small", "medium", "large")]
+    assert sizes == pytest.approx(theirs[3:6], abs=1e-6)
 
 
 def test_perfect_and_empty():
@@ -63,3 +67,33 @@ def test_perfect_and_empty():
     nothing = Found(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
     assert evaluate([(truth, nothing)]).map50 == 0
     assert evaluate([(Labelled(np.zeros((0, 4)), np.zeros(0, np.int64)), nothing)]).ap50 == {}
+
+
+def worse(found, share):
+    """The same detections, of which a share is lost."""
+    rng = np.random.default_rng(7)
+    for said in found:
+        kept = rng.random(len(said.scores)) >= share
+        yield Found(said.boxes[kept], said.classes[kept], said.scores[kept])
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.0, "no difference"), (0.02, "no difference"), (0.6, "A")])
+def test_noise_is_not_taken_for_progress(share, verdict):
+    pairs = list(photos(3, count=60))
+    labelled, found = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    result = compare(labelled, found, list(worse(found, share)), resamples=200)
+    assert result.verdict == verdict
+    assert result.low <= result.b - result.a <= result.high
+    assert result.a == pytest.approx(evaluate(pairs).map50_95)
+    if share == 0:
+        assert (result.low, result.high) == (0, 0)
+    turned = compare(labelled, list(worse(found, share)), found, resamples=200)
+    assert (turned.low, turned.high) == (pytest.approx(-result.high), pytest.approx(-result.low))
+
+
+def test_photos_counted_twice_are_photos_shown_twice():
+    pairs = list(photos(4, count=6))
+    doubled = [*pairs, pairs[0], pairs[3]]
+    weights = np.array([2.0, 1, 1, 2, 1, 1])
+    weighted = [r.precisions(weights)[0] for r in rank(pairs).values() if r.precisions(weights) is not None]
+    assert np.mean(weighted) == pytest.approx(evaluate(doubled).map50, abs=0.02)  # equal scores may change places

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from agent.vision.detector import load_detector
 from tests import clips, networks
 from tests.services import BIN, run
 
@@ -185,3 +186,29 @@ def test_a_real_crowd(shared, detectors):
     for name, said in zip(names, lines(done), strict=True):
         assert said["lower_bound"]
         assert 10 < said["count"] <= len(marks[name])
+
+
+def test_compare_says_that_a_model_is_as_good_as_itself(photo, tmp_path):
+    networks.end_to_end(tmp_path / "good.onnx", TWO)
+    networks.end_to_end(tmp_path / "copy.onnx", TWO)
+    networks.end_to_end(tmp_path / "blind.onnx", [])
+    networks.end_to_end(tmp_path / "other.onnx", TWO, names="{0: 'stall'}")
+    for name in ("photos", "labels"):
+        (tmp_path / name).mkdir()
+    found = load_detector(tmp_path / "good.onnx").detect(np.zeros((64, 64, 3), np.uint8))
+    for n in range(6):
+        cv2.imwrite(str(tmp_path / f"photos/{n}.png"), np.zeros((64, 64, 3), np.uint8))
+        boxes = zip(found.classes, found.boxes, strict=True)
+        rows = [f"{kind} {x + w / 2} {y + h / 2} {w} {h}" for kind, (x, y, w, h) in boxes]
+        (tmp_path / f"labels/{n}.txt").write_text("\n".join(rows))
+
+    def said(a, b):
+        folders = ("--images", tmp_path / "photos", "--labels", tmp_path / "labels")
+        return models("compare", tmp_path / a, tmp_path / b, *folders, "--resamples", "100", "--json")
+
+    same = json.loads(said("good.onnx", "copy.onnx").stdout)
+    assert (same["better"], same["difference"], same["interval95"]) == ("no difference", 0.0, [0.0, 0.0])
+    worse = json.loads(said("good.onnx", "blind.onnx").stdout)
+    assert (worse["better"], worse["a"]["mAP50-95"], worse["b"]["mAP50-95"]) == ("A", 1.0, 0.0)
+    refused = said("good.onnx", "other.onnx")
+    assert (refused.returncode, "expected the same classes" in refused.stderr) == (2, True)

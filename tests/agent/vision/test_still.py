@@ -67,10 +67,10 @@ class Street:
         self.rng = np.random.default_rng(self.seed)
         self.view = None
 
-    def watch(self, seconds, paint=lambda picture, _: picture, gain=1.0, hidden=()):
+    def watch(self, seconds, paint=lambda picture, _: picture, gain=1.0, hidden=(), noise=2.0):
         for _ in range(seconds):
             picture = paint(self.ground, int(self.time_s)) * gain
-            noisy = np.clip(picture + self.rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+            noisy = np.clip(picture + self.rng.normal(0, noise, picture.shape), 0, 255).astype(np.uint8)
             self.view = self.scene.observe(noisy, self.time_s, hidden)
             self.time_s += 1
         return self.view
@@ -134,6 +134,24 @@ def test_a_slow_change_of_light_is_followed(street):
     for step in range(120):
         street.watch(5, gain=1 - 0.5 * step / 120)
         assert street.items(0) == ()
+
+
+@pytest.mark.parametrize("noise", [4.0, 8.0, 12.0])
+def test_the_noise_of_a_night_is_no_sway(street, noise):
+    street.watch(30, noise=noise)
+    street.watch(40, standing, noise=noise)
+    (found,) = street.items()
+    assert iou(found.box, PLACE) > 0.5
+
+
+@pytest.mark.parametrize("noise", [4.0, 8.0])
+def test_a_person_sways_in_the_noise_of_a_night_too(street, noise):
+    rng = np.random.default_rng(4)
+    sway = rng.integers(-2, 3, 200)
+    street.watch(30, noise=noise)
+    for _ in range(60):
+        street.watch(1, lambda picture, t: person(int(sway[t]))(picture), noise=noise)
+        assert street.items() == ()
 
 
 def test_people_who_pass_are_no_item(street):

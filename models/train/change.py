@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
+from models.train.cutouts import opacity
 from models.train.files import export
 from models.train.layers import Residual, conv
 from models.train.pairs import IGNORED, Luma, Source, pair
@@ -180,7 +181,7 @@ def quality(net: ChangeNet, source: Source, count: int = 12) -> str:
 
 
 def load_source(folder: Path) -> Source:
-    """Read a dataset folder in YOLO format: photos are places, labelled things are cut out of them (GrabCut)."""
+    """Read a dataset folder in YOLO format: photos are places, labelled things are cut out of them."""
     grounds: list[NDArray[np.uint8]] = []
     cutouts: list[tuple[Luma, Luma]] = []
     for path in sorted((folder / "images").iterdir()):
@@ -207,14 +208,11 @@ def _cut(photo: NDArray[np.uint8], luma: Luma, box: Sequence[float]) -> tuple[Lu
     wide, high = round(w * width), round(h * height)
     if min(wide, high) < 30 or left < 1 or top < 1 or left + wide >= width or top + high >= height:
         return None
-    mask = np.zeros((height, width), np.uint8)
-    cv2.setRNGSeed(1)
-    cv2.grabCut(photo, mask, (left, top, wide, high), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_RECT)
     part = (slice(top, top + high), slice(left, left + wide))
-    opacity = (mask[part] & 1).astype(np.float32)
-    if not 0.2 < float(opacity.mean()) < 0.98:
+    solid = opacity(photo, (left, top, wide, high))
+    if not 0.2 < float(solid.mean()) < 0.98:
         return None
-    return luma[part], opacity
+    return luma[part], solid
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from agent.vision.layouts import suppress
 from agent.vision.letterbox import Letterbox
 from models.tools.evaluation import Found, Labelled, evaluate
 from models.train.assignment import Truth, loss
+from models.train.cutouts import opacity
 from models.train.detector import Boxes as Exported
 from models.train.detector import PersonNet, grid_middles
 from models.train.files import export
@@ -181,7 +182,7 @@ def precision(net: PersonNet, photos: Sequence[Peopled]) -> float:
 
 
 def cut_out(photos: Sequence[Peopled]) -> list[Cutout]:
-    """Cut people out of photos (GrabCut; Rother et al., 2004), those who stand free and are large enough."""
+    """Cut people out of photos, those who stand free and are large enough."""
     found = []
     for photo in photos:
         for n, box in enumerate(photo.boxes):
@@ -192,13 +193,9 @@ def cut_out(photos: Sequence[Peopled]) -> list[Cutout]:
                 continue
             if x1 >= photo.rgb.shape[1] or y1 >= photo.rgb.shape[0]:
                 continue
-            mask = np.zeros(photo.rgb.shape[:2], np.uint8)
-            cv2.setRNGSeed(1)
-            models = np.zeros((1, 65)), np.zeros((1, 65))
-            cv2.grabCut(photo.rgb, mask, (x0, y0, x1 - x0, y1 - y0), *models, 3, cv2.GC_INIT_WITH_RECT)
-            opacity = (mask[y0:y1, x0:x1] & 1).astype(np.float32)
-            if 0.25 < float(opacity.mean()) < 0.9:
-                found.append(Cutout(photo.rgb[y0:y1, x0:x1], opacity))
+            solid = opacity(photo.rgb, (x0, y0, x1 - x0, y1 - y0))
+            if 0.25 < float(solid.mean()) < 0.9:
+                found.append(Cutout(photo.rgb[y0:y1, x0:x1], solid))
     return found
 
 

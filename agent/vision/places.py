@@ -39,6 +39,11 @@ CALM_LIFE: Final = 0.5
 """A thing keeps still for so much of the time in which that could be told; who stands sways for half of it and more."""
 TRIMMED: Final = 1.55
 """Mean distance of normal noise from its middle, by that of its calmer three quarters: (2 / pi)^0.5 / 0.515."""
+SHIFT_PX: Final = (11, 11)
+"""Window in which edges are asked whether they shift together."""
+SHIFT_NOISE: Final = 0.26
+"""Share of the noise that is left in that window: a softened picture's noise is alike within some 8 pixels, and
+(8 / 121)^0.5 is left."""
 NOISE_LEVELS: Final = 0.3
 """Grey levels by which codec and flicker of a thing that stands may exceed the noise of its surroundings."""
 CALM_SHARE: Final = 0.75
@@ -113,9 +118,11 @@ class Motion:
         """Say of which pixels it can be told whether what they show keeps still, and which do.
 
         Each spot's upright edges tell it, for people sway sideways: a change of d grey levels on a slope of g is a
-        shift of d / g. Spots without an edge go with the nearest one that has, so that a grey coat goes with its
-        outline, and a thing beside somebody with its own. Light that wanders over a thing does not move it, and what
-        shakes with the whole camera stands. Samples in which something else is in front of a spot are left out.
+        shift of d / g. It is read twice: from all changes, as limbs move each for itself, and from what changes as it
+        would by one shift, which is seen in the noise of a night as well. Spots without an edge go with the nearest one
+        that has, so that a grey coat goes with its outline, and a thing beside somebody with its own. Light that
+        wanders over a thing does not move it, and what shakes with the whole camera stands. Samples in which something
+        else is in front of a spot are left out.
         """
         judged, calm = np.zeros(among.shape, np.bool_), np.zeros(among.shape, np.bool_)
         part = _around(among, SPOT_PX)
@@ -124,23 +131,22 @@ class Motion:
         hidden = [_spots((np.abs(crop - still) > HIDDEN_LEVELS).astype(np.float32)) > 0.5 for crop in crops]
         lit = [crop * (_brightness(still) / _brightness(crop)) for crop in crops]
         along_x, along_y = gradients(still)
-        moved = np.stack(
-            [
-                np.where(
-                    before | after,
-                    np.inf,
-                    np.maximum(_spots(np.abs(b - a + x * along_x + y * along_y)) - noise - NOISE_LEVELS, 0),
-                )
-                for (a, b), (before, after), noise, (x, y) in zip(
-                    pairwise(lit), pairwise(hidden), self._noise, self._trembles_px, strict=True
-                )
-            ]
-        )
+        slope = _spots(np.abs(along_x))
+        power = np.maximum(cv2.blur(along_x * along_x, SHIFT_PX), 1.0)
+        shifts = []
+        for (a, b), (before, after), noise, (x, y) in zip(
+            pairwise(lit), pairwise(hidden), self._noise, self._trembles_px, strict=True
+        ):
+            apart = b - a + x * along_x + y * along_y
+            any_px = (_spots(np.abs(apart)) - noise - NOISE_LEVELS) / np.maximum(slope, 1.0)
+            # as one, by least squares: noise goes both ways and mostly cancels out
+            whole_px = np.abs(cv2.blur(apart * along_x, SHIFT_PX)) / power - SHIFT_NOISE * noise / np.sqrt(power)
+            shifts.append(np.where(before | after, np.inf, np.maximum(any_px, whole_px)))
+        moved = np.maximum(np.stack(shifts), 0)
         steps = np.isfinite(moved).sum(0)
         moved.sort(axis=0)
         at = np.maximum(np.floor(CALM_SHARE * (steps - 1)), 0).astype(np.intp)
-        slope = _spots(np.abs(along_x))
-        shift_px = np.take_along_axis(moved, at[None], 0)[0] / np.maximum(slope, 1.0)
+        shift_px = np.take_along_axis(moved, at[None], 0)[0]
         known = steps >= MIN_STEPS
         near = cv2.dilate(among[part].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         telling = near & known & (slope >= SPOT_SLOPE)

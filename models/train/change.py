@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from models.train.cutouts import opacity
 from models.train.files import export
-from models.train.layers import Residual, conv
+from models.train.layers import Residual, conv, doubled, follow
 from models.train.pairs import IGNORED, Luma, Source, pair
 
 CROP: Final = (128, 192)
@@ -57,8 +57,8 @@ class ChangeNet(nn.Module):
         now, then = self.each(x[:, :1]), self.each(x[:, 1:])
         s4 = self.both(torch.cat([now, then, (now - then).abs()], 1))
         s8 = self.s8(s4)
-        up = self.mix8(s8 + _doubled(self.from16(self.s16(s8))))
-        up = self.mix4(s4 + _doubled(self.from8(up)))
+        up = self.mix8(s8 + doubled(self.from16(self.s16(s8))))
+        up = self.mix4(s4 + doubled(self.from8(up)))
         scores: Tensor = self.head(up)
         return scores
 
@@ -73,10 +73,6 @@ class Probabilities(nn.Module):
     def forward(self, lumas: Tensor) -> Tensor:
         """Give chances, 0 to 1."""
         return torch.softmax(self.net(lumas), 1)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 @dataclass
@@ -151,13 +147,7 @@ def train(source: Source, minutes: float, seed: int, begin: Path | None = None) 
         value.backward()  # type: ignore[no-untyped-call]  # torch's own stubs lack it
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
-        keep = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for ours, new in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
-                if ours.is_floating_point():
-                    ours.lerp_(new, 1 - keep)
-                else:
-                    ours.copy_(new)
+        follow(mean, net, step)
         if time.monotonic() - shown > 60:
             shown = time.monotonic()
             print(f"{step * BATCH} pairs, {done:.0%}: {quality(mean, source)}", flush=True)

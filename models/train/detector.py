@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.train.layers import conv
+from models.train.layers import conv, doubled
 
 STRIDES: Final = (8, 16, 32)
 WIDTHS: Final = (16, 32, 64, 96, 128)
@@ -80,8 +80,8 @@ class PersonNet(nn.Module):
         s8 = self.s8(self.stem((photos - 0.45) / 0.25))
         s16 = self.s16(s8)
         p8, p16, p32 = (side(x) for side, x in zip(self.sides, (s8, s16, self.s32(s16)), strict=True))
-        p16 = self.down16(torch.cat([p16, _doubled(p32)], 1))
-        p8 = self.down8(torch.cat([p8, _doubled(p16)], 1))
+        p16 = self.down16(torch.cat([p16, doubled(p32)], 1))
+        p8 = self.down8(torch.cat([p8, doubled(p16)], 1))
         n16 = self.up16(torch.cat([p16, self.to16(p8)], 1))
         n32 = self.up32(torch.cat([p32, self.to32(n16)], 1))
         logits, corners = [], []
@@ -118,7 +118,3 @@ def cell_middles(rows: int, columns: int, stride: int) -> Tensor:
 def grid_middles(height: int, width: int) -> Tensor:
     """Middles of all cells of a picture, shape `(c, 2)`."""
     return torch.cat([cell_middles(height // stride, width // stride, stride) for stride in STRIDES])
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.train.files import export
-from models.train.layers import Residual, conv
+from models.train.layers import Residual, conv, follow
 
 CROP: Final = 320
 CELL: Final = 8
@@ -154,13 +154,7 @@ def train(photos: Sequence[Marked], held: Sequence[Marked], empty: Sequence[Phot
         nn.utils.clip_grad_norm_(net.parameters(), 20.0)
         optimiser.step()
         step += 1
-        keep = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for ours, new in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
-                if ours.is_floating_point():
-                    ours.lerp_(new, 1 - keep)
-                else:
-                    ours.copy_(new)
+        follow(mean, net, step)
         if held and time.monotonic() - shown > 240:
             shown = time.monotonic()
             print(f"{step * BATCH} crops, {done:.0%}: {quality(mean, held, WIDTH_PX)}", flush=True)

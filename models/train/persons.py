@@ -32,13 +32,12 @@ from models.train.cutouts import opacity
 from models.train.detector import Boxes as Exported
 from models.train.detector import PersonNet, grid_middles
 from models.train.files import export
+from models.train.layers import follow
 from models.train.photos import Peopled, read_crowd, read_folder
 from models.train.views import SIDE, Cutout, Pool, Source, view
 
 BATCH: Final = 16
 RATE: Final = 2.5e-3
-KEEP: Final = 0.998
-"""Share of the mean weights that a step leaves."""
 HELD: Final = 14
 SAVE_S: Final = 120.0
 CURVE_S: Final = 300.0
@@ -145,13 +144,7 @@ def step(run: Run, photos: Tensor, truths: list[Truth], middles: Tensor) -> floa
     nn.utils.clip_grad_norm_(run.net.parameters(), 10.0)
     run.optimiser.step()
     run.step += 1
-    keep = min(KEEP, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        for ours, new in zip(run.mean.state_dict().values(), run.net.state_dict().values(), strict=True):
-            if ours.is_floating_point():
-                ours.lerp_(new, 1 - keep)
-            else:
-                ours.copy_(new)
+    follow(run.mean, run.net, run.step)
     return float(value.detach())
 
 

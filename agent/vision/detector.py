@@ -122,7 +122,6 @@ def load_detector(path: Path, min_score: float = 0.25, threads: int = 0) -> Dete
     # spinning threads would burn the cores that the cameras' decoders need
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        # from memory: a file that refers to others beside it is refused
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
         opset = inspect(content).opsets.get("", 0)

@@ -33,7 +33,6 @@ class Check:
     """What a file is: `good`, `other` than the catalogue's of that name, or `unknown` to the catalogue."""
 
     state: Literal["good", "other", "unknown"]
-    path: Path
     sha256: str
     fault: str | None = None
     """Why it cannot be loaded; None: it can."""
@@ -66,15 +65,13 @@ def check(path: Path, entry: Entry | None) -> Check:
     state: Literal["good", "other", "unknown"] = "unknown"
     if entry is not None and entry.sha256 is not None:
         state = "good" if said == entry.sha256 else "other"
-    return Check(state, path, said, loading_fault(path, None if entry is None else entry.task))
+    return Check(state, said, loading_fault(path, None if entry is None else entry.task))
 
 
 def loading_fault(path: Path, task: str | None) -> str | None:
     """Say why a file cannot be used; None: it can."""
-    if refused := refusal(path.read_bytes()):
-        return refused
     if task == FACES:
-        return None  # OpenCV reads it, when the agent starts
+        return refusal(path.read_bytes())  # OpenCV reads the rest, when the agent starts
     try:
         if is_counter(path):
             load_counter(path)

@@ -94,7 +94,7 @@ class PersonNet(nn.Module):
         return Answer(torch.cat(logits, 1).float(), torch.cat(corners, 1))
 
 
-class Boxes(nn.Module):
+class Exported(nn.Module):
     """What is exported, in the layout of YOLOv8: shape `(1, 5, c)`, rows cx cy w h score."""
 
     def __init__(self, net: PersonNet) -> None:

@@ -29,8 +29,7 @@ from agent.vision.letterbox import Letterbox
 from models.tools.evaluation import Found, Labelled, evaluate
 from models.train.assignment import Truth, loss
 from models.train.cutouts import opacity
-from models.train.detector import Boxes as Exported
-from models.train.detector import PersonNet, grid_middles
+from models.train.detector import Exported, PersonNet, grid_middles
 from models.train.files import export
 from models.train.layers import follow
 from models.train.photos import Peopled, read_crowd, read_folder

@@ -72,7 +72,7 @@ def stalling(handler, begin, number):
     else:
         send(handler, begin, cut=1000)
         handler.wfile.flush()
-        time.sleep(1.0)
+        time.sleep(1.0)  # a stall is real time to the socket: three times as long as the client waits
 
 
 QUICK = Download(stall_s=0.3, pause=lambda _: None)

@@ -137,7 +137,7 @@ def _with_person(square: Peopled, cutout: Cutout, rng: Random) -> Peopled:
     )
     if rng.random() < 0.5:
         rgb, opacity = rgb[:, ::-1], opacity[:, ::-1]
-    lit = np.clip(rgb * rng.uniform(0.6, 1.3), 0, 255).astype(np.uint8)
+    lit = np.clip(rgb * (rng.uniform(0.6, 1.4) * rng.uniform(0.75, 1.25, 3)), 0, 255).astype(np.uint8)
     soft = np.asarray(cv2.GaussianBlur(opacity, (0, 0), 0.6), np.float32)[..., None]
     pasted = _pasted(square.rgb, lit, soft, rng)
     if pasted is None:

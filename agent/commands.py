@@ -117,7 +117,11 @@ def _check_detector(config: BoxConfig) -> bool:
         return _line("detector", str(fault), good=False)
     faces = "faces masked by " + eyes.face_model.name if eyes.face_model else "no face model: evidence is pixelated"
     if eyes.detector is None:
-        return _line("detector", f"none: encroachment works unnamed, crowding is unavailable; {faces}", good=True)
+        return _line(
+            "detector",
+            f"none, as the settings say: encroachment works unnamed, crowding is unavailable; {faces}",
+            good=True,
+        )
     width, height = eyes.detector.input_size
     return _line("detector", f"{eyes.detector.name}, {eyes.detector.layout}, {width}x{height}; {faces}", good=True)
 

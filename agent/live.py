@@ -25,8 +25,8 @@ from agent.settings import BoxConfig
 from agent.uplink.outbox import Outbox
 from agent.uplink.session import Session
 from agent.vision.crowds import CrowdCounter, load_counter
-from agent.vision.detector import Detector, DetectorMissingError, load_detector
-from agent.vision.selection import find_detector, find_face_model
+from agent.vision.detector import Detector, DetectorMissingError
+from agent.vision.selection import find_detector, find_face_model, open_detector, shipped_detector
 from protocol.instants import from_epoch
 from protocol.messages import BoxHealth, BoxStatus, CameraState, Model
 from protocol.seal import public_key_text
@@ -56,21 +56,28 @@ class Eyes:
 
 
 def open_eyes(config: BoxConfig) -> Eyes:
-    """Load the configured detector; raises DetectorError. Says in one line what is missing and what to do.
+    """Load the detector; raises DetectorError. Says in one line what is missing and what to do.
 
-    A detector that is named and not at hand is no error: the box does what it can without.
+    A detector that is named and not at hand is no error: the box does what it can with the one that ships.
     """
+    section = config.settings.detector
     try:
-        path = find_detector(config.settings.detector.model, config.folder)
-        missing = "no detector; name an .onnx file in [detector] model and put it into a folder of CITYEYE_MODELS"
+        path = find_detector(section.model, config.folder)
+        named = section.model is not None
     except DetectorMissingError as fault:
-        path, missing = None, str(fault)
+        log.warning("%s", fault)
+        path, named = shipped_detector(), False
     detector = None
-    if path is not None:
-        detector = load_detector(path, min_score=config.settings.detector.min_score)
-        log.info("detector %s: %s, %dx%d", detector.name, detector.layout, *detector.input_size)
+    if path is None:
+        log.warning("no detector, as the settings say: encroachment works unnamed, crowding is unavailable")
     else:
-        log.warning("encroachment works unnamed, crowding is unavailable: %s", missing)
+        detector = open_detector(path, section.min_score)
+        log.info("detector %s: %s, %dx%d", detector.name, detector.layout, *detector.input_size)
+        if not named:
+            log.info(
+                "it is the one that ships and knows people only; "
+                "a better one is named in [detector] model: `cityeye-models list`"
+            )
     face_model = find_face_model()
     if face_model is None:
         log.warning(

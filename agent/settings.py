@@ -33,12 +33,16 @@ class CenterSection(BrokerLine):
 
 
 class DetectorSection(Section):
-    """Which detector is used; without one, encroachment works unnamed and crowding is unavailable."""
+    """Which detector is used; where none is named, the one that ships, which knows people only."""
 
     model: str | None = Field(
-        default=None, description="a name in CITYEYE_MODELS or the catalogue, or a path to an .onnx file"
+        default=None,
+        description="a name in CITYEYE_MODELS or the catalogue, or a path to an .onnx file; none: without a detector, "
+        "encroachment works unnamed and crowding is unavailable",
     )
-    min_score: float = Field(default=0.25, gt=0, lt=1)
+    min_score: float | None = Field(
+        default=None, gt=0, lt=1, description="detections below it are dropped; what the file says, else 0.25"
+    )
 
 
 def _distinct_cameras(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:

@@ -13,11 +13,11 @@ def settings(
     *zones: dict[str, Any],
     source: str = "clip.mp4",
     camera: dict[str, Any] | None = None,
-    model: str | None = None,
+    model: str | None = "none",
     center: str | None = None,
     name: str = "box.toml",
 ) -> Path:
-    """Write `box.toml` with one camera."""
+    """Write `box.toml` with one camera; without a detector unless one is named, None: with the one that ships."""
     lines = ["version = 1", "[box]", 'id = "box-1"', 'site = "s"']
     if center is not None:
         lines += ["[center]", f'url = "{center}"']

@@ -2,21 +2,23 @@
 
 import ast
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from agent.vision.layouts import EXPECTED, Layout, recognise
 from agent.vision.letterbox import Letterbox
 from agent.vision.onnx_file import inspect, refusal
+from agent.vision.providers import Network, Plan, ProviderError, Size, provider_of
 from models.catalogue import COCO_NAMES
 
 MAX_FILE_BYTES: Final = 500 * 1024 * 1024
+MIN_SCORE: Final = 0.25
+"""Where the file does not say (`min_score` of its metadata)."""
 
 
 class DetectorError(Exception):
@@ -67,9 +69,10 @@ class Detector:
     name: str
     sha256: str
     names: Mapping[int, str]
+    min_score: float
+    """Detections below it are dropped."""
     _layout: Layout
-    _min_score: float
-    _session: Any = field(repr=False)
+    _network: Network = field(repr=False)
 
     @property
     def layout(self) -> str:
@@ -86,25 +89,32 @@ class Detector:
         box = Letterbox.fit((width, height), self.input_size, centred=self._layout.centred)
         return box.content_width, box.content_height
 
+    def blob(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What its network gets to see of a picture of shape `(h, w, 3)`: shape `(1, 3, height, width)`."""
+        return self._layout.blob(self._box(rgb).paste(rgb))
+
+    def _box(self, rgb: NDArray[np.uint8]) -> Letterbox:
+        return Letterbox.fit((rgb.shape[1], rgb.shape[0]), self.input_size, centred=self._layout.centred)
+
     def detect(self, rgb: NDArray[np.uint8]) -> Detections:
         """Find things in a picture of shape `(h, w, 3)`."""
-        box = Letterbox.fit((rgb.shape[1], rgb.shape[0]), self.input_size, centred=self._layout.centred)
-        output = _run(self._session, self._layout.blob(box.paste(rgb)))
-        found = self._layout.read(output, self._min_score)
+        box = self._box(rgb)
+        output = self._network.run(self._layout.blob(box.paste(rgb)))
+        found = self._layout.read(output, self.min_score)
         return Detections(box.to_picture(found.corners), found.scores, found.classes, self.names)
 
 
-def _run(session: Any, blob: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: blob})[0], np.float32)
-
-
-def load_detector(path: Path, min_score: float = 0.25, threads: int = 0) -> Detector:
+def load_detector(
+    path: Path, min_score: float | None = None, threads: int = 0, *, plan: Plan | None = None, size: Size | None = None
+) -> Detector:
     """Load a detector and try it once; raises DetectorError.
 
     Args:
         path: the ONNX file; all weights must be inside it.
-        min_score: detections below it are dropped.
-        threads: of one inference; 0 lets ONNX Runtime decide.
+        min_score: detections below it are dropped; None: what the file says, else MIN_SCORE.
+        threads: of one inference; 0 lets the runtime decide.
+        plan: how it is run; None: by ONNX Runtime on the processor, with `threads`.
+        size: width and height of the input where the file leaves them free; None: what the file says.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -116,60 +126,69 @@ def load_detector(path: Path, min_score: float = 0.25, threads: int = 0) -> Dete
         ) from None
     if refused := refusal(content):
         raise DetectorError(f"{path}: {refused}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    # spinning threads would burn the cores that the cameras' decoders need
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    file = inspect(content)
+    wanted = size or _said_size(file.metadata)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
-        opset = inspect(content).opsets.get("", 0)
+        plan = plan or Plan(threads=threads)
+        network = provider_of(plan.provider).open(path, content, plan, wanted)
+    except ProviderError as fault:
         raise DetectorError(
-            f"{path}: expected an ONNX detector, ONNX Runtime cannot load it ({type(fault).__name__}, opset {opset}); "
+            f"{path}: expected an ONNX detector, {fault} (opset {file.opsets.get('', 0)}); "
             "get the file again, or export it with opset 17"
         ) from None
-    layout = _recognised(path, session)
-    meta = session.get_modelmeta().custom_metadata_map
-    names = _names(meta, layout)
-    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, layout, min_score, session)
+    layout = _recognised(path, network, file.metadata, size)
+    names = _names(file.metadata, layout)
+    if min_score is None:
+        min_score = _said_score(file.metadata)
+    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, min_score, layout, network)
 
 
-def _recognised(path: Path, session: Any) -> Layout:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        got = ", ".join(f"{one.type} {one.shape}" for one in inputs)
-        raise DetectorError(f"{path}: expected one input 1×3×H×W of floats, got {got}; export it as a YOLO detector")
-    meta = session.get_modelmeta().custom_metadata_map
+def _recognised(path: Path, network: Network, meta: Mapping[str, str], asked: Size | None) -> Layout:
     task = meta.get("task", "detect")
     if task != "detect":
         raise DetectorError(f"{path}: expected a model for detection, got one for {task!r}; export the detector")
-    width, height = _input_size(path, inputs[0].shape, meta)
+    width, height = _input_size(path, network.shape, asked, _said_size(meta))
     try:
-        output = _run(session, np.zeros((1, 3, height, width), np.float32))
-    except Exception as fault:  # noqa: BLE001 - as above
+        output = network.run(np.zeros((1, 3, height, width), np.float32))
+    except Exception as fault:  # noqa: BLE001 - each runtime has its own, which share nothing but Exception
         raise DetectorError(
             f"{path}: expected a model that runs on 1×3×{height}×{width}, it failed ({type(fault).__name__})"
         ) from None
-    layout = recognise(inputs[0].shape, output.shape, (width, height))
+    layout = recognise(network.shape, output.shape, (width, height))
     if layout is None:
-        got = ", ".join("×".join(map(str, one.shape)) for one in outputs)
+        got = "×".join(map(str, output.shape))
         raise DetectorError(f"{path}: expected an output {EXPECTED}, got {got}; this layout is not known")
     return layout
 
 
-def _input_size(path: Path, shape: list[object], meta: Mapping[str, str]) -> tuple[int, int]:
-    sides = [side for side in shape[2:] if isinstance(side, int)]
-    if len(sides) < 2:
-        try:
-            sides = [int(side) for side in ast.literal_eval(meta.get("imgsz", ""))]
-        except (ValueError, SyntaxError, TypeError):
-            sides = []
-    if len(sides) != 2 or not all(32 <= side <= 4096 and side % 32 == 0 for side in sides):
+def _input_size(path: Path, shape: Sequence[object], asked: Size | None, said: Size | None) -> Size:
+    fixed = [side for side in shape[2:] if isinstance(side, int)]
+    own = (fixed[1], fixed[0]) if len(fixed) == 2 else None
+    size = own or asked or said
+    if size is None or not all(32 <= side <= 4096 and side % 32 == 0 for side in size):
         raise DetectorError(
             f"{path}: expected a fixed input, both sides multiples of 32, got {shape}; export it with a fixed size"
         )
-    return sides[1], sides[0]
+    if asked not in (None, size):
+        raise DetectorError(f"{path}: expected an input of {asked}, width and height, got one that is fixed at {size}")
+    return size
+
+
+def _said_size(meta: Mapping[str, str]) -> Size | None:
+    """What exporters write as `imgsz`: height and width."""
+    try:
+        height, width = (int(side) for side in ast.literal_eval(meta.get("imgsz", "")))
+    except (ValueError, SyntaxError, TypeError):
+        return None
+    return width, height
+
+
+def _said_score(meta: Mapping[str, str]) -> float:
+    try:
+        score = float(meta.get("min_score", MIN_SCORE))
+    except ValueError:
+        return MIN_SCORE
+    return score if 0 < score < 1 else MIN_SCORE
 
 
 def _names(meta: Mapping[str, str], layout: Layout) -> dict[int, str]:

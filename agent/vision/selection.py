@@ -1,16 +1,30 @@
-"""Which model files are used; the one place where that is decided."""
+"""Which model files are used, and how they are run; the one place where that is decided.
+
+A path in the settings, else a name in them, else the detector that ships. What `cityeye-models tune` found for it is
+used where it holds.
+"""
 
 import difflib
+import hashlib
+import logging
 import os
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from agent.vision.detector import DetectorError, DetectorMissingError
+from agent.vision.detector import Detector, DetectorError, DetectorMissingError, load_detector
+from agent.vision.tuned import find_tuned, read_tuned
 from models.catalogue import load_catalogue
+
+log = logging.getLogger(__name__)
 
 VARIABLE: Final = "CITYEYE_MODELS"
 FACES: Final = "faces"
+SHIPPED: Final = "street-person"
+"""The project's own detector, which knows people only."""
+NONE: Final = "none"
+"""What the settings say where no detector is wanted."""
 
 
 def model_folders(environment: Mapping[str, str] = os.environ) -> list[Path]:
@@ -18,11 +32,16 @@ def model_folders(environment: Mapping[str, str] = os.environ) -> list[Path]:
     return [Path(entry).expanduser() for entry in environment.get(VARIABLE, "").split(os.pathsep) if entry]
 
 
+def shipped_detector() -> Path:
+    """The file of the project's own detector."""
+    return Path(str(files("models").joinpath(f"{SHIPPED}.onnx")))
+
+
 def find_detector(setting: str | None, folder: Path, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Find the detector that the settings name; None where they name none.
+    """Find the detector that the settings name, the shipped one where they name none; None where none is wanted.
 
     Args:
-        setting: a path to an .onnx file, or a name.
+        setting: a path to an .onnx file, or a name, or NONE.
         folder: what a relative path is relative to.
         environment: where CITYEYE_MODELS is looked up.
 
@@ -30,8 +49,10 @@ def find_detector(setting: str | None, folder: Path, environment: Mapping[str, s
         DetectorError: a path that leads nowhere.
         DetectorMissingError: a name for which no folder holds a file.
     """
-    if setting is None:
+    if setting == NONE:
         return None
+    if setting is None:
+        return shipped_detector()
     if setting.endswith(".onnx") or "/" in setting:
         path = (folder / Path(setting).expanduser()).resolve()
         if not path.is_file():
@@ -42,13 +63,38 @@ def find_detector(setting: str | None, folder: Path, environment: Mapping[str, s
         path = candidate / f"{setting}.onnx"
         if path.is_file():
             return path
+    if setting == SHIPPED:
+        return shipped_detector()
     here = sorted(path.stem for candidate in folders if candidate.is_dir() for path in candidate.glob("*.onnx"))
     faces = {entry.name for entry in load_catalogue() if entry.task == FACES}
-    known = [name for name in here if name not in faces]
+    known = [name for name in [*here, SHIPPED] if name not in faces]
     near = difflib.get_close_matches(setting, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; set {VARIABLE} to the folder that holds it"
     where = ", ".join(map(str, folders)) or f"{VARIABLE}, which is not set"
     raise DetectorMissingError(f"detector {setting!r}: expected {setting}.onnx in {where}, found none{hint}")
+
+
+def open_detector(path: Path, min_score: float | None = None, environment: Mapping[str, str] = os.environ) -> Detector:
+    """Load a detector, run as `cityeye-models tune` found best where that holds; raises DetectorError."""
+    notice = find_tuned(path.stem, [path.parent, *model_folders(environment)])
+    if notice is None:
+        return load_detector(path, min_score)
+    try:
+        return _tuned(path, notice, min_score)
+    except (ValueError, OSError, DetectorError) as fault:
+        log.warning("detector %s runs untuned: %s; run `cityeye-models tune` again", path.stem, fault)
+        return load_detector(path, min_score)
+
+
+def _tuned(path: Path, notice: Path, min_score: float | None) -> Detector:
+    tuned = read_tuned(notice)
+    if fault := tuned.fault(hashlib.sha256(path.read_bytes()).hexdigest()):
+        raise ValueError(f"{notice}: {fault}")
+    file = path if tuned.file_sha256 == tuned.model_sha256 else notice.parent / tuned.file
+    detector = load_detector(file, min_score, plan=tuned.plan, size=tuned.size)
+    if detector.sha256 != tuned.file_sha256:
+        raise ValueError(f"{notice}: {tuned.file} is another file now")
+    return detector
 
 
 def find_face_model(environment: Mapping[str, str] = os.environ) -> Path | None:

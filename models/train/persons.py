@@ -231,6 +231,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    # OpenCV's threads do not survive the fork of the data loader: its worker would wait for them for ever
+    cv2.setNumThreads(0)
     if asked.threads:
         torch.set_num_threads(asked.threads)
     crowds = read_crowd(asked.crowd, asked.prefix) if asked.crowd else []

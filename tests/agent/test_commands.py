@@ -103,7 +103,8 @@ def test_a_named_detector_that_is_not_at_hand_is_told_and_the_rest_works(tmp_pat
     done = run(AGENT, "replay", street, "--settings", settings, CITYEYE_MODELS=str(tmp_path))
     assert done.returncode == 0
     assert done.stdout.count("\n") >= 1
-    assert "crowding is unavailable: detector 'yolo26n-640': expected yolo26n-640.onnx in" in done.stderr
+    assert "detector 'yolo26n-640': expected yolo26n-640.onnx in" in done.stderr
+    assert done.stderr.count("it is the one that ships") == 1
 
 
 @pytest.mark.parametrize(

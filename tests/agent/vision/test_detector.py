@@ -135,7 +135,9 @@ def test_selection_by_name_by_path_and_by_nothing(tmp_path):
     models.mkdir()
     networks.end_to_end(models / "small.onnx", [])
     environment = {"CITYEYE_MODELS": f"/nowhere:{models}"}
-    assert find_detector(None, tmp_path, environment) is None
+    assert find_detector("none", tmp_path, environment) is None
+    assert find_detector(None, tmp_path, environment) == find_detector("street-person", tmp_path, {})
+    assert find_detector(None, tmp_path, environment).name == "street-person.onnx"
     assert find_detector("small", tmp_path, environment) == models / "small.onnx"
     assert find_detector("models/small.onnx", tmp_path, {}) == models / "small.onnx"
     with pytest.raises(DetectorMissingError, match="did you mean 'small'"):

@@ -96,12 +96,15 @@ class Detector:
     def _box(self, rgb: NDArray[np.uint8]) -> Letterbox:
         return Letterbox.fit((rgb.shape[1], rgb.shape[0]), self.input_size, centred=self._layout.centred)
 
+    def answer(self, rgb: NDArray[np.uint8]) -> tuple[Layout, NDArray[np.float32]]:
+        """What its network says of a picture of shape `(h, w, 3)`, and how that is to be read."""
+        return self._layout, self._network.run(self.blob(rgb))
+
     def detect(self, rgb: NDArray[np.uint8]) -> Detections:
         """Find things in a picture of shape `(h, w, 3)`."""
-        box = self._box(rgb)
-        output = self._network.run(self._layout.blob(box.paste(rgb)))
-        found = self._layout.read(output, self.min_score)
-        return Detections(box.to_picture(found.corners), found.scores, found.classes, self.names)
+        layout, output = self.answer(rgb)
+        found = layout.read(output, self.min_score)
+        return Detections(self._box(rgb).to_picture(found.corners), found.scores, found.classes, self.names)
 
 
 def load_detector(

@@ -6,7 +6,7 @@ where a command could not be carried out.
 
 import typer
 
-from models.commands import files, photos, tuning
+from models.commands import files, making, photos, tuning
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,6 +26,9 @@ app.command("evaluate")(photos.evaluate_model)
 app.command("compare")(photos.compare_models)
 app.command("tune")(tuning.tune)
 app.command("quantise")(tuning.quantise)
+app.command("export")(making.export)
+app.command("train")(making.train)
+app.command("finetune")(making.finetune)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from agent.vision.selection import find_detector
 from models.tools.photos import PhotoError
 from models.tools.quantising import QuantiseError
 from models.tools.store import StoreError
+from models.tools.yolo import YoloError
 
 EXIT_FAILED: Final = 1
 EXIT_UNUSABLE: Final = 2
@@ -25,7 +26,7 @@ def one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (DetectorError, StoreError, PhotoError, QuantiseError) as fault:
+    except (DetectorError, StoreError, PhotoError, QuantiseError, YoloError) as fault:
         fail(str(fault))
     except OSError as fault:
         fail(f"{fault.filename}: {fault.strerror}")

@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -108,7 +108,7 @@ def evaluate_model(
     with one_line():
         loaded = _open_detector(model)
         labelled, (found,), (spent_ms,) = _look([loaded], images, labels)
-    quality = evaluate([(_of(one, loaded.names), said) for one, said in zip(labelled, found, strict=True)])
+    quality = evaluate([(one.of(loaded.names), said) for one, said in zip(labelled, found, strict=True)])
     names = {number: loaded.names.get(number, f"class-{number}") for number in quality.ap50}
     precisions = {names[number]: round(quality.ap50[number], 4) for number in sorted(quality.ap50)}
     sizes = {name: round(value, 4) for name, value in quality.sizes.items()}
@@ -155,17 +155,6 @@ def _count_errors(
     return round(float(np.abs(off).mean()), 3), round(float(np.mean(off)), 3)
 
 
-def _of(labelled: Labelled, names: Mapping[int, str]) -> Labelled:
-    """Leave out what has a class without a name."""
-    kept = np.isin(labelled.classes, list(names))
-    return Labelled(labelled.boxes[kept], labelled.classes[kept])
-
-
-def _found_of(found: Found, names: Mapping[int, str]) -> Found:
-    kept = np.isin(found.classes, list(names))
-    return Found(found.boxes[kept], found.classes[kept], found.scores[kept])
-
-
 def compare_models(
     a: Annotated[str, typer.Argument(help="a detector's name or path")],
     b: Annotated[str, typer.Argument(help="another one")],
@@ -184,8 +173,8 @@ def compare_models(
         if not shared:
             fail(f"{a} and {b}: expected some classes with the same number and name, got none; use `evaluate` on each")
         labelled, found, spent_ms = _look(detectors, images, labels)
-    found_a, found_b = ([_found_of(one, shared) for one in every] for every in found)
-    result = compare([_of(one, shared) for one in labelled], found_a, found_b, resamples)
+    found_a, found_b = ([one.of(shared) for one in every] for every in found)
+    result = compare([one.of(shared) for one in labelled], found_a, found_b, resamples)
     values = {
         "a": {"model": detectors[0].name, "mAP50-95": round(result.a, 4), "ms": spent_ms[0]},
         "b": {"model": detectors[1].name, "mAP50-95": round(result.b, 4), "ms": spent_ms[1]},

@@ -1,7 +1,7 @@
 """How good a detector is on labelled photos: COCO's mean average precision."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,11 @@ class Labelled:
     boxes: Array
     classes: NDArray[np.int64]
 
+    def of(self, classes: Collection[int]) -> "Labelled":
+        """Keep some classes."""
+        kept = np.isin(self.classes, list(classes))
+        return Labelled(self.boxes[kept], self.classes[kept])
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -39,6 +44,11 @@ class Found:
     boxes: Array
     classes: NDArray[np.int64]
     scores: Array
+
+    def of(self, classes: Collection[int]) -> "Found":
+        """Keep some classes."""
+        kept = np.isin(self.classes, list(classes))
+        return Found(self.boxes[kept], self.classes[kept], self.scores[kept])
 
 
 @dataclass(frozen=True)

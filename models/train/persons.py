@@ -109,7 +109,9 @@ class Run:
 def train(run: Run, source: Source, held: Sequence[Peopled], minutes: float, seed: int, checkpoint: Path) -> None:
     """Train for a time, that of earlier sittings counted."""
     # another seed after each start: the same pictures would come again
-    made_up = DataLoader(Batches(source, seed + run.step), batch_size=None, num_workers=1, prefetch_factor=6)
+    batches = Batches(source, seed + run.step)
+    # spawned: OpenCV's threads do not survive a fork, and the worker would wait for them for ever
+    made_up = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn")
     middles = grid_middles(SIDE, SIDE)
     last_s = time.monotonic()
     saved_s, curved_s = last_s, last_s
@@ -231,31 +233,46 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    # OpenCV's threads do not survive the fork of the data loader: its worker would wait for them for ever
-    cv2.setNumThreads(0)
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
     crowds = read_crowd(asked.crowd, asked.prefix) if asked.crowd else []
     labelled = [photo for folder in asked.labelled for photo in read_folder(folder)]
     frames = [photo for folder in asked.frames for photo in read_folder(folder)]
     held = [*crowds[::HELD], *labelled[::HELD]]
     crowds, labelled = ([one for n, one in enumerate(photos) if n % HELD] for photos in (crowds, labelled))
-    source = Source(pools(crowds, labelled, frames), cut_out([*labelled, *crowds, *frames[::4]]))
+    learn(Photos(crowds, labelled, frames, held), asked.out, asked.minutes, asked.seed, asked.threads)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """What is learned from, by kind, and what is held back."""
+
+    crowds: Sequence[Peopled]
+    labelled: Sequence[Peopled]
+    frames: Sequence[Peopled]
+    held: Sequence[Peopled]
+
+
+def learn(photos: Photos, out: Path, minutes: float, seed: int = 1, threads: int = 0) -> list[tuple[float, int, float]]:
+    """Train from random weights, or on from the checkpoint beside `out`, and export; gives the curve."""
+    if threads:
+        torch.set_num_threads(threads)
+    cutouts = cut_out([*photos.labelled, *photos.crowds, *photos.frames[::4]])
+    source = Source(pools(photos.crowds, photos.labelled, photos.frames), cutouts)
     print(
-        f"{len(crowds)} crowds, {len(labelled)} labelled photos, {len(frames)} frames, {len(source.cutouts)} cut out, "
-        f"{len(held)} held back, process {os.getpid()}",
+        f"{len(photos.crowds)} crowds, {len(photos.labelled)} labelled photos, {len(photos.frames)} frames, "
+        f"{len(cutouts)} cut out, {len(photos.held)} held back, process {os.getpid()}",
         flush=True,
     )
-    run = Run.begin(asked.seed)
+    run = Run.begin(seed)
     print(f"{sum(p.numel() for p in run.net.parameters())} parameters", flush=True)
-    checkpoint = asked.out.with_suffix(".pt")
+    checkpoint = out.with_suffix(".pt")
     if checkpoint.exists():
         run.resume(checkpoint)
         print(f"taken up after {run.spent_s / 60:.0f} min, {run.step * BATCH} pictures", flush=True)
-    train(run, source, held, asked.minutes, asked.seed, checkpoint)
-    with asked.out.with_suffix(".csv").open("w", newline="") as file:
+    train(run, source, photos.held, minutes, seed, checkpoint)
+    with out.with_suffix(".csv").open("w", newline="") as file:
         csv.writer(file).writerows([("minutes", "pictures", "ap50_held_back"), *run.curve])
-    write(run.mean, asked.out)
+    write(run.mean, out)
+    return run.curve
 
 
 def write(net: PersonNet, path: Path) -> None:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.tools.photos import LabelledPhoto
+
 Photo = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 """Shape `(n, 4)`: x1 y1 x2 y2, px."""
@@ -71,6 +73,13 @@ def read_folder(folder: Path, *, unlabelled: bool = True) -> list[Peopled]:
         sure = scores >= SURE
         found.append(Peopled(rgb, boxes[sure], np.ones(int(sure.sum()), np.float32), boxes[~sure]))
     return found
+
+
+def peopled(photo: LabelledPhoto) -> Peopled:
+    """Take the people of a photo that was labelled by hand, class 0."""
+    boxes = photo.labelled.boxes[photo.labelled.classes == 0].astype(np.float32)
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+    return Peopled(photo.rgb, corners, np.ones(len(boxes), np.float32), corners[:0])
 
 
 def read_crowd(folder: Path, prefix: str) -> list[Peopled]:

@@ -26,7 +26,7 @@ from agent.uplink.outbox import Outbox
 from agent.uplink.session import Session
 from agent.vision.crowds import CrowdCounter, load_counter
 from agent.vision.detector import Detector, DetectorMissingError
-from agent.vision.selection import find_detector, find_face_model, open_detector, shipped_detector
+from agent.vision.selection import SHIPPED, find_detector, find_face_model, open_detector, shipped_detector
 from protocol.instants import from_epoch
 from protocol.messages import BoxHealth, BoxStatus, CameraState, Model
 from protocol.seal import public_key_text
@@ -34,6 +34,7 @@ from protocol.settings import Camera
 
 log = logging.getLogger(__name__)
 
+SHIPS: Final = f"{SHIPPED} is used, which ships with the project and knows people only; see `cityeye-models list`"
 LEARN_S: Final = 60.0
 HEALTH_S: Final = 60.0
 KEEP_ACKNOWLEDGED_S: Final = 7 * 86400.0
@@ -61,23 +62,20 @@ def open_eyes(config: BoxConfig) -> Eyes:
     A detector that is named and not at hand is no error: the box does what it can with the one that ships.
     """
     section = config.settings.detector
+    path = None
     try:
         path = find_detector(section.model, config.folder)
-        named = section.model is not None
+        if section.model is None:
+            log.info("no detector is named: %s", SHIPS)
     except DetectorMissingError as fault:
-        log.warning("%s", fault)
-        path, named = shipped_detector(), False
+        path = shipped_detector()
+        log.warning("%s; until then %s", fault, SHIPS)
     detector = None
     if path is None:
         log.warning("no detector, as the settings say: encroachment works unnamed, crowding is unavailable")
     else:
         detector = open_detector(path, section.min_score)
         log.info("detector %s: %s, %dx%d", detector.name, detector.layout, *detector.input_size)
-        if not named:
-            log.info(
-                "it is the one that ships and knows people only; "
-                "a better one is named in [detector] model: `cityeye-models list`"
-            )
     face_model = find_face_model()
     if face_model is None:
         log.warning(

@@ -12,7 +12,7 @@ from rich.progress import DownloadColumn, Progress
 from rich.table import Table
 
 from agent.vision.onnx_file import inspect
-from agent.vision.selection import VARIABLE, model_folders
+from agent.vision.selection import SHIPPED, VARIABLE, model_folders, shipped_detector
 from models.catalogue import Entry, load_catalogue
 from models.commands.common import EXIT_FAILED, JsonOption, fail, one_line
 from models.tools import store
@@ -118,6 +118,9 @@ def pull(
         entry = store.entry_of(name)
         if entry is None:
             raise StoreError(f"{name}: expected a name of the catalogue; see `cityeye-models list`, or `import` a file")
+        if name == SHIPPED:
+            typer.echo(f"{shipped_detector()}: ships with the project; nothing to get")
+            return
         folder = store.folder_for(to)
         here = folder / f"{name}.onnx"
         if here.is_file() and store.check(here, entry).state == "good":

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from agent.vision.crowds import is_counter, load_counter
 from agent.vision.detector import DetectorError, load_detector
 from agent.vision.onnx_file import refusal
-from agent.vision.selection import FACES, VARIABLE, model_folders
+from agent.vision.selection import FACES, SHIPPED, VARIABLE, model_folders, shipped_detector
 from models.catalogue import Entry, load_catalogue
 from models.tools.download import Download, DownloadError
 
@@ -44,13 +44,14 @@ def entry_of(name: str) -> Entry | None:
 
 
 def find(name: str) -> Path | None:
-    """Find a model by its name in the folders of CITYEYE_MODELS."""
-    return next((path for folder in model_folders() if (path := folder / f"{name}.onnx").is_file()), None)
+    """Find a model by its name in the folders of CITYEYE_MODELS, and the one that ships wherever it is."""
+    path = next((path for folder in model_folders() if (path := folder / f"{name}.onnx").is_file()), None)
+    return shipped_detector() if path is None and name == SHIPPED else path
 
 
 def names_here() -> list[str]:
-    """Names of all files in the folders, each once."""
-    return sorted({path.stem for folder in model_folders() for path in folder.glob("*.onnx")})
+    """Names of all files in the folders, each once, and of the one that ships."""
+    return sorted({SHIPPED, *(path.stem for folder in model_folders() for path in folder.glob("*.onnx"))})
 
 
 def sha256_of(path: Path) -> str:

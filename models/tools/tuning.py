@@ -192,12 +192,13 @@ def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], 
         photos: what is in them; None: what the default finds there at the threshold of its file is held to be right.
         clock: when the judging has to end; a candidate that is not judged by then is not used.
     """
-    sure = base.load().min_score
-    found = [look(detector, rgb) for detector in [base.load(LEAST_SCORE)] for rgb, _ in photos]
+    sure, detector = base.load().min_score, base.load(LEAST_SCORE)
+    found = [look(detector, rgb) for rgb, _ in photos]
     truth = []
     for (_, labelled), said in zip(photos, found, strict=True):
         kept = said.scores >= sure
-        truth.append(labelled if labelled is not None else Labelled(said.boxes[kept], said.classes[kept]))
+        seen = Labelled(said.boxes[kept], said.classes[kept])
+        truth.append(seen if labelled is None else labelled.of(detector.names))
     best = evaluate(list(zip(truth, found, strict=True))).map50_95
 
     def loss(candidate: Candidate) -> float:

@@ -95,17 +95,23 @@ class PersonNet(nn.Module):
 
 
 class Exported(nn.Module):
-    """What is exported, in the layout of YOLOv8: shape `(1, 5, c)`, rows cx cy w h score."""
+    """What is exported, in the layout of YOLOv8: shape `(1, 5, c)`, rows cx cy w h score.
 
-    def __init__(self, net: PersonNet) -> None:
+    Args:
+        net: the network.
+        shift: what is added to its logits, so that a score means what it means to the agent.
+    """
+
+    def __init__(self, net: PersonNet, shift: float = 0.0) -> None:
         super().__init__()
         self.net = net
+        self.shift = shift
 
     def forward(self, photos: Tensor) -> Tensor:
         """Give boxes and scores."""
         said = self.net(photos)
         first, second = said.corners[..., :2], said.corners[..., 2:]
-        rows = torch.cat([(first + second) / 2, second - first, torch.sigmoid(said.logits)[..., None]], 2)
+        rows = torch.cat([(first + second) / 2, second - first, torch.sigmoid(said.logits + self.shift)[..., None]], 2)
         return rows.transpose(1, 2)
 
 

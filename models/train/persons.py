@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from agent.vision.layouts import Found as Raw
 from agent.vision.layouts import suppress
 from agent.vision.letterbox import Letterbox
+from agent.vision.people import COUNT_SCORE
 from models.tools.evaluation import Found, Labelled, evaluate
 from models.train.assignment import Truth, loss
 from models.train.cutouts import opacity
@@ -151,29 +152,46 @@ def step(run: Run, photos: Tensor, truths: list[Truth], middles: Tensor) -> floa
 
 
 @torch.no_grad()
+def look(net: PersonNet, photo: Peopled, size: tuple[int, int], least: float = 0.01) -> Raw:
+    """Find people in a photo that is fitted into an input of a width and height: corners in px of the photo."""
+    net.eval()
+    height, width = photo.rgb.shape[:2]
+    box = Letterbox.fit((width, height), size, centred=True)
+    said = net(torch.from_numpy(box.paste(photo.rgb)).permute(2, 0, 1)[None].float() / 255)
+    scores = torch.sigmoid(said.logits[0])
+    kept = scores > least
+    found = suppress(Raw(said.corners[0][kept].numpy(), scores[kept].numpy(), np.zeros(int(kept.sum()), np.int64)))
+    places = box.to_picture(found.corners) * np.array([width, height, width, height], np.float32)
+    return Raw(places, found.scores, found.classes)
+
+
 def precision(net: PersonNet, photos: Sequence[Peopled]) -> float:
     """Average precision at IoU .5 on photos that were not trained on; boxes that were inferred are not asked for."""
-    net.eval()
     pairs: list[tuple[Labelled, Found]] = []
     for photo in photos:
-        height, width = photo.rgb.shape[:2]
-        box = Letterbox.fit((width, height), (WIDTH, HEIGHT), centred=True)
-        blob = torch.from_numpy(box.paste(photo.rgb)).permute(2, 0, 1)[None].float() / 255
-        said = net(blob)
-        scores = torch.sigmoid(said.logits[0])
-        kept = scores > 0.01
-        raw = Raw(said.corners[0][kept].numpy(), scores[kept].numpy(), np.zeros(int(kept.sum()), np.int64))
-        found = suppress(raw)
-        places = box.to_picture(found.corners).astype(np.float64) * (width, height, width, height)
+        found = look(net, photo, (WIDTH, HEIGHT))
         seen = photo.boxes[photo.trust == 1].astype(np.float64)
         truth = np.concatenate([seen[:, :2], seen[:, 2:] - seen[:, :2]], 1)
-        pairs.append(
-            (
-                Labelled(truth, np.zeros(len(truth), np.int64)),
-                Found(places, found.classes, found.scores.astype(np.float64)),
-            )
-        )
+        places, scores = found.corners.astype(np.float64), found.scores.astype(np.float64)
+        pairs.append((Labelled(truth, np.zeros(len(truth), np.int64)), Found(places, found.classes, scores)))
     return evaluate(pairs).map50
+
+
+def calibration(net: PersonNet, photos: Sequence[Peopled]) -> float:
+    """What to add to the logits, so that from COUNT_SCORE on there are as many boxes as people.
+
+    Asked of photos that were not trained on, at their own size.
+    """
+    scores, people = [], 0
+    for photo in photos:
+        height, width = (max(1, round(side / 32)) * 32 for side in photo.rgb.shape[:2])
+        scores.append(look(net, photo, (width, height)).scores)
+        people += len(photo.boxes)
+    ranked = np.sort(np.concatenate(scores))[::-1]
+    if not people or len(ranked) < people:
+        return 0.0
+    level = float(ranked[people - 1])
+    return math.log(COUNT_SCORE / (1 - COUNT_SCORE)) - math.log(level / (1 - level))
 
 
 def cut_out(photos: Sequence[Peopled]) -> list[Cutout]:
@@ -271,15 +289,23 @@ def learn(photos: Photos, out: Path, minutes: float, seed: int = 1, threads: int
     train(run, source, photos.held, minutes, seed, checkpoint)
     with out.with_suffix(".csv").open("w", newline="") as file:
         csv.writer(file).writerows([("minutes", "pictures", "ap50_held_back"), *run.curve])
-    write(run.mean, out)
+    shift = calibration(run.mean, photos.held)
+    print(f"calibrated by {shift:+.3f}", flush=True)
+    write(run.mean, out, shift)
     return run.curve
 
 
-def write(net: PersonNet, path: Path) -> None:
-    """Write the ONNX file."""
-    meta = {"task": "detect", "names": "{0: 'person'}", "stride": "32", "imgsz": f"[{HEIGHT}, {WIDTH}]"}
+def write(net: PersonNet, path: Path, shift: float) -> None:
+    """Write the ONNX file, whose own threshold is the one from which the agent counts."""
+    meta = {
+        "task": "detect",
+        "names": "{0: 'person'}",
+        "stride": "32",
+        "imgsz": f"[{HEIGHT}, {WIDTH}]",
+        "min_score": f"{COUNT_SCORE:g}",
+    }
     example = torch.zeros(1, 3, HEIGHT, WIDTH)
-    export(Exported(net).eval(), path, example, ("images", "boxes"), (2, 3), meta)
+    export(Exported(net, shift).eval(), path, example, ("images", "boxes"), (2, 3), meta)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_a_named_detector_that_is_not_at_hand_is_told_and_the_rest_works(tmp_pat
     assert done.returncode == 0
     assert done.stdout.count("\n") >= 1
     assert "detector 'yolo26n-640': expected yolo26n-640.onnx in" in done.stderr
-    assert done.stderr.count("it is the one that ships") == 1
+    assert done.stderr.count("until then street-person is used, which ships with the project") == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.vision.detector import Detector, load_detector
-from tests.eval import clip, cost, days, faces, faults, hours, people, ratchet, staged, tracking
+from agent.vision.selection import shipped_detector
+from tests.eval import clip, cost, days, faces, faults, hours, people, ratchet, shipped, staged, tracking
 from tests.eval.staging import seeds
 
 DETECTOR: Final = "yolo26n-640"
@@ -101,6 +102,7 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "cost": lambda _: cost.figures(),
     "people": lambda setting: people.measure(setting.real, setting.models()),
+    "shipped": lambda setting: shipped.measure(setting.real, shipped_detector()),
     "tracking": _tracking,
     "faces": lambda setting: faces.measure(setting.real, setting.models()),
 }

@@ -10,8 +10,6 @@ import sys
 
 import pytest
 
-from tests import clips
-from tests.conftest import SHARED
 from tests.services import ROOT, Process, wait_for
 
 
@@ -22,36 +20,28 @@ def pid_of(name, text):
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory):
-    """A folder with the demo's clip already rendered, so that it is rendered once."""
-    folder = tmp_path_factory.mktemp("demo")
-    video = clips.write(folder / "street.mp4", lambda t: clips.street_frame(t % 15), 30)
-    return video, folder / "clips"
+def rendered(tmp_path_factory):
+    """A folder for the demo's clip, so that it is rendered once."""
+    return tmp_path_factory.mktemp("demo") / "clips"
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("victim", ["agent", "collector", "broker"])
-def test_killed_in_the_middle_of_the_demo(tmp_path, staged, victim, request):
-    video, rendered = staged
+def test_killed_in_the_middle_of_the_demo(tmp_path, vtest, rendered, victim):
     if rendered.exists():
         shutil.copytree(rendered, tmp_path / "clips")
-    models = ""
-    if SHARED.is_dir():
-        # with a detector, where one is at hand: incidents of both kinds are under way
-        models = str(request.getfixturevalue("detectors"))
-        video = request.getfixturevalue("vtest")
     command = [
         sys.executable,
         ROOT / "deploy/demo/run.py",
         "--video",
-        video,
+        vtest,
         "--once",
         "--dir",
         tmp_path,
         "--port",
         "0",
     ]
-    with Process(command, tmp_path / "demo.log", CITYEYE_MODELS=models) as demo:
+    with Process(command, tmp_path / "demo.log", CITYEYE_MODELS="") as demo:
         wait_for(lambda: "all services are up" in demo.text() or demo.process.poll() is not None, "it runs", 120)
         # twice: before there is a ticket, and while the shop's incident goes on
         for moment in ("all services are up", "encroachment: opened"):

@@ -67,7 +67,7 @@ def test_it_learns_one_picture_by_heart_and_the_agent_reads_what_is_exported(tmp
         value.backward()
         run.optimiser.step()
     path = tmp_path / "person.onnx"
-    write(run.net, path)
+    write(run.net, path, 0.0)
     assert path.stat().st_size < 3_000_000
     detector = load_detector(path, min_score=0.3)
     assert (detector.layout, detector.input_size, detector.names) == ("anchor-free", (416, 320), {0: "person"})

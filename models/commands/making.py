@@ -123,7 +123,7 @@ def _train_own(dataset: Dataset, out: Path, minutes: float, device: str, seed: i
     except ImportError as fault:
         fail(f"expected the package torch ({fault}); pip install 'cityeye[models]'")
     learned, held = ([peopled(dataset.photo(path)) for path in paths] for paths in (dataset.learned, dataset.held_back))
-    curve = persons.learn(persons.Photos([], learned, [], held), out, minutes, seed)
+    curve = persons.learn(persons.Photos([], learned, [], held), out, persons.Plan(minutes, seed))
     seen = {"pictures": curve[-1][1]} if curve else {}
     settings = {"minutes": minutes, "seed": seed, **seen, **_versions()}
     how = "The project's own network for people (`models/train/detector.py`), trained from random weights."

@@ -29,6 +29,7 @@ from agent.vision.layouts import suppress
 from agent.vision.letterbox import Letterbox
 from agent.vision.people import COUNT_SCORE
 from models.tools.evaluation import Found, Labelled, evaluate
+from models.tools.photos import Photo, labelled_photo, photos_in
 from models.train.assignment import Truth, loss
 from models.train.cutouts import opacity
 from models.train.detector import Exported, PersonNet, grid_middles
@@ -99,6 +100,12 @@ class Run:
         torch.save({**parts, "step": self.step, "spent_s": self.spent_s, "curve": self.curve}, part)
         part.replace(path)
 
+    def go_on_from(self, path: Path) -> None:
+        """Take the weights of another training, as they were in the mean."""
+        kept = torch.load(path, weights_only=True)
+        for net in (self.net, self.mean):
+            net.load_state_dict(kept["mean"])
+
     def resume(self, path: Path) -> None:
         """Take it up again."""
         kept = torch.load(path, weights_only=True)
@@ -107,10 +114,10 @@ class Run:
         self.step, self.spent_s, self.curve = kept["step"], kept["spent_s"], [tuple(row) for row in kept["curve"]]
 
 
-def train(run: Run, source: Source, held: Sequence[Peopled], minutes: float, seed: int, checkpoint: Path) -> None:
+def train(run: Run, source: Source, held: Sequence[Peopled], plan: "Plan", checkpoint: Path) -> None:
     """Train for a time, that of earlier sittings counted."""
     # another seed after each start: the same pictures would come again
-    batches = Batches(source, seed + run.step)
+    batches = Batches(source, plan.seed + run.step)
     # spawned: OpenCV's threads do not survive a fork, and the worker would wait for them for ever
     made_up = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=6, multiprocessing_context="spawn")
     middles = grid_middles(SIDE, SIDE)
@@ -119,11 +126,11 @@ def train(run: Run, source: Source, held: Sequence[Peopled], minutes: float, see
     for photos, truths in made_up:
         now_s = time.monotonic()
         run.spent_s, last_s = run.spent_s + now_s - last_s, now_s
-        done = run.spent_s / 60 / minutes
+        done = run.spent_s / 60 / plan.minutes
         if done >= 1:
             break
         for group in run.optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (run.step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
+            group["lr"] = plan.rate * min(1.0, (run.step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * done)) + 1e-5
         step(run, photos, truths, middles)
         if now_s - saved_s > SAVE_S:
             saved_s = now_s
@@ -195,29 +202,52 @@ def calibration(net: PersonNet, photos: Sequence[Peopled]) -> float:
 
 
 def cut_out(photos: Sequence[Peopled]) -> list[Cutout]:
-    """Cut people out of photos, those who stand free and are large enough."""
+    """Cut people out of photos, those who stand free, are large enough, and keep head and feet in the cutting."""
     found = []
     for photo in photos:
-        limit = np.array([photo.rgb.shape[1], photo.rgb.shape[0]] * 2)
         for n, box in enumerate(photo.boxes):
-            x0, y0, x1, y1 = (round(float(v)) for v in box)
             others = np.delete(photo.boxes, n, 0)
             shared = (np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])).clip(0).prod(1)
-            if y1 - y0 < 60 or x1 - x0 < 20 or x0 < 1 or y0 < 1 or (shared > 0.1 * (box[2:] - box[:2]).prod()).any():
+            if photo.trust[n] < 1 or (shared > 0.1 * (box[2:] - box[:2]).prod()).any():
                 continue
-            if x1 >= limit[0] or y1 >= limit[1] or photo.trust[n] < 1:
-                continue
-            # what is around it tells the ground; the whole photo would only cost time
-            around = np.array([x0 - (x1 - x0), y0 - (y1 - y0) // 2, 2 * x1 - x0, y1 + (y1 - y0) // 2])
-            left, top, right, low = around.clip(0, limit).tolist()
-            part = np.ascontiguousarray(photo.rgb[top:low, left:right])
-            solid = opacity(part, (x0 - left, y0 - top, x1 - x0, y1 - y0))
-            whole = _largest(solid)
-            rows = np.flatnonzero(whole.any(1))
-            # one who lost the head or the feet in the cutting is a dress on a stand
-            if 0.25 < float(whole.mean()) < 0.9 and len(rows) and rows[-1] - rows[0] >= 0.94 * (y1 - y0):
-                found.append(Cutout(photo.rgb[y0:y1, x0:x1], whole))
+            cutout = _cut(photo.rgb, box, least_px=60)
+            # one who lost the head or the feet is a dress on a stand
+            rows = np.flatnonzero(cutout.opacity.any(1)) if cutout is not None else np.zeros(0)
+            if cutout is not None and rows[-1] - rows[0] >= 0.94 * len(cutout.opacity):
+                found.append(cutout)
     return found
+
+
+def cut_out_things(folders: Sequence[Path]) -> list[Cutout]:
+    """Cut everything labelled out of dataset folders that is not a person and lies on none."""
+    found = []
+    for folder in folders:
+        for path in photos_in(folder / "images"):
+            photo = labelled_photo(path, folder / "labels")
+            corners = np.concatenate(
+                [photo.labelled.boxes[:, :2], photo.labelled.boxes[:, :2] + photo.labelled.boxes[:, 2:]], 1
+            )
+            people = corners[photo.labelled.classes == 0]
+            for box in corners[photo.labelled.classes != 0]:
+                apart = (np.minimum(people[:, 2:], box[2:]) - np.maximum(people[:, :2], box[:2])).min(1) <= 0
+                cutout = _cut(photo.rgb, box.astype(np.float32), least_px=30) if apart.all() else None
+                if cutout is not None:
+                    found.append(cutout)
+    return found
+
+
+def _cut(rgb: Photo, box: NDArray[np.float32], least_px: int) -> Cutout | None:
+    """Cut out what a box holds; None for what is too small, at the photo's edge, or does not come off its ground."""
+    x0, y0, x1, y1 = (round(float(v)) for v in box)
+    limit = np.array([rgb.shape[1], rgb.shape[0]] * 2)
+    if y1 - y0 < least_px or x1 - x0 < least_px / 3 or x0 < 1 or y0 < 1 or x1 >= limit[0] or y1 >= limit[1]:
+        return None
+    # what is around it tells the ground; the whole photo would only cost time
+    around = np.array([x0 - (x1 - x0), y0 - (y1 - y0) // 2, 2 * x1 - x0, y1 + (y1 - y0) // 2])
+    left, top, right, low = around.clip(0, limit).tolist()
+    part = np.ascontiguousarray(rgb[top:low, left:right])
+    solid = _largest(opacity(part, (x0 - left, y0 - top, x1 - x0, y1 - y0)))
+    return Cutout(rgb[y0:y1, x0:x1], solid) if 0.25 < float(solid.mean()) < 0.9 else None
 
 
 def _largest(solid: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -250,13 +280,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=110)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--begin", type=Path, help="checkpoint of another training whose weights to go on from")
+    parser.add_argument("--rate", type=float, default=RATE)
     asked = parser.parse_args()
     crowds = read_crowd(asked.crowd, asked.prefix) if asked.crowd else []
     labelled = [photo for folder in asked.labelled for photo in read_folder(folder)]
     frames = [photo for folder in asked.frames for photo in read_folder(folder)]
     held = [*crowds[::HELD], *labelled[::HELD]]
     crowds, labelled = ([one for n, one in enumerate(photos) if n % HELD] for photos in (crowds, labelled))
-    learn(Photos(crowds, labelled, frames, held), asked.out, asked.minutes, asked.seed, asked.threads)
+    plan = Plan(asked.minutes, asked.seed, asked.rate, asked.begin, asked.threads)
+    learn(Photos(crowds, labelled, frames, held, cut_out_things(asked.labelled)), asked.out, plan)
 
 
 @dataclass(frozen=True)
@@ -267,26 +300,49 @@ class Photos:
     labelled: Sequence[Peopled]
     frames: Sequence[Peopled]
     held: Sequence[Peopled]
+    things: Sequence[Cutout] = ()
 
 
-def learn(photos: Photos, out: Path, minutes: float, seed: int = 1, threads: int = 0) -> list[tuple[float, int, float]]:
-    """Train from random weights, or on from the checkpoint beside `out`, and export; gives the curve."""
-    if threads:
-        torch.set_num_threads(threads)
+@dataclass(frozen=True)
+class Plan:
+    """How it is learned.
+
+    Args:
+        minutes: for how long, earlier sittings counted.
+        seed: of all that is random.
+        rate: of learning, at its highest.
+        begin: a checkpoint of another training whose weights are gone on from; None: random weights.
+        threads: of torch; 0 lets it decide.
+    """
+
+    minutes: float
+    seed: int = 1
+    rate: float = RATE
+    begin: Path | None = None
+    threads: int = 0
+
+
+def learn(photos: Photos, out: Path, plan: Plan) -> list[tuple[float, int, float]]:
+    """Train, or go on from the checkpoint beside `out`, and export; gives the curve."""
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
     cutouts = cut_out([*photos.labelled, *photos.crowds, *photos.frames[::4]])
-    source = Source(pools(photos.crowds, photos.labelled, photos.frames), cutouts)
+    source = Source(pools(photos.crowds, photos.labelled, photos.frames), cutouts, photos.things)
     print(
         f"{len(photos.crowds)} crowds, {len(photos.labelled)} labelled photos, {len(photos.frames)} frames, "
-        f"{len(cutouts)} cut out, {len(photos.held)} held back, process {os.getpid()}",
+        f"{len(cutouts)} people and {len(photos.things)} things cut out, {len(photos.held)} held back, "
+        f"process {os.getpid()}",
         flush=True,
     )
-    run = Run.begin(seed)
+    run = Run.begin(plan.seed)
+    if plan.begin:
+        run.go_on_from(plan.begin)
     print(f"{sum(p.numel() for p in run.net.parameters())} parameters", flush=True)
     checkpoint = out.with_suffix(".pt")
     if checkpoint.exists():
         run.resume(checkpoint)
         print(f"taken up after {run.spent_s / 60:.0f} min, {run.step * BATCH} pictures", flush=True)
-    train(run, source, photos.held, minutes, seed, checkpoint)
+    train(run, source, photos.held, plan, checkpoint)
     with out.with_suffix(".csv").open("w", newline="") as file:
         csv.writer(file).writerows([("minutes", "pictures", "ap50_held_back"), *run.curve])
     shift = calibration(run.mean, photos.held)

@@ -30,6 +30,26 @@ def prop(height: int, rng: Random) -> Rgba:
     return np.asarray(cv2.resize(canvas, (max(4, wide // 2), height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def lump(photo: NDArray[np.uint8], height: int, rng: Random) -> Rgba:
+    """Cut something upright without a shape of its own, such as a stone, out of a photo; as `prop`."""
+    width = max(4, round(height * float(np.exp(rng.uniform(np.log(0.25), np.log(0.8))))))
+    side = min(photo.shape[0], photo.shape[1])
+    scale = min(1.0, float(np.exp(rng.uniform(np.log(0.15), 0)))) * side / max(height, width)
+    wide, high = max(2, int(width * scale)), max(2, int(height * scale))
+    x, y = int(rng.integers(photo.shape[1] - wide + 1)), int(rng.integers(photo.shape[0] - high + 1))
+    part = np.asarray(cv2.resize(photo[y : y + high, x : x + wide], (width, height), interpolation=cv2.INTER_AREA))
+    # an outline around the middle whose distance waves a little; foot and head may be cut straight
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    waves = sum(rng.normal(0, 0.12 / n) * np.cos(n * angles + rng.uniform(0, 2 * np.pi)) for n in range(1, 6))
+    power = rng.uniform(1.4, 6)  # from a rhomb by an ellipse to a box
+    round_ = (np.abs(np.cos(angles)) ** power + np.abs(np.sin(angles)) ** power) ** (-1 / power) * (0.92 + waves)
+    points = np.stack([0.5 + 0.5 * round_ * np.cos(angles), 0.5 + 0.5 * round_ * np.sin(angles)], 1).clip(0, 1)
+    solid = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(solid, [np.round(points * (width, height) * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_AA, _SHIFT)
+    shading = 1 + rng.uniform(-0.4, 0.4) * np.linspace(-1, 1, width)[None, :, None]
+    return np.dstack([np.clip(part * shading, 0, 255).astype(np.uint8), solid])
+
+
 def _colour(rng: Random) -> tuple[int, int, int, int]:
     hue, saturation = int(rng.integers(180)), int(255 * rng.beta(0.8, 1.4))
     bgr = cv2.cvtColor(np.array([[[hue, saturation, int(rng.uniform(20, 245))]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]

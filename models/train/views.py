@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.train.photos import Boxes, Peopled, Photo
-from models.train.props import prop
+from models.train.props import lump, prop
 
 SIDE: Final = 320
 VISIBLE: Final = 0.35
@@ -45,14 +45,16 @@ class Source:
 
     pools: Sequence[Pool]
     cutouts: Sequence[Cutout] = ()
+    things: Sequence[Cutout] = ()
+    """Cut out of photos as well, and nobody."""
 
 
 def view(source: Source, rng: Random) -> Peopled:
     """Make up one training picture, SIDE × SIDE: one square, or a mosaic of four (Bochkovskiy et al., 2020)."""
     four = rng.random() < 0.2
     whole = _mosaic([_square(source, rng) for _ in range(4)], rng) if four else _square(source, rng)
-    for _ in range(int(rng.choice([0, 1, 3], p=[0.55, 0.3, 0.15]))):
-        whole = _with_prop(whole, rng)
+    for _ in range(int(rng.choice([0, 1, 3], p=[0.4, 0.3, 0.3]))):
+        whole = _with_prop(whole, source, rng)
     if len(source.cutouts) and rng.random() < 0.3:
         whole = _with_person(whole, source.cutouts[int(rng.integers(len(source.cutouts)))], rng)
     return Peopled(_taken(whole.rgb, rng), whole.boxes, whole.trust, whole.ignored)
@@ -121,11 +123,32 @@ def _mosaic(squares: Sequence[Peopled], rng: Random) -> Peopled:
     return Peopled(rgb, boxes, trust, ignored)
 
 
-def _with_prop(square: Peopled, rng: Random) -> Peopled:
-    thing = prop(int(math.exp(rng.uniform(math.log(14), math.log(200)))), rng)
-    opacity = thing[..., 3:].astype(np.float32) / np.float32(255)
-    pasted = _pasted(square.rgb, thing[..., :3], opacity, rng)
+def _with_prop(square: Peopled, source: Source, rng: Random) -> Peopled:
+    """Put something in that is nobody: drawn, cut out of a photo, or a lump of what a photo without people shows."""
+    height, kind = int(math.exp(rng.uniform(math.log(14), math.log(200)))), rng.random()
+    ground = _nobody(source, rng)
+    if kind < 0.3 and source.things:
+        thing = source.things[int(rng.integers(len(source.things)))]
+        slim = math.exp(rng.uniform(-0.5, 0.2))
+        size = (max(4, round(height * thing.rgb.shape[1] / thing.rgb.shape[0] * slim)), height)
+        rgb = np.asarray(cv2.resize(thing.rgb, size, interpolation=cv2.INTER_AREA))
+        solid = np.asarray(cv2.resize(thing.opacity, size, interpolation=cv2.INTER_AREA))
+        opacity = np.asarray(cv2.GaussianBlur(solid, (0, 0), 0.6), np.float32)[..., None]
+    else:
+        rgba = prop(height, rng) if kind > 0.65 or ground is None else lump(ground, height, rng)
+        rgb, opacity = rgba[..., :3], rgba[..., 3:].astype(np.float32) / np.float32(255)
+    lit = np.clip(rgb * (rng.uniform(0.6, 1.4) * rng.uniform(0.85, 1.15, 3)), 0, 255).astype(np.uint8)
+    pasted = _pasted(square.rgb, lit, opacity, rng)
     return square if pasted is None else _covered(square, *pasted)
+
+
+def _nobody(source: Source, rng: Random) -> Photo | None:
+    """Some photo without people; None where there is none."""
+    empty = [pool for pool in source.pools if not any(len(one.boxes) for one in pool.photos)]
+    if not empty:
+        return None
+    photos = empty[int(rng.integers(len(empty)))].photos
+    return photos[int(rng.integers(len(photos)))].rgb
 
 
 def _with_person(square: Peopled, cutout: Cutout, rng: Random) -> Peopled:

@@ -189,15 +189,16 @@ def calibration(net: PersonNet, photos: Sequence[Peopled]) -> float:
 
     Asked of photos that were not trained on, at their own size.
     """
-    scores, people = [], 0
+    scores: list[float] = []
+    people = 0
     for photo in photos:
         height, width = (max(1, round(side / 32)) * 32 for side in photo.rgb.shape[:2])
-        scores.append(look(net, photo, (width, height)).scores)
+        scores += look(net, photo, (width, height), 1e-4).scores.tolist()
         people += len(photo.boxes)
-    ranked = np.sort(np.concatenate(scores))[::-1]
+    ranked = sorted(scores, reverse=True)
     if not people or len(ranked) < people:
         return 0.0
-    level = float(ranked[people - 1])
+    level = ranked[people - 1]
     return math.log(COUNT_SCORE / (1 - COUNT_SCORE)) - math.log(level / (1 - level))
 
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from agent.vision.detector import load_detector
+from agent.vision.people import COUNT_SCORE
+from models.train.photos import Peopled
 
 torch = pytest.importorskip("torch", reason="needs the extra `models`")
 
 from models.train.assignment import Truth, assign, complete_iou, loss  # noqa: E402 - after it is known that torch is here
 from models.train.detector import Answer, PersonNet, grid_middles  # noqa: E402 - as above
-from models.train.persons import Run, write  # noqa: E402 - as above
+from models.train.persons import Run, calibration, write  # noqa: E402 - as above
 
 SIDE = 64
 MIDDLES = grid_middles(SIDE, SIDE)
@@ -74,6 +76,22 @@ def test_it_learns_one_picture_by_heart_and_the_agent_reads_what_is_exported(tmp
     found = detector.detect((photo[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8))
     assert len(found) == 1
     assert found.boxes[0] == pytest.approx([150 / 416, 100 / 320, 50 / 416, 120 / 320], abs=0.06)
+
+
+def test_scores_are_calibrated_so_that_as_many_are_found_as_there_are(tmp_path):
+    run = Run.begin(4)
+    rng = np.random.default_rng(4)
+    photos = [
+        Peopled(rng.integers(0, 255, (160, 224, 3)).astype(np.uint8), *(np.zeros((n, 4)), np.ones(n), np.zeros((0, 4))))
+        for n in (2, 7, 3)
+    ]
+    shift = calibration(run.net, photos)
+    write(run.net, tmp_path / "person.onnx", shift)
+    detector = load_detector(tmp_path / "person.onnx", size=(224, 160))
+    assert detector.min_score == COUNT_SCORE
+    # a score that lies on the threshold may fall on either side
+    assert sum(len(detector.detect(one.rgb)) for one in photos) == pytest.approx(12, abs=1)
+    assert calibration(run.net, []) == 0
 
 
 def test_a_training_is_taken_up_where_it_was_left(tmp_path):

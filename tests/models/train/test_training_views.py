@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.train.photos import INFERRED, Peopled, read_folder, with_heads
-from models.train.props import prop
+from models.train.props import lump, prop
 from models.train.teachers import merged, people
 from models.train.views import SIDE, Cutout, Pool, Source, view
 
@@ -102,13 +102,20 @@ def test_a_prop_is_as_high_as_asked_for_and_solid(seed):
     assert 0.05 < (thing[..., 3] > 127).mean() <= 1
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_lump_is_cut_out_of_the_photo_and_solid(seed):
+    made = lump(STREET, 60, np.random.default_rng(seed))
+    assert (made.shape[0], made.shape[2]) == (60, 4)
+    assert 0.3 < (made[..., 3] > 127).mean() <= 1
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_a_view_holds_boxes_inside_it_and_changes_no_source(seed):
     photo = crowd(seen=4)
     before = photo.rgb.copy()
     somebody = Cutout(np.full((80, 30, 3), 60, np.uint8), np.ones((80, 30), np.float32))
     empty = Peopled(STREET, *(np.zeros(shape, np.float32) for shape in ((0, 4), 0, (0, 4))))
-    source = Source([Pool([photo], 0.7, (0.5, 2.0)), Pool([empty], 0.3, (0.5, 2.0))], [somebody])
+    source = Source([Pool([photo], 0.7, (0.5, 2.0)), Pool([empty], 0.3, (0.5, 2.0))], [somebody], [somebody])
     made = view(source, np.random.default_rng(seed))
     assert made.rgb.shape == (SIDE, SIDE, 3)
     assert made.rgb.dtype == np.uint8

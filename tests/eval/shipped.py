@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from agent.vision.detector import Detections, Detector, load_detector
 from models.tools.evaluation import Found, Labelled, evaluate, rank, read_labels
+from tests.eval import clip, hours, staged
 from tests.eval.faces import crowd_photos
 from tests.eval.people import labelled_frames
+from tests.eval.staging import seeds
 
 CROWD_SIZE: Final = (640, 480)
 TALL_PX: Final = 64.0
@@ -22,15 +24,19 @@ TALL_AT: Final = 416
 """People at least TALL_PX high where the photo's longer side has so many pixels."""
 THREADS: Final = 2
 LEAST: Final = 0.001
+SCENES: Final = 160
 Figures = dict[str, float | int]
 
 
-def measure(shared: Path, path: Path) -> dict[str, Figures]:
+def measure(shared: Path, path: Path, workers: int) -> dict[str, Any]:
     """Measure a detector of people at the default threshold of its file, and over all thresholds.
+
+    And what the still scene makes of it: whom it takes for a person hides what stands there.
 
     Args:
         shared: the folder with real footage and labels.
         path: the detector's file.
+        workers: processes for staged scenes.
     """
     at_default = load_detector(path, threads=THREADS)
     ranked = load_detector(path, LEAST, threads=THREADS)
@@ -39,6 +45,9 @@ def measure(shared: Path, path: Path) -> dict[str, Figures]:
         "crowd_photos": _crowds(shared, path, at_default.min_score),
         "coco": _coco(shared, ranked, at_default.min_score),
         "cost": {"bytes": path.stat().st_size, "ms": _ms(at_default)},
+        "clip": clip.figures(shared, at_default),
+        "hours": hours.figures(shared, at_default),
+        "staged": staged.figures(staged.play_all(seeds(SCENES), shared, workers, path))["all"],
     }
 
 

@@ -8,6 +8,7 @@ import argparse
 import copy
 import csv
 import ctypes
+import itertools
 import math
 import os
 import signal
@@ -43,6 +44,10 @@ RATE: Final = 2.5e-3
 HELD: Final = 14
 SAVE_S: Final = 120.0
 CURVE_S: Final = 300.0
+HIT: Final = 0.4
+FEW: Final = 10
+PRECISION: Final = 0.9
+"""The file's own threshold: nine of ten boxes are people, where there are fewer than FEW."""
 WIDTH, HEIGHT = 416, 320
 """The input that is exported."""
 
@@ -169,7 +174,7 @@ def look(net: PersonNet, photo: Peopled, size: tuple[int, int], least: float = 0
     kept = scores > least
     found = suppress(Raw(said.corners[0][kept].numpy(), scores[kept].numpy(), np.zeros(int(kept.sum()), np.int64)))
     places = box.to_picture(found.corners) * np.array([width, height, width, height], np.float32)
-    return Raw(places, found.scores, found.classes)
+    return Raw(np.concatenate([places[:, :2], places[:, :2] + places[:, 2:]], 1), found.scores, found.classes)
 
 
 def precision(net: PersonNet, photos: Sequence[Peopled]) -> float:
@@ -177,11 +182,14 @@ def precision(net: PersonNet, photos: Sequence[Peopled]) -> float:
     pairs: list[tuple[Labelled, Found]] = []
     for photo in photos:
         found = look(net, photo, (WIDTH, HEIGHT))
-        seen = photo.boxes[photo.trust == 1].astype(np.float64)
-        truth = np.concatenate([seen[:, :2], seen[:, 2:] - seen[:, :2]], 1)
-        places, scores = found.corners.astype(np.float64), found.scores.astype(np.float64)
-        pairs.append((Labelled(truth, np.zeros(len(truth), np.int64)), Found(places, found.classes, scores)))
+        truth, places = (_sized(one) for one in (photo.boxes[photo.trust == 1], found.corners))
+        labelled = Labelled(truth, np.zeros(len(truth), np.int64))
+        pairs.append((labelled, Found(places, found.classes, found.scores.astype(np.float64))))
     return evaluate(pairs).map50
+
+
+def _sized(corners: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).astype(np.float64)
 
 
 def calibration(net: PersonNet, photos: Sequence[Peopled]) -> float:
@@ -200,6 +208,56 @@ def calibration(net: PersonNet, photos: Sequence[Peopled]) -> float:
         return 0.0
     level = ranked[people - 1]
     return math.log(COUNT_SCORE / (1 - COUNT_SCORE)) - math.log(level / (1 - level))
+
+
+def threshold(net: PersonNet, photos: Sequence[Peopled], shift: float) -> float:
+    """Calibrated score from which PRECISION of the boxes are people, where there are few of them.
+
+    One threshold for all is a compromise: where people are many, boxes that are right score less. A detector counts
+    where they are few; for crowds there is a counter. Asked of parts of photos that were not trained on.
+    """
+    said: list[tuple[float, bool]] = []
+    for part in (one for photo in photos for one in parts(photo) if len(one.boxes) < FEW):
+        found, left = look(net, part, (WIDTH, HEIGHT), 0.05), list(range(len(part.boxes)))
+        for corners, score in zip(found.corners, found.scores, strict=True):
+            overlap = box_ious(corners, part.boxes[left])
+            if left and overlap.max() >= HIT:
+                left.pop(int(overlap.argmax()))
+                said.append((float(score), True))
+            elif not _holds(part.ignored, (corners[:2] + corners[2:]) / 2):
+                said.append((float(score), False))
+    said.sort(reverse=True)
+    rights = np.cumsum([right for _, right in said])
+    good = np.flatnonzero(rights >= PRECISION * np.arange(1, len(said) + 1))
+    if not len(good):
+        return COUNT_SCORE
+    level = said[int(good[-1])][0]
+    return round(1 / (1 + math.exp(-shift) * (1 - level) / level), 2)
+
+
+def parts(photo: Peopled) -> Iterator[Peopled]:
+    """Cut a photo into overlapping parts of several sizes; who is cut stays with what is left."""
+    height, width = photo.rgb.shape[:2]
+    for share in (1.0, 0.6, 0.4):
+        w, h = int(width * share), int(height * share)
+        for x, y in itertools.product({0, (width - w) // 2, width - w}, {0, (height - h) // 2, height - h}):
+            shift, limit = np.array([x, y, x, y], np.float32), np.array([w, h, w, h], np.float32)
+            boxes, ignored = ((one - shift).clip(0, limit) for one in (photo.boxes, photo.ignored))
+            kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+            yield Peopled(
+                np.ascontiguousarray(photo.rgb[y : y + h, x : x + w]), boxes[kept], photo.trust[kept], ignored
+            )
+
+
+def box_ious(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """IoU of corners, shape `(4,)`, with others, shape `(n, 4)`."""
+    shared = (np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])).clip(0).prod(1)
+    both = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod() - shared
+    return np.asarray(shared / np.maximum(both, 1e-6), np.float32)
+
+
+def _holds(boxes: NDArray[np.float32], point: NDArray[np.float32]) -> bool:
+    return bool(((boxes[:, :2] < point) & (boxes[:, 2:] > point)).all(1).any())
 
 
 def cut_out(photos: Sequence[Peopled]) -> list[Cutout]:
@@ -347,19 +405,20 @@ def learn(photos: Photos, out: Path, plan: Plan) -> list[tuple[float, int, float
     with out.with_suffix(".csv").open("w", newline="") as file:
         csv.writer(file).writerows([("minutes", "pictures", "ap50_held_back"), *run.curve])
     shift = calibration(run.mean, photos.held)
-    print(f"calibrated by {shift:+.3f}", flush=True)
-    write(run.mean, out, shift)
+    own = threshold(run.mean, photos.held, shift)
+    print(f"calibrated by {shift:+.3f}, own threshold {own}", flush=True)
+    write(run.mean, out, shift, own)
     return run.curve
 
 
-def write(net: PersonNet, path: Path, shift: float) -> None:
-    """Write the ONNX file, whose own threshold is the one from which the agent counts."""
+def write(net: PersonNet, path: Path, shift: float = 0.0, min_score: float = COUNT_SCORE) -> None:
+    """Write the ONNX file, with its calibration and its own threshold."""
     meta = {
         "task": "detect",
         "names": "{0: 'person'}",
         "stride": "32",
         "imgsz": f"[{HEIGHT}, {WIDTH}]",
-        "min_score": f"{COUNT_SCORE:g}",
+        "min_score": f"{min_score:g}",
     }
     example = torch.zeros(1, 3, HEIGHT, WIDTH)
     export(Exported(net, shift).eval(), path, example, ("images", "boxes"), (2, 3), meta)

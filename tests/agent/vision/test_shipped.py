@@ -40,7 +40,7 @@ def test_it_is_small_and_what_the_catalogue_says():
 @pytest.mark.parametrize("size", [None, (640, 480), (320, 320), (640, 384)])
 def test_it_sees_the_walkers_whatever_the_input(vtest, size):
     detector = load_detector(shipped_detector(), size=size)
-    assert detector.min_score == COUNT_SCORE
+    assert COUNT_SCORE <= detector.min_score < 0.9
     clip = cv2.VideoCapture(str(vtest))
     rgb = np.ascontiguousarray(clip.read()[1][:, :, ::-1])
     clip.release()

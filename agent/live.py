@@ -62,19 +62,20 @@ def open_eyes(config: BoxConfig) -> Eyes:
     A detector that is named and not at hand is no error: the box does what it can with the one that ships.
     """
     section = config.settings.detector
-    path = None
+    path, min_score = None, section.min_score
     try:
         path = find_detector(section.model, config.folder)
         if section.model is None:
             log.info("no detector is named: %s", SHIPS)
     except DetectorMissingError as fault:
         path = shipped_detector()
+        min_score = None  # what suits one detector does not suit another
         log.warning("%s; until then %s", fault, SHIPS)
     detector = None
     if path is None:
         log.warning("no detector, as the settings say: encroachment works unnamed, crowding is unavailable")
     else:
-        detector = open_detector(path, section.min_score)
+        detector = open_detector(path, min_score)
         log.info("detector %s: %s, %dx%d", detector.name, detector.layout, *detector.input_size)
     face_model = find_face_model()
     if face_model is None:

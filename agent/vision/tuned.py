@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from agent.vision.providers import PROVIDERS, Plan, Size
 
 SUFFIX: Final = ".tuned.json"
+MOST_THREADS: Final = 1024
 _PROCESSOR: Final = Path("/proc/cpuinfo")
 
 
@@ -74,6 +75,8 @@ def read_tuned(path: Path) -> Tuned:
         tuned = _READER.validate_json(path.read_bytes())
     except ValidationError:
         raise ValueError(f"{path}: expected what `cityeye-models tune` writes, it is something else") from None
+    if not 0 <= tuned.plan.threads <= MOST_THREADS:
+        raise ValueError(f"{path}: expected 0 to {MOST_THREADS} threads, got {tuned.plan.threads}")
     if Path(tuned.file).name != tuned.file:
         raise ValueError(f"{path}: expected a file beside it, got {tuned.file}")
     return tuned

@@ -40,6 +40,7 @@ def export(
     size = _size(imgsz)
     path = out or weights.with_name(f"{weights.stem}-{imgsz}.onnx")
     with one_line():
+        _check_out(path)
         checked = yolo.export(weights, size, path, _photos(photos))
         how = (
             f"Exported from `{weights.name}`, and compared with it on {checked.photos} photos: {checked.boxes} boxes, "
@@ -67,6 +68,7 @@ def train(
 ) -> None:
     """Train a detector from random weights on a dataset folder."""
     with one_line():
+        _check_out(out)
         read = read_dataset(dataset)
         if family == OWN:
             _train_own(read, out, minutes, device, seed)
@@ -86,8 +88,19 @@ def finetune(
 ) -> None:
     """Go on training weights on a dataset folder, such as one of your own streets."""
     with one_line():
+        _check_out(out, weights)
         how = f"`{weights.name}`, trained on."
         _train(read_dataset(dataset), str(weights), out, _size(imgsz), epochs, device, seed, how, fine=True)
+
+
+def _check_out(out: Path, weights: Path | None = None) -> None:
+    """Say at once what would only fail after hours, or write over somebody's weights."""
+    if out.suffix != ".onnx":
+        fail(f"--out {out}: expected a name that ends with .onnx")
+    if not out.absolute().parent.is_dir():
+        fail(f"--out {out}: expected a folder {out.absolute().parent}, found none")
+    if weights is not None and out.with_suffix(".pt").absolute() == weights.absolute():
+        fail(f"--out {out}: expected another name, as {weights} would be written over")
 
 
 def _train(
@@ -105,7 +118,8 @@ def _train(
     kept = out.with_suffix(".pt")
     typer.echo(f"{len(dataset.learned)} photos to learn from, {len(dataset.held_back)} held back")
     used = yolo.learn(dataset, base, epochs, max(size), device, kept, fine=fine, seed=seed)
-    checked = yolo.export(kept, size, out, [dataset.photo(path).rgb for path in dataset.held_back[:CHECKED_BY]])
+    photos = [dataset.photo(path).rgb for path in dataset.held_back[:CHECKED_BY]]
+    checked = yolo.export(kept, size, out, photos, must_find=False)
     settings = {"epochs": epochs, "seed": seed, "device": used, **_versions()}
     how += f" The ONNX file finds what the weights find: {checked.boxes} boxes, at most {checked.off_px:.2f} px apart."
     _finish(dataset, out, Origin(how, AGPL, _data(dataset), settings))
@@ -121,9 +135,12 @@ def _train_own(dataset: Dataset, out: Path, minutes: float, device: str, seed: i
         from models.train import persons  # noqa: PLC0415 - torch is no part of a box
         from models.train.photos import peopled  # noqa: PLC0415
     except ImportError as fault:
-        fail(f"expected the package torch ({fault}); pip install 'cityeye[models]'")
+        fail(f"expected the package {fault.name}; pip install 'cityeye[models]'")
     learned, held = ([peopled(dataset.photo(path)) for path in paths] for paths in (dataset.learned, dataset.held_back))
-    curve = persons.learn(persons.Photos([], learned, [], held), out, persons.Plan(minutes, seed))
+    try:
+        curve = persons.learn(persons.Photos([], learned, [], held), out, persons.Plan(minutes, seed))
+    except persons.CheckpointError as fault:
+        fail(str(fault))
     seen = {"pictures": curve[-1][1]} if curve else {}
     settings = {"minutes": minutes, "seed": seed, **seen, **_versions()}
     how = "The project's own network for people (`models/train/detector.py`), trained from random weights."
@@ -164,7 +181,10 @@ def _size(text: str) -> tuple[int, int]:
     if said is None:
         fail(f"--imgsz: expected a side such as 640, or height and width such as 384x640, got {text!r}")
     height = int(said[1])
-    return int(said[2] or height), height
+    width = int(said[2] or height)
+    if height % 32 or width % 32 or not height or not width:
+        fail(f"--imgsz: expected multiples of 32, got {text}")
+    return width, height
 
 
 def _versions() -> dict[str, object]:

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
+import cv2
+import numpy as np
 import typer
 
 from agent.vision.selection import shipped_detector
@@ -16,6 +18,7 @@ from models.tools.evaluation import Labelled
 from models.tools.photos import NoPhotoError, Photo, PhotoError, labelled_photo, photos_in, read_photo
 
 MOST_PHOTOS: Final = 200
+MOST_PX: Final = 960
 MOST_FRAMES: Final = 48
 """To calibrate on; their extremes are what counts."""
 
@@ -51,11 +54,11 @@ def tune(
         typer.echo(line, err=as_json)
 
     with one_line():
-        path = path_of(model)
+        path = path_of(model).resolve()
         folder = _folder(path, to)
         base = tuning.default(path)
         photos = [] if images is None else _photos(images, labels, MOST_PHOTOS)
-        ranked = tuning.trials(base, trying, tell)
+        ranked = tuning.trials(base, trying, tell, folder)
         judge = tuning.unseen(base)
         if photos:
             photos = _affordable(photos, ranked, base, judging)
@@ -107,7 +110,7 @@ def quantise(
         typer.echo(line, err=as_json)
 
     with one_line():
-        path = path_of(model)
+        path = path_of(model).resolve()
         folder = _folder(path, to)
         base = tuning.default(path)
         calibrating = [rgb for rgb, _ in _photos(frames or images, None, MOST_FRAMES)]
@@ -116,13 +119,15 @@ def quantise(
     if as_json:
         typer.echo(json.dumps({**asdict(result), "path": None if result.path is None else str(result.path)}))
         return
-    measured = f"mAP {-result.points:+.1f} points, {result.ms:.1f} ms beside {result.default_ms:.1f} ms"
+    measured = f"mAP {-result.points:+.1f} points"
+    if result.ms is not None:
+        measured += f", {result.ms:.1f} ms beside {result.default_ms:.1f} ms"
     typer.echo(f"{result.path or 'not kept'}: {result.why} ({measured})")
 
 
 def _folder(path: Path, to: Path | None) -> Path:
     """Where what belongs to a model goes: never into the package."""
-    return to or (store.folder_for(None) if path == shipped_detector() else path.parent)
+    return store.folder_for(to).resolve() if to or path == shipped_detector() else path.parent.resolve()
 
 
 def _photos(images: Path, labels: Path | None, most: int) -> list[tuple[Photo, Labelled | None]]:
@@ -132,15 +137,24 @@ def _photos(images: Path, labels: Path | None, most: int) -> list[tuple[Photo, L
     for path in paths[:: max(1, -(-len(paths) // most))]:
         try:
             if labels is None:
-                photos.append((read_photo(path), None))
+                photos.append((_small(read_photo(path))[0], None))
             else:
                 photo = labelled_photo(path, labels)
-                photos.append((photo.rgb, photo.labelled))
+                rgb, scale = _small(photo.rgb)
+                photos.append((rgb, Labelled(photo.labelled.boxes * scale, photo.labelled.classes)))
         except NoPhotoError as fault:
             typer.echo(f"cityeye-models: {fault}", err=True)
     if not photos:
         raise PhotoError(f"{images}: expected photos, found none")
     return photos
+
+
+def _small(rgb: Photo) -> tuple[Photo, float]:
+    """Reduce a photo to what a box has memory for: two hundred of 4K would be 5 GB. Gives by how much, too."""
+    scale = min(1.0, MOST_PX / max(rgb.shape[:2]))
+    if scale == 1:
+        return rgb, scale
+    return np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8), scale
 
 
 def _affordable(

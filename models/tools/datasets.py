@@ -60,7 +60,8 @@ def read_dataset(folder: Path) -> Dataset:
         HELD_BACK - 1 :: HELD_BACK
     ]
     held_back = held_back or good[-1:]
-    learned = [path for path in good if path not in set(held_back)]
+    left = set(held_back)
+    learned = [path for path in good if path not in left]
     if not learned or not used:
         raise PhotoError(f"{folder}: expected two photos or more, some with labels, found {len(good)}")
     return Dataset(folder, whole.names, learned, held_back)
@@ -71,15 +72,17 @@ def _names(folder: Path) -> Mapping[int, str]:
         if path.is_file():
             return _names_of_yaml(path)
     path = folder / "classes.txt"
-    names = path.read_text("utf-8").splitlines() if path.is_file() else COCO_NAMES
+    names = path.read_text("utf-8", "replace").splitlines() if path.is_file() else COCO_NAMES
     return dict(enumerate(name.strip() for name in names if name.strip()))
 
 
 def _names_of_yaml(path: Path) -> Mapping[int, str]:
-    import yaml  # noqa: PLC0415 - comes with ultralytics
-
     try:
-        names: Any = yaml.safe_load(path.read_text("utf-8"))["names"]
+        import yaml  # noqa: PLC0415 - comes with ultralytics
+    except ImportError:
+        raise PhotoError(f"{path}: expected the package PyYAML to read it; name the classes in classes.txt") from None
+    try:
+        names: Any = yaml.safe_load(path.read_text("utf-8", "replace"))["names"]
         named = dict(enumerate(names)) if isinstance(names, list) else dict(names)
         return {int(number): str(name) for number, name in named.items()}
     except (yaml.YAMLError, KeyError, TypeError, ValueError):

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from agent.vision.detector import DetectorError
 from models.tools.evaluation import Labelled
 from models.tools.photos import Photo
-from models.tools.tuning import Candidate, Clock, by_photos, paired
+from models.tools.tuning import INT8, Candidate, Clock, by_photos, paired
 
-SUFFIX: Final = "-int8"
 PARTS: Final = 24
 """The network is cut into so many parts, in the order in which it is reckoned."""
 LEFT_OUT: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 20)
@@ -49,7 +48,7 @@ class Result:
         path: the file; None: it is not kept.
         why: in words.
         points: mAP lost, 0 to 100.
-        ms: of one look, in turn with the original.
+        ms: of one look, in turn with the original; None: it was too bad to be timed.
         default_ms: of the original.
         left_out: parts of PARTS that stay as they were.
     """
@@ -57,8 +56,8 @@ class Result:
     path: Path | None
     why: str
     points: float
-    ms: float
-    default_ms: float
+    ms: float | None
+    default_ms: float | None
     left_out: int
 
 
@@ -83,7 +82,9 @@ def quantise(
     always = Clock(float("inf"))
     with TemporaryDirectory() as work:
         network = _Network.prepare(base, frames, Path(work))
-        sense = by_photos(base, [(frame, None) for frame in frames[:SENSED_BY]], always)
+        detector = base.load()
+        telling = [frame for frame in frames if len(detector.detect(frame))] or list(frames)
+        sense = by_photos(base, [(frame, None) for frame in telling[:SENSED_BY]], always)
         losses = []
         for number, part in enumerate(network.parts):
             losses.append(_loss(sense, network, base, [one for one in network.nodes if one not in part]))
@@ -102,14 +103,12 @@ def quantise(
             if ms >= default_ms:
                 # leaving out more only makes it slower
                 return Result(None, "it is no faster on this machine", points, ms, default_ms, count)
-            path = folder / f"{base.path.stem}{SUFFIX}.onnx"
+            path = folder / f"{base.path.stem}{INT8}.onnx"
             part_path = path.with_suffix(".part")
             part_path.write_bytes(network.out.read_bytes())
             part_path.replace(path)
             return Result(path, "faster, and good enough", points, ms, default_ms, count)
-    return Result(
-        None, "too much is lost, whatever is left out", points, float("nan"), float("nan"), len(network.parts)
-    )
+    return Result(None, "too much is lost, whatever is left out", points, None, None, len(network.parts))
 
 
 def _loss(judge: Callable[[Candidate], float], network: "_Network", base: Candidate, left_out: Sequence[str]) -> float:
@@ -135,22 +134,11 @@ class _Network:
         """Fold constants and batch norms, name all nodes, and cut it into parts."""
         onnx = _onnx()
         folded = folder / "folded.onnx"
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(folded)
-        options.log_severity_level = 4
-        model = onnx.load(base.path)
-        if next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0) < MIN_OPSET:
-            model = onnx.version_converter.convert_version(model, NEW_OPSET)
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        try:
+            _fold(onnx, base.path, folded)
+        except Exception as fault:  # noqa: BLE001 - the converter and the runtime raise whatever they meet
+            raise QuantiseError(f"{base.path}: it cannot be prepared ({type(fault).__name__})") from None
         model = onnx.load(folded)
-        used = {node.domain for node in model.graph.node} | {""}
-        kept = [one for one in model.opset_import if one.domain in used]
-        del model.opset_import[:]
-        model.opset_import.extend(kept)
-        for number, node in enumerate(model.graph.node):
-            node.name = node.name or f"node-{number}"
-        onnx.save(model, folded)
         nodes = [node.name for node in model.graph.node if node.op_type in KINDS]
         if not any(node.op_type in PRODUCTS for node in model.graph.node):
             raise QuantiseError(f"{base.path}: expected convolutions or products of matrices, found none")
@@ -175,6 +163,16 @@ class _Network:
         # ARM multiplies signed numbers fastest, x86 unsigned by signed ones (ONNX Runtime, "Quantize ONNX models")
         unsigned = platform.machine() in ("x86_64", "AMD64")
         logging.disable(logging.WARNING)  # it recommends, in every call, what `prepare` has done
+        try:
+            self._quantise(quantization, left_out, unsigned=unsigned)
+        except Exception as fault:  # noqa: BLE001 - it raises whatever it meets
+            raise QuantiseError(
+                f"expected a network that ONNX Runtime can quantise, it cannot ({type(fault).__name__})"
+            ) from None
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def _quantise(self, quantization: Any, left_out: Sequence[str], *, unsigned: bool) -> None:
         quantization.quantize_static(
             self.folder / "folded.onnx",
             self.out,
@@ -187,7 +185,26 @@ class _Network:
             nodes_to_exclude=list(left_out),
             calibration_cache_path=self.folder / "ranges.json",
         )
-        logging.disable(logging.NOTSET)
+
+
+def _fold(onnx: Any, path: Path, folded: Path) -> None:
+    """Write a network with its constants folded, an opset that is new enough, and a name for each node."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folded)
+    options.log_severity_level = 4
+    model = onnx.load(path)
+    if next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0) < MIN_OPSET:
+        model = onnx.version_converter.convert_version(model, NEW_OPSET)
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    model = onnx.load(folded)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [one for one in model.opset_import if one.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node-{number}"
+    onnx.save(model, folded)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from agent.vision.detector import Detector, DetectorError, load_detector
 from agent.vision.providers import PROVIDERS, Plan, Provider, Size
 from agent.vision.tuned import Tuned, machine
 from models.tools.evaluation import Labelled, evaluate
-from models.tools.photos import Photo, look
+from models.tools.photos import Photo, PhotoError, look
 
 SMALLER: Final = (0.85, 0.7, 0.55)
 """Inputs that are tried where a file leaves its size free, as shares of its own."""
@@ -35,9 +35,11 @@ PAIRS_S: Final = 15.0
 PAIRS: Final = 60
 JUDGED: Final = 8
 """Candidates whose judging the time has to suffice for."""
-OVERHEAD: Final = 1.5
-"""Time of a look at a photo, fitted into the input, by that at noise of its very size."""
-_FAMILY: Final = re.compile(r"^(?P<name>.+?)-\d+(x\d+)?(-int8)?$")
+OVERHEAD: Final = 2.0
+"""Time of a look at a photo, which is fitted into the input and judged, by that at noise of its very size."""
+INT8: Final = "-int8"
+_FAMILY: Final = re.compile(rf"^(?P<name>.+?)-\d{{2,4}}(x\d{{2,4}})?({INT8})?$")
+"""A name ends with the input's size; one figure is a version."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Candidate:
     def load(self, min_score: float | None = None) -> Detector:
         """Load it; raises DetectorError."""
         return load_detector(self.path, min_score, plan=self.plan, size=self.size)
+
+    def reckons_as(self, other: "Candidate") -> bool:
+        """Whether it answers the same: the same file with the same input in the same numbers."""
+        mine, its = ((one.path, one.size, one.plan.precision) for one in (self, other))
+        return mine == its
 
     def __str__(self) -> str:
         threads = f", {self.plan.threads} threads" if self.plan.threads else ""
@@ -87,11 +94,12 @@ def default(path: Path) -> Candidate:
     return Candidate(path, load_detector(path).input_size, Plan())
 
 
-def family(path: Path) -> list[Path]:
-    """Files of one family in its folder, itself first."""
+def family(path: Path, *folders: Path) -> list[Path]:
+    """Files of one family in its folder, and in others, itself first."""
     name = _family(path)
-    others = (one for one in path.parent.glob("*.onnx") if one != path and name and _family(one) == name)
-    return [path, *sorted(others)]
+    files = {one for folder in (path.parent, *folders) for one in folder.glob("*.onnx")} - {path}
+    own = f"{path.stem}{INT8}"
+    return [path, *sorted(one for one in files if one.stem == own or (name and _family(one) == name))]
 
 
 def _family(path: Path) -> str:
@@ -105,9 +113,9 @@ def usable() -> tuple[list[Provider], list[str]]:
     return can, [f"{one.name}: skipped, {one.missing()}" for one in PROVIDERS if one not in can]
 
 
-def candidates(base: Candidate, providers: Sequence[Provider]) -> Iterator[Candidate]:
+def candidates(base: Candidate, providers: Sequence[Provider], *folders: Path) -> Iterator[Candidate]:
     """All ways but for their threads, the default first."""
-    for path in family(base.path):
+    for path in family(base.path, *folders):
         for size in _sizes(path):
             for provider in providers:
                 for precision in provider.precisions:
@@ -159,7 +167,7 @@ def _noise(size: Size) -> Photo:
     return np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
 
 
-def trials(base: Candidate, clock: Clock, tell: Callable[[str], None]) -> list[Trial]:
+def trials(base: Candidate, clock: Clock, tell: Callable[[str], None], *folders: Path) -> list[Trial]:
     """Try all ways, then the fastest with other numbers of threads; gives them, the fastest first."""
     providers, skipped = usable()
     for line in skipped:
@@ -176,9 +184,12 @@ def trials(base: Candidate, clock: Clock, tell: Callable[[str], None]) -> list[T
         else:
             tell(f"{candidate}: {done[-1].ms:.1f} ms")
 
-    for candidate in candidates(base, providers):
+    for candidate in candidates(base, providers, *folders):
         attempt(candidate)
-    for fast in sorted(done, key=lambda one: one.ms)[:CLOSE]:
+    ranked = sorted(done, key=lambda one: one.ms)
+    # the fastest, and the fastest of those whose answers are the default's
+    alike = [one for one in ranked if one.candidate.reckons_as(base)]
+    for fast in dict.fromkeys([*ranked[:CLOSE], *alike[:CLOSE]]):
         for threads in thread_counts():
             attempt(replace(fast.candidate, plan=replace(fast.candidate.plan, threads=threads)))
     return sorted(done, key=lambda one: one.ms)
@@ -199,6 +210,8 @@ def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], 
         kept = said.scores >= sure
         seen = Labelled(said.boxes[kept], said.classes[kept])
         truth.append(seen if labelled is None else labelled.of(detector.names))
+    if not any(len(one.boxes) for one in truth):
+        raise PhotoError("expected photos that show what the detector knows, nothing is labelled or found in them")
     best = evaluate(list(zip(truth, found, strict=True))).map50_95
 
     def loss(candidate: Candidate) -> float:
@@ -217,8 +230,7 @@ def unseen(base: Candidate) -> Judge:
     """Judge without photos: what reckons the same in the same numbers answers the same, others are not used."""
 
     def loss(candidate: Candidate) -> float:
-        same = (candidate.path, candidate.size, candidate.plan.precision) == (base.path, base.size, base.plan.precision)
-        return 0.0 if same else float("inf")
+        return 0.0 if candidate.reckons_as(base) else float("inf")
 
     return loss
 
@@ -228,7 +240,7 @@ def paired(base: Candidate, other: Candidate, clock: Clock) -> tuple[float, floa
     detectors = [base.load(), other.load()]
     photos = [_noise(base.size), _noise(other.size)]
     spent_s: list[list[float]] = [[], []]
-    end_s = clock.now() + PAIRS_S
+    end_s = clock.now() + min(PAIRS_S, max(clock.left_s(), 0))
     for number in range(2 * PAIRS):
         if number >= 2 * LEAST_LOOKS and clock.now() > end_s:
             break
@@ -265,6 +277,8 @@ def choose(
             why = "it could not be judged" if points == float("inf") else f"mAP falls by {points:.1f} points"
             tell(f"{trial.candidate}: not used, {why}")
             continue
+        if clock.left_s() <= 0:
+            break
         before_ms, after_ms = paired(base, trial.candidate, clock)
         if after_ms < before_ms:
             return Choice(trial.candidate, after_ms, before_ms)

@@ -8,6 +8,7 @@ get ONNX only.
 
 import contextlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -84,7 +85,9 @@ def demo_photos() -> list[Photo]:
         return [read_photo(path) for path in sorted((Path(library.__file__).parent / "assets").glob("*.jpg"))]
 
 
-def export(weights: Path, size: tuple[int, int], out: Path, photos: Sequence[Photo]) -> Checked:
+def export(
+    weights: Path, size: tuple[int, int], out: Path, photos: Sequence[Photo], *, must_find: bool = True
+) -> Checked:
     """Export weights as ONNX, end-to-end where the family has it, and compare both on photos.
 
     Args:
@@ -92,6 +95,8 @@ def export(weights: Path, size: tuple[int, int], out: Path, photos: Sequence[Pho
         size: width and height of the input, px, multiples of 32.
         out: where to; nothing is left there if the two do not find the same.
         photos: real ones.
+        must_find: whether photos in which neither finds anything are refused, as they prove nothing; after a short
+            training they are all there is.
 
     Raises:
         YoloError: weights that are none, or that answer otherwise once they are exported.
@@ -106,12 +111,12 @@ def export(weights: Path, size: tuple[int, int], out: Path, photos: Sequence[Pho
                 model = library.YOLO(str(copy))
                 made = Path(model.export(format="onnx", imgsz=[height, width], opset=OPSET, nms=False))
         except Exception as fault:  # noqa: BLE001 - unpickling and exporting may raise anything
-            raise YoloError(f"{weights}: expected weights of ultralytics, {type(fault).__name__}: {fault}") from None
+            raise YoloError(f"{weights}: expected weights of ultralytics, {_said(fault)}") from None
         for score in CHECK_SCORES:
             checked = compare(library.YOLO(str(copy)), load_detector(made, score), photos)
             if checked.boxes or checked.missing:
                 break
-        else:
+        if must_find and not checked.boxes + checked.missing:
             raise YoloError(
                 f"{weights}: expected photos that show what it knows, it found nothing in {checked.photos} of them, "
                 "before and after; give others with --photos"
@@ -125,6 +130,11 @@ def export(weights: Path, size: tuple[int, int], out: Path, photos: Sequence[Pho
         shutil.copyfile(made, part)
         part.replace(out)
     return checked
+
+
+def _said(fault: Exception) -> str:
+    """What an error of others says, on one line."""
+    return f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
 
 
 def compare(model: Any, detector: Detector, photos: Sequence[Photo]) -> Checked:
@@ -208,7 +218,7 @@ def learn(dataset: Dataset, base: str, epochs: int, size: int, device: str, out:
                     amp=used != "cpu", batch=_batch(len(dataset.learned)), **slow,
                 )  # fmt: skip
         except Exception as fault:  # noqa: BLE001 - it may raise anything
-            raise YoloError(f"{base}: cannot be trained, {type(fault).__name__}: {fault}") from None
+            raise YoloError(f"{base}: cannot be trained, {_said(fault)}") from None
         shutil.copyfile(Path(folder) / "run/weights/last.pt", out)
     return used
 
@@ -229,9 +239,9 @@ def _batch(photos: int) -> int:
 
 def _describe(dataset: Dataset, folder: Path) -> Path:
     """Write what ultralytics calls a dataset; it looks for labels beside the folder of images by itself."""
-    names = [f"  {number}: {name}" for number, name in sorted(dataset.names.items())]
+    names = [f"  {number}: {json.dumps(name)}" for number, name in sorted(dataset.names.items())]
     for name, paths in (("train", dataset.learned), ("val", dataset.held_back)):
-        (folder / f"{name}.txt").write_text("\n".join(str(path.resolve()) for path in paths), "utf-8")
+        (folder / f"{name}.txt").write_text("\n".join(str(path.absolute()) for path in paths), "utf-8")
     described = folder / "data.yaml"
     lines = [f"path: {folder}", "train: train.txt", "val: val.txt", "names:", *names]
     described.write_text("\n".join([*lines, ""]), "utf-8")

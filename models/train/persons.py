@@ -8,6 +8,7 @@ import argparse
 import copy
 import csv
 import ctypes
+import hashlib
 import itertools
 import math
 import os
@@ -76,6 +77,10 @@ class Batches(IterableDataset[tuple[Tensor, list[Truth]]]):
             yield photos, truths
 
 
+class CheckpointError(Exception):
+    """A checkpoint that does not belong to a training; one line."""
+
+
 @dataclass
 class Run:
     """The state of a training, as it is kept in a checkpoint."""
@@ -83,6 +88,8 @@ class Run:
     net: PersonNet
     mean: PersonNet
     optimiser: torch.optim.Optimizer
+    data: str = ""
+    """What it learns from, as a checksum: a checkpoint belongs to it."""
     step: int = 0
     spent_s: float = 0.0
     curve: list[tuple[float, int, float]] = field(default_factory=list)
@@ -102,7 +109,7 @@ class Run:
         """Keep it, all at once or not at all."""
         part = path.with_suffix(".part")
         parts: dict[str, Any] = {name: getattr(self, name).state_dict() for name in ("net", "mean", "optimiser")}
-        torch.save({**parts, "step": self.step, "spent_s": self.spent_s, "curve": self.curve}, part)
+        torch.save({**parts, "data": self.data, "step": self.step, "spent_s": self.spent_s, "curve": self.curve}, part)
         part.replace(path)
 
     def go_on_from(self, path: Path) -> None:
@@ -112,8 +119,14 @@ class Run:
             net.load_state_dict(kept["mean"])
 
     def resume(self, path: Path) -> None:
-        """Take it up again."""
-        kept = torch.load(path, weights_only=True)
+        """Take it up again; raises CheckpointError for one of something else."""
+        try:
+            kept = torch.load(path, weights_only=True)
+            said = kept["data"]
+        except Exception:  # noqa: BLE001 - anything may lie there under this name
+            raise CheckpointError(f"{path}: expected a checkpoint of this training, it is something else") from None
+        if said != self.data:
+            raise CheckpointError(f"{path}: it learned from other photos, or with another seed; take another --out")
         for name in ("net", "mean", "optimiser"):
             getattr(self, name).load_state_dict(kept[name])
         self.step, self.spent_s, self.curve = kept["step"], kept["spent_s"], [tuple(row) for row in kept["curve"]]
@@ -361,6 +374,15 @@ class Photos:
     held: Sequence[Peopled]
     things: Sequence[Cutout] = ()
 
+    def checksum(self, seed: int) -> str:
+        """Of all of it."""
+        digest = hashlib.sha256(str(seed).encode())
+        for kind in (self.crowds, self.labelled, self.frames, self.held):
+            for one in kind:
+                digest.update(str(one.rgb.shape).encode() + one.rgb[::16, ::16].tobytes() + one.boxes.tobytes())
+            digest.update(b"|")
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -397,7 +419,8 @@ def learn(photos: Photos, out: Path, plan: Plan) -> list[tuple[float, int, float
     if plan.begin:
         run.go_on_from(plan.begin)
     print(f"{sum(p.numel() for p in run.net.parameters())} parameters", flush=True)
-    checkpoint = out.with_suffix(".pt")
+    run.data = photos.checksum(plan.seed)
+    checkpoint = out.with_suffix(".checkpoint.pt")
     if checkpoint.exists():
         run.resume(checkpoint)
         print(f"taken up after {run.spent_s / 60:.0f} min, {run.step * BATCH} pictures", flush=True)

@@ -111,6 +111,21 @@ def test_without_the_extra_each_command_says_so_in_one_line(tmp_path):
         assert "pip install 'cityeye[models]'" in done.stderr
 
 
+def test_what_would_fail_after_hours_or_cost_weights_is_said_at_once(tmp_path):
+    folder, weights = dataset(tmp_path / "set"), tmp_path / "net.pt"
+    weights.write_bytes(b"")
+    for arguments, expected in (
+        (["train", folder, "--out", tmp_path / "net.pt"], "expected a name that ends with .onnx"),
+        (["train", folder, "--out", tmp_path / "gone/net.onnx"], "expected a folder"),
+        (["finetune", weights, folder, "--out", tmp_path / "net.onnx"], "would be written over"),
+        (["train", folder, "--out", tmp_path / "a.onnx", "--family", "yolo26n", "--imgsz", "600"], "multiples of 32"),
+    ):
+        done = run(BIN / "cityeye-models", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert expected in done.stderr
+
+
 @pytest.mark.parametrize("imgsz", ["big", "640x", "100", "0x64"])
 def test_a_size_that_is_none_is_one_line(tmp_path, imgsz):
     (tmp_path / "net.pt").write_bytes(b"")

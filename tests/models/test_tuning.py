@@ -12,6 +12,8 @@ from agent.vision.detector import load_detector
 from agent.vision.providers import PROVIDERS, Plan
 from agent.vision.selection import open_detector
 from models.tools import tuning
+from models.tools.evaluation import Labelled
+from models.tools.photos import PhotoError
 from models.tools.tuning import Candidate, Choice, Clock, Trial
 from tests import networks
 from tests.services import BIN, run
@@ -68,6 +70,12 @@ def test_the_family_of_a_file(tmp_path):
         "yolo26n-640-int8",
     ]
     assert [one.stem for one in tuning.family(tmp_path / "own.onnx")] == ["own"]
+    # 8 bits of it belong to it, another version does not; they may lie in another folder
+    (tmp_path / "other").mkdir()
+    for name in ("own-int8", "own-3"):
+        (tmp_path / f"other/{name}.onnx").touch()
+    assert [one.stem for one in tuning.family(tmp_path / "own.onnx", tmp_path / "other")] == ["own", "own-int8"]
+    assert [one.stem for one in tuning.family(tmp_path / "own-2.onnx", tmp_path / "other")] == ["own-2"]
 
 
 def test_of_those_that_are_fast_the_first_that_is_good_enough_is_taken(tmp_path):
@@ -91,6 +99,21 @@ def test_judging_ends_in_time(tmp_path):
     pictures = [(networks.squares(np.random.default_rng(n))[0], None) for n in range(3)]
     assert tuning.by_photos(base, pictures, Clock(float("inf")))(base) == pytest.approx(0)
     assert tuning.by_photos(base, pictures, Clock(0.0))(base) == float("inf")
+
+
+def test_photos_that_show_nothing_judge_nothing(tmp_path):
+    base = Candidate(networks.bright_squares(tmp_path / "net.onnx"), (64, 64), Plan())
+    dark = np.zeros((64, 64, 3), np.uint8)
+    nothing = Labelled(np.zeros((0, 4)), np.zeros(0, np.int64))
+    for labelled in (None, nothing):
+        with pytest.raises(PhotoError, match="expected photos that show what the detector knows"):
+            tuning.by_photos(base, [(dark, labelled)], Clock(float("inf")))
+
+
+def test_numbers_of_threads_are_tried_for_what_answers_the_same(tmp_path):
+    base = tuning.default(networks.bright_squares(tmp_path / "net.onnx", None))
+    done = tuning.trials(base, Clock(float("inf")), lambda _: None)
+    assert {1, 2} <= {one.candidate.plan.threads for one in done if one.candidate.reckons_as(base)}
 
 
 @pytest.mark.parametrize("wild", [False, True])

@@ -67,7 +67,13 @@ class OpenVino:
 
     def missing(self) -> str | None:
         """Look for the package."""
-        return None if find_spec("openvino") else "the package openvino is not installed; pip install openvino"
+        if not find_spec("openvino"):
+            return "the package openvino is not installed; pip install openvino"
+        try:
+            _core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
+        except Exception as fault:  # noqa: BLE001 - a broken installation raises whatever it meets
+            return f"the package openvino does not work ({type(fault).__name__}); install it again"
+        return None
 
     def open(self, path: Path, content: bytes, plan: Plan, size: Size | None) -> Network:
         """Load a file."""
@@ -82,6 +88,7 @@ class OpenVino:
             if plan.threads:
                 hints["INFERENCE_NUM_THREADS"] = str(plan.threads)
             compiled = _core().compile_model(model, DEVICE, hints)
+            sides = [side.get_length() if side.is_static else str(side) for side in shape]
         except Exception as fault:  # noqa: BLE001 - OpenVINO raises RuntimeError and others, with pages of text
             raise ProviderError(f"OpenVINO cannot load it ({type(fault).__name__})") from None
-        return _Network(compiled, [side.get_length() if side.is_static else str(side) for side in shape])
+        return _Network(compiled, sides)

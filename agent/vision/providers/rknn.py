@@ -55,9 +55,13 @@ class Rknn:
             raise ProviderError(f"expected {converted.name} beside it, found none; convert it with rknn-toolkit2")
         if size is None:
             raise ProviderError("expected `imgsz` in the ONNX file's metadata, found none; export it with metadata")
-        from rknnlite.api import RKNNLite  # noqa: PLC0415 - only on such a board
+        try:
+            from rknnlite.api import RKNNLite  # noqa: PLC0415 - only on such a board
 
-        runtime = RKNNLite()
-        if runtime.load_rknn(str(converted)) or runtime.init_runtime():
+            runtime = RKNNLite()
+            failed = runtime.load_rknn(str(converted)) or runtime.init_runtime()
+        except Exception as fault:  # noqa: BLE001 - its library and the driver raise whatever they meet
+            raise ProviderError(f"the NPU does not work ({type(fault).__name__})") from None
+        if failed:
             raise ProviderError(f"the NPU cannot load {converted.name}")
         return _Network(runtime, [1, 3, size[1], size[0]])

@@ -73,6 +73,15 @@ def test_the_agent_uses_it_where_none_is_named_and_says_so_once(tmp_path, caplog
     assert sum("street-person is used, which ships with the project" in line for line in caplog.messages) == 1
 
 
+def test_what_was_set_for_another_detector_does_not_hold_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CITYEYE_MODELS", str(tmp_path))
+    path = boxes.settings(tmp_path, boxes.GATHERING, model="yolo26n-640")
+    path.write_text(path.read_text("utf-8").replace("[detector]", "[detector]\nmin_score = 0.1"), "utf-8")
+    eyes = open_eyes(load_settings(path))
+    assert eyes.detector is not None
+    assert eyes.detector.min_score == load_detector(shipped_detector()).min_score
+
+
 def test_none_is_none(tmp_path, caplog):
     eyes = open_eyes(load_settings(boxes.settings(tmp_path, boxes.GATHERING, model="none")))
     assert eyes.detector is None

@@ -69,6 +69,7 @@ def test_the_choice_for_the_shipped_detector_lies_in_a_folder_of_models(folder):
         ({"file": "net-int8.onnx", "file_sha256": "1" * 64}, "net-int8.onnx is another file now"),
         ({"file": "../net.onnx"}, "expected a file beside it"),
         ({"size": (100, 60)}, "multiples of 32"),
+        ({"plan": Plan(threads=10**12)}, "expected 0 to 1024 threads"),
     ],
 )
 def test_one_that_does_not_hold_is_told_and_not_used(folder, caplog, changes, expected):

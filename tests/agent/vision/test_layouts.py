@@ -104,9 +104,10 @@ def test_real_answers_are_read_as_the_reference_reads_them(detectors, shared, ph
     names = ("yolo26n-640", "yolo26n-384x640", "yolo11n-640", "yolox-nano-416")
     for path in (shipped_detector(), *(detectors / f"{name}.onnx" for name in names)):
         layout, output = load_detector(path).answer(rgb)
-        wanted = reference(layout, output, 0.1)
+        # so low that everybody says something of each photo
+        wanted = reference(layout, output, 0.02)
         assert wanted
-        same(layout.read(output, 0.1), wanted, 0.01)
+        same(layout.read(output, 0.02), wanted, 0.01)
 
 
 @pytest.mark.parametrize("classes", [1, 3, 80])

@@ -105,9 +105,9 @@ def test_real_answers_are_read_as_the_reference_reads_them(detectors, shared, ph
     for path in (shipped_detector(), *(detectors / f"{name}.onnx" for name in names)):
         layout, output = load_detector(path).answer(rgb)
         # so low that everybody says something of each photo
-        wanted = reference(layout, output, 0.02)
+        wanted = reference(layout, output, 0.005)
         assert wanted
-        same(layout.read(output, 0.02), wanted, 0.01)
+        same(layout.read(output, 0.005), wanted, 0.01)
 
 
 @pytest.mark.parametrize("classes", [1, 3, 80])

@@ -171,11 +171,16 @@ class CameraRunner:
         if self.detector is not None:
             colours = frame.rgb(self.detector.fit(frame.width, frame.height))
             found = self.detector.detect(colours)
+        # one that knows people only takes for one whatever looks most like one, such as a stack of crates
+        tells_apart = found is not None and len(found.names) > 1
+        if self.detector is not None and tells_apart:
             waiting = self._view is not None and self._something_waits(self._view)
             self._naming.take(colours, at_s, self.detector, wanted=waiting)
         self._found = found
         persons = np.zeros((0, 4), np.float32) if found is None else found.of("person", min_score=PERSON_SCORE).boxes
-        hidden: tuple[Box, ...] = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in persons)
+        hidden: tuple[Box, ...] = ()
+        if tells_apart:
+            hidden = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in persons)
         if at_s - self._stilled_s >= STILL_S:
             self._observe(frame, hidden)
             self._stilled_s = at_s

@@ -102,7 +102,7 @@ PARTS: Final[dict[str, Part]] = {
     ),
     "cost": lambda _: cost.figures(),
     "people": lambda setting: people.measure(setting.real, setting.models()),
-    "shipped": lambda setting: shipped.measure(setting.real, shipped_detector(), setting.workers),
+    "shipped": lambda setting: shipped.measure(setting.real, shipped_detector()),
     "tracking": _tracking,
     "faces": lambda setting: faces.measure(setting.real, setting.models()),
 }

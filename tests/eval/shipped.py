@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from agent.vision.detector import Detections, Detector, load_detector
 from agent.vision.people import COUNT_SCORE
 from models.tools.evaluation import Found, Labelled, evaluate, rank, read_labels
-from tests.eval import clip, hours, staged
 from tests.eval.faces import crowd_photos
-from tests.eval.people import labelled_frames
-from tests.eval.staging import seeds
+from tests.eval.people import labelled_frames, walkers
 
 CROWD_SIZE: Final = (640, 480)
 TALL_PX: Final = 64.0
@@ -25,19 +23,15 @@ TALL_AT: Final = 416
 """People at least TALL_PX high where the photo's longer side has so many pixels."""
 THREADS: Final = 2
 LEAST: Final = 0.001
-SCENES: Final = 160
 Figures = dict[str, float | int]
 
 
-def measure(shared: Path, path: Path, workers: int) -> dict[str, Any]:
+def measure(shared: Path, path: Path) -> dict[str, Figures]:
     """Measure a detector of people at the default threshold of its file, and over all thresholds.
-
-    And what the still scene makes of it: whom it takes for a person hides what stands there.
 
     Args:
         shared: the folder with real footage and labels.
         path: the detector's file.
-        workers: processes for staged scenes.
     """
     at_default = load_detector(path, threads=THREADS)
     ranked = load_detector(path, LEAST, threads=THREADS)
@@ -46,9 +40,7 @@ def measure(shared: Path, path: Path, workers: int) -> dict[str, Any]:
         "crowd_photos": _crowds(shared, path),
         "coco": _coco(shared, ranked, at_default.min_score),
         "cost": {"bytes": path.stat().st_size, "ms": _ms(at_default), "own_threshold": at_default.min_score},
-        "clip": clip.figures(shared, at_default),
-        "hours": hours.figures(shared, at_default),
-        "staged": staged.figures(staged.play_all(seeds(SCENES), shared, workers, path))["all"],
+        "walkers": walkers(shared, at_default),
     }
 
 

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from agent.vision.detector import load_detector
 from tests.eval import backdrops, sprites
 from tests.eval.scoring import Verdict, judge, watch
 from tests.eval.staging import HARD, Hardness, Stage
@@ -38,24 +37,19 @@ def stage(shared: Path | None) -> Stage:
     return Stage(backdrops.real(shared), found)
 
 
-def play(seed: int, shared: Path | None, detector: Path | None = None) -> tuple[Hardness, str, Verdict]:
-    """Stage one scene, watch it and judge; with a detector where a file is given."""
+def play(seed: int, shared: Path | None) -> tuple[Hardness, str, Verdict]:
+    """Stage one scene, watch it and judge."""
     scene = stage(shared).scene(seed)
-    eye = None if detector is None else load_detector(detector, threads=1)
-    reports = watch(scene.frames(SAMPLE_S), detector=eye)
-    return scene.hardness, f"{scene.plot} {scene.light_kind} {scene.shake}", judge(scene, reports)
+    return scene.hardness, f"{scene.plot} {scene.light_kind} {scene.shake}", judge(scene, watch(scene.frames(SAMPLE_S)))
 
 
-def play_all(
-    seeds: Sequence[int], shared: Path | None, workers: int, detector: Path | None = None
-) -> list[tuple[int, Hardness, str, Verdict]]:
+def play_all(seeds: Sequence[int], shared: Path | None, workers: int) -> list[tuple[int, Hardness, str, Verdict]]:
     """Play many scenes, in parallel."""
     stage(shared)
     if workers <= 1:
-        return [(seed, *play(seed, shared, detector)) for seed in seeds]
+        return [(seed, *play(seed, shared)) for seed in seeds]
     with ProcessPoolExecutor(workers) as pool:
-        count = len(seeds)
-        played = pool.map(play, seeds, [shared] * count, [detector] * count, chunksize=4)
+        played = pool.map(play, seeds, [shared] * len(seeds), chunksize=4)
         return [(seed, *one) for seed, one in zip(seeds, played, strict=True)]
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from agent.vision.crowds import Density
-from protocol.settings import Camera, GatheringZone
+from agent.vision.detector import Detections
+from protocol.settings import Camera, FrontageZone, GatheringZone
 from tests import clips, runners
 from tests.boxes import WHOLE
 from tests.eyes import BrightEye
@@ -79,3 +80,30 @@ def test_a_crowd_beyond_the_detector_is_counted_otherwise(crowd, count, lower_bo
     said, _ = watch(lambda _: many, 8, crowd=crowd, sample_s=1.0, max_people=10, dwell_s=3.0)
     assert kinds(said)[0] == ("crowding", "opened")
     assert (said[0].data.people.count, said[0].data.people.lower_bound) == (count, lower_bound)
+
+
+class OnTheCrate:
+    """A detector that takes the crate for a person, and knows so many classes."""
+
+    def __init__(self, classes):
+        self.names = {0: "person", 1: "bicycle"} if classes > 1 else {0: "person"}
+
+    def fit(self, width, height):
+        return width, height
+
+    def detect(self, rgb):
+        assert rgb.ndim == 3
+        box = np.array([clips.CRATE], np.float32)
+        return Detections(box, np.array([0.9], np.float32), np.array([0]), self.names)
+
+
+@pytest.mark.parametrize(("classes", "opened"), [(1, 1), (2, 0)])
+def test_one_that_knows_people_only_takes_nothing_out_of_the_still_scene(classes, opened):
+    polygon = tuple((x, y) for x, y in WHOLE)
+    front = FrontageZone(id="front", kind="frontage", polygon=polygon, dwell_s=10.0)
+    said = []
+    camera = Camera(id="cam-1", source="staged", sample_s=1.0, zone=(front,))
+    runner = runners.runner(camera, said.append, detector=OnTheCrate(classes))
+    for t in np.arange(0.0, clips.APPEARS_S + 20, 1.0):
+        runner.look(runners.frame(clips.street_frame(float(t)), float(t)))
+    assert len({event.data.incident for event in said}) == opened

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,24 +23,29 @@ MOST_PX: Final = 960
 MOST_FRAMES: Final = 48
 """To calibrate on; their extremes are what counts."""
 
+ModelArgument = Annotated[str, typer.Argument(help="a detector's name or path")]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="folder of their labels, YOLO format; without: what the detector finds as it is, is held to be right",
+        exists=True,
+        file_okay=False,
+    ),
+]
+PointsOption = Annotated[float, typer.Option(min=0, help="by so many points of mAP (0 to 100) it may be worse")]
+FolderOption = Annotated[Path | None, typer.Option(help="folder; the model's own, or the first of CITYEYE_MODELS")]
+
 
 def tune(
-    model: Annotated[str, typer.Argument(help="a detector's name or path")],
+    model: ModelArgument,
     images: Annotated[
         Path | None,
         typer.Option(help="folder of photos from your cameras, to judge by", exists=True, file_okay=False),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="folder of their labels, YOLO format; without: what the detector finds untuned is held to be right",
-            exists=True,
-            file_okay=False,
-        ),
-    ] = None,
-    points: Annotated[float, typer.Option(min=0, help="by so many points of mAP (0 to 100) it may be worse")] = 1.0,
+    labels: LabelsOption = None,
+    points: PointsOption = 1.0,
     minutes: Annotated[float, typer.Option(min=0.1, max=5, help="it ends after so long")] = 5.0,
-    to: Annotated[Path | None, typer.Option(help="folder; the model's own, or the first of CITYEYE_MODELS")] = None,
+    to: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the fastest way to run a detector on this machine, for the agent to use.
@@ -50,9 +56,7 @@ def tune(
     trying = tuning.Clock(time.monotonic() + 60 * minutes * 0.5)
     judging, pairing = tuning.Clock(end_s - 2 * tuning.PAIRS_S), tuning.Clock(end_s - tuning.PAIRS_S)
 
-    def tell(line: str) -> None:
-        typer.echo(line, err=as_json)
-
+    tell = partial(typer.echo, err=as_json)
     with one_line():
         path = path_of(model).resolve()
         folder = _folder(path, to)
@@ -79,16 +83,9 @@ def tune(
 
 
 def quantise(
-    model: Annotated[str, typer.Argument(help="a detector's name or path")],
+    model: ModelArgument,
     images: Annotated[Path, typer.Option(help="folder of photos, to judge by", exists=True, file_okay=False)],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="folder of their labels, YOLO format; without: what the detector finds now is held to be right",
-            exists=True,
-            file_okay=False,
-        ),
-    ] = None,
+    labels: LabelsOption = None,
     frames: Annotated[
         Path | None,
         typer.Option(
@@ -97,18 +94,15 @@ def quantise(
             file_okay=False,
         ),
     ] = None,
-    points: Annotated[float, typer.Option(min=0, help="by so many points of mAP (0 to 100) it may be worse")] = 1.0,
-    to: Annotated[Path | None, typer.Option(help="folder; the model's own, or the first of CITYEYE_MODELS")] = None,
+    points: PointsOption = 1.0,
+    to: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a detector with 8-bit numbers, NAME-int8, where that is good enough and faster on this machine.
 
     `tune` then tries it beside the others of its family.
     """
-
-    def tell(line: str) -> None:
-        typer.echo(line, err=as_json)
-
+    tell = partial(typer.echo, err=as_json)
     with one_line():
         path = path_of(model).resolve()
         folder = _folder(path, to)

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -18,11 +18,8 @@ from agent.vision.naming import PERSON
 from agent.vision.people import COUNT_SCORE, Headcount, count_heads, count_photo
 from models.commands.common import EXIT_FAILED, ImagesOption, JsonOption, LabelsOption, fail, one_line, path_of
 from models.tools.comparison import RESAMPLES, compare
-from models.tools.evaluation import Found, Labelled, evaluate
+from models.tools.evaluation import EVALUATION_SCORE, Found, Labelled, evaluate
 from models.tools.photos import NoPhotoError, Photo, PhotoError, labelled_photo, look, photos_in, read_photo
-
-EVALUATION_SCORE: Final = 0.001
-"""Precision is averaged over all recalls, so that doubtful boxes count as well."""
 
 
 def _open(model: str, min_score: float) -> Detector | CrowdCounter:

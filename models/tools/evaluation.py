@@ -15,6 +15,8 @@ RECALLS: Final = np.linspace(0, 1, 101)
 ANY_SIZE: Final = (0.0, float("inf"))
 SIZES_PX2: Final = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
 """Areas of COCO's three sizes."""
+EVALUATION_SCORE: Final = 0.001
+"""Precision is averaged over all recalls, so that doubtful boxes count as well."""
 MAX_DETECTIONS: Final = 100
 """Per photo and class, as COCO counts."""
 

@@ -19,13 +19,12 @@ import numpy as np
 from agent.vision.detector import Detector, DetectorError, load_detector
 from agent.vision.providers import PROVIDERS, Plan, Provider, Size
 from agent.vision.tuned import Tuned, machine
-from models.tools.evaluation import Labelled, evaluate
+from models.tools.evaluation import EVALUATION_SCORE, Labelled, evaluate
 from models.tools.photos import Photo, PhotoError, look
 
 SMALLER: Final = (0.85, 0.7, 0.55)
 """Inputs that are tried where a file leaves its size free, as shares of its own."""
 SIDE: Final = 32
-LEAST_SCORE: Final = 0.001
 TRIAL_S: Final = 1.5
 """Time for one trial."""
 LEAST_LOOKS: Final = 5
@@ -203,7 +202,7 @@ def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], 
         photos: what is in them; None: what the default finds there at the threshold of its file is held to be right.
         clock: when the judging has to end; a candidate that is not judged by then is not used.
     """
-    sure, detector = base.load().min_score, base.load(LEAST_SCORE)
+    sure, detector = base.load().min_score, base.load(EVALUATION_SCORE)
     found = [look(detector, rgb) for rgb, _ in photos]
     truth = []
     for (_, labelled), said in zip(photos, found, strict=True):
@@ -215,7 +214,7 @@ def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], 
     best = evaluate(list(zip(truth, found, strict=True))).map50_95
 
     def loss(candidate: Candidate) -> float:
-        detector = candidate.load(LEAST_SCORE)
+        detector = candidate.load(EVALUATION_SCORE)
         said = []
         for rgb, _ in photos:
             if clock.left_s() <= 0:

@@ -25,7 +25,7 @@ from agent.vision.layouts import NMS_IOU
 from agent.vision.letterbox import Letterbox
 from models.tools.card import HeldBack
 from models.tools.datasets import Dataset
-from models.tools.evaluation import evaluate
+from models.tools.evaluation import EVALUATION_SCORE, evaluate
 from models.tools.photos import Photo, look, read_photo
 
 OPSET: Final = 17
@@ -34,7 +34,6 @@ CHECK_SCORES: Final = (0.25, 0.01, 0.001)
 NEAR: Final = 1.08
 """A box whose score is so near to the least may be found on one side only."""
 MOST_PX: Final = 1.0
-EVALUATION_SCORE: Final = 0.001
 OPTIONS: Final = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
 """It installs packages and calls home by itself unless it is told not to."""
 

@@ -21,6 +21,7 @@ from agent.vision.providers import PROVIDERS, Plan, Provider, Size
 from agent.vision.tuned import Tuned, machine
 from models.tools.evaluation import EVALUATION_SCORE, Labelled, evaluate
 from models.tools.photos import Photo, PhotoError, look
+from models.tools.store import sha256_of
 
 SMALLER: Final = (0.85, 0.7, 0.55)
 """Inputs that are tried where a file leaves its size free, as shares of its own."""
@@ -291,10 +292,10 @@ def notice(base: Candidate, choice: Choice) -> Tuned:
     chosen = choice.candidate
     provider = next(one for one in PROVIDERS if one.name == chosen.plan.provider)
     return Tuned(
-        model_sha256=base.load().sha256,
+        model_sha256=sha256_of(base.path),
         machine=machine(),
         file=chosen.path.name,
-        file_sha256=chosen.load().sha256,
+        file_sha256=sha256_of(chosen.path),
         size=chosen.size,
         plan=chosen.plan,
         library=provider.version,

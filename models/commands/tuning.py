@@ -53,8 +53,8 @@ def tune(
     Without photos only what cannot change its answers is tried in earnest: providers and threads.
     """
     end_s = time.monotonic() + 60 * minutes
-    trying = tuning.Clock(time.monotonic() + 60 * minutes * 0.5)
-    judging, pairing = tuning.Clock(end_s - 2 * tuning.PAIRS_S), tuning.Clock(end_s - tuning.PAIRS_S)
+    trying = tuning.Deadline(time.monotonic() + 60 * minutes * 0.5)
+    judging, pairing = tuning.Deadline(end_s - 2 * tuning.PAIRS_S), tuning.Deadline(end_s - tuning.PAIRS_S)
 
     tell = partial(typer.echo, err=as_json)
     with one_line():
@@ -63,7 +63,7 @@ def tune(
         base = tuning.default(path)
         photos = [] if images is None else _photos(images, labels, MOST_PHOTOS)
         ranked = tuning.trials(base, trying, tell, folder)
-        judge = tuning.unseen(base)
+        judge = tuning.without_photos(base)
         if photos:
             photos = _affordable(photos, ranked, base, judging)
             tell(f"judged by {len(photos)} photos" + ("" if labels else ", as the detector sees them untuned"))
@@ -155,7 +155,7 @@ def _affordable(
     photos: list[tuple[Photo, Labelled | None]],
     ranked: list[tuning.Trial],
     base: tuning.Candidate,
-    clock: tuning.Clock,
+    clock: tuning.Deadline,
 ) -> list[tuple[Photo, Labelled | None]]:
     """As many photos as leave time to judge several candidates beside the default."""
     base_ms = max((trial.ms for trial in ranked if trial.candidate == base), default=100.0)

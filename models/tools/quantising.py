@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from agent.vision.detector import DetectorError
 from models.tools.evaluation import Labelled
 from models.tools.photos import Photo
-from models.tools.tuning import INT8, Candidate, Clock, by_photos, paired
+from models.tools.tuning import INT8, Candidate, Deadline, by_photos, paired
 
 PARTS: Final = 24
 """The network is cut into so many parts, in the order in which it is reckoned."""
@@ -79,7 +79,7 @@ def quantise(
         folder: where the file goes if it is kept.
         tell: takes lines on the way.
     """
-    always = Clock(float("inf"))
+    always = Deadline(float("inf"))
     with TemporaryDirectory() as work:
         network = _Network.prepare(base, frames, Path(work))
         detector = base.load()

@@ -78,15 +78,15 @@ Judge = Callable[[Candidate], float]
 
 
 @dataclass(frozen=True)
-class Clock:
+class Deadline:
     """What is left of the time."""
 
-    deadline_s: float
+    at_s: float
     now: Callable[[], float] = time.monotonic
 
     def left_s(self) -> float:
         """Seconds until the end."""
-        return self.deadline_s - self.now()
+        return self.at_s - self.now()
 
 
 def default(path: Path) -> Candidate:
@@ -145,7 +145,7 @@ def thread_counts(cores: int | None = None) -> list[int]:
     return sorted({cores, *(2**power for power in range(8) if 2**power <= cores)})
 
 
-def try_out(candidate: Candidate, clock: Clock) -> Trial:
+def try_out(candidate: Candidate, clock: Deadline) -> Trial:
     """Time one; raises DetectorError."""
     detector = candidate.load()
     photo = _noise(candidate.size)
@@ -167,7 +167,7 @@ def _noise(size: Size) -> Photo:
     return np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
 
 
-def trials(base: Candidate, clock: Clock, tell: Callable[[str], None], *folders: Path) -> list[Trial]:
+def trials(base: Candidate, clock: Deadline, tell: Callable[[str], None], *folders: Path) -> list[Trial]:
     """Try all ways, then the fastest with other numbers of threads; gives them, the fastest first."""
     providers, skipped = usable()
     for line in skipped:
@@ -195,7 +195,7 @@ def trials(base: Candidate, clock: Clock, tell: Callable[[str], None], *folders:
     return sorted(done, key=lambda one: one.ms)
 
 
-def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], clock: Clock) -> Judge:
+def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], clock: Deadline) -> Judge:
     """Judge by mean average precision on photos.
 
     Args:
@@ -226,7 +226,7 @@ def by_photos(base: Candidate, photos: Sequence[tuple[Photo, Labelled | None]], 
     return loss
 
 
-def unseen(base: Candidate) -> Judge:
+def without_photos(base: Candidate) -> Judge:
     """Judge without photos: what reckons the same in the same numbers answers the same, others are not used."""
 
     def loss(candidate: Candidate) -> float:
@@ -235,7 +235,7 @@ def unseen(base: Candidate) -> Judge:
     return loss
 
 
-def paired(base: Candidate, other: Candidate, clock: Clock) -> tuple[float, float]:
+def paired(base: Candidate, other: Candidate, clock: Deadline) -> tuple[float, float]:
     """Time two in turn, so that what else the machine does meets both; medians in ms."""
     detectors = [base.load(), other.load()]
     photos = [_noise(base.size), _noise(other.size)]
@@ -265,7 +265,7 @@ def choose(
     ranked: Sequence[Trial],
     judge: Judge,
     most_points: float,
-    clock: Clock,
+    clock: Deadline,
     tell: Callable[[str], None],
 ) -> Choice:
     """Take the fastest that is good enough and, in a paired run, faster than the default; else the default."""

@@ -14,7 +14,7 @@ from agent.vision.selection import open_detector
 from models.tools import tuning
 from models.tools.evaluation import Labelled
 from models.tools.photos import PhotoError
-from models.tools.tuning import Candidate, Choice, Clock, Trial
+from models.tools.tuning import Candidate, Choice, Deadline, Trial
 from tests import networks
 from tests.services import BIN, run
 
@@ -84,12 +84,12 @@ def test_of_those_that_are_fast_the_first_that_is_good_enough_is_taken(tmp_path)
     ranked = [Trial(bad, 1.0), Trial(good, 2.0), Trial(base, 3.0)]
     lines = []
     judge = {bad: 1.2, good: 0.9}.__getitem__
-    choice = tuning.choose(base, ranked, judge, 1.0, Clock(float("inf")), lines.append)
+    choice = tuning.choose(base, ranked, judge, 1.0, Deadline(float("inf")), lines.append)
     # the paired run decides in the end; both are one file here
     assert choice.candidate in (good, base)
     assert choice.ms <= choice.default_ms
     assert lines[0] == "net 64x64, cpu float32, 1 threads: not used, mAP falls by 1.2 points"
-    late = tuning.choose(base, ranked, judge, 1.0, Clock(0.0), lines.append)
+    late = tuning.choose(base, ranked, judge, 1.0, Deadline(0.0), lines.append)
     assert late == Choice(base, 3.0, 3.0)
 
 
@@ -97,8 +97,8 @@ def test_judging_ends_in_time(tmp_path):
     path = networks.bright_squares(tmp_path / "net.onnx")
     base = Candidate(path, (64, 64), Plan())
     pictures = [(networks.squares(np.random.default_rng(n))[0], None) for n in range(3)]
-    assert tuning.by_photos(base, pictures, Clock(float("inf")))(base) == pytest.approx(0)
-    assert tuning.by_photos(base, pictures, Clock(0.0))(base) == float("inf")
+    assert tuning.by_photos(base, pictures, Deadline(float("inf")))(base) == pytest.approx(0)
+    assert tuning.by_photos(base, pictures, Deadline(0.0))(base) == float("inf")
 
 
 def test_photos_that_show_nothing_judge_nothing(tmp_path):
@@ -107,12 +107,12 @@ def test_photos_that_show_nothing_judge_nothing(tmp_path):
     nothing = Labelled(np.zeros((0, 4)), np.zeros(0, np.int64))
     for labelled in (None, nothing):
         with pytest.raises(PhotoError, match="expected photos that show what the detector knows"):
-            tuning.by_photos(base, [(dark, labelled)], Clock(float("inf")))
+            tuning.by_photos(base, [(dark, labelled)], Deadline(float("inf")))
 
 
 def test_numbers_of_threads_are_tried_for_what_answers_the_same(tmp_path):
     base = tuning.default(networks.bright_squares(tmp_path / "net.onnx", None))
-    done = tuning.trials(base, Clock(float("inf")), lambda _: None)
+    done = tuning.trials(base, Deadline(float("inf")), lambda _: None)
     assert {1, 2} <= {one.candidate.plan.threads for one in done if one.candidate.reckons_as(base)}
 
 

@@ -133,7 +133,7 @@ def _train_own(dataset: Dataset, out: Path, minutes: float, device: str, seed: i
         fail(f"--device {device}: expected auto or cpu; the own network is trained on the processor")
     try:
         from models.train import persons  # noqa: PLC0415 - torch is no part of a box
-        from models.train.photos import peopled  # noqa: PLC0415
+        from models.train.photos import peopled  # noqa: PLC0415 - as above
     except ImportError as fault:
         fail(f"expected the package {fault.name}; pip install 'cityeye[models]'")
     learned, held = ([peopled(dataset.photo(path)) for path in paths] for paths in (dataset.learned, dataset.held_back))

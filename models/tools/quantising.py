@@ -223,7 +223,7 @@ class _Reader:
 def _onnx() -> Any:
     try:
         import onnx  # noqa: PLC0415 - 31 MB that a box does without
-        import onnx.version_converter  # noqa: PLC0415
+        import onnx.version_converter  # noqa: PLC0415 - as above
     except ImportError:
         raise QuantiseError("expected the package onnx, found none; pip install 'cityeye[quantise]'") from None
     return onnx

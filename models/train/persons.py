@@ -37,7 +37,7 @@ from models.train.cutouts import opacity
 from models.train.detector import Exported, PersonNet, grid_middles
 from models.train.files import export
 from models.train.layers import follow
-from models.train.photos import Peopled, read_crowd, read_folder
+from models.train.photos import Peopled, ious, read_crowd, read_folder
 from models.train.views import SIDE, Cutout, Pool, Source, view
 
 BATCH: Final = 16
@@ -233,7 +233,7 @@ def threshold(net: PersonNet, photos: Sequence[Peopled], shift: float) -> float:
     for part in (one for photo in photos for one in parts(photo) if len(one.boxes) < FEW):
         found, left = look(net, part, (WIDTH, HEIGHT), 0.05), list(range(len(part.boxes)))
         for corners, score in zip(found.corners, found.scores, strict=True):
-            overlap = box_ious(corners, part.boxes[left])
+            overlap = ious(corners, part.boxes[left])
             if left and overlap.max() >= HIT:
                 left.pop(int(overlap.argmax()))
                 said.append((float(score), True))
@@ -260,13 +260,6 @@ def parts(photo: Peopled) -> Iterator[Peopled]:
             yield Peopled(
                 np.ascontiguousarray(photo.rgb[y : y + h, x : x + w]), boxes[kept], photo.trust[kept], ignored
             )
-
-
-def box_ious(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of corners, shape `(4,)`, with others, shape `(n, 4)`."""
-    shared = (np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])).clip(0).prod(1)
-    both = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod() - shared
-    return np.asarray(shared / np.maximum(both, 1e-6), np.float32)
 
 
 def _holds(boxes: NDArray[np.float32], point: NDArray[np.float32]) -> bool:

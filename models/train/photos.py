@@ -121,6 +121,13 @@ def with_heads(rgb: Photo, boxes: Boxes, heads: NDArray[np.float32]) -> Peopled:
     )
 
 
+def ious(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """IoU of corners, shape `(4,)`, with others, shape `(n, 4)`."""
+    shared = (np.minimum(others[:, 2:], box[2:]) - np.maximum(others[:, :2], box[:2])).clip(0).prod(1)
+    both = (others[:, 2:] - others[:, :2]).prod(1) + (box[2:] - box[:2]).prod() - shared
+    return np.asarray(shared / np.maximum(both, 1e-6), np.float32)
+
+
 def read_photo(path: Path) -> Photo | None:
     """Read a photo as RGB; None: it is none."""
     bgr = cv2.imread(str(path))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agent.vision.detector import Detector, load_detector
 from agent.vision.selection import find_detector
-from models.train.photos import Boxes, Photo, read_photo
+from models.train.photos import Boxes, Photo, ious, read_photo
 
 GRIDS: Final = ((1, 1), (3, 2), (5, 4))
 """Tiles across and down."""
@@ -52,9 +52,9 @@ def merged(boxes: Boxes, scores: NDArray[np.float32]) -> tuple[Boxes, NDArray[np
     means: list[NDArray[np.float32]] = []
     members: list[list[int]] = []
     for n in np.argsort(-scores):
-        overlaps = [_iou(boxes[n], mean) for mean in means]
-        if overlaps and max(overlaps) >= MERGED_IOU:
-            at = int(np.argmax(overlaps))
+        overlaps = ious(boxes[n], np.array(means, np.float32).reshape(-1, 4))
+        if len(overlaps) and overlaps.max() >= MERGED_IOU:
+            at = int(overlaps.argmax())
             members[at].append(int(n))
             means[at] = np.average(boxes[members[at]], axis=0, weights=scores[members[at]]).astype(np.float32)
         else:
@@ -62,11 +62,6 @@ def merged(boxes: Boxes, scores: NDArray[np.float32]) -> tuple[Boxes, NDArray[np
             members.append([int(n)])
     best = np.array([scores[one].max() for one in members], np.float32)
     return np.array(means, np.float32).reshape(-1, 4), best
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    shared = float((np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod())
-    return shared / max(float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared, 1e-6)
 
 
 def _tiles(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:

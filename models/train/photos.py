@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.tools import photos
 from models.tools.photos import LabelledPhoto
 
 Photo = NDArray[np.uint8]
@@ -130,8 +130,10 @@ def ious(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.fl
 
 def read_photo(path: Path) -> Photo | None:
     """Read a photo as RGB; None: it is none."""
-    bgr = cv2.imread(str(path))
-    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    try:
+        return photos.read_photo(path)
+    except photos.NoPhotoError:
+        return None
 
 
 def _corners(rows: Sequence[Iterable[float]], rgb: Photo) -> Boxes:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.vision.detector import Detections, Detector, load_detector
+from agent.vision.detector import Detector, load_detector
 from agent.vision.people import COUNT_SCORE
 from models.tools.evaluation import Found, Labelled, evaluate, rank, read_labels
+from models.tools.photos import look
 from tests.eval.faces import crowd_photos
 from tests.eval.people import labelled_frames, walkers
 
@@ -53,7 +54,7 @@ def _vtest(shared: Path, eye: Detector, threshold: float) -> Figures:
         # those whom the labels call hard to see are people as well
         shown = rows[rows[:, 0] == number, 2:6]
         rgb = frame.rgb()
-        pairs.append((Labelled(shown, np.zeros(len(shown), np.int64)), people(eye.detect(rgb), rgb)))
+        pairs.append((Labelled(shown, np.zeros(len(shown), np.int64)), look(eye, rgb).of([0])))
     return {"frames": len(pairs), **_quality(pairs, threshold)}
 
 
@@ -64,7 +65,7 @@ def _coco(shared: Path, eye: Detector, threshold: float) -> Figures:
         rgb = np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
         label = shared / "coco-val128/labels" / f"{path.stem}.txt"
         said = read_labels(label.read_text("utf-8") if label.is_file() else "", rgb.shape[1], rgb.shape[0]).of([0])
-        pairs.append((said, people(eye.detect(rgb), rgb)))
+        pairs.append((said, look(eye, rgb).of([0])))
         large.append(said.boxes[said.boxes[:, 3] * TALL_AT / max(rgb.shape[:2]) >= TALL_PX])
     peopled = [one for one in pairs if len(one[0].boxes)]
     empty = [found for said, found in pairs if not len(said.boxes)]
@@ -101,14 +102,6 @@ def _crowds(shared: Path, path: Path) -> Figures:
         "fewest": min(said),
         "most": max(said),
     }
-
-
-def people(found: Detections, rgb: NDArray[np.uint8]) -> Found:
-    """Boxes of people in pixels of the photo."""
-    height, width = rgb.shape[:2]
-    persons = found.of("person")
-    boxes = persons.boxes.astype(np.float64) * (width, height, width, height)
-    return Found(boxes, np.zeros(len(boxes), np.int64), persons.scores.astype(np.float64))
 
 
 def matched(truth: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:

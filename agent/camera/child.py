@@ -1,57 +1,104 @@
-"""The reading process of one camera: `python -m agent.camera.child FD`, the source as JSON on standard input.
+"""The reading process of one camera, forked by the `nursery`: reads a source, writes pictures into its ring."""
 
-It ends with its parent, and leaves Ctrl-C to it.
-"""
-
-import ctypes
 import os
-import signal
-import sys
 import time
+from dataclasses import asdict, dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.camera import wire
 from agent.camera.decoding import Opened, Picture, look
 from agent.camera.errors import CameraError
+from agent.camera.ring import SLOTS, Ring
 from agent.camera.source import Source
 
-_PR_SET_PDEATHSIG = 1
+
+@dataclass
+class Desk:
+    """What a reader gets from outside: the real clock, slots of the ring, and what the parent asks for.
+
+    Args:
+        orders: the pipe from the parent.
+        live: the newest picture counts: where no slot is free, one is skipped; else one is waited for.
+    """
+
+    ring: Ring
+    orders: wire.Reader
+    live: bool
+    slot: int = field(default=0, init=False)
+    """That of the last picture."""
+    _free: list[int] = field(default_factory=lambda: list(range(SLOTS)), init=False)
+    _fps: float = field(default=0.0, init=False)
+    _fps_until_s: float = field(default=0.0, init=False)
+
+    def monotonic(self) -> float:
+        """Seconds, for deadlines."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def room(self, width: int, height: int) -> NDArray[np.uint8] | None:
+        """A free slot as an I420 picture; None: none is free."""
+        self._listen()
+        while not self._free:
+            if self.live:
+                return None
+            self._obey()
+        # the one that was used last is in memory already
+        self.slot = self._free.pop()
+        return self.ring.slot(self.slot, width, height)
+
+    def fps(self) -> float:
+        """Pictures a second that a rule wants just now."""
+        self._listen()
+        return self._fps if self.monotonic() < self._fps_until_s else 0.0
+
+    def _listen(self) -> None:
+        while self.orders.ready():
+            self._obey()
+
+    def _obey(self) -> None:
+        record = self.orders.read()
+        if record is None:
+            os._exit(0)  # nobody is there any more
+        if record.kind == wire.FREE:
+            self._free.append(record.values["slot"])
+        elif record.kind == wire.DEMAND:
+            self._fps = record.values["fps"]
+            self._fps_until_s = self.monotonic() + record.values["for_s"]
 
 
-def end_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
-        sys.exit(1)
+def load() -> None:
+    """Do once what each reading process needs."""
+    cv2.setNumThreads(1)
 
 
-def main() -> None:
-    """Read until the source ends or the parent goes away."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    end_with(parent)
-    source = Source.from_json(sys.stdin.readline())
-    with os.fdopen(descriptor, "wb") as pipe:
-        try:
-            for event in look(source, sleep=time.sleep, monotonic=time.monotonic):
-                if isinstance(event, Opened):
-                    wire.write(
-                        pipe, wire.OPENED, codec=event.codec, width=event.width, height=event.height, fps=event.fps
-                    )
-                elif isinstance(event, Picture):
-                    height, width = event.planes.shape[0] * 2 // 3, event.planes.shape[1]
-                    wire.write(
-                        pipe, wire.FRAME, event.planes.tobytes(), t=event.t, key=event.key, width=width, height=height
-                    )
-                else:
-                    wire.write(pipe, wire.ALIVE)
-            wire.write(pipe, wire.ENDED)
-        except CameraError as fault:
-            wire.write(pipe, wire.FAILED, text=str(fault))
-        except BrokenPipeError:
-            os._exit(0)
-        except Exception as fault:  # noqa: BLE001 - whatever a library throws, its text may hold the password
-            wire.write(pipe, wire.FAILED, text=f"the reader failed: {type(fault).__name__}")
+def run(text: str, events: int, orders: int, memory: int) -> None:
+    """Read until the source ends or the parent goes away.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        text: the source as JSON.
+        events: descriptor of the pipe to the parent.
+        orders: descriptor of the pipe from the parent.
+        memory: descriptor of the ring's memory.
+    """
+    source = Source.from_json(text)
+    desk = Desk(Ring(memory), wire.Reader(orders), source.live)
+    try:
+        for event in look(source, desk):
+            if isinstance(event, Picture):
+                height, width = event.planes.shape[0] * 2 // 3, event.planes.shape[1]
+                wire.write(events, wire.FRAME, slot=desk.slot, t=event.t, key=event.key, width=width, height=height)
+            else:
+                wire.write(events, wire.OPENED if isinstance(event, Opened) else wire.TALLY, **asdict(event))
+        wire.write(events, wire.ENDED)
+    except CameraError as fault:
+        wire.write(events, wire.FAILED, text=str(fault))
+    except BrokenPipeError:
+        pass
+    except Exception as fault:  # noqa: BLE001 - whatever a library throws, its text may hold the password
+        wire.write(events, wire.FAILED, text=f"the reader failed: {type(fault).__name__}")

@@ -1,11 +1,10 @@
 """Opening and decoding one source, inside its reading process."""
 
 import errno
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import av
 import cv2
@@ -15,11 +14,11 @@ from av.error import FFmpegError, HTTPUnauthorizedError
 from numpy.typing import NDArray
 
 from agent.camera.errors import CameraError
-from agent.camera.frame import join, split
+from agent.camera.frame import split
+from agent.camera.ring import MAX_SIDE_PX
 from agent.camera.source import Source
 from protocol.geometry import Polygon
 
-MAX_SIDE_PX: Final = 1920
 KEYS_EVERY_S: Final = 2.0
 """Key frames alone are enough where they come at least this often: 0.5 CPU-seconds a minute against 8 to 13."""
 IO_TIMEOUT_S: Final = 5.0
@@ -27,6 +26,8 @@ IO_TIMEOUT_S: Final = 5.0
 ALIVE_EVERY_S: Final = 1.0
 DRIFT_S: Final = 2.0
 """A live stream's time that is further than this from arrival is set anew."""
+KEY_WAIT_S: Final = 90.0
+"""Cameras with a key frame a minute are waited for; a stream that never has any is decoded as it comes."""
 MAX_BAD_PACKETS: Final = 200
 """So many packets in a row that do not decode: the stream is broken."""
 
@@ -39,46 +40,73 @@ class Opened:
     width: int
     height: int
     fps: float
+    decoder: str = "software"
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture, upright, with square pixels and masks burnt in; `t` is its stream time in seconds from 0."""
+    """One picture, upright, with square pixels and masks burnt in; `t` is its stream time in seconds from 0.
+
+    Args:
+        planes: I420, in the room that was given for it.
+    """
 
     t: float
     key: bool
     planes: NDArray[np.uint8]
 
 
-Event = Opened | Picture | None
-"""None: data came, but no picture is due."""
+@dataclass(frozen=True)
+class Tally:
+    """Data comes. What was done since the source was opened, and what there is to say of it.
+
+    Args:
+        read: packets.
+        decoded: pictures.
+        skipped: pictures that were due and for which there was no room, as the parent is behind.
+        key_gap_s: the longest of the last distances of key frames; None while it is not known.
+        waits_s: for how long no key frame has come, without which nothing can be decoded; None: one has come.
+    """
+
+    read: int = 0
+    decoded: int = 0
+    skipped: int = 0
+    key_gap_s: float | None = None
+    waits_s: float | None = None
 
 
-def look(source: Source, sleep: Callable[[float], None], monotonic: Callable[[], float]) -> Iterator[Event]:
+Event = Opened | Picture | Tally
+
+
+class Desk(Protocol):
+    """What the reader gets from outside."""
+
+    def monotonic(self) -> float:
+        """Seconds, for deadlines."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def room(self, width: int, height: int) -> NDArray[np.uint8] | None:
+        """Room for an I420 picture, shape `(height * 3 // 2, width)`; None: there is none, the picture is skipped."""
+        ...
+
+    def fps(self) -> float:
+        """Pictures a second that a rule wants just now; 0: no more than usual."""
+        ...
+
+
+def look(source: Source, desk: Desk) -> Iterator[Event]:
     """Read a source as its settings say; raises CameraError. A live file plays in real time and repeats."""
     if source.kind == "usb":
-        yield from _look_usb(source, monotonic)
+        yield from _look_usb(source, desk)
         return
-    grid = Grid(source.sample_s)
-    timeline = Timeline()
-    if source.kind == "network" or not source.live:
-        yield from _look_av(source, grid, timeline, monotonic)
-        return
-    began_s: float | None = None
-    for turn in itertools.count():
-        for event in _look_av(source, grid, timeline, monotonic):
-            if isinstance(event, Picture):
-                began_s = monotonic() if began_s is None else began_s
-                wait_s = event.t - (monotonic() - began_s)
-                while wait_s > 0:
-                    sleep(min(wait_s, ALIVE_EVERY_S))
-                    wait_s = event.t - (monotonic() - began_s)
-                    if wait_s > 0:
-                        yield None
-            elif isinstance(event, Opened) and turn > 0:
-                continue
-            yield event
-        timeline.restart()
+    reading = Reading(source, desk)
+    yield from reading.once()
+    while source.live and source.kind == "file":
+        yield from reading.once()
 
 
 @dataclass
@@ -90,11 +118,21 @@ class Grid:
 
     def due(self, t: float) -> bool:
         """Say whether a picture of this time is the first in its cell."""
-        cell = int(t / self.sample_s + 1e-6)
+        cell = self._of(t, self.sample_s)
         if self._cell is not None and cell <= self._cell:
             return False
         self._cell = cell
         return True
+
+    def change(self, sample_s: float, t: float) -> None:
+        """Go on from a time with another distance."""
+        if sample_s != self.sample_s:
+            self.sample_s = sample_s
+            self._cell = None if self._cell is None else self._of(t, sample_s)
+
+    @staticmethod
+    def _of(t: float, sample_s: float) -> int:
+        return int(t / sample_s + 1e-6)
 
 
 @dataclass
@@ -135,6 +173,11 @@ class Timeline:
                 t = self._last_s + step_s
         return t
 
+    @property
+    def last_s(self) -> float:
+        """Time of the last picture; 0 before the first."""
+        return max(0.0, self._last_s)
+
     def restart(self) -> None:
         """Go on where the last pass ended."""
         self._offset_s = None
@@ -144,7 +187,6 @@ class Timeline:
 class KeyGaps:
     """Watches how far key frames are apart and says whether they are enough."""
 
-    enough_s: float
     _last_s: float | None = None
     _gaps: list[float] = field(default_factory=list)
 
@@ -154,10 +196,14 @@ class KeyGaps:
             self._gaps = [*self._gaps[-2:], t - self._last_s]
         self._last_s = t
 
+    def enough(self, needed_s: float) -> bool:
+        """Whether the last three gaps were all short enough."""
+        return len(self._gaps) == 3 and max(self._gaps) <= needed_s + 0.05
+
     @property
-    def enough(self) -> bool:
-        """Whether the last three gaps were all short."""
-        return len(self._gaps) == 3 and max(self._gaps) <= self.enough_s + 0.05
+    def longest_s(self) -> float | None:
+        """The longest of the last three gaps; None while fewer are known."""
+        return max(self._gaps) if len(self._gaps) == 3 else None
 
 
 def _opened(source: Source) -> InputContainer:
@@ -170,76 +216,210 @@ def _opened(source: Source) -> InputContainer:
         raise CameraError(fault_text(source, fault)) from None
 
 
-def _look_av(source: Source, grid: Grid, timeline: Timeline, monotonic: Callable[[], float]) -> Iterator[Event]:
-    pictures = 0
-    with _opened(source) as container:
-        if not container.streams.video:
-            raise CameraError(f"{source.address}: expected a video stream, found none; is it a sound file?")
-        stream = container.streams.video[0]
-        stream.thread_type = "SLICE" if source.live else "AUTO"
-        fps = float(stream.average_rate or stream.guessed_rate or 25)
-        yield Opened(stream.codec_context.name, stream.codec_context.width, stream.codec_context.height, round(fps, 2))
+@dataclass
+class Reading:
+    """Reads one source, a file perhaps more than once.
+
+    Key frames alone are decoded where they come often enough for what is wanted; only at a key frame decoding can be
+    taken up again, and there it is decided anew.
+    """
+
+    source: Source
+    desk: Desk
+    _grid: Grid = field(init=False)
+    _timeline: Timeline = field(default_factory=Timeline, init=False)
+    _gaps: KeyGaps = field(default_factory=KeyGaps, init=False)
+    _burn: "Burn" = field(init=False)
+    _turn: int = field(default=0, init=False)
+    _began_s: float = field(default=0.0, init=False)
+    _told_s: float = field(default=0.0, init=False)
+    _read: int = field(default=0, init=False)
+    _decoded: int = field(default=0, init=False)
+    _skipped: int = field(default=0, init=False)
+    _key_seen: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._grid, self._burn = Grid(self.source.sample_s), Burn(self.source.masks)
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far."""
+        waits_s = None if self._key_seen else self.desk.monotonic() - self._began_s
+        return Tally(self._read, self._decoded, self._skipped, self._gaps.longest_s, waits_s)
+
+    def once(self) -> Iterator[Event]:
+        """Read from the beginning to the end; raises CameraError."""
+        source, before = self.source, self._decoded
+        with _opened(source) as container:
+            if not container.streams.video:
+                raise CameraError(f"{source.address}: expected a video stream, found none; is it a sound file?")
+            stream = container.streams.video[0]
+            if self._turn == 0:
+                self._began_s = self._told_s = self.desk.monotonic()
+                fps = round(float(stream.average_rate or stream.guessed_rate or 25), 2)
+                context = stream.codec_context
+                yield Opened(context.name, context.width, context.height, fps)
+            self._turn += 1
+            self._timeline.restart()
+            try:
+                yield from self._packets(container, stream)
+            except (FFmpegError, OSError) as fault:
+                raise CameraError(fault_text(source, fault)) from None
+        if self._decoded == before:
+            raise CameraError(
+                f"{source.address}: expected a video with at least one frame, got none that decodes; "
+                "it is empty or was cut off"
+            )
+
+    def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[Event]:
+        decoder = Decoder(stream, threads=1 if self.source.live else 0)
+        pace = Pace(self.desk) if self.source.live and self.source.kind == "file" else None
+        step_s = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+        aspect = float(stream.sample_aspect_ratio or 1)
+        keys_only, bad = False, 0
+        for packet in container.demux(stream):
+            self._read += packet.size > 0
+            if pace is not None:
+                yield from self._wait(pace, packet)
+            if self.desk.monotonic() - self._told_s >= ALIVE_EVERY_S:
+                yield self._tell()
+            if packet.is_keyframe:
+                keys_only = self._at_key(packet)
+            elif self._joined_late:
+                continue
+            try:
+                frames = decoder.decode(packet, keys_only=keys_only)
+            except FFmpegError:
+                bad += 1
+                if bad > MAX_BAD_PACKETS:
+                    raise CameraError(
+                        f"{self.source.address}: expected a stream that decodes, got {bad} broken packets in a row"
+                    ) from None
+                continue
+            for frame in frames:
+                bad = 0
+                self._decoded += 1
+                stamp = frame.pts if frame.pts is not None else frame.dts
+                base = frame.time_base or stream.time_base
+                arrival_s = self.desk.monotonic() - self._began_s if self.source.kind == "network" else None
+                t = self._timeline.at(None if stamp is None or base is None else float(stamp * base), step_s, arrival_s)
+                if not frame.is_corrupt and self._grid.due(t):
+                    planes = upright(frame, aspect, self.desk.room)
+                    if planes is None:
+                        self._skipped += 1
+                    else:
+                        self._told_s = self.desk.monotonic()
+                        yield Picture(t, bool(frame.key_frame), self._burn(planes))
+
+    @property
+    def _joined_late(self) -> bool:
+        """Whether nothing decodes yet, as a stream was joined between two key frames."""
+        waits_s = self.desk.monotonic() - self._began_s
+        return self.source.kind == "network" and not self._key_seen and waits_s < KEY_WAIT_S
+
+    def _at_key(self, packet: "av.Packet[av.VideoStream]") -> bool:
+        """Note a key frame; says whether others need not be decoded until the next one."""
+        self._key_seen = True
+        # a camera's time stamps may stand still
+        if self.source.kind == "network":
+            self._gaps.key(self.desk.monotonic())
+        elif packet.dts is not None and packet.time_base is not None:
+            self._gaps.key(float(packet.dts * packet.time_base))
+        wanted_fps = self.desk.fps()
+        sample_s = min(self.source.sample_s, 1 / wanted_fps) if wanted_fps > 0 else self.source.sample_s
+        self._grid.change(sample_s, self._timeline.last_s)
         # who asks for more than a sample a second means it
-        gaps = KeyGaps(max(KEYS_EVERY_S, source.sample_s) if source.sample_s >= 1 else source.sample_s)
-        burn = Burn(source.masks)
-        began_s = told_s = monotonic()
-        bad = 0
-        try:
-            for packet in container.demux(stream):
-                if monotonic() - told_s >= ALIVE_EVERY_S:
-                    told_s = monotonic()
-                    yield None
-                if packet.is_keyframe:
-                    # a camera's time stamps may stand still
-                    if source.kind == "network":
-                        gaps.key(monotonic())
-                    elif packet.dts is not None:
-                        gaps.key(float(packet.dts * packet.time_base))
-                    # only at a key frame can decoding be taken up again
-                    stream.codec_context.skip_frame = "NONKEY" if gaps.enough else "DEFAULT"
-                try:
-                    frames = packet.decode()
-                except FFmpegError:
-                    bad += 1
-                    if bad > MAX_BAD_PACKETS:
-                        raise CameraError(
-                            f"{source.address}: expected a stream that decodes, got {bad} broken packets in a row"
-                        ) from None
-                    continue
-                for frame in frames:
-                    bad = 0
-                    stamp = frame.pts if frame.pts is not None else frame.dts
-                    base = frame.time_base or stream.time_base
-                    arrival_s = monotonic() - began_s if source.kind == "network" else None
-                    t = timeline.at(None if stamp is None or base is None else float(stamp * base), 1 / fps, arrival_s)
-                    if not frame.is_corrupt and grid.due(t):
-                        pictures += 1
-                        told_s = monotonic()
-                        yield Picture(
-                            t, bool(frame.key_frame), burn(upright(frame, float(stream.sample_aspect_ratio or 1)))
-                        )
-        except (FFmpegError, OSError) as fault:
-            raise CameraError(fault_text(source, fault)) from None
-    if pictures == 0:
-        raise CameraError(
-            f"{source.address}: expected a video with at least one frame, got none that decodes; "
-            "it is empty or was cut off"
-        )
+        needed_s = max(KEYS_EVERY_S, self.source.sample_s) if self.source.sample_s >= 1 else self.source.sample_s
+        return self._gaps.enough(min(needed_s, 1 / wanted_fps) if wanted_fps > 0 else needed_s)
+
+    def _wait(self, pace: "Pace", packet: "av.Packet[av.VideoStream]") -> Iterator[Event]:
+        while (left_s := pace.left_s(packet)) > 0:
+            self.desk.sleep(min(left_s, ALIVE_EVERY_S))
+            if left_s > ALIVE_EVERY_S:
+                yield self._tell()
+
+    def _tell(self) -> Tally:
+        self._told_s = self.desk.monotonic()
+        return self.tally
 
 
-def upright(frame: av.VideoFrame, aspect: float) -> NDArray[np.uint8]:
-    """I420 as it is meant to be displayed: pixel aspect and rotation applied, even sizes, at most MAX_SIDE_PX."""
+class Decoder:
+    """Decodes the packets of one stream: all of them, or key frames alone.
+
+    Args:
+        threads: 0 lets FFmpeg decide, which then hands pictures out later.
+    """
+
+    def __init__(self, stream: av.VideoStream, threads: int) -> None:
+        self._context = stream.codec_context
+        self._context.thread_type = "SLICE" if threads else "AUTO"
+        self._context.thread_count = threads
+        self._keys_only = False
+
+    def decode(self, packet: "av.Packet[av.VideoStream]", *, keys_only: bool) -> list[av.VideoFrame]:
+        """Decode a packet. `keys_only` may change only with a key frame."""
+        left: list[av.VideoFrame] = []
+        if keys_only:
+            if not packet.is_keyframe:
+                return []
+            if not self._keys_only:
+                left = self._drained()
+            # a decoder holds a picture back until it knows that no other comes before it in time: up to two key frames
+            frames = [*left, *self._context.decode(packet), *self._drained()]
+        else:
+            frames = self._context.decode(packet)
+        self._keys_only = keys_only
+        return frames
+
+    def _drained(self) -> list[av.VideoFrame]:
+        frames = self._context.decode(None)
+        self._context.flush_buffers()
+        return frames
+
+
+@dataclass
+class Pace:
+    """Lets a file come as a camera would send it."""
+
+    desk: Desk
+    _began_s: float | None = field(default=None, init=False)
+    _first_s: float = field(default=0.0, init=False)
+
+    def left_s(self, packet: "av.Packet[av.VideoStream]") -> float:
+        """Seconds until a packet is due."""
+        if packet.dts is None or packet.time_base is None:
+            return 0.0
+        stamp_s = float(packet.dts * packet.time_base)
+        if self._began_s is None:
+            self._began_s, self._first_s = self.desk.monotonic(), stamp_s
+        return self._began_s + stamp_s - self._first_s - self.desk.monotonic()
+
+
+Room = Callable[[int, int], NDArray[np.uint8] | None]
+
+
+def upright(frame: av.VideoFrame, aspect: float, room: Room) -> NDArray[np.uint8] | None:
+    """I420 as it is meant to be displayed: pixel aspect and rotation applied, even sizes, at most MAX_SIDE_PX.
+
+    It is written into the room that is given for it; None where there is none.
+    """
     width, height = frame.width * aspect, float(frame.height)
     shrink = min(1.0, MAX_SIDE_PX / max(width, height))
     size = [max(2, round(side * shrink / 2) * 2) for side in (width, height)]
     if abs(aspect - 1) < 0.01 and shrink == 1:  # a ratio such as 16384:16383 is square
         size = [max(2, frame.width // 2 * 2), max(2, frame.height // 2 * 2)]
-    planes = np.asarray(frame.reformat(width=size[0], height=size[1], format="yuv420p").to_ndarray(), np.uint8)
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    if turns:
-        y, u, v = (np.rot90(plane, turns) for plane in split(planes))
-        planes = join(y, u, v)
-    return np.ascontiguousarray(planes, np.uint8)
+    across, down = size if turns % 2 == 0 else reversed(size)
+    planes = room(across, down)
+    if planes is None:
+        return None
+    # cut only where both sides are odd by one: a picture of the right size and format is taken as it is
+    same = frame.format.name == "yuv420p" and [frame.width, frame.height] == size
+    fitted = frame if same else frame.reformat(width=size[0], height=size[1], format="yuv420p")
+    for into, plane in zip(split(planes), fitted.planes, strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        into[:] = np.rot90(rows, turns) if turns else rows
+    return planes
 
 
 @dataclass
@@ -281,31 +461,40 @@ def fault_text(source: Source, fault: Exception) -> str:
     return f"{source.address}: expected a camera that answers, got: {why}; check address, cable and camera"
 
 
-def _look_usb(source: Source, monotonic: Callable[[], float]) -> Iterator[Event]:
+def _look_usb(source: Source, desk: Desk) -> Iterator[Event]:
     device = Path(f"/dev/video{source.address}")
     if not device.exists():
         raise CameraError(f"usb:{source.address}: expected a camera at {device}, found none; is it plugged in?")
     capture = cv2.VideoCapture(int(source.address), cv2.CAP_V4L2)
     if not capture.isOpened():
         raise CameraError(f"usb:{source.address}: expected a camera that can be opened; is another program using it?")
-    yield from read_capture(capture, source, monotonic)
+    yield from read_capture(capture, source, desk)
 
 
-def read_capture(capture: cv2.VideoCapture, source: Source, monotonic: Callable[[], float]) -> Iterator[Event]:
+def read_capture(capture: cv2.VideoCapture, source: Source, desk: Desk) -> Iterator[Event]:
     """Read an opened OpenCV capture; times are those of arrival, since a USB camera has no clock of its own."""
     size = [int(capture.get(prop)) for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
     yield Opened("usb", size[0], size[1], round(capture.get(cv2.CAP_PROP_FPS), 2))
     grid, burn = Grid(source.sample_s), Burn(source.masks)
-    began_s = told_s = monotonic()
+    began_s = told_s = desk.monotonic()
+    read = decoded = skipped = 0
     while capture.grab():
-        now_s = monotonic()
+        read += 1
+        now_s = desk.monotonic()
+        fps = desk.fps()
+        grid.change(min(source.sample_s, 1 / fps) if fps > 0 else source.sample_s, now_s - began_s)
         if grid.due(now_s - began_s):
             good, bgr = capture.retrieve()
             if good:
+                decoded += 1
                 height, width = bgr.shape[0] // 2 * 2, bgr.shape[1] // 2 * 2
-                planes = np.asarray(cv2.cvtColor(bgr[:height, :width], cv2.COLOR_BGR2YUV_I420), np.uint8)
+                planes = desk.room(width, height)
+                if planes is None:
+                    skipped += 1
+                    continue
+                cv2.cvtColor(bgr[:height, :width], cv2.COLOR_BGR2YUV_I420, dst=planes)
                 told_s = now_s
                 yield Picture(now_s - began_s, True, burn(planes))
         elif now_s - told_s >= ALIVE_EVERY_S:
             told_s = now_s
-            yield None
+            yield Tally(read, decoded, skipped, waits_s=None)

@@ -1,24 +1,25 @@
 """The parent's side of reading: deadlines, restarts with a budget, and times."""
 
+import contextlib
 import logging
 import os
-import subprocess
-import sys
+import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Any, Final, Self
 
 import av
-import numpy as np
 from av.error import FFmpegError
 
 from agent.camera import wire
-from agent.camera.decoding import fault_text
+from agent.camera.decoding import KEY_WAIT_S, KEYS_EVERY_S, Tally, fault_text
 from agent.camera.errors import CameraError
 from agent.camera.frame import Frame
+from agent.camera.nursery import nursery
+from agent.camera.ring import Lender, Ring, new_memory
 from agent.camera.source import Source
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ TRUSTED_AFTER_S: Final = 30.0
 TICK_S: Final = 1.0
 CHECK_S: Final = 18.0
 """FFmpeg's own limits come first, so that its reason is told."""
+KEY_LATE_S: Final = 10.0
+KEY_SLACK_S: Final = 0.5
+KEY_ADVICE: Final = "set the camera's key-frame distance (GOP, I-frame interval) to 2 s, its smart codec off"
 DRIFT_S: Final = 2.0
 """A stream's clock that is further than this from arrival is set anew."""
 
@@ -50,6 +54,42 @@ class Condition:
     since_s: float
     text: str
     restarts: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was done with a camera since it was first opened, whatever became of its readers.
+
+    Args:
+        read: packets.
+        decoded: pictures.
+        dropped: pictures that were due and nobody looked at, as the box is behind.
+    """
+
+    read: int = 0
+    decoded: int = 0
+    dropped: int = 0
+
+    def plus(self, tally: Tally, replaced: int) -> Self:
+        """Add what one reader did."""
+        return replace(
+            self,
+            read=self.read + tally.read,
+            decoded=self.decoded + tally.decoded,
+            dropped=self.dropped + tally.skipped + replaced,
+        )
+
+
+def key_text(tally: Tally) -> str:
+    """Say what a camera's key frames cost, and what to do; empty where all is well."""
+    if tally.waits_s is not None and tally.waits_s >= KEY_LATE_S:
+        return f"no key frame for {tally.waits_s // 10 * 10:.0f} s, and nothing decodes before the first; {KEY_ADVICE}"
+    if tally.key_gap_s is not None and tally.key_gap_s > KEYS_EVERY_S + KEY_SLACK_S:
+        return (
+            f"key frames come every {tally.key_gap_s:.0f} s: all pictures have to be decoded, some 15 times the work; "
+            f"{KEY_ADVICE}"
+        )
+    return ""
 
 
 @dataclass
@@ -72,44 +112,59 @@ class StreamClock:
 
 
 class Child:
-    """One reading process and its pipe."""
+    """One reading process, its two pipes and its ring."""
 
     def __init__(self, source: Source) -> None:
-        readable, writable = os.pipe()
-        self.pipe: BinaryIO = os.fdopen(readable, "rb")
+        readable, events = os.pipe()
+        orders, writable = os.pipe()
+        memory = new_memory()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "agent.camera.child", str(writable), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # the libraries' own words may carry an address with its password
-                pass_fds=[writable],
-                text=True,
-            )
+            self.pid, self._pidfd = nursery().start(source.to_json(), (events, orders, memory))
+            self._ring = Ring(memory)
         finally:
-            os.close(writable)
-        assert self._process.stdin is not None  # noqa: S101 - asked for above; it tells the type checker
-        try:
-            self._process.stdin.write(source.to_json() + "\n")
-            self._process.stdin.close()
-        except BrokenPipeError:  # it died at once; the pipe's end says so
-            pass
+            for descriptor in (events, orders, memory):
+                os.close(descriptor)
+        self._events, self._orders = readable, writable
+        self._reader = wire.Reader(readable)
+        self._lender = Lender(self._ring, lambda slot: wire.write(writable, wire.FREE, slot=slot))
+        self._closing = threading.Lock()
+        self._closed = False
 
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
+    def read(self) -> wire.Record | None:
+        """Wait for its next record; None at the end."""
+        return self._reader.read()
 
-    def end(self) -> int:
-        """Kill it if it still runs; returns its exit status."""
-        if self._process.poll() is None:
-            self._process.kill()
-        return self._process.wait()
+    def frame(self, record: wire.Record, time_s: float) -> Frame:
+        """The picture of a record."""
+        values = record.values
+        planes = self._lender.lend(values["slot"], values["width"], values["height"])
+        return Frame(time_s, values["key"], planes)
+
+    def drop(self, record: wire.Record) -> None:
+        """Let a picture go that nobody has looked at."""
+        self._lender.drop(record.values["slot"])
+
+    def demand(self, fps: float, for_s: float) -> None:
+        """Ask for pictures at least so often, for a while."""
+        with self._closing, contextlib.suppress(BrokenPipeError):
+            if not self._closed:
+                wire.write(self._orders, wire.DEMAND, fps=fps, for_s=for_s)
+
+    def end(self) -> None:
+        """Kill it if it still runs, and wait until it is gone."""
+        with self._closing, contextlib.suppress(ProcessLookupError):
+            if not self._closed:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it and close the pipe."""
+        """End it and close the pipes; frames of it may still be looked at."""
         self.end()
-        self.pipe.close()
+        self._lender.close()
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                for descriptor in (self._pidfd, self._events, self._orders):
+                    os.close(descriptor)
 
 
 class _Pump(threading.Thread):
@@ -123,43 +178,44 @@ class _Pump(threading.Thread):
         self._last: wire.Record | None = None
         self._alive = False
         self._over = False
+        self.replaced = 0
+        """Pictures that a newer one came for before anybody looked at them."""
+        self.opened: dict[str, Any] = {}
+        self.tally = Tally()
 
     def run(self) -> None:
         while True:
-            try:
-                record = wire.read(self._child.pipe)
-            except (OSError, ValueError):  # the pipe was closed under it, or a killed writer left half a record
-                record = None
+            record = self._child.read()
             with self._changed:
-                if record is None or record.kind in (wire.FAILED, wire.ENDED):
+                if record is None or record.kind in (wire.FAILED, wire.ENDED, wire.DIED):
                     self._last, self._over = record, True
                 elif record.kind == wire.FRAME:
+                    if self._frame is not None:
+                        self._child.drop(self._frame)
+                        self.replaced += 1
                     self._frame = record
+                elif record.kind == wire.OPENED:
+                    self.opened = record.values
+                else:
+                    self.tally = Tally(**record.values)
                 self._alive = True
                 self._changed.notify_all()
                 if self._over:
                     return
 
-    def wake(self) -> None:
-        """Let a waiting `wait` return."""
-        with self._changed:
-            self._changed.notify_all()
-
     def wait(self, timeout_s: float) -> tuple[wire.Record | None, bool, bool]:
         """Wait for news; returns the newest picture, whether anything came, and whether it is over."""
         with self._changed:
-            if self._frame is None and not self._over:
+            if self._frame is None and not self._over and not self._alive:
                 self._changed.wait(timeout_s)
             frame, alive = self._frame, self._alive
             self._frame, self._alive = None, False
             return frame, alive, self._over and frame is None
 
     @property
-    def last_words(self) -> str | None:
-        """Why it ended, if it said so."""
-        if self._last is None:
-            return None
-        return str(self._last.values.get("text", "the stream ended"))
+    def last_words(self) -> str:
+        """Why it ended."""
+        return _last_words(self._last)
 
 
 class LiveCamera:
@@ -176,6 +232,8 @@ class LiveCamera:
         self._monotonic = monotonic
         self._closing = threading.Event()
         self._child: Child | None = None
+        self._pump: _Pump | None = None
+        self._past = Figures()
         self._clock = StreamClock()
         self._restarts = 0
         self._failures = 0
@@ -201,6 +259,18 @@ class LiveCamera:
         if self._child is not None:
             self._child.end()
 
+    def demand(self, fps: float, for_s: float) -> None:
+        """Ask for pictures at least so often, for a while; the last word counts."""
+        if self._child is not None:
+            self._child.demand(fps, for_s)
+
+    @property
+    def figures(self) -> Figures:
+        """What was done so far."""
+        if self._pump is None:
+            return self._past
+        return self._past.plus(self._pump.tally, self._pump.replaced)
+
     def events(self) -> Iterator[Frame | Condition | None]:
         """Frames, changes of condition, and None at least once a second while there is neither."""
         yield self._condition("starting", "")
@@ -220,35 +290,41 @@ class LiveCamera:
     def _read(self) -> Generator[Frame | Condition | None, None, str]:
         """Read with one child until it ends or stalls; returns why."""
         self._child = child = Child(self._source)
-        pump = _Pump(child)
+        self._pump = pump = _Pump(child)
         pump.start()
         began_s = alive_s = picture_s = self._monotonic()
-        live = False
+        live, said = False, ""
         try:
             while not self._closing.is_set():
                 record, alive, over = pump.wait(TICK_S)
                 now_s = self._monotonic()
                 alive_s = now_s if alive else alive_s
                 if over:
-                    status = child.end()
-                    return pump.last_words or f"its reader died ({_status_text(status)})"
+                    return pump.last_words
+                said_now = key_text(pump.tally)
                 if record is not None:
                     picture_s = now_s
                     if not live:
                         live, began_s = True, now_s
-                        yield self._condition("live", "")
+                        yield self._condition("live", said_now)
                     elif now_s - began_s >= TRUSTED_AFTER_S:
                         self._failures = 0
-                    yield _frame(record, self._clock.stamp(record.values["t"], self._now()))
+                    yield child.frame(record, self._clock.stamp(record.values["t"], self._now()))
+                    said = said_now
                     continue
+                if said_now != said:
+                    said = said_now
+                    yield self._condition("live" if live else "starting", said)
                 if now_s - alive_s > (STALL_S if live else OPEN_S):
                     return f"nothing came for {now_s - alive_s:.0f} s"
-                if now_s - picture_s > max(NO_PICTURE_S, 3 * self._source.sample_s):
+                waits = pump.tally.waits_s is not None and pump.tally.waits_s < KEY_WAIT_S
+                if not waits and now_s - picture_s > max(NO_PICTURE_S, 3 * self._source.sample_s):
                     return f"data comes, but no picture for {now_s - picture_s:.0f} s"
                 yield None
         finally:
             child.end()
             pump.join(TICK_S)
+            self._past, self._pump = self.figures, None
             child.close()
         return ""
 
@@ -256,31 +332,29 @@ class LiveCamera:
         return Condition(state, self._now(), text, self._restarts)
 
 
-def _status_text(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"exit status {status}"
-
-
-def _frame(record: wire.Record, time_s: float) -> Frame:
-    values = record.values
-    pixels = np.frombuffer(record.payload, np.uint8)
-    return Frame(time_s, values["key"], pixels.reshape(values["height"] * 3 // 2, values["width"]))
+def _last_words(record: wire.Record | None) -> str:
+    if record is not None and record.kind != wire.DIED:
+        return str(record.values.get("text", "the stream ended"))
+    status = None if record is None else record.values["status"]
+    if status is None:
+        return "its reader died"
+    return f"its reader died (signal {-status})" if status < 0 else f"its reader died (exit status {status})"
 
 
 def replay(source: Source, start_s: float) -> Iterator[Frame]:
     """All samples of a clip, in order; the child waits for the reader. Raises CameraError."""
     child = Child(source)
     try:
-        while (record := wire.read(child.pipe)) is not None:
+        while True:
+            record = child.read()
+            if record is None or record.kind == wire.DIED:
+                raise CameraError(f"{source.address}: expected a clip that can be read, {_last_words(record)}")
             if record.kind == wire.FRAME:
-                yield _frame(record, start_s + record.values["t"])
+                yield child.frame(record, start_s + record.values["t"])
             elif record.kind == wire.FAILED:
                 raise CameraError(record.values["text"])
             elif record.kind == wire.ENDED:
                 return
-        status = child.end()
-        raise CameraError(
-            f"{source.address}: expected a clip that can be read, its reader died ({_status_text(status)})"
-        )
     finally:
         child.close()
 
@@ -322,12 +396,12 @@ def first_picture(source: Source) -> tuple[Frame, str]:
     timer.start()
     opened = ""
     try:
-        while (record := wire.read(child.pipe)) is not None:
+        while (record := child.read()) is not None and record.kind != wire.DIED:
             if record.kind == wire.OPENED:
                 values = record.values
                 opened = f"{values['width']}x{values['height']}, {values['codec']}, {values['fps']:g} frames a second"
             elif record.kind == wire.FRAME:
-                return _frame(record, 0.0), opened
+                return child.frame(record, 0.0), opened
             elif record.kind in (wire.FAILED, wire.ENDED):
                 raise CameraError(record.values.get("text", "the stream ended before its first picture"))
         raise CameraError(

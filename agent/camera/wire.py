@@ -1,22 +1,36 @@
-"""What a reading process writes into its pipe: records of a kind, a few named values, and bytes."""
+"""What a reading process and its parent tell each other, each through a pipe of its own.
+
+A record is written with one system call and is no longer than what a pipe takes whole (`PIPE_BUF`): records of two
+writers do not mix, and a killed writer leaves no half one. Pictures do not travel here, only their place in the `ring`.
+"""
 
 import json
+import os
+import select
 import struct
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 OPENED: Final = b"O"
-"""The source is open; values: codec, width, height, fps."""
+"""The source is open; values: codec, width, height, fps, decoder."""
 FRAME: Final = b"F"
-"""A picture; values: t (stream time, seconds, from 0), key, width, height; bytes: I420."""
-ALIVE: Final = b"A"
-"""Data comes, although no picture is due; at most one a second."""
+"""A picture; values: slot, t (stream time, seconds, from 0), key, width, height."""
+TALLY: Final = b"T"
+"""Data comes; at least one a second. Values: what `decoding.Tally` holds."""
 FAILED: Final = b"E"
 """The end, with a text that holds no secret."""
 ENDED: Final = b"Z"
 """The source has no more."""
+DIED: Final = b"D"
+"""The process is gone, whatever it was doing; values: status, as `os.waitstatus_to_exitcode` gives it."""
+FREE: Final = b"f"
+"""To the child: a slot of the ring is free again; values: slot."""
+DEMAND: Final = b"d"
+"""To the child: pictures are wanted more often for a while; values: fps, for_s."""
 
-_HEAD = struct.Struct("<cII")
+MAX_BYTES: Final = select.PIPE_BUF
+MAX_TEXT: Final = 1000
+_HEAD = struct.Struct("<cH")
 
 
 @dataclass(frozen=True)
@@ -25,25 +39,48 @@ class Record:
 
     kind: bytes
     values: dict[str, Any]
-    payload: bytes = b""
 
 
-def write(pipe: BinaryIO, kind: bytes, payload: bytes | memoryview = b"", **values: object) -> None:
-    """Write one record; blocks while the reader is behind."""
-    text = json.dumps(values).encode()
-    pipe.write(_HEAD.pack(kind, len(text), len(payload)) + text)
-    pipe.write(payload)
-    pipe.flush()
+def write(descriptor: int, kind: bytes, **values: object) -> None:
+    """Write one record; blocks while the pipe is full. Raises BrokenPipeError where nobody reads."""
+    if isinstance(text := values.get("text"), str):
+        values["text"] = text[:MAX_TEXT]
+    content = json.dumps(values, ensure_ascii=False).encode()
+    packed = _HEAD.pack(kind, len(content)) + content
+    if len(packed) > MAX_BYTES:
+        raise ValueError(f"expected a record of at most {MAX_BYTES} bytes, got {len(packed)}")
+    os.write(descriptor, packed)
 
 
-def read(pipe: BinaryIO) -> Record | None:
-    """Read one record; None at the end, also at one in the middle of a record (the writer was killed)."""
-    head = pipe.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        return None
-    kind, text_bytes, payload_bytes = _HEAD.unpack(head)
-    text = pipe.read(text_bytes)
-    payload = pipe.read(payload_bytes)
-    if len(text) < text_bytes or len(payload) < payload_bytes:
-        return None
-    return Record(kind, json.loads(text), payload)
+@dataclass
+class Reader:
+    """Takes records out of a pipe; None at its end."""
+
+    descriptor: int
+    _rest: bytes = field(default=b"", init=False)
+
+    def read(self) -> Record | None:
+        """Wait for one record."""
+        while (record := self._whole()) is None:
+            more = os.read(self.descriptor, 65536)
+            if not more:
+                return None
+            self._rest += more
+        return record
+
+    def ready(self) -> bool:
+        """Say whether `read` would return at once."""
+        if self._complete():
+            return True
+        return bool(select.select([self.descriptor], [], [], 0)[0])
+
+    def _complete(self) -> bool:
+        return len(self._rest) >= _HEAD.size and len(self._rest) >= _HEAD.size + _HEAD.unpack_from(self._rest)[1]
+
+    def _whole(self) -> Record | None:
+        if not self._complete():
+            return None
+        kind, length = _HEAD.unpack_from(self._rest)
+        content = self._rest[_HEAD.size : _HEAD.size + length]
+        self._rest = self._rest[_HEAD.size + length :]
+        return Record(kind, json.loads(content))

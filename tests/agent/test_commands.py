@@ -1,5 +1,6 @@
 """The command line: what is wrong is told in one line, and the exit status says which kind it is."""
 
+import resource
 import signal
 import socket
 import time

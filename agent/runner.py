@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.box import orders
+from agent.camera.demand import Demand
 from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
 from agent.evidence.memory import RecentShots, Shot
@@ -24,11 +27,13 @@ from agent.rules.gathering import Gathering
 from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
 from agent.rules.loitering import Loitering
 from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
+from agent.vision.attention import Attention, Grant, Wish
 from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
 from agent.vision.counting import Counted, Eye, PeopleCounter, Place
 from agent.vision.crowds import CrowdCounter
 from agent.vision.detector import Detections
 from agent.vision.naming import PERSON_SCORE, Naming
+from agent.vision.novelty import Novelty
 from agent.vision.people import COUNT_SCORE
 from agent.vision.places import Luma, Mask, StillView, zone_mask
 from agent.vision.still import WIDTH_PX, StillScene
@@ -46,6 +51,12 @@ GAP_S: Final = 10.0
 """Without a picture for longer than this nothing was seen."""
 STILL_S: Final = 0.45
 """The still scene takes at most 2 samples a second (a little more, as clocks waver): others tell it nothing new."""
+QUIET_S: Final = 60.0
+"""A scene in which nothing changes is looked at so often all the same."""
+MOVING_S: Final = 5.0
+WAITING_SHARE: Final = 0.25
+"""Of the dwell: who stops for a moment needs no name."""
+NOBODY: Final[NDArray[np.float32]] = np.zeros((0, 4), np.float32)
 LEARNED_SHARE: Final = 0.8
 """A zone is learned once so much of its clear look is known."""
 RULES: Final = {"frontage": "encroachment", "gathering": "crowding"}
@@ -58,6 +69,21 @@ def rules_of(zone: Zone) -> tuple[str, ...]:
     """The rules that incidents of a zone may have."""
     loiters = isinstance(zone, GatheringZone) and zone.loiter_s is not None
     return (RULES[zone.kind], LOITERING) if loiters else (RULES[zone.kind],)
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """A detector that others use as well: each look waits for its turn."""
+
+    detector: Eye
+    attention: Attention
+
+    def fit(self, width: int, height: int) -> tuple[int, int]:
+        return self.detector.fit(width, height)
+
+    def detect(self, rgb: NDArray[np.uint8]) -> Detections:
+        with self.attention.turn():
+            return self.detector.detect(rgb)
 
 
 @dataclass(frozen=True)
@@ -80,6 +106,7 @@ class CameraRunner:
         detector: None where there is none: items stay unnamed and crowding is unavailable.
         state_dir: where the still scene is kept; None keeps nothing.
         crowd: the counter of crowds; None: where a detector is full, a count is a lower bound.
+        attention: shares the detector out; by default nobody else has it, and time does not matter.
     """
 
     camera: Camera
@@ -91,6 +118,11 @@ class CameraRunner:
     state_dir: Path | None = None
     randomness: Callable[[int], bytes] = os.urandom
     crowd: CrowdCounter | None = None
+    attention: Attention = field(default_factory=Attention)
+    _novelty: Novelty = field(init=False)
+    _people_last: NDArray[np.float32] = field(default_factory=lambda: NOBODY, init=False)
+    """Who was there at the last look, shape `(n, 4)`."""
+    _moved_s: float = field(default=float("-inf"), init=False)
     _scene: StillScene = field(init=False)
     _plane: Plane | None = field(init=False)
     _lives: dict[str, ZoneLife] = field(init=False)
@@ -109,6 +141,7 @@ class CameraRunner:
     _naming: Naming = field(default_factory=Naming, init=False)
     _found: Detections | None = field(default=None, init=False)
     _counted: Counted | None = field(default=None, init=False)
+    _granted: Grant | None = field(default=None, init=False)
     _stilled_s: float = field(default=float("-inf"), init=False)
     _health: ViewHealth = field(default_factory=ViewHealth, init=False)
     _sight: ViewState | None = field(default=None, init=False)
@@ -137,6 +170,7 @@ class CameraRunner:
             for zone in gatherings
             if zone.loiter_s is not None
         }
+        self._novelty = Novelty([zone.polygon for zone in self.camera.zone])
         self._tracker = Tracker(sure_score=COUNT_SCORE)
         self._scene = self._load_scene(grey=self._grey)
         self.samples = Samples(self.masker)
@@ -167,43 +201,106 @@ class CameraRunner:
         """Take one frame."""
         at_s = frame.time_s
         self._carry_out_orders(at_s)
-        found = None
-        if self.detector is not None:
-            colours = frame.rgb(self.detector.fit(frame.width, frame.height))
-            found = self.detector.detect(colours)
-        # one that knows people only takes for one whatever looks most like one, such as a stack of crates
-        tells_apart = found is not None and len(found.names) > 1
-        if self.detector is not None and tells_apart:
-            waiting = self._view is not None and self._something_waits(self._view)
-            self._naming.take(colours, at_s, self.detector, wanted=waiting)
-        self._found = found
-        persons = np.zeros((0, 4), np.float32) if found is None else found.of("person", min_score=PERSON_SCORE).boxes
-        hidden: tuple[Box, ...] = ()
-        if tells_apart:
-            hidden = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in persons)
+        luma = frame.luma(WIDTH_PX)
+        looked = self._see(frame, luma)
+        hidden = self._hidden if looked else None
         if at_s - self._stilled_s >= STILL_S:
-            self._observe(frame, hidden)
+            self._observe(frame, luma, hidden)
             self._stilled_s = at_s
-        if self._trusted:
-            self._shots.add(Shot(frame, persons))
-        self.samples.add(frame, persons)
-        counted = None
-        if self._crowds and found is not None and self.detector is not None and self._trusted:
-            counted = self._people.count(frame, found, self.detector)
-        self._counted = counted
-        self._track(counted, frame)
+        if looked:
+            if self._trusted:
+                self._shots.add(Shot(frame, self._people_last))
+            self.samples.add(frame, self._people_last)
+            self._count(frame)
         changes: list[Change] = []
         for zone in self.camera.zone:
             if isinstance(zone, FrontageZone):
                 changes += self._frontage(zone, at_s)
-            else:
-                changes += self._gathering(zone, counted, at_s)
+            elif looked:
+                changes += self._gathering(zone, self._counted, at_s)
                 changes += self._loitering(zone, at_s)
-        # those whom only a closer look found are hidden in evidence as well
-        shown = persons if counted is None else counted.persons.of("person", min_score=PERSON_SCORE).boxes
-        self._report(changes, Shot(frame, shown))
+        if any(change.roles for change in changes):
+            self._report(changes, Shot(frame, self._whose_heads(frame, looked=looked)))
+        else:
+            self._report(changes, None)
         if changes or (self._saved_s is not None and at_s - self._saved_s >= SAVE_S):
             self._save_scene(at_s)
+
+    def demand(self, at_s: float) -> Demand:
+        """How often the rules want to see from now on."""
+        moves = at_s - self._moved_s <= MOVING_S
+        demands = []
+        for zone in self.camera.zone:
+            if isinstance(zone, FrontageZone):
+                waits = self._tells_apart and self._view is not None and self._something_waits(zone, self._view)
+                demands.append(frontage.demand(zone, at_s, waits=waits))
+            else:
+                demands.append(self._crowds[zone.id].demand(at_s))
+                if zone.id in self._loiterers:
+                    demands.append(self._loiterers[zone.id].demand(at_s, moves=moves))
+        return reduce(Demand.most, demands, Demand(frontage.REST_FPS, at_s))
+
+    def _see(self, frame: Frame, luma: Luma) -> bool:
+        """Have the detector look, if it is this camera's turn; says whether it is known who is there now.
+
+        Where nothing has changed since the last look, it would see the same.
+        """
+        if self.detector is None:
+            return True
+        at_s = frame.time_s
+        changed = self._novelty.changed(luma) or self._found is None
+        if changed:
+            self._moved_s = at_s
+        every_s = 1 / self.demand(at_s).fps if changed else QUIET_S
+        grant = self.attention.ask(self.camera.id, Wish(every_s, closer=bool(self._crowds)), at_s, changed=changed)
+        self._granted = grant
+        if grant is None:
+            return not changed
+        eye = _Turns(self.detector, self.attention)
+        colours = frame.rgb(self.detector.fit(frame.width, frame.height))
+        self._found = found = eye.detect(colours)
+        self._novelty.looked()
+        if self._tells_apart:
+            waiting = self._view is not None and any(
+                self._something_waits(zone, self._view) for zone in self.camera.zone if isinstance(zone, FrontageZone)
+            )
+            self._naming.take(colours, at_s, eye, wanted=waiting)
+        self._people_last = found.of("person", min_score=PERSON_SCORE).boxes
+        return True
+
+    def _count(self, frame: Frame) -> None:
+        """Count people, unless they are those who were counted already."""
+        if self.detector is None or self._found is None or not self._crowds or not self._trusted:
+            self._counted = None
+        elif self._granted is not None or self._counted is None:
+            granted_ms = float("inf") if self._granted is None else self._granted.budget_ms
+            self._counted = self._people.count(frame, self._found, _Turns(self.detector, self.attention), granted_ms)
+            # those whom only a closer look found are hidden in evidence as well
+            self._people_last = self._counted.persons.of("person", min_score=PERSON_SCORE).boxes
+        self._track(self._counted, frame)
+
+    def _whose_heads(self, frame: Frame, *, looked: bool) -> NDArray[np.float32]:
+        """Boxes of the people in a frame that becomes evidence: who they are must not be seen."""
+        if looked or self.detector is None:
+            return self._people_last
+        eye = _Turns(self.detector, self.attention)
+        found = eye.detect(frame.rgb(self.detector.fit(frame.width, frame.height)))
+        return found.of("person", min_score=PERSON_SCORE).boxes
+
+    @property
+    def _tells_apart(self) -> bool:
+        """Whether the detector knows things as well.
+
+        One that knows people only takes for one whatever looks most like one, such as a stack of crates.
+        """
+        return self._found is not None and len(self._found.names) > 1
+
+    @property
+    def _hidden(self) -> tuple[Box, ...]:
+        """Where somebody stood in front at the last look, and can be told from a thing."""
+        if not self._tells_apart:
+            return ()
+        return tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in self._people_last)
 
     def snapshot(self, at_s: float) -> Snapshot:
         """Say what is known after the frame of this time; costs something only when asked."""
@@ -280,9 +377,9 @@ class CameraRunner:
         """Whether the last sample may be judged."""
         return self._sight is None or self._sight.trusted
 
-    def _observe(self, frame: Frame, hidden: tuple[Box, ...]) -> None:
+    def _observe(self, frame: Frame, luma: Luma, hidden: tuple[Box, ...] | None) -> None:
         """Take a sample into the still scene, if the camera sees well."""
-        luma, at_s, learned = frame.luma(WIDTH_PX), frame.time_s, self._scene.learned
+        at_s, learned = frame.time_s, self._scene.learned
         # a file tells when the place was last seen before a restart
         last_s = self._stilled_s if np.isfinite(self._stilled_s) else self._scene.last_s
         if last_s is not None and at_s - last_s > max(GAP_S, 3 * self.camera.sample_s):
@@ -293,7 +390,8 @@ class CameraRunner:
             at_s,
             self._scene.reference,
             chroma=frame.chroma(),
-            people=hidden,
+            # a crowd that hides the place stays longer than from one look to the next
+            people=self._hidden,
             changed_share=lambda: self._scene.changed_share(luma),
         )
         if sight.state != ("live" if before is None else before.state):
@@ -387,10 +485,10 @@ class CameraRunner:
         hours = [parse_hours(text) for text in zone.active]
         return frontage.active_throughout(hours, datetime.fromtimestamp(at_s, self.timezone), span_s or zone.dwell_s)
 
-    def _something_waits(self, view: StillView) -> bool:
-        """Say whether something stands in a frontage zone and may want a name."""
-        frontages = [zone for zone in self.camera.zone if isinstance(zone, FrontageZone)]
-        return any(bool((view.held & self._raster(zone, view)).any()) for zone in frontages)
+    def _something_waits(self, zone: FrontageZone, view: StillView) -> bool:
+        """Say whether something has stood in a zone for a while, and it matters soon what it is."""
+        aged = view.time_s - view.since_s >= WAITING_SHARE * zone.dwell_s
+        return bool((view.held & aged & self._raster(zone, view)).any())
 
     def _raster(self, zone: Zone, view: StillView) -> Mask:
         raster = self._rasters.get(zone.id)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from agent.camera.demand import Demand
 from agent.rules.life import Breach, Record, Sighting
 from agent.vision.ground import footprint_m2
 from agent.vision.naming import PERSON
@@ -13,6 +14,13 @@ from protocol.hours import Hours, any_active
 from protocol.messages import Item
 from protocol.plane import Plane
 from protocol.settings import FrontageZone
+
+REST_FPS: Final = 0.1
+"""Looks in which nothing is expected: they show whose head is to be hidden in a picture of the place."""
+WAITS_FPS: Final = 0.2
+LOOKS_IN_DWELL: Final = 10.0
+"""Who stands is told from a thing by the share of the looks at it that find a person."""
+DEMAND_S: Final = 30.0
 
 Namer = Callable[[Box], tuple[str | None, float | None]]
 """Gives an item's label and score from its box, or two times None."""
@@ -47,6 +55,18 @@ def breaches(
         for item, label, score in found
         if label != PERSON and not _too_small(zone, area_m2 := _ground_m2(item, plane))
     ]
+
+
+def demand(zone: FrontageZone, at_s: float, *, waits: bool) -> Demand:
+    """Ask for looks of the detector.
+
+    Args:
+        zone: its settings.
+        at_s: the time.
+        waits: whether something stands there that may be a thing or a person, and the detector can tell.
+    """
+    fps = max(WAITS_FPS, LOOKS_IN_DWELL / zone.dwell_s) if waits else REST_FPS
+    return Demand(fps, at_s + DEMAND_S)
 
 
 def sighting(zone: FrontageZone, raster: Mask, view: StillView, record: Record) -> Sighting:

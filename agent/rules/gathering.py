@@ -13,9 +13,11 @@ A count that is a lower bound can raise this state, never lower it.
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
+from agent.camera.demand import Demand
 from agent.rules.life import Breach, Sighting
 from protocol.geometry import polygon_bounds
 from protocol.messages import People
@@ -23,7 +25,14 @@ from protocol.plane import Plane, PlaneError
 from protocol.settings import GatheringZone
 
 GAP_S: Final = 130.0
-"""Counts come at least every `sample_s` (60 s at most); after twice that nobody knows what was in between."""
+"""Counts come at least every `sample_s` (60 s at most); after twice that, or after three of the intervals to which a
+busy box has come, nobody knows what was in between."""
+NEAR: Final = 0.7
+"""Share of the limit from which each change may be the one that matters."""
+NEAR_FPS: Final = 0.5
+RARE_FPS: Final = 0.25
+COUNTS_IN_DWELL: Final = 4.0
+DEMAND_S: Final = 30.0
 SMOOTHING: Final = 3
 """Samples whose median is the count: one missed or doubled person is no change."""
 RELEASE: Final = 0.9
@@ -83,7 +92,7 @@ class Gathering:
 
     def count(self, at_s: float, people: int, *, lower_bound: bool) -> None:
         """Take one count of people whose feet are in the zone."""
-        if self._counts and at_s - self._counts[-1][0] > GAP_S:
+        if self._counts and at_s - self._counts[-1][0] > max(GAP_S, 3 * self._usual_gap_s):
             # nobody was watched meanwhile: it begins anew
             self._counts.clear()
             self._over_since_s = self._below_since_s = None
@@ -107,6 +116,11 @@ class Gathering:
     def smooth(self) -> int:
         """Median of the last counts, the higher one of two in the middle rounded down."""
         return int(median(people for _, people, _ in self._counts))
+
+    @property
+    def _usual_gap_s(self) -> float:
+        times_s = [when for when, _, _ in self._counts]
+        return max((after - before for before, after in pairwise(times_s)), default=0.0)
 
     @property
     def over_since_s(self) -> float | None:
@@ -134,6 +148,12 @@ class Gathering:
             # saturated: more may be there, which keeps an incident going but opens none
             return []
         return [Breach(polygon_bounds(self.zone.polygon), self._over_since_s, people=self.people)]
+
+    def demand(self, at_s: float) -> Demand:
+        """Ask for counts: more of them near the limit, and enough of them in the time that a crowd must last."""
+        near = not self._counts or self._over_since_s is not None or self.smooth >= NEAR * self._limit
+        fps = max(NEAR_FPS if near else RARE_FPS, COUNTS_IN_DWELL / self.zone.dwell_s)
+        return Demand(fps, at_s + DEMAND_S)
 
     def sighting(self) -> Sighting:
         """Say what is seen at the zone, its only place: between the two limits an incident goes on."""

@@ -17,6 +17,8 @@ from protocol.geometry import Box, box_intersection, box_iou
 
 NAME_S: Final = 5.0
 SPACING_S: Final = 1.0
+STALE_S: Final = 30.0
+"""A picture that is so much older than the next one shows another scene."""
 PICTURES: Final = 5
 MIN_IOU: Final = 0.3
 COVERED: Final = 0.6
@@ -37,7 +39,7 @@ class StillPicture:
 
     def add(self, rgb: Rgb, time_s: float) -> None:
         """Take a picture, unless the last one is too fresh to tell anything new."""
-        if self._kept and self._kept[-1][1].shape != rgb.shape:
+        if self._kept and (self._kept[-1][1].shape != rgb.shape or time_s - self._kept[-1][0] > STALE_S):
             self._kept.clear()
         if not self._kept or time_s - self._kept[-1][0] >= SPACING_S:
             self._kept.append((time_s, rgb))
@@ -57,9 +59,11 @@ class Naming:
     _looked_s: float = field(default=float("-inf"))
 
     def take(self, rgb: Rgb, time_s: float, detector: Detects, *, wanted: bool) -> None:
-        """Take a sample's picture of shape `(h, w, 3)`, and look closer where something waits for a name."""
+        """Take a picture of shape `(h, w, 3)`, and look closer now and then, where something waits for a name."""
+        if not wanted:
+            return
         self._pictures.add(rgb, time_s)
-        if not wanted or time_s - self._looked_s < NAME_S:
+        if time_s - self._looked_s < NAME_S:
             return
         still = self._pictures.picture()
         if still is not None:

@@ -109,6 +109,7 @@ class StillScene:
         self._learning: list[Luma] = []
         self._learn_from_s = 0.0
         self._last_s: float | None = None
+        self._unlooked_s = 0.0
         self._reference: NDArray[np.float32] | None = None
         self._alignment = Alignment()
         self._album: dict[int, Luma] = {}
@@ -139,17 +140,18 @@ class StillScene:
         """The last still picture, laid over the reference; None where there is none yet."""
         return self._still
 
-    def observe(self, luma: Luma, time_s: float, hidden: tuple[Box, ...] = ()) -> StillView | None:
+    def observe(self, luma: Luma, time_s: float, hidden: tuple[Box, ...] | None = ()) -> StillView | None:
         """Take one sample; None while the reference is being learned, or too little is known of the present.
 
         Args:
             luma: shape `(h, WIDTH_PX)`, always the same.
             time_s: of the picture.
-            hidden: boxes where something is known to stand in front, such as people that a detector found.
+            hidden: boxes where something is known to stand in front, such as people that a detector found; None: no
+                detector looked at this sample.
         """
         sample = _softened(luma)
         covered = np.zeros(sample.shape, np.bool_)
-        for box in hidden:
+        for box in hidden or ():
             covered |= box_mask(box, sample.shape)
         known = self._reference if self._reference is not None else self._learning[0] if self._learning else sample
         if known.shape != sample.shape:
@@ -172,7 +174,10 @@ class StillScene:
             self._samples.popleft()
         if len(self._samples) < MIN_SAMPLES:
             return None
-        return self._advance(time_s, elapsed_s, clear_look)
+        # a person may have stood there since the last look as long as at this one
+        self._unlooked_s += elapsed_s
+        looked_s, self._unlooked_s = (0.0, self._unlooked_s) if hidden is None else (self._unlooked_s, 0.0)
+        return self._advance(time_s, elapsed_s, clear_look, looked_s)
 
     def looks_clear(self, luma: Luma) -> Mask | None:
         """Say where one single picture looks as the clear place does; None while that is not known."""
@@ -297,7 +302,7 @@ class StillScene:
         self._judged_s = np.zeros(shape, np.float32)
         self._calm_s = np.zeros(shape, np.float32)
 
-    def _advance(self, time_s: float, elapsed_s: float, clear_look: Luma) -> StillView:
+    def _advance(self, time_s: float, elapsed_s: float, clear_look: Luma, looked_s: float) -> StillView:
         window = self._window()
         lumas = [sample for _, sample, _ in window]
         still = median(lumas)
@@ -329,7 +334,8 @@ class StillScene:
         new = settled & (moving <= RIM_SHARE) & changed & self._sure & ~seen
         if new.any():
             self._remember(still, _latest_nearby(agrees, times_s, new), new, elapsed_s)
-        self._note_people(window[-1][1], window[-1][2], elapsed_s)
+        if looked_s > 0:
+            self._note_people(window[-1][1], window[-1][2], min(WINDOW_S, looked_s))
         self._observed_s[seen] += elapsed_s
         self._other_observed_s[seen] = -1
         follow = min(1.0, elapsed_s / FOLLOW_LOOK_S)

@@ -1,5 +1,6 @@
 """The overlay: a video that plays as the clip did, with everything where it belongs, and nobody's face."""
 
+import sys
 from zoneinfo import ZoneInfo
 
 import av
@@ -116,13 +117,26 @@ def test_a_film_that_cannot_be_written_is_told_in_one_line(tmp_path, overlay_pat
     assert list(tmp_path.glob("*.part")) == []
 
 
+FILLED = """
+import resource
+from agent.camera import reader
+make = reader.new_memory
+def limited():
+    memory = make()  # which counts as a file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (102400, 102400))
+    return memory
+reader.new_memory = limited
+from agent.commands import main
+main()
+"""
+
+
 def test_a_disk_that_fills_up_leaves_one_line_and_no_half_film(street, tmp_path):
     """Files cannot grow beyond 100 KB, which stands for a full disk."""
     settings = boxes.settings(tmp_path, boxes.FRONTAGE)
     target = tmp_path / "out.mp4"
     target.write_bytes(b"an older film")
-    command = f"ulimit -f 100; trap '' XFSZ; exec {AGENT} replay {street} --settings {settings} --overlay {target}"
-    done = run("/bin/bash", "-c", command)
+    done = run(sys.executable, "-c", FILLED, "replay", street, "--settings", settings, "--overlay", target)
     assert done.returncode == 2
     assert f"{target}: expected a video file that can be written: File too large" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

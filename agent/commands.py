@@ -1,6 +1,7 @@
-"""The command line of the box: `cityeye-agent run | check | replay | scene | plane`."""
+"""The command line of the box: `cityeye-agent run | check | replay | bench | scene | plane`."""
 
 import contextlib
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent import VERSION, live, plane_picture
+from agent.bench import Bench
 from agent.box import orders
 from agent.box.clock import Clock
 from agent.box.orders import Order
@@ -22,7 +24,7 @@ from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.film import FilmError
 from agent.replay import Replay, pick_camera
-from agent.settings import BoxConfig, load_settings
+from agent.settings import BoxConfig, DetectorSection, load_settings
 from agent.uplink.outbox import OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
@@ -196,6 +198,34 @@ def replay(
 
             job.run(write, lambda done_s: bar.update(task, completed=done_s))
             bar.update(task, completed=clip.duration_s)
+
+
+@app.command()
+def bench(
+    clips: Annotated[list[Path], typer.Argument(help="recorded clips; camera n plays the n-th of them, over and over")],
+    cameras: Annotated[int, typer.Option(min=1, max=500, help="how many cameras there are")] = 1,
+    minutes: Annotated[float, typer.Option(min=0.1, help="measured, after half a minute of settling")] = 1.0,
+    settings: Annotated[
+        Path | None, typer.Option(help="box.toml: its detector, and its first camera's zones; default: both rules")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="detector: a name or a path")] = None,
+    provider: Annotated[str | None, typer.Option(help="what runs it: cpu, openvino, …")] = None,
+    cpu_share: Annotated[float | None, typer.Option(help="of all cores, for the detector")] = None,
+) -> None:
+    """Measure how many cameras this box bears: clips play as cameras do; prints JSON."""
+    with _one_line():
+        missing = [clip for clip in clips if not clip.is_file()]
+        if missing:
+            raise CameraError(f"{missing[0]}: expected a video file, found none; check the path")
+        config = None if settings is None else load_settings(settings)
+        section = DetectorSection() if config is None else config.settings.detector
+        asked = {"model": model, "provider": provider, "cpu_share": cpu_share}
+        merged = section.model_dump() | {name: value for name, value in asked.items() if value is not None}
+        like = config.settings.camera[0] if config is not None and config.settings.camera else None
+        _log_to_stderr(logging.ERROR)
+        folder = Path.cwd() if config is None else config.folder
+        job = Bench(clips, cameras, minutes, DetectorSection.of(merged, "bench"), folder, like)
+        typer.echo(json.dumps(job.run(), indent=1))
 
 
 CameraArgument = Annotated[str, typer.Argument(help="a camera's id", show_default=False)]

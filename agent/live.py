@@ -3,41 +3,63 @@
 import logging
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Final
+from types import FrameType, TracebackType
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
+import cv2
+
 from agent import VERSION
+from agent.box import memory
 from agent.box.clock import Clock
 from agent.box.identity import boot_id, load_key
 from agent.box.state import StateFolder
 from agent.camera.frame import Frame
-from agent.camera.reader import Condition, LiveCamera
+from agent.camera.nursery import nursery
+from agent.camera.reader import Condition, Figures, LiveCamera
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
+from agent.evidence.pictures import Picture
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig
 from agent.uplink.outbox import Outbox
 from agent.uplink.session import Session
+from agent.vision.attention import Attention
 from agent.vision.crowds import CrowdCounter, load_counter
 from agent.vision.detector import Detector, DetectorMissingError
-from agent.vision.selection import SHIPPED, find_detector, find_face_model, open_detector, shipped_detector
+from agent.vision.providers import Plan
+from agent.vision.selection import (
+    SHIPPED,
+    cores,
+    find_detector,
+    find_face_model,
+    open_detector,
+    plan_by_hand,
+    shipped_detector,
+)
 from protocol.instants import from_epoch
-from protocol.messages import BoxHealth, BoxStatus, CameraState, Model
+from protocol.messages import BoxHealth, BoxStatus, CameraState, DetectorLoad, IncidentEvent, Model
 from protocol.seal import public_key_text
 from protocol.settings import Camera
 
 log = logging.getLogger(__name__)
 
+Tell = Callable[[IncidentEvent, Sequence[Picture]], None]
 SHIPS: Final = f"{SHIPPED} is used, which ships with the project and knows people only; see `cityeye-models list`"
 LEARN_S: Final = 60.0
 HEALTH_S: Final = 60.0
 KEEP_ACKNOWLEDGED_S: Final = 7 * 86400.0
+START_GAP_S: Final = 0.1
+START_ALL_S: Final = 2.0
+"""Cameras are opened one after the other: files in step would all be decoded at the same moment, for ever."""
+LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
 
@@ -55,11 +77,20 @@ class Eyes:
         """What messages say of the detector."""
         return None if self.detector is None else Model(name=self.detector.name, sha256=self.detector.sha256)
 
+    def attention(self, cpu_share: float) -> Attention:
+        """Who shares the detector out, at the pace of real time."""
+        plan = Plan() if self.detector is None else self.detector.plan
+        return Attention(cpu_share * cores(), workers=plan.streams, threads=max(1, plan.threads))
 
-def open_eyes(config: BoxConfig) -> Eyes:
+
+def open_eyes(config: BoxConfig, cameras: int = 1) -> Eyes:
     """Load the detector; raises DetectorError. Says in one line what is missing and what to do.
 
     A detector that is named and not at hand is no error: the box does what it can with the one that ships.
+
+    Args:
+        config: the box's settings.
+        cameras: that are watched at a time.
     """
     section = config.settings.detector
     path, min_score = None, section.min_score
@@ -75,8 +106,9 @@ def open_eyes(config: BoxConfig) -> Eyes:
     if path is None:
         log.warning("no detector, as the settings say: encroachment works unnamed, crowding is unavailable")
     else:
-        detector = open_detector(path, min_score)
-        log.info("detector %s: %s, %dx%d", detector.name, detector.layout, *detector.input_size)
+        by_hand = None if section.provider is None else plan_by_hand(section.provider, section.precision)
+        detector = open_detector(path, min_score, by_hand=by_hand, cameras=cameras)
+        log.info("detector %s: %s, %dx%d, %s", detector.name, detector.layout, *detector.input_size, detector.plan)
     face_model = find_face_model()
     if face_model is None:
         log.warning(
@@ -84,7 +116,8 @@ def open_eyes(config: BoxConfig) -> Eyes:
             "put yunet-s-640.onnx into a folder of CITYEYE_MODELS to mask faces only"
         )
     counts = any(zone.kind == "gathering" for camera in config.settings.camera for zone in camera.zone)
-    return Eyes(detector, face_model, load_counter() if detector is not None and counts else None)
+    crowd = load_counter(threads=detector.plan.threads) if detector is not None and counts else None
+    return Eyes(detector, face_model, crowd)
 
 
 def end_removed(reporter: Reporter, cameras: Sequence[Camera], at_s: float) -> None:
@@ -105,17 +138,30 @@ class CameraThread(threading.Thread):
     """Runs one camera; whatever happens to it happens to it alone."""
 
     def __init__(
-        self, source: Source, make_runner: Callable[[], CameraRunner], session: Session | None, clock: Clock
+        self,
+        source: Source,
+        make_runner: Callable[[], CameraRunner],
+        session: Session | None,
+        clock: Clock,
+        delay_s: float = 0.0,
     ) -> None:
         super().__init__(name=f"camera-{source.camera}")
         self._source = source
         self._make_runner = make_runner
         self._session = session
         self._clock = clock
+        self._delay_s = delay_s
+        self.lags_s: deque[float] = deque(maxlen=LAGS)
+        """Age of the last pictures when all was decided on them."""
         self._stopping = threading.Event()
         self._live: LiveCamera | None = None
         self._since_s = 0.0
         self._published: tuple[str, Outlook, int, str] | None = None
+
+    @property
+    def figures(self) -> Figures:
+        """What was read of the camera so far."""
+        return Figures() if self._live is None else self._live.figures
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
@@ -125,6 +171,7 @@ class CameraThread(threading.Thread):
 
     def run(self) -> None:
         """Go on until stopped; a failure of the pipeline is logged and the camera started again."""
+        self._stopping.wait(self._delay_s)
         while not self._stopping.is_set():
             try:
                 self._watch()
@@ -144,6 +191,9 @@ class CameraThread(threading.Thread):
             for event in live.events():
                 if isinstance(event, Frame):
                     runner.look(event)
+                    self.lags_s.append(self._clock.now() - event.time_s)
+                    demand = runner.demand(event.time_s)
+                    live.demand(demand.fps, demand.until_s - event.time_s)
                 elif isinstance(event, Condition):
                     condition = event
                     if event.state in ("stalled", "lost"):
@@ -185,14 +235,44 @@ class CameraThread(threading.Thread):
         )
 
 
-def run(config: BoxConfig, clock: Clock) -> None:
-    """Run the agent until SIGTERM or SIGINT."""
-    settings = config.settings
-    with StateFolder(config.state_dir) as folder:
-        eyes = open_eyes(config)
+class Agent:
+    """The agent of one box, from its start to its end; inside `with`.
+
+    Args:
+        config: its settings.
+        clock: the time.
+        tell: hears of each message as it is made.
+    """
+
+    def __init__(self, config: BoxConfig, clock: Clock, tell: Tell = lambda _event, _pictures: None) -> None:
+        self._config, self._clock, self._tell = config, clock, tell
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            self._open()
+            self._stack.callback(self._close)
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        config, clock, settings = self._config, self._clock, self._config.settings
+        folder = self._stack.enter_context(StateFolder(config.state_dir))
+        memory.spare()
+        nursery().warm()  # it loads while the detector does
         sources = [Source.from_camera(camera, config) for camera in settings.camera]
+        self.eyes = eyes = open_eyes(config, len(settings.camera))
+        self._masker = Masker(eyes.face_model)
+        self.attention = eyes.attention(settings.detector.cpu_share)
+        # each camera has a thread of its own: more would only get into their way
+        cv2.setNumThreads(1 if len(settings.camera) > 1 else 0)
         key = load_key(folder.path)
-        outbox = Outbox(folder.path / "outbox.db", now=clock.now)
+        self.outbox = outbox = self._stack.enter_context(closing(Outbox(folder.path / "outbox.db", now=clock.now)))
         reporter = Reporter(
             site=settings.box.site,
             box=settings.box.id,
@@ -201,69 +281,87 @@ def run(config: BoxConfig, clock: Clock) -> None:
             key=key,
             outbox=outbox,
             clock=clock.report,
-            tell=lambda _event, _pictures: None,
+            tell=self._tell,
         )
         end_removed(reporter, settings.camera, clock.now())
-        session = None
+        self._session = None
         if settings.center is not None:
             status = BoxStatus(state="online", boot_id=boot_id(), version=VERSION, public_key=public_key_text(key))
-            session = Session(
+            self._session = Session(
                 settings.center, config.folder, settings.box.site, settings.box.id, outbox, status, now=clock.now
             )
-        threads = [
-            CameraThread(source, _maker(camera, config, eyes, reporter, folder.path), session, clock)
-            for camera, source in zip(settings.camera, sources, strict=True)
+        delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
+        self.cameras = [
+            CameraThread(source, self._maker(camera, reporter, folder.path), self._session, clock, number * delay_s)
+            for number, (camera, source) in enumerate(zip(settings.camera, sources, strict=True))
         ]
-        stopping = threading.Event()
+        log.info("box %s at site %s: %d cameras", settings.box.id, settings.box.site, len(self.cameras))
+        if self._session is not None:
+            self._session.start()
+        for thread in self.cameras:
+            thread.start()
 
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            stopping.set()
+    def _close(self) -> None:
+        for thread in self.cameras:
+            thread.stop()
+        for thread in self.cameras:
+            thread.join(10)
+        if self._session is not None:
+            self._session.stop()
 
+    def keep_house(self) -> None:
+        """What is done now and then: forget what the center has, say how the box is."""
+        self.outbox.prune(KEEP_ACKNOWLEDGED_S)
+        if self._session is not None:
+            self._session.publish_health(self._health())
+
+    def _maker(self, camera: Camera, reporter: Reporter, state_dir: Path) -> Callable[[], CameraRunner]:
+        return lambda: CameraRunner(
+            camera=camera,
+            timezone=ZoneInfo(self._config.settings.box.timezone),
+            learn_s=LEARN_S if camera.learn_s is None else camera.learn_s,
+            detector=self.eyes.detector,
+            masker=self._masker,
+            reporter=reporter,
+            state_dir=state_dir,
+            crowd=self.eyes.crowd,
+            attention=self.attention,
+        )
+
+    def _health(self) -> BoxHealth:
+        figures, report = self.outbox.figures(), self._clock.report()
+        cameras = [thread.figures for thread in self.cameras]
+        looks = self.attention.figures
+        return BoxHealth(
+            uptime_s=report.uptime_s,
+            waiting_messages=figures.waiting,
+            oldest_waiting_s=figures.oldest_waiting_s,
+            parked_messages=figures.parked,
+            state_bytes=figures.bytes,
+            clock=report,
+            model=self.eyes.model,
+            detector=DetectorLoad(
+                looks=looks.looks,
+                stretch=looks.stretch,
+                wait_p50_s=looks.wait_p50_s,
+                wait_p99_s=looks.wait_p99_s,
+                late_s=looks.late_s,
+            ),
+            frames_decoded=sum(one.decoded for one in cameras),
+            frames_dropped=sum(one.dropped for one in cameras),
+        )
+
+
+def run(config: BoxConfig, clock: Clock) -> None:
+    """Run the agent until SIGTERM or SIGINT."""
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    with Agent(config, clock) as agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        log.info("box %s at site %s: %d cameras", settings.box.id, settings.box.site, len(threads))
-        if session is not None:
-            session.start()
-        for thread in threads:
-            thread.start()
         while not stopping.wait(HEALTH_S):
-            outbox.prune(KEEP_ACKNOWLEDGED_S)
-            if session is not None:
-                session.publish_health(_health(outbox, clock, eyes))
+            agent.keep_house()
         log.info("stopping")
-        for thread in threads:
-            thread.stop()
-        for thread in threads:
-            thread.join(10)
-        if session is not None:
-            session.stop()
-        outbox.close()
-
-
-def _maker(
-    camera: Camera, config: BoxConfig, eyes: Eyes, reporter: Reporter, state_dir: Path
-) -> Callable[[], CameraRunner]:
-    return lambda: CameraRunner(
-        camera=camera,
-        timezone=ZoneInfo(config.settings.box.timezone),
-        learn_s=LEARN_S if camera.learn_s is None else camera.learn_s,
-        detector=eyes.detector,
-        masker=Masker(eyes.face_model),
-        reporter=reporter,
-        state_dir=state_dir,
-        crowd=eyes.crowd,
-    )
-
-
-def _health(outbox: Outbox, clock: Clock, eyes: Eyes) -> BoxHealth:
-    figures = outbox.figures()
-    report = clock.report()
-    return BoxHealth(
-        uptime_s=report.uptime_s,
-        waiting_messages=figures.waiting,
-        oldest_waiting_s=figures.oldest_waiting_s,
-        parked_messages=figures.parked,
-        state_bytes=figures.bytes,
-        clock=report,
-        model=eyes.model,
-    )

@@ -30,7 +30,7 @@ from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, s
 from agent.vision.attention import Attention, Grant, Wish
 from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
 from agent.vision.counting import Counted, Eye, PeopleCounter, Place
-from agent.vision.crowds import CrowdCounter
+from agent.vision.crowds import CrowdCounter, Density
 from agent.vision.detector import Detections
 from agent.vision.naming import PERSON_SCORE, Naming
 from agent.vision.novelty import Novelty
@@ -84,6 +84,21 @@ class _Turns:
     def detect(self, rgb: NDArray[np.uint8]) -> Detections:
         with self.attention.turn():
             return self.detector.detect(rgb)
+
+
+@dataclass(frozen=True)
+class _CrowdTurns:
+    """The counter of crowds, in the same queue."""
+
+    counter: CrowdCounter
+    attention: Attention
+
+    def fit(self, width: int, height: int) -> tuple[int, int]:
+        return self.counter.fit(width, height)
+
+    def look(self, rgb: NDArray[np.uint8]) -> Density:
+        with self.attention.turn(usual=False):
+            return self.counter.look(rgb)
 
 
 @dataclass(frozen=True)
@@ -163,7 +178,8 @@ class CameraRunner:
         gatherings = [zone for zone in self.camera.zone if isinstance(zone, GatheringZone)]
         budget_ms = min(self.camera.compute_ms, BUSY * 1000 * self.camera.sample_s)
         places = [Place(zone.id, zone.polygon, zone.counting) for zone in gatherings]
-        self._people = PeopleCounter(places, budget_ms, self.crowd, self._plane)
+        crowd = None if self.crowd is None else _CrowdTurns(self.crowd, self.attention)
+        self._people = PeopleCounter(places, budget_ms, crowd, self._plane)
         self._loiterers = {zone.id: Loitering(zone) for zone in gatherings if zone.loiter_s is not None}
         self._loiter_lives = {
             zone.id: self._life(zone, LOITERING, zone.loiter_s, records)

@@ -43,6 +43,18 @@ class DetectorSection(Section):
     min_score: float | None = Field(
         default=None, gt=0, lt=1, description="detections below it are dropped; what the file says, else 0.25"
     )
+    provider: Literal["cpu", "openvino", "cuda", "tensorrt", "rknn"] | None = Field(
+        default=None, description="what runs it; absent: what `cityeye-models tune` chose, else cpu (ONNX Runtime)"
+    )
+    precision: Literal["float32", "float16", "bfloat16"] | None = Field(
+        default=None, description="in which numbers `provider` reckons; absent: bfloat16 by openvino where it can"
+    )
+    cpu_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="share of all cores that looks of the detector may take; with less cameras are looked at rarely",
+    )
 
 
 def _distinct_cameras(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:

@@ -39,10 +39,15 @@ class Section(BaseModel):
             raise SettingsError(f"{path}: expected a settings file, found none; check the path") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
             raise SettingsError(f"{path}: expected TOML in UTF-8, got: {fault}") from None
+        return cls.of(values, str(path))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Read a table; raises SettingsError, whose text begins with where it came from."""
         try:
             return cls.model_validate(values)
         except ValidationError as fault:
-            raise SettingsError(f"{path}: {first_fault(fault, values)}") from None
+            raise SettingsError(f"{where}: {first_fault(fault, values)}") from None
 
 
 def first_fault(error: ValidationError, values: Mapping[str, Any]) -> str:

@@ -145,6 +145,16 @@ class BoxStatus(Value):
     public_key: str | None = Field(default=None, description="Ed25519 key of the evidence seal, base64")
 
 
+class DetectorLoad(Value):
+    """What a box's detector has to do."""
+
+    looks: int = Field(description="since the agent started")
+    stretch: float = Field(description="factor by which all intervals between looks are longer than wanted; 1: none is")
+    wait_p50_s: float
+    wait_p99_s: float = Field(description="waiting time before a look")
+    late_s: float = Field(description="the longest time by which a wanted look came late, of the last ones")
+
+
 class BoxHealth(Value):
     """How a box is doing; may be dropped on the way."""
 
@@ -155,6 +165,9 @@ class BoxHealth(Value):
     state_bytes: int
     clock: ClockReport
     model: Model | None = None
+    detector: DetectorLoad | None = None
+    frames_decoded: int | None = None
+    frames_dropped: int | None = Field(default=None, description="due, and nobody looked at them: the box is behind")
 
 
 class CameraState(Value):

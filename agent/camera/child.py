@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.box import memory
 from agent.camera import wire
 from agent.camera.decoding import Opened, Picture, look
 from agent.camera.errors import CameraError
@@ -74,20 +75,21 @@ class Desk:
 
 def load() -> None:
     """Do once what each reading process needs."""
+    memory.spare()
     cv2.setNumThreads(1)
 
 
-def run(text: str, events: int, orders: int, memory: int) -> None:
+def run(text: str, events: int, orders: int, shared: int) -> None:
     """Read until the source ends or the parent goes away.
 
     Args:
         text: the source as JSON.
         events: descriptor of the pipe to the parent.
         orders: descriptor of the pipe from the parent.
-        memory: descriptor of the ring's memory.
+        shared: descriptor of the ring's memory.
     """
     source = Source.from_json(text)
-    desk = Desk(Ring(memory), wire.Reader(orders), source.live)
+    desk = Desk(Ring(shared), wire.Reader(orders), source.live)
     try:
         for event in look(source, desk):
             if isinstance(event, Picture):

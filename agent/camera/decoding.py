@@ -351,9 +351,9 @@ class Decoder:
     """
 
     def __init__(self, stream: av.VideoStream, threads: int) -> None:
-        self._context = stream.codec_context
-        self._context.thread_type = "SLICE" if threads else "AUTO"
-        self._context.thread_count = threads
+        self._stream = stream
+        self._threads = threads
+        self._context = self._new_context()
         self._keys_only = False
 
     def decode(self, packet: "av.Packet[av.VideoStream]", *, keys_only: bool) -> list[av.VideoFrame]:
@@ -364,12 +364,24 @@ class Decoder:
                 return []
             if not self._keys_only:
                 left = self._drained()
+                # the old one keeps room for all the pictures that refer to each other, 20 MB at 1080p
+                self._context = self._new_context()
             # a decoder holds a picture back until it knows that no other comes before it in time: up to two key frames
             frames = [*left, *self._context.decode(packet), *self._drained()]
         else:
             frames = self._context.decode(packet)
         self._keys_only = keys_only
         return frames
+
+    def _new_context(self) -> av.VideoCodecContext:
+        known = self._stream.codec_context
+        context = av.CodecContext.create(known.name, "r")
+        assert isinstance(context, av.VideoCodecContext)  # noqa: S101 - so is that of its stream
+        context.extradata = known.extradata
+        context.width, context.height = known.width, known.height
+        context.thread_type = "SLICE" if self._threads else "AUTO"
+        context.thread_count = self._threads
+        return context
 
     def _drained(self) -> list[av.VideoFrame]:
         frames = self._context.decode(None)

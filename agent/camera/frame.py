@@ -1,12 +1,16 @@
 """One picture of a camera, converted only when asked for."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.geometry import Box
+
+PACKED_QUALITY: Final = 92
+"""Above that of the evidence that may be made of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,36 @@ class Frame:
             planes = _resize(planes, (size[0] + size[0] % 2, size[1] + size[1] % 2))
         colours = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420)
         return np.asarray(colours if size is None else colours[: size[1], : size[0]], np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFrame:
+    """A picture that is kept for long: a tenth of the memory, a little less sharp.
+
+    Args:
+        time_s: seconds since the epoch.
+        jpeg: the whole picture.
+    """
+
+    time_s: float
+    jpeg: bytes
+
+    def luma(self, width: int) -> NDArray[np.uint8]:
+        """As `Frame.luma`."""
+        whole = np.asarray(cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), np.uint8)
+        size = (width, max(1, round(whole.shape[0] * width / whole.shape[1])))
+        return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Colours of the whole picture, shape `(h, w, 3)`."""
+        return np.asarray(cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def pack(frame: Frame) -> PackedFrame:
+    """Make a frame small; takes some 10 ms at 1080p."""
+    bgr = cv2.cvtColor(frame.planes, cv2.COLOR_YUV2BGR_I420)
+    jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, PACKED_QUALITY])[1]
+    return PackedFrame(frame.time_s, jpeg.tobytes())
 
 
 def split(planes: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:

@@ -157,14 +157,18 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """End it and close the pipes; frames of it may still be looked at."""
+        """End it and close its pipe; frames of it may still be looked at. Who reads its events closes those."""
         self.end()
         self._lender.close()
         with self._closing:
             if not self._closed:
                 self._closed = True
-                for descriptor in (self._pidfd, self._events, self._orders):
+                for descriptor in (self._pidfd, self._orders):
                     os.close(descriptor)
+
+    def close_events(self) -> None:
+        """Nobody reads them any more."""
+        os.close(self._events)
 
 
 class _Pump(threading.Thread):
@@ -184,6 +188,13 @@ class _Pump(threading.Thread):
         self.tally = Tally()
 
     def run(self) -> None:
+        try:
+            self._empty()
+        finally:
+            # a child that cannot be killed just now may still write: the number must not be somebody else's by then
+            self._child.close_events()
+
+    def _empty(self) -> None:
         while True:
             record = self._child.read()
             with self._changed:
@@ -357,6 +368,7 @@ def replay(source: Source, start_s: float) -> Iterator[Frame]:
                 return
     finally:
         child.close()
+        child.close_events()
 
 
 @dataclass(frozen=True)
@@ -410,3 +422,4 @@ def first_picture(source: Source) -> tuple[Frame, str]:
     finally:
         timer.cancel()
         child.close()
+        child.close_events()

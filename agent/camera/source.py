@@ -1,15 +1,19 @@
 """What is to be read, with everything that the reading process needs to know."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from agent.camera.errors import CameraError
-from agent.settings import BoxConfig
-from protocol.geometry import Point
-from protocol.settings import Camera
+
+if TYPE_CHECKING:  # a reading process gets a source that is made already, and does without what checks settings
+    from agent.settings import BoxConfig
+    from protocol.geometry import Point
+    from protocol.settings import Camera
 
 Kind = Literal["network", "file", "usb"]
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +27,14 @@ ROUNDS: Final = 2
 """Searches of a view that is about to leave; what the first one hides, the second one looks at again."""
 MAX_SEARCHED_PX: Final = 2560
 """Faces are searched at full size and at double size, so that small ones are found; no further than this."""
+PART_PX: Final = (1280, 720)
+"""A larger picture is searched in parts: 2560 × 1440 at once take 280 MB, parts of this size 90."""
+SHARED_PX: Final = 160
+"""By so much parts overlap. A larger face is found at full size."""
 
 
 class Masker:
-    """Masks pictures; may be used by one thread.
+    """Masks pictures; may be used by several threads, of which all but one wait.
 
     Args:
         face_model: a YuNet file; None pixelates everything outside what must be seen.
@@ -82,6 +87,21 @@ class Masker:
                 _hide(rgb, area)
         return rgb
 
+    def _search(self, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Boxes of faces, shape `(n, 4)`, x y w h, px."""
+        found = [np.zeros((0, 4))]
+        height, width = bgr.shape[:2]
+        for top, left in product(_starts(height, PART_PX[1]), _starts(width, PART_PX[0])):
+            part = np.ascontiguousarray(bgr[top : top + PART_PX[1], left : left + PART_PX[0]])
+            with self._lock:
+                assert self._finder is not None  # noqa: S101 - who asks has looked; it tells the type checker
+                self._finder.setInputSize((part.shape[1], part.shape[0]))
+                # OpenCV's types do not know that no face at all is None
+                rows: Any = self._finder.detect(part)[1]
+            if rows is not None:
+                found.append(np.asarray(rows[:, :4], np.float64) + np.array([left, top, 0, 0]))
+        return np.concatenate(found)
+
     def _faces(self, rgb: NDArray[np.uint8]) -> list[tuple[int, int, int, int]] | None:
         """Areas of faces in pixels; None where they cannot be searched."""
         if self._finder is None:
@@ -92,13 +112,8 @@ class Masker:
         scales = {1.0, min(2.0, MAX_SEARCHED_PX / max(height, width))}
         try:
             for scale in scales:
-                size = (round(width * scale), round(height * scale))
-                with self._lock:
-                    self._finder.setInputSize(size)
-                    # OpenCV's types do not know that no face at all is None
-                    rows: Any = self._finder.detect(cv2.resize(bgr, size))[1]
-                for row in () if rows is None else rows:
-                    x, y, w, h = (float(number) / scale for number in row[:4])
+                scaled = cv2.resize(bgr, (round(width * scale), round(height * scale)))
+                for x, y, w, h in self._search(np.asarray(scaled, np.uint8)) / scale:
                     grown = (
                         x - FACE_MARGIN * w,
                         y - FACE_MARGIN * h,
@@ -111,6 +126,14 @@ class Masker:
             log.warning("the face model failed on %d×%d (code %s); the picture is pixelated", width, height, fault.code)
             return None
         return areas
+
+
+def _starts(length: int, part: int) -> list[int]:
+    """Where parts begin that cover a length and overlap."""
+    if length <= part:
+        return [0]
+    count = -(-(length - SHARED_PX) // (part - SHARED_PX))
+    return [round(number * (length - part) / (count - 1)) for number in range(count)]
 
 
 def _pixels(box: Box, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -5,20 +5,22 @@ picture is chosen when it is needed: the newest from before, on which that very 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.camera.frame import Frame
+from agent.camera.frame import Frame, PackedFrame, pack
 from protocol.geometry import Box
 
 AGES_S: Final = (0.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0)
-"""One frame is kept per class of age; at 1080p that is 3 MB each, 24 MB a camera."""
+"""One frame is kept per class of age. The youngest lies where it came to, all others are packed: 5 MB a camera."""
+YOUNGEST: Final = 1
 CLEAR_SHARE: Final = 0.8
 
-Clearness = Callable[[Frame], NDArray[np.bool_] | None]
+Kept = Frame | PackedFrame
+Clearness = Callable[[Kept], NDArray[np.bool_] | None]
 """Says where a frame looks as the clear place does, shape `(h, w)`; None where that is not known."""
 
 
@@ -26,7 +28,7 @@ Clearness = Callable[[Frame], NDArray[np.bool_] | None]
 class Shot:
     """A frame that may become a picture, with the boxes `(n, 4)` of the people in it."""
 
-    frame: Frame
+    frame: Kept
     persons: NDArray[np.float32]
 
 
@@ -42,7 +44,10 @@ class RecentShots:
         for one in [*self._kept, shot]:
             age_s = shot.frame.time_s - one.frame.time_s
             oldest.setdefault(sum(age_s >= limit_s for limit_s in AGES_S), one)
-        self._kept = sorted(oldest.values(), key=lambda one: one.frame.time_s)
+        self._kept = [
+            replace(one, frame=pack(one.frame)) if age > YOUNGEST and isinstance(one.frame, Frame) else one
+            for age, one in sorted(oldest.items(), reverse=True)
+        ]
 
     def clear(self, before_s: float, place: Box, clearness: Clearness) -> Shot | None:
         """The newest frame from before an instant that shows a place clear."""

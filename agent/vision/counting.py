@@ -22,7 +22,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.vision.crowds import CrowdCounter, Density
+from agent.vision.crowds import Density
 from agent.vision.detector import Detections
 from agent.vision.people import COUNT_SCORE, SATURATION, Headcount, count_people, fullest
 from agent.vision.places import zone_mask
@@ -75,6 +75,18 @@ class View(Protocol):
 
     def rgb(self, size: tuple[int, int] | None = None, crop: Box | None = None) -> NDArray[np.uint8]:
         """Colours of the whole or of a part, shape `(h, w, 3)`."""
+        ...
+
+
+class Crowds(Protocol):
+    """What is asked of a counter of crowds."""
+
+    def fit(self, width: int, height: int) -> tuple[int, int]:
+        """Size at which it wants a picture of this size."""
+        ...
+
+    def look(self, rgb: NDArray[np.uint8]) -> Density:
+        """Count in a picture of shape `(h, w, 3)`."""
         ...
 
 
@@ -145,7 +157,7 @@ class PeopleCounter:
 
     places: Sequence[Place]
     budget_ms: float
-    crowd: CrowdCounter | None
+    crowd: Crowds | None
     plane: Plane | None = None
     timer: Callable[[], float] = time.perf_counter
     _statures: Statures = field(init=False)

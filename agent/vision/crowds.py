@@ -78,6 +78,8 @@ def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    # it is asked now and then: what it needs meanwhile is given back
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     name = OWN if path is None else path.stem
     try:

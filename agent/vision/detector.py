@@ -73,6 +73,8 @@ class Detector:
     """Detections below it are dropped."""
     _layout: Layout
     _network: Network = field(repr=False)
+    plan: Plan = field(default_factory=Plan)
+    """How it is run."""
 
     @property
     def layout(self) -> str:
@@ -143,7 +145,7 @@ def load_detector(
     names = _names(file.metadata, layout)
     if min_score is None:
         min_score = _said_score(file.metadata)
-    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, min_score, layout, network)
+    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, min_score, layout, network, plan)
 
 
 def _recognised(path: Path, network: Network, meta: Mapping[str, str], asked: Size | None) -> Layout:

@@ -4,12 +4,12 @@ Comes in: an ONNX file that was inspected, and a `Plan`. Goes out: a `Network`, 
 What a plugin's library needs is imported when it is asked for: a machine without it does without.
 """
 
-from agent.vision.providers.network import Network, Plan, Provider, ProviderError, Size
+from agent.vision.providers.network import Network, Plan, Precision, Provider, ProviderError, Size
 from agent.vision.providers.onnx_runtime import OnnxRuntime
 from agent.vision.providers.openvino import OpenVino
 from agent.vision.providers.rknn import Rknn
 
-__all__ = ["PROVIDERS", "Network", "Plan", "Provider", "ProviderError", "Size", "provider_of"]
+__all__ = ["PROVIDERS", "Network", "Plan", "Precision", "Provider", "ProviderError", "Size", "provider_of"]
 
 PROVIDERS: tuple[Provider, ...] = (
     OnnxRuntime("cpu", "CPUExecutionProvider"),

@@ -1,9 +1,9 @@
 """What all providers have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,21 @@ class Plan:
         provider: its name.
         precision: of the reckoning.
         threads: of one inference; 0 lets the provider decide.
+        streams: inferences at a time; others wait.
     """
 
     provider: str = "cpu"
     precision: Precision = "float32"
     threads: int = 0
+    streams: int = 1
+
+    def fitted(self, cores: int, cameras: int) -> Self:
+        """Fit it to what a box has to do: many cameras need many looks at a time, one camera a quick one.
+
+        A look on two threads takes 55 % of the time and 110 % of the work of a look on one (measured, both providers).
+        """
+        streams = max(1, min(cores, cameras))
+        return replace(self, threads=max(1, cores // streams), streams=streams)
 
 
 class Network(Protocol):

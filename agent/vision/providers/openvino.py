@@ -86,7 +86,8 @@ class OpenVino:
                 shape = model.input(0).partial_shape
             hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[plan.precision]}
             if plan.threads:
-                hints["INFERENCE_NUM_THREADS"] = str(plan.threads)
+                hints["INFERENCE_NUM_THREADS"] = str(plan.threads * plan.streams)
+                hints["NUM_STREAMS"] = str(plan.streams)
             compiled = _core().compile_model(model, DEVICE, hints)
             sides = [side.get_length() if side.is_static else str(side) for side in shape]
         except Exception as fault:  # noqa: BLE001 - OpenVINO raises RuntimeError and others, with pages of text

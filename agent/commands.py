@@ -18,13 +18,11 @@ from agent.box import orders
 from agent.box.clock import Clock
 from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
-from agent.camera.errors import CameraError
+from agent.camera.errors import CameraError, FilmError
 from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
-from agent.film import FilmError
-from agent.replay import Replay, pick_camera
-from agent.settings import BoxConfig, DetectorSection, load_settings
+from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
 from agent.uplink.outbox import OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
@@ -164,6 +162,8 @@ def replay(
     start: Annotated[str, typer.Option(help="time of the first frame, RFC 3339")] = "2026-01-01T00:00:00Z",
 ) -> None:
     """Run a recorded clip through the same pipeline, on the clip's own clock, as fast as it goes."""
+    from agent.replay import Replay  # noqa: PLC0415 - it brings FFmpeg, which a running agent leaves to its readers
+
     console = Console(stderr=True)
     with _one_line():
         config = load_settings(settings)

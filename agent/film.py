@@ -11,16 +11,14 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from agent.camera.errors import FilmError
+
 CODECS: Final = ("libx264", "mpeg4")
 """The first that this FFmpeg can write."""
 TICKS: Final = 1000
 """Times are whole milliseconds."""
 KEY_EVERY: Final = 10
 """Pictures between two at which a player can jump in: at one a second, ten seconds."""
-
-
-class FilmError(Exception):
-    """A video that cannot be written; one line that says what was expected, what came and what to do."""
 
 
 class Film:

@@ -242,10 +242,17 @@ class Agent:
         config: its settings.
         clock: the time.
         tell: hears of each message as it is made.
+        source_of: says where a camera's pictures come from.
     """
 
-    def __init__(self, config: BoxConfig, clock: Clock, tell: Tell = lambda _event, _pictures: None) -> None:
-        self._config, self._clock, self._tell = config, clock, tell
+    def __init__(
+        self,
+        config: BoxConfig,
+        clock: Clock,
+        tell: Tell = lambda _event, _pictures: None,
+        source_of: Callable[[Camera, BoxConfig], Source] = Source.from_camera,
+    ) -> None:
+        self._config, self._clock, self._tell, self._source_of = config, clock, tell, source_of
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -265,7 +272,7 @@ class Agent:
         folder = self._stack.enter_context(StateFolder(config.state_dir))
         memory.spare()
         nursery().warm()  # it loads while the detector does
-        sources = [Source.from_camera(camera, config) for camera in settings.camera]
+        sources = [self._source_of(camera, config) for camera in settings.camera]
         self.eyes = eyes = open_eyes(config, len(settings.camera))
         self._masker = Masker(eyes.face_model)
         self.attention = eyes.attention(settings.detector.cpu_share)
@@ -312,6 +319,7 @@ class Agent:
     def keep_house(self) -> None:
         """What is done now and then: forget what the center has, say how the box is."""
         self.outbox.prune(KEEP_ACKNOWLEDGED_S)
+        memory.give_back()
         if self._session is not None:
             self._session.publish_health(self._health())
 

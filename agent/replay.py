@@ -10,18 +10,18 @@ from zoneinfo import ZoneInfo
 
 from agent.box.identity import load_key
 from agent.box.state import StateFolder
+from agent.camera.errors import FilmError
 from agent.camera.reader import replay as read_clip
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture
-from agent.film import Film, FilmError
+from agent.film import Film
 from agent.live import Eyes
 from agent.overlay import Overlay
 from agent.reporter import Reporter
 from agent.runner import CameraRunner
 from agent.settings import BoxConfig
 from agent.uplink.outbox import Outbox
-from protocol.documents import SettingsError
 from protocol.messages import Acknowledgement, ClockReport, IncidentEvent
 from protocol.pictures import PictureHeader
 from protocol.settings import Camera
@@ -133,19 +133,3 @@ class Replay:
 def _place(picture: Picture) -> dict[str, str]:
     evidence = picture.evidence
     return {"role": evidence.role, "view": evidence.view, "sha256": evidence.sha256}
-
-
-def pick_camera(config: BoxConfig, camera_id: str | None) -> Camera:
-    """Choose the camera whose zones a clip is replayed with; raises SettingsError."""
-    cameras = config.settings.camera
-    names = ", ".join(camera.id for camera in cameras)
-    if not cameras:
-        raise SettingsError("expected at least one [[camera]] in the settings, found none; add the one to replay")
-    if camera_id is None:
-        if len(cameras) > 1:
-            raise SettingsError(f"expected --camera with one of {names}; the settings have {len(cameras)} cameras")
-        return cameras[0]
-    for camera in cameras:
-        if camera.id == camera_id:
-            return camera
-    raise SettingsError(f"--camera: expected one of {names}, got {camera_id!r}")

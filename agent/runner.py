@@ -27,7 +27,7 @@ from agent.rules.gathering import Gathering
 from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
 from agent.rules.loitering import Loitering
 from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
-from agent.vision.attention import Attention, Grant, Wish
+from agent.vision.attention import Attention
 from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
 from agent.vision.counting import Counted, Eye, PeopleCounter, Place
 from agent.vision.crowds import CrowdCounter, Density
@@ -77,12 +77,13 @@ class _Turns:
 
     detector: Eye
     attention: Attention
+    camera: str
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
         return self.detector.fit(width, height)
 
     def detect(self, rgb: NDArray[np.uint8]) -> Detections:
-        with self.attention.turn():
+        with self.attention.turn(self.camera):
             return self.detector.detect(rgb)
 
 
@@ -92,12 +93,13 @@ class _CrowdTurns:
 
     counter: CrowdCounter
     attention: Attention
+    camera: str
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
         return self.counter.fit(width, height)
 
     def look(self, rgb: NDArray[np.uint8]) -> Density:
-        with self.attention.turn(usual=False):
+        with self.attention.turn(self.camera, usual=False):
             return self.counter.look(rgb)
 
 
@@ -156,7 +158,8 @@ class CameraRunner:
     _naming: Naming = field(default_factory=Naming, init=False)
     _found: Detections | None = field(default=None, init=False)
     _counted: Counted | None = field(default=None, init=False)
-    _granted: Grant | None = field(default=None, init=False)
+    _fresh: bool = field(default=False, init=False)
+    """Whether the detector looked at this sample."""
     _stilled_s: float = field(default=float("-inf"), init=False)
     _health: ViewHealth = field(default_factory=ViewHealth, init=False)
     _sight: ViewState | None = field(default=None, init=False)
@@ -178,7 +181,7 @@ class CameraRunner:
         gatherings = [zone for zone in self.camera.zone if isinstance(zone, GatheringZone)]
         budget_ms = min(self.camera.compute_ms, BUSY * 1000 * self.camera.sample_s)
         places = [Place(zone.id, zone.polygon, zone.counting) for zone in gatherings]
-        crowd = None if self.crowd is None else _CrowdTurns(self.crowd, self.attention)
+        crowd = None if self.crowd is None else _CrowdTurns(self.crowd, self.attention, self.camera.id)
         self._people = PeopleCounter(places, budget_ms, crowd, self._plane)
         self._loiterers = {zone.id: Loitering(zone) for zone in gatherings if zone.loiter_s is not None}
         self._loiter_lives = {
@@ -268,11 +271,10 @@ class CameraRunner:
         if changed:
             self._moved_s = at_s
         every_s = 1 / self.demand(at_s).fps if changed else QUIET_S
-        grant = self.attention.ask(self.camera.id, Wish(every_s, closer=bool(self._crowds)), at_s, changed=changed)
-        self._granted = grant
-        if grant is None:
+        self._fresh = self.attention.ask(self.camera.id, every_s, at_s, changed=changed)
+        if not self._fresh:
             return not changed
-        eye = _Turns(self.detector, self.attention)
+        eye = self._eye(self.detector)
         colours = frame.rgb(self.detector.fit(frame.width, frame.height))
         self._found = found = eye.detect(colours)
         self._novelty.looked()
@@ -288,9 +290,8 @@ class CameraRunner:
         """Count people, unless they are those who were counted already."""
         if self.detector is None or self._found is None or not self._crowds or not self._trusted:
             self._counted = None
-        elif self._granted is not None or self._counted is None:
-            granted_ms = float("inf") if self._granted is None else self._granted.budget_ms
-            self._counted = self._people.count(frame, self._found, _Turns(self.detector, self.attention), granted_ms)
+        elif self._fresh or self._counted is None:
+            self._counted = self._people.count(frame, self._found, self._eye(self.detector))
             # those whom only a closer look found are hidden in evidence as well
             self._people_last = self._counted.persons.of("person", min_score=PERSON_SCORE).boxes
         self._track(self._counted, frame)
@@ -299,9 +300,11 @@ class CameraRunner:
         """Boxes of the people in a frame that becomes evidence: who they are must not be seen."""
         if looked or self.detector is None:
             return self._people_last
-        eye = _Turns(self.detector, self.attention)
-        found = eye.detect(frame.rgb(self.detector.fit(frame.width, frame.height)))
+        found = self._eye(self.detector).detect(frame.rgb(self.detector.fit(frame.width, frame.height)))
         return found.of("person", min_score=PERSON_SCORE).boxes
+
+    def _eye(self, detector: Eye) -> Eye:
+        return _Turns(detector, self.attention, self.camera.id)
 
     @property
     def _tells_apart(self) -> bool:

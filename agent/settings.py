@@ -139,3 +139,19 @@ class BoxConfig:
 def load_settings(path: Path) -> BoxConfig:
     """Read `box.toml`; raises SettingsError with one line that says what to do."""
     return BoxConfig(BoxSettings.load(path), path.resolve().parent)
+
+
+def pick_camera(config: BoxConfig, camera_id: str | None) -> Camera:
+    """Choose the camera whose zones a clip is replayed with; raises SettingsError."""
+    cameras = config.settings.camera
+    names = ", ".join(camera.id for camera in cameras)
+    if not cameras:
+        raise SettingsError("expected at least one [[camera]] in the settings, found none; add the one to replay")
+    if camera_id is None:
+        if len(cameras) > 1:
+            raise SettingsError(f"expected --camera with one of {names}; the settings have {len(cameras)} cameras")
+        return cameras[0]
+    for camera in cameras:
+        if camera.id == camera_id:
+            return camera
+    raise SettingsError(f"--camera: expected one of {names}, got {camera_id!r}")

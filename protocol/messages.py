@@ -149,7 +149,7 @@ class DetectorLoad(Value):
     """What a box's detector has to do."""
 
     looks: int = Field(description="since the agent started")
-    stretch: float = Field(description="factor by which all intervals between looks are longer than wanted; 1: none is")
+    stretch: float = Field(description="largest factor by which looks are further apart than wanted; 1: none are")
     wait_p50_s: float
     wait_p99_s: float = Field(description="waiting time before a look")
     late_s: float = Field(description="the longest time by which a wanted look came late, of the last ones")

@@ -4,14 +4,14 @@ import os
 import time
 from dataclasses import asdict, dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.box import memory
 from agent.camera import wire
-from agent.camera.decoding import Opened, Picture, look
+from agent.camera.decoding import look
 from agent.camera.errors import CameraError
+from agent.camera.events import Opened, Picture
 from agent.camera.ring import SLOTS, Ring
 from agent.camera.source import Source
 
@@ -68,6 +68,9 @@ class Desk:
             os._exit(0)  # nobody is there any more
         if record.kind == wire.FREE:
             self._free.append(record.values["slot"])
+            if self.live:
+                # until the next picture is due, which is long, forty cameras would keep 300 MB for nothing
+                self.ring.forget(record.values["slot"])
         elif record.kind == wire.DEMAND:
             self._fps = record.values["fps"]
             self._fps_until_s = self.monotonic() + record.values["for_s"]
@@ -76,7 +79,6 @@ class Desk:
 def load() -> None:
     """Do once what each reading process needs."""
     memory.spare()
-    cv2.setNumThreads(1)
 
 
 def run(text: str, events: int, orders: int, shared: int) -> None:

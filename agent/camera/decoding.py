@@ -4,78 +4,32 @@ import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import av
-import cv2
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError, HTTPUnauthorizedError
 from numpy.typing import NDArray
 
+from agent.box import memory
 from agent.camera.errors import CameraError
-from agent.camera.frame import split
+from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Event, Opened, Picture, Tally
+from agent.camera.planes import split
 from agent.camera.ring import MAX_SIDE_PX
 from agent.camera.source import Source
 from protocol.geometry import Polygon
 
-KEYS_EVERY_S: Final = 2.0
-"""Key frames alone are enough where they come at least this often: 0.5 CPU-seconds a minute against 8 to 13."""
+if TYPE_CHECKING:
+    import cv2
+
 IO_TIMEOUT_S: Final = 5.0
 """FFmpeg gives up after two or three times this; the parent's deadline is above it."""
 ALIVE_EVERY_S: Final = 1.0
 DRIFT_S: Final = 2.0
 """A live stream's time that is further than this from arrival is set anew."""
-KEY_WAIT_S: Final = 90.0
-"""Cameras with a key frame a minute are waited for; a stream that never has any is decoded as it comes."""
 MAX_BAD_PACKETS: Final = 200
 """So many packets in a row that do not decode: the stream is broken."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The source is open."""
-
-    codec: str
-    width: int
-    height: int
-    fps: float
-    decoder: str = "software"
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture, upright, with square pixels and masks burnt in; `t` is its stream time in seconds from 0.
-
-    Args:
-        planes: I420, in the room that was given for it.
-    """
-
-    t: float
-    key: bool
-    planes: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Data comes. What was done since the source was opened, and what there is to say of it.
-
-    Args:
-        read: packets.
-        decoded: pictures.
-        skipped: pictures that were due and for which there was no room, as the parent is behind.
-        key_gap_s: the longest of the last distances of key frames; None while it is not known.
-        waits_s: for how long no key frame has come, without which nothing can be decoded; None: one has come.
-    """
-
-    read: int = 0
-    decoded: int = 0
-    skipped: int = 0
-    key_gap_s: float | None = None
-    waits_s: float | None = None
-
-
-Event = Opened | Picture | Tally
 
 
 class Desk(Protocol):
@@ -259,6 +213,8 @@ class Reading:
                 fps = round(float(stream.average_rate or stream.guessed_rate or 25), 2)
                 context = stream.codec_context
                 yield Opened(context.name, context.width, context.height, fps)
+            if self._turn == 0 and source.begin > 0 and container.duration:
+                container.seek(int(source.begin * container.duration))
             self._turn += 1
             self._timeline.restart()
             try:
@@ -366,6 +322,7 @@ class Decoder:
                 left = self._drained()
                 # the old one keeps room for all the pictures that refer to each other, 20 MB at 1080p
                 self._context = self._new_context()
+                memory.give_back()
             # a decoder holds a picture back until it knows that no other comes before it in time: up to two key frames
             frames = [*left, *self._context.decode(packet), *self._drained()]
         else:
@@ -442,6 +399,10 @@ class Burn:
 
     def __call__(self, planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Burn the masks into an I420 picture, which is changed."""
+        if not self.masks:
+            return planes
+        import cv2  # noqa: PLC0415 - 13 MB in each reading process, of which most do without
+
         for plane, black in zip(split(planes), (16, 128, 128), strict=True):
             height, width = plane.shape
             for polygon in self.masks:
@@ -477,14 +438,19 @@ def _look_usb(source: Source, desk: Desk) -> Iterator[Event]:
     device = Path(f"/dev/video{source.address}")
     if not device.exists():
         raise CameraError(f"usb:{source.address}: expected a camera at {device}, found none; is it plugged in?")
+    import cv2  # noqa: PLC0415 - as above
+
+    cv2.setNumThreads(1)
     capture = cv2.VideoCapture(int(source.address), cv2.CAP_V4L2)
     if not capture.isOpened():
         raise CameraError(f"usb:{source.address}: expected a camera that can be opened; is another program using it?")
     yield from read_capture(capture, source, desk)
 
 
-def read_capture(capture: cv2.VideoCapture, source: Source, desk: Desk) -> Iterator[Event]:
+def read_capture(capture: "cv2.VideoCapture", source: Source, desk: Desk) -> Iterator[Event]:
     """Read an opened OpenCV capture; times are those of arrival, since a USB camera has no clock of its own."""
+    import cv2  # noqa: PLC0415 - as above
+
     size = [int(capture.get(prop)) for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
     yield Opened("usb", size[0], size[1], round(capture.get(cv2.CAP_PROP_FPS), 2))
     grid, burn = Grid(source.sample_s), Burn(source.masks)

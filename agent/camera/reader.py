@@ -11,12 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import av
-from av.error import FFmpegError
-
 from agent.camera import wire
-from agent.camera.decoding import KEY_WAIT_S, KEYS_EVERY_S, Tally, fault_text
 from agent.camera.errors import CameraError
+from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Tally
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.ring import Lender, Ring, new_memory
@@ -380,6 +377,12 @@ class Clip:
 
 def probe(path: Path) -> Clip:
     """Look at a clip without decoding it; raises CameraError."""
+    # a running agent leaves FFmpeg to its reading processes
+    import av  # noqa: PLC0415
+    from av.error import FFmpegError  # noqa: PLC0415
+
+    from agent.camera.decoding import fault_text  # noqa: PLC0415
+
     source = Source("clip", "file", str(path), 1.0, live=False)
     if not path.is_file():
         raise CameraError(f"{path}: expected a video file, found none; check the path")

@@ -19,7 +19,7 @@ MAX_SIDE_PX: Final = 1920
 """Larger pictures are made smaller before they are handed on."""
 SLOTS: Final = 4
 """One that is being looked at, one kept for evidence, one that waits, one that is written."""
-SLOT_BYTES: Final = MAX_SIDE_PX * MAX_SIDE_PX * 3 // 2
+SLOT_BYTES: Final = -(-MAX_SIDE_PX * MAX_SIDE_PX * 3 // 2 // mmap.PAGESIZE) * mmap.PAGESIZE
 """Only what a picture fills takes memory: what was never touched has no page."""
 
 
@@ -33,6 +33,10 @@ class Ring:
         """A slot as an I420 picture, shape `(height * 3 // 2, width)`; width and height are even."""
         flat = np.frombuffer(self._memory, np.uint8, count=width * height * 3 // 2, offset=number * SLOT_BYTES)
         return flat.reshape(height * 3 // 2, width)
+
+    def forget(self, number: int) -> None:
+        """Give a slot's memory back to the system; whoever writes into it next gets new memory."""
+        self._memory.madvise(mmap.MADV_REMOVE, number * SLOT_BYTES, SLOT_BYTES)
 
 
 def new_memory() -> int:

@@ -26,6 +26,7 @@ class Source:
         camera: its id, for messages.
         address: a URL, a file's path, or the number of a USB camera.
         masks: polygons in picture coordinates that are burnt black.
+        begin: where a live file begins, as a share of its length.
         live: at the pace of real time (a file then repeats), newest frame first; else as fast as it is read.
     """
 
@@ -37,6 +38,7 @@ class Source:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     live: bool = True
+    begin: float = 0.0
 
     @classmethod
     def from_camera(cls, camera: Camera, config: BoxConfig) -> Self:

@@ -27,10 +27,12 @@ ROUNDS: Final = 2
 """Searches of a view that is about to leave; what the first one hides, the second one looks at again."""
 MAX_SEARCHED_PX: Final = 2560
 """Faces are searched at full size and at double size, so that small ones are found; no further than this."""
-PART_PX: Final = (1280, 720)
-"""A larger picture is searched in parts: 2560 × 1440 at once take 280 MB, parts of this size 90."""
+PART_PX: Final = (1408, 800)
+"""A larger picture is searched in parts: 2560 × 1440 at once take 280 MB, four parts of this size 100."""
 SHARED_PX: Final = 160
-"""By so much parts overlap. A larger face is found at full size."""
+"""By so much parts overlap; a larger face is found where the picture is small enough for one part."""
+SMALL_PX: Final = 640
+"""The finder of larger pictures is let go after each, with the memory it took: they are rare."""
 
 
 class Masker:
@@ -41,15 +43,20 @@ class Masker:
     """
 
     def __init__(self, face_model: Path | None) -> None:
-        self._lock = threading.Lock()
-        self._finder: cv2.FaceDetectorYN | None = None
+        self._small_lock, self._large_lock = threading.Lock(), threading.Lock()
+        self._model = face_model
+        self._small: cv2.FaceDetectorYN | None = None
         if face_model is not None:
             # OpenCV 5 warns at every load that it ignores the target that YuNet's own code asks for
             cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             try:
-                self._finder = cv2.FaceDetectorYN.create(str(face_model), "", (320, 320), FACE_SCORE)
+                self._small = self._load(face_model)
             except cv2.error:
                 log.warning("%s: expected a YuNet face model; evidence is pixelated instead", face_model)
+
+    @staticmethod
+    def _load(face_model: Path) -> cv2.FaceDetectorYN:
+        return cv2.FaceDetectorYN.create(str(face_model), "", (320, 320), FACE_SCORE)
 
     def mask(self, rgb: NDArray[np.uint8], persons: NDArray[np.float32], keep: Box | None) -> NDArray[np.uint8]:
         """Mask a picture of shape `(h, w, 3)`; returns another array.
@@ -87,45 +94,49 @@ class Masker:
                 _hide(rgb, area)
         return rgb
 
-    def _search(self, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Boxes of faces, shape `(n, 4)`, x y w h, px."""
-        found = [np.zeros((0, 4))]
-        height, width = bgr.shape[:2]
-        for top, left in product(_starts(height, PART_PX[1]), _starts(width, PART_PX[0])):
-            part = np.ascontiguousarray(bgr[top : top + PART_PX[1], left : left + PART_PX[0]])
-            with self._lock:
-                assert self._finder is not None  # noqa: S101 - who asks has looked; it tells the type checker
-                self._finder.setInputSize((part.shape[1], part.shape[0]))
-                # OpenCV's types do not know that no face at all is None
-                rows: Any = self._finder.detect(part)[1]
-            if rows is not None:
-                found.append(np.asarray(rows[:, :4], np.float64) + np.array([left, top, 0, 0]))
-        return np.concatenate(found)
-
     def _faces(self, rgb: NDArray[np.uint8]) -> list[tuple[int, int, int, int]] | None:
         """Areas of faces in pixels; None where they cannot be searched."""
-        if self._finder is None:
+        if self._small is None or self._model is None:
             return None
         height, width = rgb.shape[:2]
         bgr = np.ascontiguousarray(rgb[:, :, ::-1])
         areas = []
-        scales = {1.0, min(2.0, MAX_SEARCHED_PX / max(height, width))}
+        whole = min(1.0, PART_PX[0] / width, PART_PX[1] / height)
+        scales = sorted({whole, 1.0, min(2.0, MAX_SEARCHED_PX / max(height, width))})
         try:
-            for scale in scales:
-                scaled = cv2.resize(bgr, (round(width * scale), round(height * scale)))
-                for x, y, w, h in self._search(np.asarray(scaled, np.uint8)) / scale:
-                    grown = (
-                        x - FACE_MARGIN * w,
-                        y - FACE_MARGIN * h,
-                        w * (1 + 2 * FACE_MARGIN),
-                        h * (1 + 2 * FACE_MARGIN),
-                    )
-                    share = (grown[0] / width, grown[1] / height, grown[2] / width, grown[3] / height)
-                    areas.append(_pixels(share, rgb.shape))
+            small = max(width, height) * scales[-1] <= SMALL_PX
+            # one large picture at a time, for the memory; the small ones, of all cameras, need not wait for it
+            with self._small_lock if small else self._large_lock:
+                finder = self._small if small else self._load(self._model)
+                for scale in scales:
+                    scaled = cv2.resize(bgr, (round(width * scale), round(height * scale)))
+                    for x, y, w, h in _search(finder, np.asarray(scaled, np.uint8)) / scale:
+                        grown = (
+                            x - FACE_MARGIN * w,
+                            y - FACE_MARGIN * h,
+                            w * (1 + 2 * FACE_MARGIN),
+                            h * (1 + 2 * FACE_MARGIN),
+                        )
+                        share = (grown[0] / width, grown[1] / height, grown[2] / width, grown[3] / height)
+                        areas.append(_pixels(share, rgb.shape))
         except cv2.error as fault:
             log.warning("the face model failed on %d×%d (code %s); the picture is pixelated", width, height, fault.code)
             return None
         return areas
+
+
+def _search(finder: cv2.FaceDetectorYN, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Boxes of faces, shape `(n, 4)`, x y w h, px."""
+    found = [np.zeros((0, 4))]
+    height, width = bgr.shape[:2]
+    for top, left in product(_starts(height, PART_PX[1]), _starts(width, PART_PX[0])):
+        part = np.ascontiguousarray(bgr[top : top + PART_PX[1], left : left + PART_PX[0]])
+        finder.setInputSize((part.shape[1], part.shape[0]))
+        # OpenCV's types do not know that no face at all is None
+        rows: Any = finder.detect(part)[1]
+        if rows is not None:
+            found.append(np.asarray(rows[:, :4], np.float64) + np.array([left, top, 0, 0]))
+    return np.concatenate(found)
 
 
 def _starts(length: int, part: int) -> list[int]:

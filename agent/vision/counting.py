@@ -45,10 +45,7 @@ LEAVE: Final = SATURATION // 2
 """The counter of crowds keeps itself only while a look finds at least so many people: what it takes for heads on an
 empty street must not stay for ever."""
 RARELY_S: Final = 5.0
-"""Where the counter of crowds does not fit into the budget it is asked at most so often, once enough was saved for it;
-crowds come and go in minutes."""
-SELDOM_S: Final = 30.0
-"""So often it is asked in any case."""
+"""Where the counter of crowds does not fit into the budget it is asked only so often; crowds come and go in minutes."""
 FIRST_TILES: Final = 4
 """Tiles before it is known what one costs."""
 COSTS: Final = 32
@@ -161,8 +158,6 @@ class PeopleCounter:
     plane: Plane | None = None
     timer: Callable[[], float] = time.perf_counter
     _statures: Statures = field(init=False)
-    _allowed_ms: float = field(default=0.0, init=False)
-    _saved_ms: float = field(default=0.0, init=False)
     _look: _Cost = field(default_factory=_Cost, init=False)
     _crowd_look: _Cost = field(default_factory=_Cost, init=False)
     _crowded_until_s: float = field(default=float("-inf"), init=False)
@@ -173,16 +168,14 @@ class PeopleCounter:
     def __post_init__(self) -> None:
         self._statures = Statures(self.plane)
 
-    def count(self, frame: View, found: Detections, eye: Eye, granted_ms: float = float("inf")) -> Counted:
+    def count(self, frame: View, found: Detections, eye: Eye) -> Counted:
         """Count the people in a frame.
 
         Args:
             frame: the frame.
             found: what the detector found in the whole of it.
             eye: the detector.
-            granted_ms: what all looks may cost, where that is less than `budget_ms`.
         """
-        self._allowed_ms = min(self.budget_ms, granted_ms)
         self._statures.see(found.of("person", COUNT_SCORE))
         tiles = self._tiles(frame, eye)
         closer = detect_each(tiles, (frame.width, frame.height), lambda tile: self._detect(frame, eye, tile))
@@ -197,9 +190,6 @@ class PeopleCounter:
         heads = {place.id: self._heads(place, frame, persons, density, most) for place in self.places}
         if self._crowded(frame) and most >= LEAVE and any(one.count >= SATURATION for one in heads.values()):
             self._crowded_until_s = frame.time_s + HOLD_S
-        asked = density is not None and self._density_s == frame.time_s
-        spent_ms = self._look.ms * (1 + len(tiles)) + (self._crowd_look.ms if asked else 0.0)
-        self._saved_ms = min(max(0.0, self._saved_ms + granted_ms - spent_ms), 2 * self._crowd_look.ms)
         return Counted(heads, persons, len(tiles), density is not None)
 
     def _heads(self, place: Place, frame: View, persons: Detections, density: Density | None, most: int) -> Headcount:
@@ -218,16 +208,14 @@ class PeopleCounter:
 
     @property
     def _crowd_fits(self) -> bool:
-        return self._look.ms + self._crowd_look.ms <= self._allowed_ms
+        return self._look.ms + self._crowd_look.ms <= self.budget_ms
 
     def _heads_per_cell(self, frame: View) -> Density | None:
         """Ask the counter of crowds where a zone wants it; the last answer serves again where it costs too much."""
         ways = {place.way for place in self.places}
         if self.crowd is None or not ("crowd" in ways or ("auto" in ways and self._crowded(frame))):
             return None
-        age_s = frame.time_s - self._density_s
-        saved = age_s >= RARELY_S and self._saved_ms >= self._crowd_look.ms
-        if self._density is None or self._crowd_fits or saved or age_s >= SELDOM_S:
+        if self._density is None or self._crowd_fits or frame.time_s - self._density_s >= RARELY_S:
             began_s = self.timer()
             self._density = self.crowd.look(frame.rgb(self.crowd.fit(frame.width, frame.height)))
             self._density_s = frame.time_s
@@ -245,7 +233,7 @@ class PeopleCounter:
 
     def _tiles(self, frame: View, eye: Eye) -> tuple[Tile, ...]:
         busy = self._crowded(frame) and self._crowd_fits
-        left_ms = self._allowed_ms - self._look.ms - (self._crowd_look.ms if busy else 0.0)
+        left_ms = self.budget_ms - self._look.ms - (self._crowd_look.ms if busy else 0.0)
         affordable = int(left_ms / self._look.ms) if self._look.ms else FIRST_TILES
         probing = self.plane is None and frame.time_s - self._probed_s >= PROBE_S
         if probing:

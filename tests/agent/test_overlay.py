@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.camera.errors import FilmError
 from agent.drawing import GREEN, GREY, ORANGE, SKY, VERMILLION, WHITE, YELLOW, Labels, shorten, text_width
 from agent.evidence.masking import Masker
-from agent.film import Film, FilmError
+from agent.film import Film
 from agent.overlay import HEADER_PX, PANEL_PX, Overlay, clock
 from agent.snapshot import Mark, Snapshot, StillLook, Tally, ZoneLook
 from agent.uplink.outbox import Outbox

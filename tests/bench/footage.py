@@ -36,11 +36,13 @@ def make(folder: Path, videos: Path, vtest: Path) -> dict[str, Path]:
     """Write the clips that are not there yet; gives their paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
     sources: dict[str, Callable[[], Iterator[Rgb]]] = {
-        "vtest": lambda: _with_crate(_repeated(vtest, 10), PLACES["vtest"]),
+        "vtest": lambda: _repeated(vtest, 10),
+        "vtest-crate": lambda: _with_crate(_repeated(vtest, 10), PLACES["vtest"]),
         QUIET: lambda: _quiet(vtest),
     }
-    if (videos / "pedestrians.mp4").is_file():
-        sources["pedestrians"] = lambda: _with_crate(_repeated(videos / "pedestrians.mp4", 25), PLACES["pedestrians"])
+    if (concourse := videos / "pedestrians.mp4").is_file():
+        sources["pedestrians"] = lambda: _repeated(concourse, 25)
+        sources["pedestrians-crate"] = lambda: _with_crate(_repeated(concourse, 25), PLACES["pedestrians"])
     paths = {name: folder / f"{name}-1080p25.mp4" for name in sorted(sources)}
     for name, path in paths.items():
         if not path.is_file():

@@ -1,12 +1,12 @@
 """OpenVINO, Intel's runtime, which is fast on AMD's processors as well; on ARM it runs too."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from queue import LifoQueue
 from typing import Any, Final
 
 import numpy as np
@@ -30,19 +30,20 @@ def _core() -> Any:
 class _Network:
     _compiled: Any
     _shape: Sequence[object]
-    # a request belongs to one inference at a time
-    _requests: threading.local = field(default_factory=threading.local, repr=False)
+    # a request belongs to one inference at a time; forty threads with one each would take half a gigabyte
+    _free: LifoQueue[Any] = field(repr=False)
 
     @property
     def shape(self) -> Sequence[object]:
         return self._shape
 
     def run(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
-        request = getattr(self._requests, "one", None)
-        if request is None:
-            request = self._requests.one = self._compiled.create_infer_request()
-        request.infer([blob])
-        return np.array(request.get_output_tensor(0).data, np.float32)
+        request = self._free.get()
+        try:
+            request.infer([blob])
+            return np.array(request.get_output_tensor(0).data, np.float32)
+        finally:
+            self._free.put(request)
 
 
 @dataclass(frozen=True)
@@ -92,4 +93,7 @@ class OpenVino:
             sides = [side.get_length() if side.is_static else str(side) for side in shape]
         except Exception as fault:  # noqa: BLE001 - OpenVINO raises RuntimeError and others, with pages of text
             raise ProviderError(f"OpenVINO cannot load it ({type(fault).__name__})") from None
-        return _Network(compiled, sides)
+        free: LifoQueue[Any] = LifoQueue()
+        for _ in range(plan.streams):
+            free.put(compiled.create_infer_request())
+        return _Network(compiled, sides, free)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from agent.camera import wire
-from agent.camera.decoding import Grid, KeyGaps, Picture, Timeline, read_capture
+from agent.camera.decoding import Grid, KeyGaps, Timeline, read_capture
 from agent.camera.errors import CameraError
+from agent.camera.events import Picture
 from agent.camera.frame import Frame
 from agent.camera.reader import Condition, LiveCamera, StreamClock, check_camera, probe, replay
 from agent.camera.source import Source

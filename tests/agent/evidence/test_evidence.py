@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera.frame import Frame, join
+from agent.camera.frame import Frame
+from agent.camera.planes import join
 from agent.evidence.masking import BLOCKS_ACROSS_PICTURE, Masker
 from agent.evidence.memory import RecentShots, Shot
 from agent.evidence.pictures import close_box, encode, shoot
@@ -139,7 +140,7 @@ def test_the_picture_of_the_clear_place_is_the_newest_that_shows_it():
         shots.add(Shot(frame(t, 255 if t == 10.0 else 0), NOBODY))
 
     def clear(one):
-        return one.planes[:4] == 0
+        return one.luma(4) < 100
 
     whole = (0.0, 0.0, 1.0, 1.0)
     assert shots.clear(21.0, whole, clear).frame.time_s == 20.0

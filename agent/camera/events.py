@@ -1,0 +1,58 @@
+"""What a reader tells of its source."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEYS_EVERY_S: Final = 2.0
+"""Key frames alone are enough where they come at least this often: 0.5 CPU-seconds a minute against 8 to 13."""
+KEY_WAIT_S: Final = 90.0
+"""Cameras with a key frame a minute are waited for; a stream that never has any is decoded as it comes."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The source is open."""
+
+    codec: str
+    width: int
+    height: int
+    fps: float
+    decoder: str = "software"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture, upright, with square pixels and masks burnt in; `t` is its stream time in seconds from 0.
+
+    Args:
+        planes: I420, in the room that was given for it.
+    """
+
+    t: float
+    key: bool
+    planes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Data comes. What was done since the source was opened, and what there is to say of it.
+
+    Args:
+        read: packets.
+        decoded: pictures.
+        skipped: pictures that were due and for which there was no room, as the parent is behind.
+        key_gap_s: the longest of the last distances of key frames; None while it is not known.
+        waits_s: for how long no key frame has come, without which nothing can be decoded; None: one has come.
+    """
+
+    read: int = 0
+    decoded: int = 0
+    skipped: int = 0
+    key_gap_s: float | None = None
+    waits_s: float | None = None
+
+
+Event = Opened | Picture | Tally

@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test eval docs pictures clean
+.PHONY: help demo test bench eval docs pictures clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -25,6 +25,11 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/lint-imports --config setup.cfg >.cache/imports.log || { cat .cache/imports.log; exit 1; }
 	@$(BIN)/python -m protocol.schemas docs/ref --check
 	@$(BIN)/pytest $(PYTEST)
+
+bench: ## measure speed beside what else one might use, write docs/design/speed.md; some 40 minutes
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh clip
+	@$(BIN)/python -m tests.bench
 
 eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ONLY=people,tracking,faces,…
 	@deploy/setup.sh venv dev

@@ -1,0 +1,108 @@
+"""Measure speed: `python -m tests.bench`, writes the tables and the plot of docs/design/speed.md.
+
+All in one run on one machine, one after the other: what somebody would use instead, then the agent with several numbers
+of cameras. Absolute times are this machine's; what counts is how they compare.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench import footage, speed_page
+
+CACHE: Final = Path(".cache")
+PAGE: Final = Path("docs/design/speed.md")
+RIVALS: Final = ("supervision==0.31.2", "trackers==2.6.1", "onnxruntime")
+RATES: Final = (25.0, 5.0)
+RIVAL_S: Final = 60.0
+RIVAL_MODEL: Final = "yolo26n-640"
+MODEL: Final = "yolo26n-384x640"
+PROVIDERS: Final = ("cpu", "openvino")
+CAMERAS: Final = (1, 2, 12, 40)
+TURN: Final = ("pedestrians-crate", *("vtest", "pedestrians") * 2, "vtest-crate", *("pedestrians", "vtest") * 2)
+"""Every fifth camera sees a crate come and go in each 150 s, which is a hundred times as often as on a street."""
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--cameras", default=",".join(map(str, CAMERAS)), help="numbers of cameras")
+    parser.add_argument("--providers", default=",".join(PROVIDERS))
+    parser.add_argument("--minutes", type=float, default=2.0, help="measured, of each run")
+    parser.add_argument("--ultralytics", type=Path, help="python of an environment that has it")
+    parser.add_argument("--dry", action="store_true", help="print only, keep the page as it is")
+    asked = parser.parse_args()
+    shared = Path(os.environ.get("CITYEYE_SHARED", "../shared/data"))
+    vtest = next(path for path in (CACHE / "vtest.avi", shared / "videos/vtest.avi") if path.is_file())
+    clips = footage.make(CACHE / "bench", shared / "videos", vtest)
+    models = CACHE / "models"
+    subprocess.run([shared / "unpack", models], check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "CITYEYE_MODELS": str(models.resolve())}
+
+    rivals = _rivals(clips["pedestrians"], models / f"{RIVAL_MODEL}.onnx", asked.ultralytics)
+    turn = [clips[name] for name in TURN if name in clips]
+    ours: list[Figures] = []
+    for provider in asked.providers.split(","):
+        numbers = map(int, asked.cameras.split(","))
+        ours += [_ours(turn, one, asked.minutes, provider, environment) | {"clips": "busy"} for one in numbers]
+        ours.append(_ours([clips[footage.QUIET]], 2, asked.minutes, provider, environment) | {"clips": "quiet"})
+        starved = _ours(turn, 12, asked.minutes, provider, environment, "--cpu-share", "0.05")
+        ours.append(starved | {"clips": "busy, a tenth of cpu_share"})
+    measured = {"machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores", "rivals": rivals, "ours": ours}
+    print(json.dumps(measured, indent=1))
+    if not asked.dry:
+        speed_page.write(PAGE, measured)
+
+
+def _ours(
+    clips: Sequence[Path], cameras: int, minutes: float, provider: str, environment: dict[str, str], *more: str
+) -> Figures:
+    command = [Path(sys.executable).parent / "cityeye-agent", "bench", "--cameras", str(cameras)]
+    command += ["--minutes", str(minutes), "--model", MODEL, "--provider", provider, *more, *clips]
+    print(f"agent: {cameras} cameras, {provider} {' '.join(more)}", file=sys.stderr)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    figures: Figures = json.loads(done.stdout)
+    return figures
+
+
+def _rivals(clip: Path, model: Path, ultralytics: Path | None) -> list[Figures]:
+    pythons = {"supervision": _environment(), "ultralytics": ultralytics}
+    found = []
+    for tool, python in pythons.items():
+        for rate in RATES if python is not None else ():
+            print(f"{tool}: {rate:g} a second", file=sys.stderr)
+            command = [python, Path(__file__).with_name("rivals.py"), tool, clip, model, str(rate), str(RIVAL_S)]
+            done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+def _environment() -> Path | None:
+    """An environment of its own for them, whose OpenCV must not lie beside ours; None where it cannot be made."""
+    folder = (CACHE / "rivals-venv").absolute()
+    python = folder / "bin/python"
+    ready = [python, "-c", "import supervision, trackers, onnxruntime"]
+    if python.exists() and subprocess.run(ready, check=False, capture_output=True).returncode == 0:
+        return python
+    commands = ([sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "--quiet", *RIVALS])
+    if all(subprocess.run(command, check=False, capture_output=True).returncode == 0 for command in commands):
+        return python
+    print("supervision and trackers cannot be installed; the agent is measured alone", file=sys.stderr)
+    return None
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

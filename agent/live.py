@@ -272,8 +272,8 @@ class Agent:
         folder = self._stack.enter_context(StateFolder(config.state_dir))
         memory.spare()
         nursery().warm()  # it loads while the detector does
-        sources = [self._source_of(camera, config) for camera in settings.camera]
         self.eyes = eyes = open_eyes(config, len(settings.camera))
+        sources = [self._source_of(camera, config) for camera in settings.camera]
         self._masker = Masker(eyes.face_model)
         self.attention = eyes.attention(settings.detector.cpu_share)
         # each camera has a thread of its own: more would only get into their way

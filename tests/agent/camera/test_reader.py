@@ -7,6 +7,7 @@ import time
 import wave
 from dataclasses import replace
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ import pytest
 from agent.camera import wire
 from agent.camera.decoding import Grid, KeyGaps, Timeline, read_capture
 from agent.camera.errors import CameraError
-from agent.camera.events import Picture
-from agent.camera.frame import Frame
-from agent.camera.reader import Condition, LiveCamera, StreamClock, check_camera, probe, replay
+from agent.camera.events import Picture, Tally
+from agent.camera.frame import Frame, pack
+from agent.camera.nursery import nursery
+from agent.camera.reader import Condition, LiveCamera, StreamClock, check_camera, key_text, probe, replay
 from agent.camera.source import Source
 from tests import clips
 from tests.cameras import RtspCamera
@@ -340,3 +342,100 @@ def test_the_password_travels_in_the_pipe_only():
     assert Source.from_json(source.to_json()) == source
     assert "p@:/" not in repr(source)
     assert json.loads(source.to_json())["password"] == "p@:/"
+
+
+def coded(path, codec, gop, *, seconds=16, b_frames=2):
+    """A clip of the street whose encoder reorders pictures, as most cameras' do not and some do."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = clips.WIDTH, clips.HEIGHT, "yuv420p"
+        stream.codec_context.gop_size = gop
+        stream.options = {"preset": "ultrafast", "bf": str(b_frames), "sc_threshold": "0"}
+        if codec == "libx265":
+            stream.options |= {"x265-params": f"log-level=none:keyint={gop}:min-keyint={gop}:bframes={b_frames}"}
+        for index in range(seconds * 10):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(clips.street_frame(index / 10), format="rgb24")):
+                output.mux(packet)
+        for packet in stream.encode():
+            output.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_key_frames_are_handed_out_at_once_although_pictures_are_reordered(tmp_path, codec):
+    """A decoder that is fed key frames alone holds each back for two more: pictures would be 2 s old here."""
+    path = coded(tmp_path / "reordered.mp4", codec, gop=10)
+    frames = list(replay(clip(path), 0.0))
+    assert [round(frame.time_s) for frame in frames] == list(range(16))
+    assert all(frame.key for frame in frames[5:])
+    for frame in frames:
+        assert np.abs(frame.rgb().astype(int) - clips.street_frame(frame.time_s)).mean() < 8
+    arrivals, times = [], []
+    with LiveCamera(replace(clip(path), live=True), time.time, time.monotonic) as camera:
+        for event in camera.events():
+            if isinstance(event, Frame):
+                arrivals.append(time.time())
+                times.append(event.time_s)
+            if len(times) == 10:
+                camera.close()
+    assert np.max(np.array(arrivals) - times) < 0.5
+    # the way to key frames alone costs no picture and no time
+    assert np.allclose(np.diff(times), 1.0, atol=0.3)
+
+
+def test_more_is_decoded_only_while_somebody_asks_for_it(tmp_path):
+    path = coded(tmp_path / "keys.mp4", "libx264", gop=10, seconds=30)
+    seen = []
+    with LiveCamera(replace(clip(path), live=True), time.time, time.monotonic) as camera:
+        began_s = time.monotonic()
+        for event in camera.events():
+            now_s = time.monotonic() - began_s
+            if isinstance(event, Frame):
+                seen.append(now_s)
+                if 6 < now_s < 8:
+                    camera.demand(5.0, 4.0)
+            if now_s > 18:
+                camera.close()
+        figures = camera.figures
+    usual = [t for t in seen if 3 < t < 6]
+    asked = [t for t in seen if 9 < t < 11]
+    after = [t for t in seen if t > 15]
+    assert (len(usual), len(asked), len(after)) == pytest.approx((3, 10, 3), abs=1.5)
+    assert figures.read > 150
+    assert figures.decoded < 0.7 * figures.read
+    assert figures.dropped == 0
+
+
+def test_distant_key_frames_are_decoded_in_full_and_told(tmp_path):
+    path = coded(tmp_path / "smart.mp4", "libx264", gop=50, seconds=40, b_frames=0)
+    # the text comes once three distances are known; nobody waits for that here
+    text = key_text(Tally(key_gap_s=12.0))
+    assert "every 12 s" in text
+    assert "smart codec off" in text
+    assert key_text(Tally(key_gap_s=2.0)) == ""
+    assert "no key frame for 60 s" in key_text(Tally(waits_s=64.0))
+    assert key_text(Tally(waits_s=3.0)) == ""
+    frames = list(replay(clip(path), 0.0))
+    assert len(frames) == 40
+
+
+def test_a_nursery_that_was_killed_is_replaced(street):
+    seen = []
+    with LiveCamera(replace(clip(street, 0.2), live=True), time.time, time.monotonic) as camera:
+        for event in camera.events():
+            if isinstance(event, Frame):
+                seen.append(event.time_s)
+                if len(seen) == 3:
+                    nursery()._process.kill()
+            if len(seen) == 8:
+                camera.close()
+        assert camera._restarts == 1
+
+
+def test_a_kept_picture_is_small_and_alike(street):
+    frame = next(iter(replay(clip(street), 5.0)))
+    packed = pack(frame)
+    assert packed.time_s == 5.0
+    assert len(packed.jpeg) < frame.planes.nbytes / 3
+    assert np.abs(packed.rgb().astype(int) - frame.rgb()).mean() < 3
+    assert np.abs(packed.luma(320).astype(int) - frame.luma(320)).mean() < 4

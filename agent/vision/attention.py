@@ -17,6 +17,8 @@ AWAY_S: Final = 120.0
 """A camera that asked for nothing for so long has no part in the budget."""
 EARLY: Final = 0.25
 """Share of an interval by which a sample may come too early and still be looked at: the next one may be far away."""
+HALF: Final = 0.55
+"""Of the distance of two samples; a little more, as clocks waver."""
 WAITS: Final = 2000
 COSTS: Final = 32
 SMOOTH: Final = 0.1
@@ -110,7 +112,7 @@ class Attention:
                 customer.wanted_since_s = at_s
             stretch = self._stretch(customer, at_s)
             interval_s = every_s if stretch <= 1 else stretch * customer.paced_s
-            if at_s - customer.looked_s < interval_s - min(EARLY * interval_s, customer.sample_s / 2):
+            if at_s - customer.looked_s < interval_s - min(EARLY * interval_s, HALF * customer.sample_s):
                 return False
             if customer.wanted_since_s is not None:
                 self._late_s.append(max(0.0, at_s - customer.wanted_since_s - every_s))

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 IO_TIMEOUT_S: Final = 5.0
 """FFmpeg gives up after two or three times this; the parent's deadline is above it."""
 ALIVE_EVERY_S: Final = 1.0
+NAP_S: Final = 0.25
+"""What has come meanwhile is read at once: to wake for each of 25 packets a second costs more than to decode key
+frames. The socket holds it."""
+CAUGHT_UP_S: Final = 0.005
+"""Who had to wait so long for a packet has read all that there was."""
 DRIFT_S: Final = 2.0
 """A live stream's time that is further than this from arrival is set anew."""
 MAX_BAD_PACKETS: Final = 200
@@ -152,7 +157,8 @@ class KeyGaps:
 
     def enough(self, needed_s: float) -> bool:
         """Whether the last three gaps were all short enough."""
-        return len(self._gaps) == 3 and max(self._gaps) <= needed_s + 0.05
+        # packets are read in bursts
+        return len(self._gaps) == 3 and max(self._gaps) <= needed_s + min(NAP_S, 0.2 * needed_s) + 0.05
 
     @property
     def longest_s(self) -> float | None:
@@ -233,10 +239,15 @@ class Reading:
         step_s = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         aspect = float(stream.sample_aspect_ratio or 1)
         keys_only, bad = False, 0
+        asked_s = self.desk.monotonic()
         for packet in container.demux(stream):
+            # pictures that are wanted often are wanted one by one
+            nap_s = NAP_S if keys_only else 0.0
+            if nap_s and self.source.kind == "network" and self.desk.monotonic() - asked_s > CAUGHT_UP_S:
+                self.desk.sleep(nap_s)
             self._read += packet.size > 0
             if pace is not None:
-                yield from self._wait(pace, packet)
+                yield from self._wait(pace, packet, nap_s)
             if self.desk.monotonic() - self._told_s >= ALIVE_EVERY_S:
                 yield self._tell()
             if packet.is_keyframe:
@@ -266,6 +277,7 @@ class Reading:
                     else:
                         self._told_s = self.desk.monotonic()
                         yield Picture(t, bool(frame.key_frame), self._burn(planes))
+            asked_s = self.desk.monotonic()
 
     @property
     def _joined_late(self) -> bool:
@@ -288,9 +300,9 @@ class Reading:
         needed_s = max(KEYS_EVERY_S, self.source.sample_s) if self.source.sample_s >= 1 else self.source.sample_s
         return self._gaps.enough(min(needed_s, 1 / wanted_fps) if wanted_fps > 0 else needed_s)
 
-    def _wait(self, pace: "Pace", packet: "av.Packet[av.VideoStream]") -> Iterator[Event]:
+    def _wait(self, pace: "Pace", packet: "av.Packet[av.VideoStream]", nap_s: float) -> Iterator[Event]:
         while (left_s := pace.left_s(packet)) > 0:
-            self.desk.sleep(min(left_s, ALIVE_EVERY_S))
+            self.desk.sleep(min(left_s + nap_s, ALIVE_EVERY_S))
             if left_s > ALIVE_EVERY_S:
                 yield self._tell()
 

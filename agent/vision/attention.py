@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final
 
 AWAY_S: Final = 120.0
@@ -177,8 +178,8 @@ class Attention:
 
     def _load(self, customer: _Customer) -> float:
         """Processor seconds a second that a camera wants."""
-        # the fastest of the last looks is what one costs: the others say what else the box was doing
-        usual_s, other_s = (min(self._costs_s[usual], default=0.0) for usual in (True, False))
+        # as they are, not as they would be on an idle box: cores that share one's units are slower together
+        usual_s, other_s = (median(self._costs_s[usual] or [0.0]) for usual in (True, False))
         return (customer.usual * usual_s + customer.others * other_s) / customer.paced_s
 
     def forget_figures(self) -> None:

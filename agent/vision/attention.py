@@ -64,6 +64,10 @@ class _Customer:
         """Time between two looks that it wants; more than one a sample there cannot be."""
         return max(self.every_s, self.sample_s, 0.05)
 
+    def load(self, usual_s: float, other_s: float) -> float:
+        """Processor seconds a second that it wants, of what a usual look and another one cost."""
+        return (self.usual * usual_s + self.others * other_s) / self.paced_s
+
 
 @dataclass
 class Attention:
@@ -166,7 +170,10 @@ class Attention:
         """
         if self.budget == float("inf"):
             return 1.0
-        loads = sorted(self._load(one) for one in self._customers.values() if at_s - one.asked_s < AWAY_S)
+        # as they are, not as they would be on an idle box: cores that share one's units are slower together
+        usual_s, other_s = (median(self._costs_s[usual] or [0.0]) for usual in (True, False))
+        here = [one for one in self._customers.values() if at_s - one.asked_s < AWAY_S]
+        loads = sorted(one.load(usual_s, other_s) for one in here)
         left, most = self.budget, float("inf")
         for number, load in enumerate(loads):
             share = left / (len(loads) - number)
@@ -174,13 +181,7 @@ class Attention:
                 most = share
                 break
             left -= load
-        return max(1.0, self._load(customer) / most)
-
-    def _load(self, customer: _Customer) -> float:
-        """Processor seconds a second that a camera wants."""
-        # as they are, not as they would be on an idle box: cores that share one's units are slower together
-        usual_s, other_s = (median(self._costs_s[usual] or [0.0]) for usual in (True, False))
-        return (customer.usual * usual_s + customer.others * other_s) / customer.paced_s
+        return max(1.0, customer.load(usual_s, other_s) / most)
 
     def forget_figures(self) -> None:
         """Begin anew with what `figures` says of the last looks."""

@@ -20,7 +20,6 @@ class Opened:
     width: int
     height: int
     fps: float
-    decoder: str = "software"
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from agent.camera import wire
 from agent.camera.errors import CameraError
@@ -148,7 +148,7 @@ class Child:
                 wire.write(self._orders, wire.DEMAND, fps=fps, for_s=for_s)
 
     def end(self) -> None:
-        """Kill it if it still runs, and wait until it is gone."""
+        """Kill it if it still runs; its last record tells when it is gone."""
         with self._closing, contextlib.suppress(ProcessLookupError):
             if not self._closed:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -181,7 +181,6 @@ class _Pump(threading.Thread):
         self._over = False
         self.replaced = 0
         """Pictures that a newer one came for before anybody looked at them."""
-        self.opened: dict[str, Any] = {}
         self.tally = Tally()
 
     def run(self) -> None:
@@ -202,9 +201,7 @@ class _Pump(threading.Thread):
                         self._child.drop(self._frame)
                         self.replaced += 1
                     self._frame = record
-                elif record.kind == wire.OPENED:
-                    self.opened = record.values
-                else:
+                elif record.kind == wire.TALLY:
                     self.tally = Tally(**record.values)
                 self._alive = True
                 self._changed.notify_all()
@@ -378,10 +375,10 @@ class Clip:
 def probe(path: Path) -> Clip:
     """Look at a clip without decoding it; raises CameraError."""
     # a running agent leaves FFmpeg to its reading processes
-    import av  # noqa: PLC0415
-    from av.error import FFmpegError  # noqa: PLC0415
+    import av  # noqa: PLC0415 - as said
+    from av.error import FFmpegError  # noqa: PLC0415 - as said
 
-    from agent.camera.decoding import fault_text  # noqa: PLC0415
+    from agent.camera.decoding import fault_text  # noqa: PLC0415 - as said
 
     source = Source("clip", "file", str(path), 1.0, live=False)
     if not path.is_file():

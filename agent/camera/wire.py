@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 OPENED: Final = b"O"
-"""The source is open; values: codec, width, height, fps, decoder."""
+"""The source is open; values: codec, width, height, fps."""
 FRAME: Final = b"F"
 """A picture; values: slot, t (stream time, seconds, from 0), key, width, height."""
 TALLY: Final = b"T"

@@ -5,7 +5,6 @@ the box's own memory, and nothing is sent.
 """
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from agent.box.clock import Clock
-from agent.camera.reader import Figures
 from agent.camera.source import Source
 from agent.evidence.pictures import Picture
 from agent.live import Agent
 from agent.settings import BoxConfig, BoxSection, BoxSettings, DetectorSection
-from agent.vision.selection import cores
+from agent.vision.tuned import cores
 from protocol.messages import IncidentEvent
 from protocol.settings import Camera, FrontageZone, GatheringZone
 
@@ -100,19 +98,19 @@ class Bench:
             Agent(self.config(Path(folder)), clock, tell, self._source) as agent,
         ):
             while agent.attention.figures.looks == 0 and agent.eyes.detector is not None:
-                time.sleep(0.01)
-            start_s = time.time() - _started_s()
-            time.sleep(SETTLE_S)
+                clock.sleep(0.01)
+            start_s = clock.now() - _started_s(clock)
+            clock.sleep(SETTLE_S)
             agent.attention.forget_figures()
             for thread in agent.cameras:
                 thread.lags_s.clear()
-            before, cpu_s, began_s = _tallied(agent), tree_cpu_s(), time.monotonic()
+            before, cpu_s, began_s = agent.figures, tree_cpu_s(), clock.monotonic()
             looks, peak_bytes = agent.attention.figures.looks, 0
-            while time.monotonic() - began_s < 60 * self.minutes:
-                time.sleep(min(MEMORY_EVERY_S, 60 * self.minutes))
+            while clock.monotonic() - began_s < 60 * self.minutes:
+                clock.sleep(min(MEMORY_EVERY_S, 60 * self.minutes))
                 peak_bytes = max(peak_bytes, tree_pss_bytes())
-            spent_s, cpu_s = time.monotonic() - began_s, tree_cpu_s() - cpu_s
-            after, figures = _tallied(agent), agent.attention.figures
+            spent_s, cpu_s = clock.monotonic() - began_s, tree_cpu_s() - cpu_s
+            after, figures = agent.figures, agent.attention.figures
             lags_s = sorted(lag for thread in agent.cameras for lag in thread.lags_s)
             detector = agent.eyes.detector
         camera_s = self.cameras * spent_s
@@ -149,15 +147,6 @@ def _quantile(ordered: Sequence[float], share: float) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2) if ordered else None
 
 
-def _tallied(agent: Agent) -> Figures:
-    figures = [thread.figures for thread in agent.cameras]
-    return Figures(
-        read=sum(one.read for one in figures),
-        decoded=sum(one.decoded for one in figures),
-        dropped=sum(one.dropped for one in figures),
-    )
-
-
 def tree(pid: int) -> list[int]:
     """A process and all that came of it."""
     children: list[int] = []
@@ -186,10 +175,10 @@ def tree_pss_bytes(pid: int | None = None) -> int:
     return total_kb * 1024
 
 
-def _started_s() -> float:
+def _started_s(clock: Clock) -> float:
     """When this process began, seconds since the epoch."""
     uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-    return time.time() - uptime_s + int(_stat(os.getpid())[19]) / TICKS_PER_S
+    return clock.now() - uptime_s + int(_stat(os.getpid())[19]) / TICKS_PER_S
 
 
 def _stat(pid: int) -> list[str]:

@@ -37,13 +37,13 @@ from agent.vision.detector import Detector, DetectorMissingError
 from agent.vision.providers import Plan
 from agent.vision.selection import (
     SHIPPED,
-    cores,
     find_detector,
     find_face_model,
     open_detector,
     plan_by_hand,
     shipped_detector,
 )
+from agent.vision.tuned import cores
 from protocol.instants import from_epoch
 from protocol.messages import BoxHealth, BoxStatus, CameraState, DetectorLoad, IncidentEvent, Model
 from protocol.seal import public_key_text
@@ -316,6 +316,16 @@ class Agent:
         if self._session is not None:
             self._session.stop()
 
+    @property
+    def figures(self) -> Figures:
+        """What was read of all cameras so far."""
+        figures = [thread.figures for thread in self.cameras]
+        return Figures(
+            read=sum(one.read for one in figures),
+            decoded=sum(one.decoded for one in figures),
+            dropped=sum(one.dropped for one in figures),
+        )
+
     def keep_house(self) -> None:
         """What is done now and then: forget what the center has, say how the box is."""
         self.outbox.prune(KEEP_ACKNOWLEDGED_S)
@@ -338,7 +348,7 @@ class Agent:
 
     def _health(self) -> BoxHealth:
         figures, report = self.outbox.figures(), self._clock.report()
-        cameras = [thread.figures for thread in self.cameras]
+        read = self.figures
         looks = self.attention.figures
         return BoxHealth(
             uptime_s=report.uptime_s,
@@ -355,8 +365,8 @@ class Agent:
                 wait_p99_s=looks.wait_p99_s,
                 late_s=looks.late_s,
             ),
-            frames_decoded=sum(one.decoded for one in cameras),
-            frames_dropped=sum(one.dropped for one in cameras),
+            frames_decoded=read.decoded,
+            frames_dropped=read.dropped,
         )
 
 

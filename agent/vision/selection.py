@@ -15,7 +15,7 @@ from typing import Final
 
 from agent.vision.detector import Detector, DetectorError, DetectorMissingError, load_detector
 from agent.vision.providers import Plan, Precision, ProviderError, provider_of
-from agent.vision.tuned import find_tuned, read_tuned
+from agent.vision.tuned import cores, find_tuned, read_tuned
 from models.catalogue import load_catalogue
 
 log = logging.getLogger(__name__)
@@ -73,11 +73,6 @@ def find_detector(setting: str | None, folder: Path, environment: Mapping[str, s
     hint = f"; did you mean {near[0]!r}?" if near else f"; set {VARIABLE} to the folder that holds it"
     where = ", ".join(map(str, folders)) or f"{VARIABLE}, which is not set"
     raise DetectorMissingError(f"detector {setting!r}: expected {setting}.onnx in {where}, found none{hint}")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def plan_by_hand(provider: str, precision: Precision | None) -> Plan:

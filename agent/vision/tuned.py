@@ -87,10 +87,14 @@ def find_tuned(name: str, folders: Sequence[Path]) -> Path | None:
     return next((path for folder in folders if (path := folder / f"{name}{SUFFIX}").is_file()), None)
 
 
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> str:
     """Name what decides about speed: the processor and the cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_processor() or platform.machine()}, {cores} cores"
+    return f"{_processor() or platform.machine()}, {cores()} cores"
 
 
 def _processor() -> str:

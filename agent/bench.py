@@ -14,7 +14,7 @@ from typing import Any, Final
 from agent.box.clock import Clock
 from agent.camera.source import Source
 from agent.evidence.pictures import Picture
-from agent.live import Agent
+from agent.live import TEND_S, Agent
 from agent.settings import BoxConfig, BoxSection, BoxSettings, DetectorSection
 from agent.vision.tuned import cores
 from protocol.messages import IncidentEvent
@@ -23,7 +23,6 @@ from protocol.settings import Camera, FrontageZone, GatheringZone
 LEARN_S: Final = 20.0
 SETTLE_S: Final = 30.0
 """Before anything is measured: the clear place is learned by then."""
-MEMORY_EVERY_S: Final = 5.0
 DWELL_S: Final = 30.0
 ZONES: Final = (
     FrontageZone(
@@ -100,14 +99,14 @@ class Bench:
             while agent.attention.figures.looks == 0 and agent.eyes.detector is not None:
                 clock.sleep(0.01)
             start_s = clock.now() - _started_s(clock)
-            clock.sleep(SETTLE_S)
+            _spend(agent, clock, SETTLE_S)
             agent.attention.forget_figures()
             for thread in agent.cameras:
                 thread.lags_s.clear()
             before, cpu_s, began_s = agent.figures, tree_cpu_s(), clock.monotonic()
             looks, peak_bytes = agent.attention.figures.looks, 0
             while clock.monotonic() - began_s < 60 * self.minutes:
-                clock.sleep(min(MEMORY_EVERY_S, 60 * self.minutes))
+                _spend(agent, clock, min(TEND_S, 60 * self.minutes))
                 peak_bytes = max(peak_bytes, tree_pss_bytes())
             spent_s, cpu_s = clock.monotonic() - began_s, tree_cpu_s() - cpu_s
             after, figures = agent.figures, agent.attention.figures
@@ -141,6 +140,14 @@ class Bench:
             "peak_pss_mb": round(peak_bytes / 1e6),
             "start_s": round(start_s, 2),
         }
+
+
+def _spend(agent: Agent, clock: Clock, seconds: float) -> None:
+    """Let time go by, as the agent's own command does."""
+    until_s = clock.monotonic() + seconds
+    while (left_s := until_s - clock.monotonic()) > 0:
+        clock.sleep(min(TEND_S, left_s))
+        agent.tend()
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:

@@ -18,6 +18,7 @@ from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
 from agent.box.identity import boot_id, load_key
+from agent.box.load import Load
 from agent.box.state import StateFolder
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 Tell = Callable[[IncidentEvent, Sequence[Picture]], None]
 SHIPS: Final = f"{SHIPPED} is used, which ships with the project and knows people only; see `cityeye-models list`"
 LEARN_S: Final = 60.0
+TEND_S: Final = 5.0
 HEALTH_S: Final = 60.0
 KEEP_ACKNOWLEDGED_S: Final = 7 * 86400.0
 START_GAP_S: Final = 0.1
@@ -253,6 +255,7 @@ class Agent:
         source_of: Callable[[Camera, BoxConfig], Source] = Source.from_camera,
     ) -> None:
         self._config, self._clock, self._tell, self._source_of = config, clock, tell, source_of
+        self._load, self._kept_house_s = Load(), clock.monotonic()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -326,8 +329,17 @@ class Agent:
             dropped=sum(one.dropped for one in figures),
         )
 
-    def keep_house(self) -> None:
-        """What is done now and then: forget what the center has, say how the box is."""
+    def tend(self) -> None:
+        """What is done every TEND_S: fit the detector's budget to what else the box does, and now and then the rest."""
+        busy_share = self._load.busy_share()
+        if busy_share is not None:
+            self.attention.fit(busy_share * cores(), cores())
+        if self._clock.monotonic() - self._kept_house_s >= HEALTH_S:
+            self._kept_house_s = self._clock.monotonic()
+            self._keep_house()
+
+    def _keep_house(self) -> None:
+        """Forget what the center has, say how the box is."""
         self.outbox.prune(KEEP_ACKNOWLEDGED_S)
         memory.give_back()
         if self._session is not None:
@@ -380,6 +392,6 @@ def run(config: BoxConfig, clock: Clock) -> None:
     with Agent(config, clock) as agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        while not stopping.wait(HEALTH_S):
-            agent.keep_house()
+        while not stopping.wait(TEND_S):
+            agent.tend()
         log.info("stopping")

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from agent.camera.errors import CameraError
 from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Tally
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
-from agent.camera.ring import Lender, Ring, new_memory
+from agent.camera.ring import WAITING, Lender, Ring, new_memory
 from agent.camera.source import Source
 
 log = logging.getLogger(__name__)
@@ -169,13 +170,13 @@ class Child:
 
 
 class _Pump(threading.Thread):
-    """Empties a child's pipe; keeps the newest picture only."""
+    """Empties a child's pipe; keeps the newest pictures only."""
 
     def __init__(self, child: Child) -> None:
         super().__init__(name=f"camera-pump-{child.pid}", daemon=True)
         self._child = child
         self._changed = threading.Condition()
-        self._frame: wire.Record | None = None
+        self._frames: deque[wire.Record] = deque()
         self._last: wire.Record | None = None
         self._alive = False
         self._over = False
@@ -197,10 +198,10 @@ class _Pump(threading.Thread):
                 if record is None or record.kind in (wire.FAILED, wire.ENDED, wire.DIED):
                     self._last, self._over = record, True
                 elif record.kind == wire.FRAME:
-                    if self._frame is not None:
-                        self._child.drop(self._frame)
+                    if len(self._frames) == WAITING:
+                        self._child.drop(self._frames.popleft())
                         self.replaced += 1
-                    self._frame = record
+                    self._frames.append(record)
                 elif record.kind == wire.TALLY:
                     self.tally = Tally(**record.values)
                 self._alive = True
@@ -209,12 +210,12 @@ class _Pump(threading.Thread):
                     return
 
     def wait(self, timeout_s: float) -> tuple[wire.Record | None, bool, bool]:
-        """Wait for news; returns the newest picture, whether anything came, and whether it is over."""
+        """Wait for news; returns the next picture, whether anything came, and whether it is over."""
         with self._changed:
-            if self._frame is None and not self._over and not self._alive:
+            if not self._frames and not self._over and not self._alive:
                 self._changed.wait(timeout_s)
-            frame, alive = self._frame, self._alive
-            self._frame, self._alive = None, False
+            frame, alive = self._frames.popleft() if self._frames else None, self._alive
+            self._alive = False
             return frame, alive, self._over and frame is None
 
     @property

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 MAX_SIDE_PX: Final = 1920
 """Larger pictures are made smaller before they are handed on."""
-SLOTS: Final = 4
-"""One that is being looked at, one kept for evidence, one that waits, one that is written."""
+WAITING: Final = 2
+"""Pictures that wait while a camera's evidence is made, which takes longer than from one sample to the next."""
+SLOTS: Final = 3 + WAITING
+"""One that is being looked at, one kept for evidence, those that wait, one that is written."""
 SLOT_BYTES: Final = -(-MAX_SIDE_PX * MAX_SIDE_PX * 3 // 2 // mmap.PAGESIZE) * mmap.PAGESIZE
 """Only what a picture fills takes memory: what was never touched has no page."""
 
@@ -67,7 +69,7 @@ class Lender:
         Who keeps many gets copies, so that the child is never left without a slot.
         """
         planes = self._ring.slot(number, width, height)
-        if self._lent >= SLOTS - 1:
+        if self._lent >= SLOTS - WAITING - 1:
             planes = planes.copy()
             self._tell(number)
         else:

@@ -1,21 +1,18 @@
 """Hiding who somebody is. An unmasked picture never leaves this module's caller."""
 
 import logging
-import threading
-from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.evidence.faces import FaceFinder, FaceModelError
 from protocol.geometry import Box
 
 log = logging.getLogger(__name__)
 
-FACE_SCORE: Final = 0.3
-"""Lower than for recognition: a sign that is pixelated costs nothing, a face that is not costs somebody's privacy."""
 FACE_MARGIN: Final = 0.25
 HEAD_SHARE: Final = 0.25
 """Upper part of a person's box that is hidden."""
@@ -25,38 +22,22 @@ BLOCKS_ACROSS_PICTURE: Final = 40
 """Without a face model: a face that fills an eighth of the picture keeps five blocks."""
 ROUNDS: Final = 2
 """Searches of a view that is about to leave; what the first one hides, the second one looks at again."""
-MAX_SEARCHED_PX: Final = 2560
-"""Faces are searched at full size and at double size, so that small ones are found; no further than this."""
-PART_PX: Final = (1408, 800)
-"""A larger picture is searched in parts: 2560 × 1440 at once take 280 MB, four parts of this size 100."""
-SHARED_PX: Final = 160
-"""By so much parts overlap; a larger face is found where the picture is small enough for one part."""
-SMALL_PX: Final = 640
-"""The finder of larger pictures is let go after each, with the memory it took: they are rare."""
 
 
 class Masker:
-    """Masks pictures; may be used by several threads, of which all but one wait.
+    """Masks pictures; may be used by several threads.
 
     Args:
         face_model: a YuNet file; None pixelates everything outside what must be seen.
     """
 
     def __init__(self, face_model: Path | None) -> None:
-        self._small_lock, self._large_lock = threading.Lock(), threading.Lock()
-        self._model = face_model
-        self._small: cv2.FaceDetectorYN | None = None
+        self._finder: FaceFinder | None = None
         if face_model is not None:
-            # OpenCV 5 warns at every load that it ignores the target that YuNet's own code asks for
-            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             try:
-                self._small = self._load(face_model)
-            except cv2.error:
-                log.warning("%s: expected a YuNet face model; evidence is pixelated instead", face_model)
-
-    @staticmethod
-    def _load(face_model: Path) -> cv2.FaceDetectorYN:
-        return cv2.FaceDetectorYN.create(str(face_model), "", (320, 320), FACE_SCORE)
+                self._finder = FaceFinder.load(face_model)
+            except FaceModelError as fault:
+                log.warning("%s: %s; evidence is pixelated instead", face_model, fault)
 
     def mask(self, rgb: NDArray[np.uint8], persons: NDArray[np.float32], keep: Box | None) -> NDArray[np.uint8]:
         """Mask a picture of shape `(h, w, 3)`; returns another array.
@@ -96,55 +77,21 @@ class Masker:
 
     def _faces(self, rgb: NDArray[np.uint8]) -> list[tuple[int, int, int, int]] | None:
         """Areas of faces in pixels; None where they cannot be searched."""
-        if self._small is None or self._model is None:
+        if self._finder is None:
             return None
         height, width = rgb.shape[:2]
-        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-        areas = []
-        whole = min(1.0, PART_PX[0] / width, PART_PX[1] / height)
-        scales = sorted({whole, 1.0, min(2.0, MAX_SEARCHED_PX / max(height, width))})
-        try:
-            small = max(width, height) * scales[-1] <= SMALL_PX
-            # one large picture at a time, for the memory; the small ones, of all cameras, need not wait for it
-            with self._small_lock if small else self._large_lock:
-                finder = self._small if small else self._load(self._model)
-                for scale in scales:
-                    scaled = cv2.resize(bgr, (round(width * scale), round(height * scale)))
-                    for x, y, w, h in _search(finder, np.asarray(scaled, np.uint8)) / scale:
-                        grown = (
-                            x - FACE_MARGIN * w,
-                            y - FACE_MARGIN * h,
-                            w * (1 + 2 * FACE_MARGIN),
-                            h * (1 + 2 * FACE_MARGIN),
-                        )
-                        share = (grown[0] / width, grown[1] / height, grown[2] / width, grown[3] / height)
-                        areas.append(_pixels(share, rgb.shape))
-        except cv2.error as fault:
-            log.warning("the face model failed on %d×%d (code %s); the picture is pixelated", width, height, fault.code)
-            return None
-        return areas
-
-
-def _search(finder: cv2.FaceDetectorYN, bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Boxes of faces, shape `(n, 4)`, x y w h, px."""
-    found = [np.zeros((0, 4))]
-    height, width = bgr.shape[:2]
-    for top, left in product(_starts(height, PART_PX[1]), _starts(width, PART_PX[0])):
-        part = np.ascontiguousarray(bgr[top : top + PART_PX[1], left : left + PART_PX[0]])
-        finder.setInputSize((part.shape[1], part.shape[0]))
-        # OpenCV's types do not know that no face at all is None
-        rows: Any = finder.detect(part)[1]
-        if rows is not None:
-            found.append(np.asarray(rows[:, :4], np.float64) + np.array([left, top, 0, 0]))
-    return np.concatenate(found)
-
-
-def _starts(length: int, part: int) -> list[int]:
-    """Where parts begin that cover a length and overlap."""
-    if length <= part:
-        return [0]
-    count = -(-(length - SHARED_PX) // (part - SHARED_PX))
-    return [round(number * (length - part) / (count - 1)) for number in range(count)]
+        return [
+            _pixels(
+                (
+                    (x - FACE_MARGIN * w) / width,
+                    (y - FACE_MARGIN * h) / height,
+                    w * (1 + 2 * FACE_MARGIN) / width,
+                    h * (1 + 2 * FACE_MARGIN) / height,
+                ),
+                rgb.shape,
+            )
+            for x, y, w, h in self._finder.search(np.ascontiguousarray(rgb[:, :, ::-1]))
+        ]
 
 
 def _pixels(box: Box, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -1,8 +1,11 @@
-"""Where the detector looks: one detector for all cameras of a box, and a fixed share of its processor.
+"""Where the detector looks: one detector for all cameras of a box, and a share of its processor.
 
 A camera asks at each sample, and says how soon it wants a look. As long as all wishes together cost no more than the
 budget, each is granted. Else those who want more than their share get that share: looks as good as ever, only more
 rarely. So nobody starves, quiet cameras feel nothing of busy ones, and how late a look may be is known.
+
+The budget is what the settings say at most, and less where the box has to do too much else: pictures that nobody gets
+round to are worse than looks that come more rarely.
 """
 
 import threading
@@ -20,6 +23,12 @@ EARLY: Final = 0.25
 """Share of an interval by which a sample may come too early and still be looked at: the next one may be far away."""
 HALF: Final = 0.55
 """Of the distance of two samples; a little more, as clocks waver."""
+FULL: Final = 0.8
+"""Share of its cores that a box is kept below by looking more rarely: beyond it, work waits in line."""
+LEAST: Final = 0.05
+"""Share of its budget that is left in any case: each camera is to decide, however late."""
+FOLLOW: Final = 0.5
+"""Of the cores that are too many or too few, so many are taken from the budget at a time."""
 WAITS: Final = 2000
 COSTS: Final = 32
 SMOOTH: Final = 0.1
@@ -85,6 +94,8 @@ class Attention:
     threads: int = 1
     timer: Callable[[], float] = time.perf_counter
     _customers: dict[str, _Customer] = field(default_factory=dict, init=False)
+    _left: float = field(init=False)
+    """Of the budget, what the rest of the box leaves."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _gate: threading.Semaphore = field(init=False)
     _costs_s: dict[bool, deque[float]] = field(init=False)
@@ -93,6 +104,7 @@ class Attention:
     _looks: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self._left = self.budget
         self._gate = threading.Semaphore(self.workers)
         self._costs_s = {usual: deque(maxlen=COSTS) for usual in (True, False)}
 
@@ -168,13 +180,13 @@ class Attention:
         Nobody gets more than an equal share of what is left when all who want less have got what they want (max-min
         fairness: Bertsekas and Gallager, Data Networks, 6.5.2).
         """
-        if self.budget == float("inf"):
+        if self._left == float("inf"):
             return 1.0
         # as they are, not as they would be on an idle box: cores that share one's units are slower together
         usual_s, other_s = (median(self._costs_s[usual] or [0.0]) for usual in (True, False))
         here = [one for one in self._customers.values() if at_s - one.asked_s < AWAY_S]
         loads = sorted(one.load(usual_s, other_s) for one in here)
-        left, most = self.budget, float("inf")
+        left, most = self._left, float("inf")
         for number, load in enumerate(loads):
             share = left / (len(loads) - number)
             if load > share:
@@ -182,6 +194,17 @@ class Attention:
                 break
             left -= load
         return max(1.0, customer.load(usual_s, other_s) / most)
+
+    def fit(self, busy: float, cores: int) -> None:
+        """Take from the budget, or give back, what keeps the box below FULL; to be called every few seconds.
+
+        Args:
+            busy: cores that were busy since the last time, with all that runs on the box.
+            cores: that there are.
+        """
+        with self._lock:
+            self._left += FOLLOW * (FULL * cores - busy)
+            self._left = min(self.budget, max(LEAST * self.budget, self._left))
 
     def forget_figures(self) -> None:
         """Begin anew with what `figures` says of the last looks."""

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from agent.vision.runtime import open_on_processor
 from models.catalogue import own_model
 
 Luma = NDArray[np.uint8]
@@ -57,8 +57,5 @@ class Comparer:
 @cache
 def comparer() -> Comparer:
     """Load the network, once."""
-    options = onnxruntime.SessionOptions()
     # one thread: it takes 5 ms, and the cores belong to the detector and the decoders
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return Comparer(onnxruntime.InferenceSession(own_model("change"), options, providers=["CPUExecutionProvider"]))
+    return Comparer(open_on_processor(own_model("change")))

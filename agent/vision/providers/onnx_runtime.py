@@ -10,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from agent.vision.providers.network import Network, Plan, Precision, ProviderError, Size
+from agent.vision.runtime import options
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,6 @@ class OnnxRuntime:
     def open(self, path: Path, content: bytes, plan: Plan, size: Size | None) -> Network:
         """Load a file."""
         del path, size
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = plan.threads
-        options.log_severity_level = 4
-        # spinning threads would burn the cores that the cameras' decoders need
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         more = dict([self.halved]) if self.halved and plan.precision == "float16" else {}
         chosen = (
             [(self.execution, more)]
@@ -72,7 +68,7 @@ class OnnxRuntime:
             ]
         )
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=chosen)
+            session = onnxruntime.InferenceSession(content, options(plan.threads), providers=chosen)
         except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
             raise ProviderError(f"ONNX Runtime cannot load it ({type(fault).__name__})") from None
         # it goes on with the processor where a device's library is broken, and says so in its log only

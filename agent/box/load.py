@@ -28,7 +28,7 @@ class Load:
         """Share of their time since it was last asked in which the cores were busy; None where that is not known."""
         try:
             now = self._ticks()
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             return None
         before, self._before = self._before, now
         if before is None or now[1] <= before[1]:

@@ -23,7 +23,8 @@ SCORE: Final = 0.3
 MAX_IOU: Final = 0.3
 STRIDES: Final = (8, 16, 32)
 MAX_SEARCHED_PX: Final = 2560
-"""Faces are searched at full size and at double size, so that small ones are found; no further than this."""
+"""Faces are searched in the whole, which shows large ones, and at double size, so that small ones are found; no further
+than this."""
 SHARED_PX: Final = 160
 """By so much parts overlap; a larger face is found where the picture is small enough for one part."""
 BLANK: Final = 256
@@ -83,7 +84,7 @@ class FaceFinder:
         """Find faces in a picture of shape `(h, w, 3)` at several scales; one may be found more than once."""
         height, width = bgr.shape[:2]
         longest = max(height, width)
-        scales = {min(1.0, self._side_px / longest), 1.0, min(2.0, MAX_SEARCHED_PX / longest)}
+        scales = {min(1.0, self._side_px / longest), min(2.0, MAX_SEARCHED_PX / longest)}
         parts = [part for scale in sorted(scales) for part in self._parts(bgr, scale)]
         found = [np.zeros((0, 4))]
         for shelf in self._shelves(parts):
@@ -154,10 +155,12 @@ class FaceFinder:
 
 
 def _spans(length: int, part: int) -> list[tuple[int, int]]:
-    """Begin and end of parts, no longer than needed, that cover a length and overlap by SHARED_PX at least."""
+    """Begin and end of parts that cover a length and overlap by SHARED_PX at least, none of them padded.
+
+    At the edge of a picture somebody is seen in part, and found where nothing black is next to them.
+    """
     if length <= part:
         return [(0, length)]
     count = -(-(length - SHARED_PX) // (part - SHARED_PX))
-    side = -(-(length + (count - 1) * SHARED_PX) // count)
-    begins = [round(number * (length - side) / (count - 1)) for number in range(count)]
-    return [(begin, begin + side) for begin in begins]
+    begins = [round(number * (length - part) / (count - 1)) for number in range(count)]
+    return [(begin, begin + part) for begin in begins]

@@ -8,6 +8,7 @@ The budget is what the settings say at most, and less where the box has to do to
 round to are worse than looks that come more rarely.
 """
 
+import heapq
 import threading
 import time
 from collections import Counter, deque
@@ -54,6 +55,44 @@ class AttentionFigures:
 
 
 @dataclass
+class _Line:
+    """Where looks wait for one of the workers: whoever was let in first goes first, with all of its closer looks.
+
+    If all took turns, each would hold up its camera until nearly all were done.
+    """
+
+    workers: int
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _waiting: list[tuple[int, int]] = field(default_factory=list, init=False)
+    _working: int = field(default=0, init=False)
+    _tickets: int = field(default=0, init=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many wait as there are workers."""
+        return len(self._waiting) >= self.workers
+
+    @contextmanager
+    def turn(self, rank: int) -> Iterator[None]:
+        """Wait, and be inside; lower ranks go first."""
+        with self._changed:
+            self._tickets += 1
+            ticket = rank, self._tickets
+            heapq.heappush(self._waiting, ticket)
+            while self._working >= self.workers or self._waiting[0] != ticket:
+                self._changed.wait()
+            heapq.heappop(self._waiting)
+            self._working += 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._working -= 1
+                self._changed.notify_all()
+
+
+@dataclass
 class _Customer:
     """One camera."""
 
@@ -62,6 +101,8 @@ class _Customer:
     sample_s: float = 1.0
     looked_s: float = float("-inf")
     wanted_since_s: float | None = None
+    rank: int = 0
+    """In which order it was let in."""
     looks: Counter[bool] = field(default_factory=Counter)
     """Usual ones and others since the last one was granted, which they belong to."""
     usual: float = 1.0
@@ -94,22 +135,25 @@ class Attention:
     threads: int = 1
     timer: Callable[[], float] = time.perf_counter
     _customers: dict[str, _Customer] = field(default_factory=dict, init=False)
-    _left: float = field(init=False)
+    left: float = field(init=False)
     """Of the budget, what the rest of the box leaves."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _gate: threading.Semaphore = field(init=False)
+    _line: _Line = field(init=False)
+    _ranks: int = field(default=0, init=False)
     _costs_s: dict[bool, deque[float]] = field(init=False)
     _waits_s: deque[float] = field(default_factory=lambda: deque(maxlen=WAITS), init=False)
     _late_s: deque[float] = field(default_factory=lambda: deque(maxlen=WAITS), init=False)
     _looks: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._left = self.budget
-        self._gate = threading.Semaphore(self.workers)
+        self.left = self.budget
+        self._line = _Line(self.workers)
         self._costs_s = {usual: deque(maxlen=COSTS) for usual in (True, False)}
 
     def ask(self, camera: str, every_s: float, at_s: float, *, changed: bool = True) -> bool:
         """Ask for a look at a sample; says whether it may be taken.
+
+        Where others wait already, it may not: what comes with the next sample is as good, and no picture waits.
 
         Args:
             camera: its id.
@@ -129,7 +173,10 @@ class Attention:
                 customer.wanted_since_s = at_s
             stretch = self._stretch(customer, at_s)
             interval_s = every_s if stretch <= 1 else stretch * customer.paced_s
-            if at_s - customer.looked_s < interval_s - min(EARLY * interval_s, HALF * customer.sample_s):
+            if (
+                at_s - customer.looked_s < interval_s - min(EARLY * interval_s, HALF * customer.sample_s)
+                or self._line.full
+            ):
                 return False
             if customer.wanted_since_s is not None:
                 self._late_s.append(max(0.0, at_s - customer.wanted_since_s - every_s))
@@ -138,6 +185,8 @@ class Attention:
                 customer.others += SMOOTH * (customer.looks[False] - customer.others)
                 customer.looks.clear()
             customer.looked_s, customer.wanted_since_s = at_s, None
+            self._ranks += 1
+            customer.rank = self._ranks
             return True
 
     @contextmanager
@@ -149,7 +198,9 @@ class Attention:
             usual: by the detector; another one costs something else.
         """
         asked_s = self.timer()
-        with self._gate:
+        with self._lock:
+            rank = self._customers.setdefault(camera, _Customer()).rank
+        with self._line.turn(rank):
             began_s = self.timer()
             yield
             spent_s = self.timer() - began_s
@@ -180,13 +231,13 @@ class Attention:
         Nobody gets more than an equal share of what is left when all who want less have got what they want (max-min
         fairness: Bertsekas and Gallager, Data Networks, 6.5.2).
         """
-        if self._left == float("inf"):
+        if self.left == float("inf"):
             return 1.0
         # as they are, not as they would be on an idle box: cores that share one's units are slower together
         usual_s, other_s = (median(self._costs_s[usual] or [0.0]) for usual in (True, False))
         here = [one for one in self._customers.values() if at_s - one.asked_s < AWAY_S]
         loads = sorted(one.load(usual_s, other_s) for one in here)
-        left, most = self._left, float("inf")
+        left, most = self.left, float("inf")
         for number, load in enumerate(loads):
             share = left / (len(loads) - number)
             if load > share:
@@ -203,8 +254,8 @@ class Attention:
             cores: that there are.
         """
         with self._lock:
-            self._left += FOLLOW * (FULL * cores - busy)
-            self._left = min(self.budget, max(LEAST * self.budget, self._left))
+            self.left += FOLLOW * (FULL * cores - busy)
+            self.left = min(self.budget, max(LEAST * self.budget, self.left))
 
     def forget_figures(self) -> None:
         """Begin anew with what `figures` says of the last looks."""

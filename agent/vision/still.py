@@ -61,6 +61,7 @@ GHOST_S: Final = 20.0
 """A ghost is learned again once the place has kept still without it for this long, in five samples at least."""
 LIGHT_PX: Final = 8.0
 """Reach (sigma) within which light is the same, or fades from one to the other."""
+SPREAD: Final = 4
 EVEN: Final = 4.0
 """Grey levels added before ratios are taken, so that black has one."""
 FAR: Final = 0.01
@@ -450,10 +451,9 @@ class StillScene:
         """
         reference = self._known_reference
         known = clear.astype(np.float32)
-        wanted, given = (
-            cv2.GaussianBlur(known * (picture + EVEN), (0, 0), LIGHT_PX) + FAR * EVEN for picture in (reference, still)
-        )
-        lit = (still + EVEN) * (wanted / given) - EVEN
+        wanted, given = (_spread(known * (picture + EVEN)) + FAR * EVEN for picture in (reference, still))
+        light = cv2.resize(wanted / given, still.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        lit = (still + EVEN) * light - EVEN
         reference[where] = np.clip(lit[where], 0, 255)
 
     def _remember(self, still: Luma, first_s: NDArray[np.float64], new: Mask, elapsed_s: float) -> None:
@@ -558,6 +558,13 @@ class StillScene:
 def _softened(luma: Luma) -> Luma:
     """Take the finest noise of sensor and codec away."""
     return np.asarray(cv2.GaussianBlur(luma, (0, 0), 0.8), np.uint8)
+
+
+def _spread(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Blur a picture by LIGHT_PX; a quarter as wide and high, as nothing finer is left in it."""
+    size = (max(1, picture.shape[1] // SPREAD), max(1, picture.shape[0] // SPREAD))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), LIGHT_PX / SPREAD), np.float32)
 
 
 def _rounded(picture: NDArray[np.float32]) -> Luma:

@@ -1,5 +1,7 @@
 """Sharing one detector out, on a clock of its own."""
 
+import threading
+import time
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.vision.attention import Attention
+from agent.vision.attention import FULL, LEAST, Attention
 
 
 class Box:
@@ -104,11 +106,62 @@ def test_a_clock_that_is_set_back_stops_nothing():
     assert attention.ask("cam", 4.0, 500.0)
 
 
-def test_only_so_many_look_at_a_time():
+def waiting(attention, camera, order):
+    """Somebody who waits for a turn by now, and notes when it has come."""
+
+    def look():
+        with attention.turn(camera):
+            order.append(camera)
+
+    thread = threading.Thread(target=look)
+    before = len(attention._line._waiting)
+    thread.start()
+    while len(attention._line._waiting) == before:
+        time.sleep(0.001)
+    return thread
+
+
+def test_only_so_many_look_at_a_time_and_who_was_let_in_first_goes_first():
     attention = Attention(1.0, workers=2)
+    for camera in ("a", "b", "early", "late"):
+        assert attention.ask(camera, 4.0, 1000.0)
+    order = []
     with attention.turn("a"), attention.turn("b"):
-        assert not attention._gate.acquire(blocking=False)
-    assert attention._gate.acquire(blocking=False)
+        threads = [waiting(attention, "late", order), waiting(attention, "early", order)]
+        assert order == []
+    for thread in threads:
+        thread.join()
+    assert order == ["early", "late"]
+
+
+def test_where_others_wait_nobody_is_let_in_before_the_next_sample():
+    attention = Attention(1.0)
+    assert attention.ask("a", 4.0, 1000.0)
+    with attention.turn("a"):
+        thread = waiting(attention, "b", [])
+        assert not attention.ask("c", 4.0, 1000.0)
+    thread.join()
+    assert attention.ask("c", 4.0, 1002.0)
+
+
+def test_the_budget_makes_room_for_what_else_the_box_does():
+    attention = Attention(1.0)
+    rest = 1.2
+    for _ in range(40):
+        attention.fit(min(2.0, rest + attention.left), 2)
+    assert rest + attention.left == pytest.approx(2 * FULL, abs=0.02)
+    for _ in range(40):  # more than there is
+        attention.fit(2.0, 2)
+    assert attention.left == pytest.approx(LEAST)
+    for _ in range(40):
+        attention.fit(0.3, 2)
+    assert attention.left == 1.0
+
+
+def test_without_a_budget_the_load_does_not_matter():
+    attention = Attention()
+    attention.fit(2.0, 2)
+    assert all(attention.ask("a", 1.0, 1000.0 + second) for second in range(5))
 
 
 def test_a_look_that_fails_gives_its_place_back():

@@ -26,6 +26,7 @@ from agent.camera.reader import Condition, Figures, LiveCamera
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture
+from agent.evidence.samples import EVERY_S
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
@@ -61,6 +62,8 @@ KEEP_ACKNOWLEDGED_S: Final = 7 * 86400.0
 START_GAP_S: Final = 0.1
 START_ALL_S: Final = 2.0
 """Cameras are opened one after the other: files in step would all be decoded at the same moment, for ever."""
+HOUR_S: Final = 0.5
+"""The hour of samples takes one picture in this time, whatever the number of cameras: each is searched for faces."""
 LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
@@ -356,6 +359,7 @@ class Agent:
             state_dir=state_dir,
             crowd=self.eyes.crowd,
             attention=self.attention,
+            hour_every_s=max(EVERY_S, HOUR_S * len(self._config.settings.camera)),
         )
 
     def _health(self) -> BoxHealth:

@@ -20,7 +20,7 @@ from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
 from agent.evidence.memory import RecentShots, Shot
 from agent.evidence.pictures import Picture, shoot
-from agent.evidence.samples import Samples
+from agent.evidence.samples import EVERY_S, Samples
 from agent.reporter import Reporter
 from agent.rules import frontage
 from agent.rules.gathering import Gathering
@@ -124,6 +124,7 @@ class CameraRunner:
         state_dir: where the still scene is kept; None keeps nothing.
         crowd: the counter of crowds; None: where a detector is full, a count is a lower bound.
         attention: shares the detector out; by default nobody else has it, and time does not matter.
+        hour_every_s: distance of the samples that are kept for an hour.
     """
 
     camera: Camera
@@ -136,6 +137,7 @@ class CameraRunner:
     randomness: Callable[[int], bytes] = os.urandom
     crowd: CrowdCounter | None = None
     attention: Attention = field(default_factory=Attention)
+    hour_every_s: float = EVERY_S
     _novelty: Novelty = field(init=False)
     _people_last: NDArray[np.float32] = field(default_factory=lambda: NOBODY, init=False)
     """Who was there at the last look, shape `(n, 4)`."""
@@ -192,7 +194,7 @@ class CameraRunner:
         self._novelty = Novelty([zone.polygon for zone in self.camera.zone])
         self._tracker = Tracker(sure_score=COUNT_SCORE)
         self._scene = self._load_scene(grey=self._grey)
-        self.samples = Samples(self.masker)
+        self.samples = Samples(self.masker, self.hour_every_s)
 
     @property
     def outlook(self) -> Outlook:
@@ -228,7 +230,7 @@ class CameraRunner:
             self._stilled_s = at_s
         if looked:
             if self._trusted:
-                self._shots.add(Shot(frame, self._people_last))
+                self._shots.add(frame, self._people_last)
             self.samples.add(frame, self._people_last)
             self._count(frame)
         changes: list[Change] = []

@@ -47,17 +47,18 @@ class Masker:
             persons: boxes `(n, 4)` of people in picture coordinates, where a detector found them.
             keep: what must be seen even without a face model; None for nothing.
         """
-        faces = self._faces(rgb)
+        heads = [_pixels((float(x), float(y), float(w), float(h) * HEAD_SHARE), rgb.shape) for x, y, w, h in persons]
         masked = rgb.copy()
+        for area in heads:
+            _hide(masked, area)
+        # what is searched is what leaves: so most of it need not be searched again
+        faces = self._faces(masked)
         if faces is None:
-            blocks = max(8, rgb.shape[1] // BLOCKS_ACROSS_PICTURE)
-            masked = _pixelate(rgb, blocks)
+            masked = _pixelate(rgb, max(8, rgb.shape[1] // BLOCKS_ACROSS_PICTURE))
             if keep is not None:
                 left, top, right, bottom = _pixels(keep, rgb.shape)
                 masked[top:bottom, left:right] = rgb[top:bottom, left:right]
-        for x, y, w, h in persons:
-            _hide(masked, _pixels((float(x), float(y), float(w), float(h) * HEAD_SHARE), rgb.shape))
-        for area in faces or []:
+        for area in faces if faces is not None else heads:
             _hide(masked, area)
         return masked
 

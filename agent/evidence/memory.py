@@ -5,7 +5,7 @@ picture is chosen when it is needed: the newest from before, on which that very 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -15,8 +15,7 @@ from agent.camera.frame import Frame, PackedFrame, pack
 from protocol.geometry import Box
 
 AGES_S: Final = (0.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0)
-"""One frame is kept per class of age. The youngest lies where it came to, all others are packed: 5 MB a camera."""
-YOUNGEST: Final = 1
+"""One frame is kept per class of age, packed: 5 MB a camera."""
 CLEAR_SHARE: Final = 0.8
 
 Kept = Frame | PackedFrame
@@ -38,16 +37,14 @@ class RecentShots:
 
     _kept: list[Shot] = field(default_factory=list)
 
-    def add(self, shot: Shot) -> None:
-        """Take a frame."""
+    def add(self, frame: Frame, persons: NDArray[np.float32]) -> None:
+        """Take a frame, with boxes `(n, 4)` of the people in it, unless one of its age is there."""
         oldest: dict[int, Shot] = {}
-        for one in [*self._kept, shot]:
-            age_s = shot.frame.time_s - one.frame.time_s
-            oldest.setdefault(sum(age_s >= limit_s for limit_s in AGES_S), one)
-        self._kept = [
-            replace(one, frame=pack(one.frame)) if age > YOUNGEST and isinstance(one.frame, Frame) else one
-            for age, one in sorted(oldest.items(), reverse=True)
-        ]
+        for one in self._kept:
+            oldest.setdefault(_age_class(frame.time_s - one.frame.time_s), one)
+        if _age_class(0.0) not in oldest:
+            oldest[_age_class(0.0)] = Shot(pack(frame), persons)
+        self._kept = [one for _, one in sorted(oldest.items(), reverse=True)]
 
     def clear(self, before_s: float, place: Box, clearness: Clearness) -> Shot | None:
         """The newest frame from before an instant that shows a place clear."""
@@ -61,6 +58,10 @@ class RecentShots:
     def forget(self) -> None:
         """The view is another one now."""
         self._kept.clear()
+
+
+def _age_class(age_s: float) -> int:
+    return sum(age_s >= limit_s for limit_s in AGES_S)
 
 
 def _share(where: NDArray[np.bool_], place: Box) -> float:

@@ -47,12 +47,17 @@ class Sample:
 
 @dataclass
 class Samples:
-    """The last hour, one picture per EVERY_S of picture time, in memory only, at most MAX_BYTES.
+    """The last hour in a few pictures, in memory only, at most MAX_BYTES.
 
     Iterating gives them from the oldest to the newest.
+
+    Args:
+        masker: hides who somebody is.
+        every_s: distance of the pictures, by picture time.
     """
 
     masker: Masker
+    every_s: float = EVERY_S
     _kept: deque[Sample] = field(default_factory=deque, init=False)
     _bytes: int = field(default=0, init=False)
 
@@ -66,7 +71,7 @@ class Samples:
             frame: the picture.
             persons: boxes `(n, 4)` of people in it; their heads are hidden.
         """
-        if self._kept and frame.time_s - self._kept[-1].time_s < EVERY_S:
+        if self._kept and frame.time_s - self._kept[-1].time_s < self.every_s:
             return
         height = max(1, round(frame.height * WIDTH_PX / frame.width))
         masked = self.masker.mask(frame.rgb((WIDTH_PX, height)), persons, None)

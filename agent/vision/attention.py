@@ -24,7 +24,7 @@ EARLY: Final = 0.25
 """Share of an interval by which a sample may come too early and still be looked at: the next one may be far away."""
 HALF: Final = 0.55
 """Of the distance of two samples; a little more, as clocks waver."""
-FULL: Final = 0.8
+FULL: Final = 0.83
 """Share of its cores that a box is kept below by looking more rarely: beyond it, work waits in line."""
 LEAST: Final = 0.05
 """Share of its budget that is left in any case: each camera is to decide, however late."""

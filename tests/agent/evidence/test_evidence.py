@@ -9,7 +9,7 @@ import pytest
 from agent.camera.frame import Frame
 from agent.camera.planes import join
 from agent.evidence.masking import BLOCKS_ACROSS_PICTURE, Masker
-from agent.evidence.memory import RecentShots, Shot
+from agent.evidence.memory import RecentShots
 from agent.evidence.pictures import close_box, encode, shoot
 from protocol.pictures import MAX_PICTURE_BYTES, MAX_PICTURE_PX
 from tests import clips
@@ -126,7 +126,7 @@ def frame(time_s, value=0):
 def test_frames_of_all_ages_are_remembered_and_few():
     shots = RecentShots()
     for t in range(4000):
-        shots.add(Shot(frame(float(t)), NOBODY))
+        shots.add(frame(float(t)), NOBODY)
         assert len(shots._kept) <= 9
     ages = [3999 - shot.frame.time_s for shot in shots._kept]
     assert min(ages) < 5
@@ -137,7 +137,7 @@ def test_the_picture_of_the_clear_place_is_the_newest_that_shows_it():
     shots = RecentShots()
     for t in (0.0, 10.0, 20.0):
         # at 10 s somebody stands before the place
-        shots.add(Shot(frame(t, 255 if t == 10.0 else 0), NOBODY))
+        shots.add(frame(t, 255 if t == 10.0 else 0), NOBODY)
 
     def clear(one):
         return one.luma(4) < 100

@@ -76,7 +76,7 @@ class Bench:
         box = BoxSection(id="bench", site="bench", state_dir=state_dir)
         return BoxConfig(BoxSettings(version=1, box=box, detector=self.detector, camera=cameras), self.folder)
 
-    def _source(self, camera: Camera, config: BoxConfig) -> Source:
+    def source(self, camera: Camera, config: BoxConfig) -> Source:
         """Each camera begins elsewhere in its clip: real ones do not see the same at the same time."""
         source = Source.from_camera(camera, config)
         number = [one.id for one in config.settings.camera].index(camera.id)
@@ -94,7 +94,7 @@ class Bench:
 
         with (
             TemporaryDirectory(prefix="cityeye-bench-") as folder,
-            Agent(self.config(Path(folder)), clock, tell, self._source) as agent,
+            Agent(self.config(Path(folder)), clock, tell, self.source) as agent,
         ):
             while agent.attention.figures.looks == 0 and agent.eyes.detector is not None:
                 clock.sleep(0.01)

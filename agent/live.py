@@ -160,6 +160,7 @@ class CameraThread(threading.Thread):
         """Age of the last pictures when all was decided on them."""
         self._stopping = threading.Event()
         self._live: LiveCamera | None = None
+        self._runner: CameraRunner | None = None
         self._since_s = 0.0
         self._published: tuple[str, Outlook, int, str] | None = None
 
@@ -167,6 +168,11 @@ class CameraThread(threading.Thread):
     def figures(self) -> Figures:
         """What was read of the camera so far."""
         return Figures() if self._live is None else self._live.figures
+
+    @property
+    def hour_bytes(self) -> int:
+        """What the hour of samples takes."""
+        return 0 if self._runner is None else self._runner.samples.bytes
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
@@ -187,7 +193,7 @@ class CameraThread(threading.Thread):
                 self._stopping.wait(RESTART_S)
 
     def _watch(self) -> None:
-        runner = self._make_runner()
+        runner = self._runner = self._make_runner()
         condition = Condition("starting", self._clock.now(), "", 0)
         with LiveCamera(self._source, now=self._clock.now, monotonic=self._clock.monotonic) as live:
             self._live = live

@@ -289,13 +289,21 @@ def test_a_camera_whose_time_stamps_stand_still_is_sampled_all_the_same(tmp_path
 
 @pytest.mark.parametrize(
     ("keys", "enough"),
-    [([0, 2, 4], False), ([0, 2, 4, 6], True), ([0, 2, 4, 12], False), ([0, 2, 12, 14, 16, 18], True)],
+    [([0], False), ([0, 2], True), ([0, 2, 4, 6], True), ([0, 2, 4, 12], False), ([0, 2, 12, 14, 16, 18], True)],
 )
 def test_key_gaps(keys, enough):
     gaps = KeyGaps()
     for t in keys:
         gaps.key(float(t))
     assert gaps.enough(2.0) is enough
+
+
+def test_the_gap_from_the_end_of_a_file_to_its_beginning_is_none():
+    gaps = KeyGaps()
+    for _ in range(5):
+        gaps.restart()
+        gaps.key(0.0)
+    assert not gaps.enough(2.0)
 
 
 def test_a_usb_camera_that_is_not_there_is_told():

@@ -22,10 +22,10 @@ SCORE: Final = 0.3
 """Lower than for recognition: a sign that is pixelated costs nothing, a face that is not costs somebody's privacy."""
 MAX_IOU: Final = 0.3
 STRIDES: Final = (8, 16, 32)
-MAX_SEARCHED_PX: Final = 2560
-"""Faces are searched in the whole, which shows large ones, and at double size, so that small ones are found; no further
+MAX_SEARCHED_PX: Final = 2048
+"""Faces are searched in the whole, which shows large ones, and at double size, so that small ones are found, no further
 than this."""
-SHARED_PX: Final = 160
+SHARED_PX: Final = 128
 """By so much parts overlap; a larger face is found where the picture is small enough for one part."""
 BLANK: Final = 256
 APART_PX: Final = 32

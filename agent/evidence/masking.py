@@ -20,8 +20,8 @@ BLOCKS_ACROSS_FACE: Final = 3
 """Of 5 blocks YuNet still makes faces: 202 with a score of .6 in 156 pictures of crowds; of 3, none."""
 BLOCKS_ACROSS_PICTURE: Final = 40
 """Without a face model: a face that fills an eighth of the picture keeps five blocks."""
-ROUNDS: Final = 2
-"""Searches of a view that is about to leave; what the first one hides, the second one looks at again."""
+ROUNDS: Final = 4
+"""Searches of a view that is about to leave, at most; what one hides, the next one looks at again."""
 
 
 class Masker:

@@ -25,6 +25,10 @@ RIVAL_MODEL: Final = "yolo26n-640"
 MODEL: Final = "yolo26n-384x640"
 PROVIDERS: Final = ("cpu", "openvino")
 CAMERAS: Final = (1, 2, 12, 40)
+FAIR: Final = "busy, the same budget for each"
+FAIR_CAMERAS: Final = (2, 40)
+FAIR_SHARE: Final = 0.004
+"""Of the cores, for each camera: less than forty of them get when they are left to themselves."""
 TURN: Final = ("pedestrians-crate", *("vtest", "pedestrians") * 2, "vtest-crate", *("pedestrians", "vtest") * 2)
 """Every fifth camera sees a crate come and go in each 150 s, which is a hundred times as often as on a street."""
 Figures = dict[str, Any]
@@ -53,6 +57,10 @@ def main() -> None:
         numbers = map(int, asked.cameras.split(","))
         ours += [_ours(turn, one, asked.minutes, provider, environment) | {"clips": "busy"} for one in numbers]
         ours.append(_ours([clips[footage.QUIET]], 2, asked.minutes, provider, environment) | {"clips": "quiet"})
+        for number in FAIR_CAMERAS:
+            share = str(FAIR_SHARE * number)
+            fair = _ours(turn, number, asked.minutes, provider, environment, "--cpu-share", share)
+            ours.append(fair | {"clips": FAIR})
         starved = _ours(turn, 12, asked.minutes, provider, environment, "--cpu-share", "0.05")
         ours.append(starved | {"clips": "busy, a tenth of cpu_share"})
     measured = {"machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores", "rivals": rivals, "ours": ours}

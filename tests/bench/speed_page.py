@@ -12,6 +12,8 @@ COLOURS: Final = {"cpu": "#0072b2", "openvino": "#d55e00"}
 NAMES: Final = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 360, 60, 50
 Figures = dict[str, Any]
+RIVAL_RATE: Final = 5.0
+"""Detections a second that somebody would take instead."""
 HEADINGS: Final = (
     "agent",
     "cameras",
@@ -53,7 +55,40 @@ def tables(measured: Figures) -> str:
         f"|{' --- |' * len(HEADINGS)}",
     ]
     lines += [_row(one) for one in measured["ours"]]
+    lines += ["", *ratios(measured)]
     return "\n".join(["", *lines, "", f"![CPU against cameras]({PLOT})", ""])
+
+
+def ratios(measured: Figures) -> list[str]:
+    """How the figures compare, one line each; what was not measured is left out."""
+    lines = []
+    rival = next((one for one in measured["rivals"] if one["detections_per_camera_s"] == RIVAL_RATE), None)
+    for provider in dict.fromkeys(one["provider"] for one in measured["ours"]):
+        costs: dict[str, dict[int, float]] = {}
+        for one in measured["ours"]:
+            if one["provider"] == provider:
+                costs.setdefault(one["clips"], {})[one["cameras"]] = one["cpu_s_per_camera_minute"]
+        busy, name = costs.get("busy", {}), NAMES.get(provider, provider)
+        if rival and busy:
+            most = max(busy)
+            less = rival["cpu_s_per_camera_minute"] / busy[most]
+            lines.append(
+                f"- {name}: each of {most} cameras costs {less:.1f} times less than with {rival['tool']} at "
+                f"{RIVAL_RATE:g} detections a second."
+            )
+        for clips, by_number in costs.items():
+            few, many = min(by_number), max(by_number)
+            if clips.endswith("the same budget for each") and few < many:
+                ratio = by_number[many] / by_number[few]
+                lines.append(
+                    f"- {name}: with the same budget for each, one of {many} cameras costs {ratio:.2f} times what one "
+                    f"of {few} does."
+                )
+        if "quiet" in costs and (both := set(costs["quiet"]) & set(busy)):
+            number = min(both)
+            ratio = costs["quiet"][number] / busy[number]
+            lines.append(f"- {name}: a quiet street costs {ratio:.2f} times what a busy one does ({number} cameras).")
+    return lines
 
 
 def _row(one: Figures) -> str:

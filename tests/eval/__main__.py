@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from agent.vision.detector import Detector, load_detector
 from agent.vision.selection import shipped_detector
-from tests.eval import clip, cost, days, faces, faults, hours, people, ratchet, shipped, staged, tracking
+from tests.eval import clip, cost, days, faces, faults, hours, people, ratchet, shipped, sparse, staged, tracking
 from tests.eval.staging import seeds
 
 DETECTOR: Final = "yolo26n-640"
 SCENES: Final = 320
 DAYS: Final = 10
+SPARSE_SCENES: Final = 120
 TRACKERS: Final = "trackers==2.6.1"
 
 
@@ -104,6 +105,7 @@ PARTS: Final[dict[str, Part]] = {
     "people": lambda setting: people.measure(setting.real, setting.models()),
     "shipped": lambda setting: shipped.measure(setting.real, shipped_detector()),
     "tracking": _tracking,
+    "sparse": lambda setting: sparse.figures(setting.real, _detector(setting), SPARSE_SCENES, setting.workers),
     "faces": lambda setting: faces.measure(setting.real, setting.models()),
 }
 """What `--only` names. Each gives figures that JSON can hold."""

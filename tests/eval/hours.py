@@ -1,6 +1,6 @@
 """An hour of each clip, looped under changing light, the whole picture a zone: nothing is put down or may be said."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.vision.attention import Attention
 from agent.vision.counting import Eye
 from tests.eval.scoring import watch
 
@@ -38,7 +39,7 @@ def _frames(path: Path) -> tuple[tuple[NDArray[np.uint8], ...], float]:
     return tuple(frames), rate_hz
 
 
-def pictures(path: Path, seed: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+def pictures(path: Path, seed: int, sample_s: float = SAMPLE_S) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Loop a clip for an hour; light: a slow wave, clouds, a shadow that wanders, lamps that go on and off."""
     frames, rate_hz = _frames(path)
     height, width = frames[0].shape[:2]
@@ -51,8 +52,8 @@ def pictures(path: Path, seed: int) -> Iterator[tuple[float, NDArray[np.uint8]]]
     )
     along = xs + np.tan(angle) * ys
     noise = rng.normal(0, 1, (height + 64, width + 64)).astype(np.float32)
-    for number in range(int(LENGTH_S / SAMPLE_S)):
-        t = number * SAMPLE_S
+    for number in range(int(LENGTH_S / sample_s)):
+        t = number * sample_s
         gain = (0.8 + 0.25 * np.sin(t / 400)) * (1 - 0.35 * np.interp(t, *clouds))
         light = np.full((height, width), gain, np.float32)
         edge = (t % 1200) / 1200 * 1.6 * width - 0.3 * width
@@ -67,9 +68,22 @@ def pictures(path: Path, seed: int) -> Iterator[tuple[float, NDArray[np.uint8]]]
         yield t, np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def figures(shared: Path, detector: Eye | None = None) -> dict[str, int]:
+def figures(
+    shared: Path,
+    detector: Eye | None = None,
+    sample_s: float = SAMPLE_S,
+    attention: Callable[[], Attention] = Attention,
+) -> dict[str, int]:
     """Count the false incidents in an hour of each clip."""
     return {
-        name: len(watch(pictures(shared / "videos" / name, 1), dwell_s=DWELL_S, sample_s=SAMPLE_S, detector=detector))
+        name: len(
+            watch(
+                pictures(shared / "videos" / name, 1, sample_s),
+                dwell_s=DWELL_S,
+                sample_s=sample_s,
+                detector=detector,
+                attention=attention(),
+            )
+        )
         for name in CLIPS
     }

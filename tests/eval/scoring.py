@@ -19,6 +19,7 @@ from agent.evidence.masking import Masker
 from agent.reporter import Reporter
 from agent.runner import CameraRunner
 from agent.uplink.outbox import Outbox
+from agent.vision.attention import Attention
 from agent.vision.counting import Eye
 from protocol.geometry import box_intersection
 from protocol.messages import ClockReport, Incident, IncidentEvent
@@ -56,6 +57,7 @@ def watch(
     clear_s: float = CLEAR_S,
     sample_s: float = 1.0,
     detector: Eye | None = None,
+    attention: Attention | None = None,
     notice: Callable[[float, CameraRunner], None] = lambda _t, _runner: None,
 ) -> list[Report]:
     """Run the camera's pipeline, whole picture a zone, over pictures.
@@ -78,7 +80,16 @@ def watch(
             clock=lambda: ClockReport(state="replay", boot_id="replay", uptime_s=0.0),
             tell=lambda event, _: said.append(event),
         )
-        runner = CameraRunner(camera, ZoneInfo("UTC"), learn_s, detector, Masker(None), reporter, Path(folder))
+        runner = CameraRunner(
+            camera,
+            ZoneInfo("UTC"),
+            learn_s,
+            detector,
+            Masker(None),
+            reporter,
+            Path(folder),
+            attention=attention or Attention(),
+        )
         try:
             for t, picture in pictures:
                 now_s = EPOCH_S + t

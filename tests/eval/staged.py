@@ -37,19 +37,22 @@ def stage(shared: Path | None) -> Stage:
     return Stage(backdrops.real(shared), found)
 
 
-def play(seed: int, shared: Path | None) -> tuple[Hardness, str, Verdict]:
+def play(seed: int, shared: Path | None, sample_s: float = SAMPLE_S) -> tuple[Hardness, str, Verdict]:
     """Stage one scene, watch it and judge."""
     scene = stage(shared).scene(seed)
-    return scene.hardness, f"{scene.plot} {scene.light_kind} {scene.shake}", judge(scene, watch(scene.frames(SAMPLE_S)))
+    reports = watch(scene.frames(sample_s), sample_s=sample_s)
+    return scene.hardness, f"{scene.plot} {scene.light_kind} {scene.shake}", judge(scene, reports)
 
 
-def play_all(seeds: Sequence[int], shared: Path | None, workers: int) -> list[tuple[int, Hardness, str, Verdict]]:
+def play_all(
+    seeds: Sequence[int], shared: Path | None, workers: int, sample_s: float = SAMPLE_S
+) -> list[tuple[int, Hardness, str, Verdict]]:
     """Play many scenes, in parallel."""
     stage(shared)
     if workers <= 1:
-        return [(seed, *play(seed, shared)) for seed in seeds]
+        return [(seed, *play(seed, shared, sample_s)) for seed in seeds]
     with ProcessPoolExecutor(workers) as pool:
-        played = pool.map(play, seeds, [shared] * len(seeds), chunksize=4)
+        played = pool.map(play, seeds, [shared] * len(seeds), [sample_s] * len(seeds), chunksize=4)
         return [(seed, *one) for seed, one in zip(seeds, played, strict=True)]
 
 

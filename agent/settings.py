@@ -53,7 +53,7 @@ class DetectorSection(Section):
         default=0.5,
         gt=0,
         le=1,
-        description="share of all cores that looks of the detector may take at most; with less cameras are looked at rarely",
+        description="share of all cores that the detector may take at most; with less, cameras are looked at rarely",
     )
 
 

@@ -1,5 +1,4 @@
-"""The box itself: who it is (`identity`), what time it has (`clock`), where it writes (`state`), how
-busy it is (`load`).
+"""The box itself: who it is, what time it has, where it writes, how busy it is.
 
 Comes in: the state folder, the kernel's words on clock and boot. Goes out: plain values that others are given.
 """

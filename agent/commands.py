@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent import VERSION, live, plane_picture
 from agent.bench import Bench
@@ -162,7 +160,11 @@ def replay(
     start: Annotated[str, typer.Option(help="time of the first frame, RFC 3339")] = "2026-01-01T00:00:00Z",
 ) -> None:
     """Run a recorded clip through the same pipeline, on the clip's own clock, as fast as it goes."""
-    from agent.replay import Replay  # noqa: PLC0415 - it brings FFmpeg, which a running agent leaves to its readers
+    # a running agent does without: FFmpeg is its readers', and nobody looks at a bar
+    from rich.console import Console  # noqa: PLC0415 - as said
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - as said
+
+    from agent.replay import Replay  # noqa: PLC0415 - as said
 
     console = Console(stderr=True)
     with _one_line():

@@ -340,6 +340,7 @@ class Agent:
 
     def tend(self) -> None:
         """What is done every TEND_S: fit the detector's budget to what else the box does, and now and then the rest."""
+        memory.give_back()
         busy_share = self._load.busy_share()
         if busy_share is not None:
             self.attention.fit(busy_share * cores(), cores())
@@ -350,7 +351,6 @@ class Agent:
     def _keep_house(self) -> None:
         """Forget what the center has, say how the box is."""
         self.outbox.prune(KEEP_ACKNOWLEDGED_S)
-        memory.give_back()
         if self._session is not None:
             self._session.publish_health(self._health())
 

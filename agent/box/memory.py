@@ -16,7 +16,7 @@ a picture that becomes evidence once a day would keep its memory for ever."""
 
 
 def give_back() -> None:
-    """Give back what is free and lies between what is not; takes a few milliseconds."""
+    """Give back what is free and lies between what is not; takes a millisecond or two."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

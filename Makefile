@@ -29,6 +29,7 @@ test: ## lint, types, the import contract, and all tests
 bench: ## measure speed beside what else one might use, write docs/design/speed.md; some 40 minutes
 	@deploy/setup.sh venv dev
 	@deploy/setup.sh clip
+	@deploy/setup.sh rivals
 	@$(BIN)/python -m tests.bench
 
 eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ONLY=people,tracking,faces,…

@@ -3,6 +3,7 @@
 #   deploy/setup.sh venv EXTRA    a virtual environment with this package and an extra
 #   deploy/setup.sh clip          .cache/vtest.avi, Debian's own sample footage
 #   deploy/setup.sh tools         Debian packages that the tests use (only as root)
+#   deploy/setup.sh rivals        Debian packages that `make bench` compares with (only as root)
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p .cache
@@ -76,9 +77,14 @@ tools() {
     apt $missing || { tail -n 5 .cache/apt.log >&2; fail "apt could not install$missing"; }
 }
 
+rivals() {
+    command -v ffmpeg >/dev/null || apt ffmpeg || echo "setup: ffmpeg is missing; what needs it is left out"
+}
+
 case "${1:-}" in
 venv) venv "${2:?which extra}" ;;
 clip) clip ;;
 tools) tools ;;
-*) fail "expected venv EXTRA, clip or tools, got '${1:-}'" ;;
+rivals) rivals ;;
+*) fail "expected venv EXTRA, clip, tools or rivals, got '${1:-}'" ;;
 esac

@@ -8,20 +8,20 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tests.bench import footage, speed_page
+from tests.bench.environments import SUPERVISION, ULTRALYTICS, Environment
 
 CACHE: Final = Path(".cache")
 PAGE: Final = Path("docs/design/speed.md")
-RIVALS: Final = ("supervision==0.31.2", "trackers==2.6.1", "onnxruntime")
-RATES: Final = (25.0, 5.0)
 RIVAL_S: Final = 60.0
-RIVAL_MODEL: Final = "yolo26n-640"
 MODEL: Final = "yolo26n-384x640"
 PROVIDERS: Final = ("cpu", "openvino")
 CAMERAS: Final = (1, 2, 12, 40)
@@ -34,13 +34,36 @@ TURN: Final = ("pedestrians-crate", *("vtest", "pedestrians") * 2, "vtest-crate"
 Figures = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Rival:
+    """What somebody would use instead.
+
+    Args:
+        model: file in the folder of models, without its ending.
+        rates: detections a second.
+        needs: a program that it needs.
+    """
+
+    tool: str
+    environment: Environment
+    model: str
+    rates: tuple[float, ...]
+    needs: str = "python3"
+
+
+RIVALS: Final = (
+    Rival("supervision", SUPERVISION, "yolo26n-640", (25.0, 5.0)),
+    Rival("ultralytics", ULTRALYTICS, "yolo26n-640", (25.0, 5.0)),
+    Rival("frigate-like", SUPERVISION, "yolox-nano-416", (5.0,), needs="ffmpeg"),
+)
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--cameras", default=",".join(map(str, CAMERAS)), help="numbers of cameras")
     parser.add_argument("--providers", default=",".join(PROVIDERS))
     parser.add_argument("--minutes", type=float, default=2.0, help="measured, of each run")
-    parser.add_argument("--ultralytics", type=Path, help="python of an environment that has it")
     parser.add_argument("--dry", action="store_true", help="print only, keep the page as it is")
     asked = parser.parse_args()
     shared = Path(os.environ.get("CITYEYE_SHARED", "../shared/data"))
@@ -50,7 +73,7 @@ def main() -> None:
     subprocess.run([shared / "unpack", models], check=True, stdout=subprocess.DEVNULL)
     environment = {**os.environ, "CITYEYE_MODELS": str(models.resolve())}
 
-    rivals = _rivals(clips["pedestrians"], models / f"{RIVAL_MODEL}.onnx", asked.ultralytics)
+    rivals = _rivals(clips["pedestrians"], models)
     turn = [clips[name] for name in TURN if name in clips]
     ours: list[Figures] = []
     for provider in asked.providers.split(","):
@@ -80,30 +103,20 @@ def _ours(
     return figures
 
 
-def _rivals(clip: Path, model: Path, ultralytics: Path | None) -> list[Figures]:
-    pythons = {"supervision": _environment(), "ultralytics": ultralytics}
+def _rivals(clip: Path, models: Path) -> list[Figures]:
     found = []
-    for tool, python in pythons.items():
-        for rate in RATES if python is not None else ():
-            print(f"{tool}: {rate:g} a second", file=sys.stderr)
-            command = [python, Path(__file__).with_name("rivals.py"), tool, clip, model, str(rate), str(RIVAL_S)]
+    for rival in RIVALS:
+        python = rival.environment.python(CACHE)
+        if python is None or shutil.which(rival.needs) is None:
+            print(f"{rival.tool} cannot be installed here and is left out", file=sys.stderr)
+            continue
+        for rate in rival.rates:
+            print(f"{rival.tool}: {rate:g} a second", file=sys.stderr)
+            script, model = Path(__file__).with_name("rivals.py"), models / f"{rival.model}.onnx"
+            command = [python, script, rival.tool, clip, model, str(rate), str(RIVAL_S)]
             done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
     return found
-
-
-def _environment() -> Path | None:
-    """An environment of its own for them, whose OpenCV must not lie beside ours; None where it cannot be made."""
-    folder = (CACHE / "rivals-venv").absolute()
-    python = folder / "bin/python"
-    ready = [python, "-c", "import supervision, trackers, onnxruntime"]
-    if python.exists() and subprocess.run(ready, check=False, capture_output=True).returncode == 0:
-        return python
-    commands = ([sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "--quiet", *RIVALS])
-    if all(subprocess.run(command, check=False, capture_output=True).returncode == 0 for command in commands):
-        return python
-    print("supervision and trackers cannot be installed; the agent is measured alone", file=sys.stderr)
-    return None
 
 
 def _processor() -> str:

@@ -19,6 +19,7 @@ from agent.camera.events import SOFTWARE, Decoding, Opened, Picture
 from agent.camera.hardware import Way, choose, here
 from agent.camera.reader import Condition, LiveCamera, check_camera
 from agent.camera.source import Source
+from agent.settings import load_settings, pick_camera
 from tests import clips
 from tests.cameras import FakeDesk
 
@@ -324,6 +325,19 @@ def test_without_leave_no_hardware_is_asked_for(street):
 
     events = list(Reading(Source("cam-1", "file", str(street), 0.1, live=False), FakeDesk(), ways).once())
     assert isinstance(events[0], Opened)
+
+
+@pytest.mark.parametrize(("line", "allowed"), [("", True), ("hardware_decoding = false", False)])
+def test_it_can_be_turned_off(tmp_path, street, line, allowed):
+    path = tmp_path / "box.toml"
+    path.write_text(
+        f'version = 1\n[box]\nid = "box-1"\nsite = "s"\n{line}\n[[camera]]\nid = "cam-1"\nsource = "{street}"\n'
+    )
+    config = load_settings(path)
+    camera = pick_camera(config, None)
+    assert Source.from_camera(camera, config).hardware is allowed
+    # a replay is the same on each machine
+    assert not Source.of_clip(street, camera).hardware
 
 
 def test_check_names_the_decoder(street):

@@ -73,11 +73,11 @@ def picture_of(camera: Camera, config: BoxConfig, path: Path | None) -> Rgb:
         path: an image, or a video of which the first picture is taken.
     """
     if path is None:
-        return first_picture(Source.from_camera(camera, config))[0].rgb()
+        return first_picture(Source.from_camera(camera, config)).rgb()
     if path.suffix.lower() not in IMAGES:
         if not path.is_file():
             raise CameraError(f"--picture {path}: expected an image or a video, found none; check the path")
-        return first_picture(Source.of_clip(path, camera))[0].rgb()
+        return first_picture(Source.of_clip(path, camera)).rgb()
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as fault:

@@ -25,6 +25,9 @@ class BoxSection(Section):
     site: Slug
     state_dir: Path = Path("state")
     timezone: TimeZoneName = "Asia/Shanghai"
+    hardware_decoding: bool = Field(
+        default=True, description="let hardware decode where all frames are needed and it can; false: never"
+    )
     secrets: Path = Field(default=Path("secrets.toml"), description="readable by its owner only; may be absent")
 
 

@@ -1,8 +1,13 @@
-"""A camera for tests: GStreamer's RTSP server under Debian's own Python, looping an H.264 stream on loopback."""
+"""A camera for tests: GStreamer's RTSP server under Debian's own Python, looping an H.264 stream on loopback.
+
+And the desk of a reader that has no process of its own.
+"""
 
 import subprocess
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import clips, services
@@ -54,3 +59,19 @@ class RtspCamera(services.Process):
         port = services.free_port()
         self.url = f"rtsp://127.0.0.1:{port}/street"
         super().__init__(["/usr/bin/python3", script, port, stream, user, password], folder / "camera.log", port)
+
+
+class FakeDesk:
+    """What a reader gets from outside, without a process of its own."""
+
+    def __init__(self, monotonic=time.monotonic):
+        self.monotonic = monotonic
+
+    def sleep(self, seconds):
+        raise AssertionError(f"nobody waits here, {seconds} s were asked for")
+
+    def room(self, width, height):
+        return np.empty((height * 3 // 2, width), np.uint8)
+
+    def fps(self):
+        return 0.0

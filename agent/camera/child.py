@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from agent.box import memory
 from agent.camera import wire
 from agent.camera.decoding import look
 from agent.camera.errors import CameraError
-from agent.camera.events import Opened, Picture
+from agent.camera.events import Decoding, Opened, Picture, Tally
 from agent.camera.ring import SLOTS, Ring
 from agent.camera.source import Source
+
+_KINDS: Final = {Opened: wire.OPENED, Decoding: wire.DECODING, Tally: wire.TALLY}
 
 
 @dataclass
@@ -102,7 +105,7 @@ def run(text: str, events: int, orders: int, shared: int) -> None:
                 height, width = event.planes.shape[0] * 2 // 3, event.planes.shape[1]
                 wire.write(events, wire.FRAME, slot=desk.slot, t=event.t, key=event.key, width=width, height=height)
             else:
-                wire.write(events, wire.OPENED if isinstance(event, Opened) else wire.TALLY, **asdict(event))
+                wire.write(events, _KINDS[type(event)], **asdict(event))
         wire.write(events, wire.ENDED)
     except CameraError as fault:
         wire.write(events, wire.FAILED, text=str(fault))

@@ -1,5 +1,6 @@
 """Opening and decoding one source, inside its reading process."""
 
+import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from av.error import FFmpegError, HTTPUnauthorizedError
 from numpy.typing import NDArray
 
 from agent.box import memory
+from agent.camera import hardware
 from agent.camera.errors import CameraError
-from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Event, Opened, Picture, Tally
+from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, SOFTWARE, Decoding, Event, Opened, Picture, Tally
 from agent.camera.planes import split
 from agent.camera.ring import MAX_SIDE_PX
 from agent.camera.source import Source
@@ -35,6 +37,8 @@ DRIFT_S: Final = 2.0
 """A live stream's time that is further than this from arrival is set anew."""
 MAX_BAD_PACKETS: Final = 200
 """So many packets in a row that do not decode: the stream is broken."""
+OFTEN_S: Final = 0.5
+"""Key frames do not come more often than this: who wants pictures more often needs all of them."""
 
 
 class Desk(Protocol):
@@ -168,6 +172,10 @@ class KeyGaps:
         # packets are read in bursts
         return bool(self._gaps) and max(self._gaps) <= needed_s + min(NAP_S, 0.2 * needed_s) + 0.05
 
+    def too_rare(self, needed_s: float) -> bool:
+        """Whether it is known that they are not enough, so that to begin with something dearer pays."""
+        return not self.enough(needed_s) and (bool(self._gaps) or needed_s < OFTEN_S)
+
     @property
     def longest_s(self) -> float | None:
         """The longest of the last three gaps; None while fewer are known."""
@@ -190,10 +198,14 @@ class Reading:
 
     Key frames alone are decoded where they come often enough for what is wanted; only at a key frame decoding can be
     taken up again, and there it is decided anew.
+
+    Args:
+        ways: hardware to try for a codec, best first.
     """
 
     source: Source
     desk: Desk
+    ways: Callable[[str], tuple[hardware.Way, ...]] = hardware.here
     _grid: Grid = field(init=False)
     _timeline: Timeline = field(default_factory=Timeline, init=False)
     _gaps: KeyGaps = field(default_factory=KeyGaps, init=False)
@@ -205,6 +217,8 @@ class Reading:
     _decoded: int = field(default=0, init=False)
     _skipped: int = field(default=0, init=False)
     _key_seen: bool = field(default=False, init=False)
+    _trials: "Trials" = field(init=False)
+    _decoding: Decoding = field(default=Decoding(), init=False)
 
     def __post_init__(self) -> None:
         self._grid, self._burn = Grid(self.source.sample_s), Burn(self.source.masks)
@@ -227,6 +241,7 @@ class Reading:
                 fps = round(float(stream.average_rate or stream.guessed_rate or 25), 2)
                 context = stream.codec_context
                 yield Opened(context.name, context.width, context.height, fps)
+                self._trials = Trials(self.ways(context.name) if source.hardware else ())
             if self._turn == 0 and source.begin > 0 and container.duration:
                 container.seek(int(source.begin * container.duration))
             self._turn += 1
@@ -243,7 +258,7 @@ class Reading:
             )
 
     def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[Event]:
-        decoder = Decoder(stream, threads=1 if self.source.live else 0)
+        decoder = Decoder(stream, threads=1 if self.source.live else 0, trials=self._trials)
         pace = Pace(self.desk) if self.source.live and self.source.kind == "file" else None
         step_s = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         aspect = float(stream.sample_aspect_ratio or 1)
@@ -260,11 +275,14 @@ class Reading:
             if self.desk.monotonic() - self._told_s >= ALIVE_EVERY_S:
                 yield self._tell()
             if packet.is_keyframe:
-                keys_only = self._at_key(packet)
+                needed_s = self._at_key(packet)
+                keys_only = self._gaps.enough(needed_s)
+                decoder.turn(keys_only=keys_only, by_hardware=self._gaps.too_rare(needed_s))
+                yield from self._news(decoder)
             elif self._joined_late:
                 continue
             try:
-                frames = decoder.decode(packet, keys_only=keys_only)
+                frames = decoder.decode(packet)
             except FFmpegError:
                 bad += 1
                 if bad > MAX_BAD_PACKETS:
@@ -272,6 +290,7 @@ class Reading:
                         f"{self.source.address}: expected a stream that decodes, got {bad} broken packets in a row"
                     ) from None
                 continue
+            yield from self._news(decoder)
             for frame in frames:
                 bad = 0
                 self._decoded += 1
@@ -294,8 +313,13 @@ class Reading:
         waits_s = self.desk.monotonic() - self._began_s
         return self.source.kind == "network" and not self._key_seen and waits_s < KEY_WAIT_S
 
-    def _at_key(self, packet: "av.Packet[av.VideoStream]") -> bool:
-        """Note a key frame; says whether others need not be decoded until the next one."""
+    def _news(self, decoder: "Decoder") -> Iterator[Event]:
+        if decoder.decoding != self._decoding:
+            self._decoding = decoder.decoding
+            yield self._decoding
+
+    def _at_key(self, packet: "av.Packet[av.VideoStream]") -> float:
+        """Note a key frame; says how far apart, in seconds, key frames may be to be enough."""
         self._key_seen = True
         # a camera's time stamps may stand still
         if self.source.kind == "network":
@@ -307,7 +331,7 @@ class Reading:
         self._grid.change(sample_s, self._timeline.last_s)
         # who asks for more than a sample a second means it
         needed_s = max(KEYS_EVERY_S, self.source.sample_s) if self.source.sample_s >= 1 else self.source.sample_s
-        return self._gaps.enough(min(needed_s, 1 / wanted_fps) if wanted_fps > 0 else needed_s)
+        return min(needed_s, 1 / wanted_fps) if wanted_fps > 0 else needed_s
 
     def _wait(self, pace: "Pace", packet: "av.Packet[av.VideoStream]", nap_s: float) -> Iterator[Event]:
         while (left_s := pace.left_s(packet)) > 0:
@@ -320,37 +344,97 @@ class Reading:
         return self.tally
 
 
+@dataclass
+class Trials:
+    """Hardware that one reading process may still try; each way gets one chance.
+
+    Args:
+        ways: best first.
+    """
+
+    ways: tuple[hardware.Way, ...]
+    failed: str = field(default="", init=False)
+    """Which were tried in vain, and why."""
+
+    def begin(self, known: av.VideoCodecContext) -> hardware.Session | None:
+        """Let the best one begin; None: none is left."""
+        return hardware.Session(self.ways[0], known) if self.ways else None
+
+    def give_up(self, session: hardware.Session, why: str) -> None:
+        """Never try it again."""
+        self.failed = "; ".join(filter(None, (self.failed, f"{session.label}: {why}")))
+        self.ways = self.ways[1:]
+
+
 class Decoder:
-    """Decodes the packets of one stream: all of them, or key frames alone.
+    """Decodes the packets of one stream: all of them, by hardware where it can, or key frames alone.
+
+    Those are for software: drained at each, hardware gains nothing, and forty sessions that idle take memory.
 
     Args:
         threads: 0 lets FFmpeg decide, which then hands pictures out later.
+        trials: which hardware may be tried.
     """
 
-    def __init__(self, stream: av.VideoStream, threads: int) -> None:
+    def __init__(self, stream: av.VideoStream, threads: int, trials: Trials) -> None:
         self._stream = stream
         self._threads = threads
+        self._trials = trials
         self._context = self._new_context()
+        self._session: hardware.Session | None = None
         self._keys_only = False
+        self._waits = False
+        """Hardware failed in the midst: nothing decodes before the next key frame."""
+        self._left: list[av.VideoFrame] = []
 
-    def decode(self, packet: "av.Packet[av.VideoStream]", *, keys_only: bool) -> list[av.VideoFrame]:
-        """Decode a packet. `keys_only` may change only with a key frame."""
-        left: list[av.VideoFrame] = []
-        if keys_only:
-            if not packet.is_keyframe:
-                return []
-            if not self._keys_only:
-                left = self._drained()
-                # the old one keeps room for all the pictures that refer to each other, 20 MB at 1080p
-                self._context = self._new_context()
-                memory.give_back()
-            # a decoder holds a picture back until it knows that no other comes before it in time: up to two key frames
-            frames = [*left, *self._context.decode(packet), *self._drained()]
-            # until the next one nothing of what it took is needed: 4 MB for each camera, for 1 ms
+    @property
+    def decoding(self) -> Decoding:
+        """Who decodes."""
+        return Decoding(SOFTWARE if self._session is None else self._session.label, self._trials.failed)
+
+    def turn(self, *, keys_only: bool, by_hardware: bool) -> None:
+        """Say how to go on from here, a key frame; hardware that has begun goes on while all are decoded."""
+        session = None
+        if not keys_only:
+            session = self._session or (self._trials.begin(self._stream.codec_context) if by_hardware else None)
+        if session is not self._session or (keys_only and not self._keys_only):
+            self._left = self._drained()
+            # the old one keeps room for all the pictures that refer to each other, 20 MB at 1080p
+            self._context, self._session = self._new_context(), session
             memory.give_back()
-        else:
-            frames = self._context.decode(packet)
-        self._keys_only = keys_only
+        self._keys_only, self._waits = keys_only, False
+
+    def decode(self, packet: "av.Packet[av.VideoStream]") -> list[av.VideoFrame]:
+        """Decode a packet; raises FFmpegError where it is broken."""
+        left, self._left = self._left, []
+        if not self._keys_only:
+            return [*left, *self._decoded(packet)]
+        if not packet.is_keyframe:
+            return left
+        # a decoder holds a picture back until it knows that no other comes before it in time: up to two key frames
+        frames = [*left, *self._context.decode(packet), *self._drained()]
+        # until the next one nothing of what it took is needed: 4 MB for each camera, for 1 ms
+        memory.give_back()
+        return frames
+
+    def _decoded(self, packet: hardware.Packet) -> list[av.VideoFrame]:
+        if self._waits:
+            return []
+        if self._session is None:
+            return self._context.decode(packet)
+        try:
+            return self._session.decode(packet)
+        except hardware.SessionError as fault:
+            failed = self._session
+            self._trials.give_up(failed, str(fault))
+        if not failed.kept:
+            self._session, self._waits = None, True
+            return []
+        self._session = self._trials.begin(self._stream.codec_context)
+        frames: list[av.VideoFrame] = []
+        for kept in failed.kept:
+            with contextlib.suppress(FFmpegError):  # one that is broken costs what it does in software
+                frames += self._decoded(kept)
         return frames
 
     def _new_context(self) -> av.VideoCodecContext:
@@ -364,7 +448,9 @@ class Decoder:
         return context
 
     def _drained(self) -> list[av.VideoFrame]:
-        frames = self._context.decode(None)
+        frames: list[av.VideoFrame] = []
+        with contextlib.suppress(FFmpegError):  # what is held back of a broken stream
+            frames = self._decoded(None)
         self._context.flush_buffers()
         return frames
 

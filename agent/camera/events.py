@@ -22,6 +22,27 @@ class Opened:
     fps: float
 
 
+SOFTWARE: Final = "software"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Who decodes from now on. Told before it begins, as hardware may take the process down, and when it fails.
+
+    Args:
+        decoder: `SOFTWARE`, or hardware and the name of its decoder.
+        failed: which hardware was tried in vain, and why; empty: none.
+    """
+
+    decoder: str = SOFTWARE
+    failed: str = ""
+
+    @property
+    def by_hardware(self) -> bool:
+        """Whether a driver is at work, which may hang or crash."""
+        return self.decoder != SOFTWARE
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One picture, upright, with square pixels and masks burnt in; `t` is its stream time in seconds from 0.
@@ -54,4 +75,4 @@ class Tally:
     waits_s: float | None = None
 
 
-Event = Opened | Picture | Tally
+Event = Opened | Decoding | Picture | Tally

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from agent.camera import wire
 from agent.camera.errors import CameraError
-from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Tally
+from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Decoding, Tally
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.ring import WAITING, Lender, Ring, new_memory
@@ -40,6 +40,7 @@ CHECK_S: Final = 18.0
 KEY_LATE_S: Final = 10.0
 KEY_SLACK_S: Final = 0.5
 KEY_ADVICE: Final = "set the camera's key-frame distance (GOP, I-frame interval) to 2 s, its smart codec off"
+EACH_PICTURE_S: Final = 0.1
 DRIFT_S: Final = 2.0
 """A stream's clock that is further than this from arrival is set anew."""
 
@@ -183,6 +184,7 @@ class _Pump(threading.Thread):
         self.replaced = 0
         """Pictures that a newer one came for before anybody looked at them."""
         self.tally = Tally()
+        self.decoding = Decoding()
 
     def run(self) -> None:
         try:
@@ -204,6 +206,8 @@ class _Pump(threading.Thread):
                     self._frames.append(record)
                 elif record.kind == wire.TALLY:
                     self.tally = Tally(**record.values)
+                elif record.kind == wire.DECODING:
+                    self.decoding = Decoding(**record.values)
                 self._alive = True
                 self._changed.notify_all()
                 if self._over:
@@ -217,6 +221,11 @@ class _Pump(threading.Thread):
             frame, alive = self._frames.popleft() if self._frames else None, self._alive
             self._alive = False
             return frame, alive, self._over and frame is None
+
+    @property
+    def died(self) -> bool:
+        """Whether something killed it."""
+        return self._last is not None and self._last.kind == wire.DIED
 
     @property
     def last_words(self) -> str:
@@ -241,6 +250,7 @@ class LiveCamera:
         self._pump: _Pump | None = None
         self._past = Figures()
         self._clock = StreamClock()
+        self._said: set[str] = set()
         self._restarts = 0
         self._failures = 0
 
@@ -298,14 +308,18 @@ class LiveCamera:
         self._child = child = Child(self._source)
         self._pump = pump = _Pump(child)
         pump.start()
-        began_s = alive_s = picture_s = self._monotonic()
-        live, said = False, ""
+        began_s = alive_s = picture_s = hardware_s = self._monotonic()
+        live, said, decoding = False, "", Decoding()
         try:
             while not self._closing.is_set():
                 record, alive, over = pump.wait(TICK_S)
                 now_s = self._monotonic()
                 alive_s = now_s if alive else alive_s
+                if pump.decoding != decoding:
+                    decoding, hardware_s = pump.decoding, now_s
+                    self._say(decoding)
                 if over:
+                    self._judge(decoding, guilty=pump.died)
                     return pump.last_words
                 said_now = key_text(pump.tally)
                 if record is not None:
@@ -321,11 +335,16 @@ class LiveCamera:
                 if said_now != said:
                     said = said_now
                     yield self._condition("live" if live else "starting", said)
-                if now_s - alive_s > (STALL_S if live else OPEN_S):
-                    return f"nothing came for {now_s - alive_s:.0f} s"
+                why = ""
                 waits = pump.tally.waits_s is not None and pump.tally.waits_s < KEY_WAIT_S
-                if not waits and now_s - picture_s > max(NO_PICTURE_S, 3 * self._source.sample_s):
-                    return f"data comes, but no picture for {now_s - picture_s:.0f} s"
+                if now_s - alive_s > (STALL_S if live else OPEN_S):
+                    why = f"nothing came for {now_s - alive_s:.0f} s"
+                elif not waits and now_s - picture_s > max(NO_PICTURE_S, 3 * self._source.sample_s):
+                    why = f"data comes, but no picture for {now_s - picture_s:.0f} s"
+                if why:
+                    # a network that is gone looks like hardware that hangs, but hardly ever as soon as that begins
+                    self._judge(decoding, guilty=picture_s - hardware_s < TRUSTED_AFTER_S)
+                    return why
                 yield None
         finally:
             child.end()
@@ -333,6 +352,25 @@ class LiveCamera:
             self._past, self._pump = self.figures, None
             child.close()
         return ""
+
+    def _say(self, decoding: Decoding) -> None:
+        """Log each word once: hardware comes and goes with what the rules want, and with each reader."""
+        text, level = f"where key frames are not enough, {decoding.decoder} decodes", logging.INFO
+        if decoding.failed:
+            text, level = f"{text}; tried in vain: {decoding.failed}", logging.WARNING
+        if (decoding.failed or decoding.by_hardware) and text not in self._said:
+            self._said.add(text)
+            log.log(level, "camera %s: %s", self._source.camera, text)
+
+    def _judge(self, decoding: Decoding, *, guilty: bool) -> None:
+        """Do without hardware that hung or took its process down; it would do so again."""
+        if guilty and decoding.by_hardware and not self._closing.is_set():
+            self._source = replace(self._source, hardware=False)
+            log.warning(
+                "camera %s: its reader stopped while %s decoded; software does until the agent is started anew",
+                self._source.camera,
+                decoding.decoder,
+            )
 
     def _condition(self, state: str, text: str) -> Condition:
         return Condition(state, self._now(), text, self._restarts)
@@ -396,30 +434,39 @@ def probe(path: Path) -> Clip:
 
 def check_camera(source: Source) -> str:
     """Open a camera and wait for its first picture; returns what it is. Raises CameraError."""
-    return first_picture(source)[1]
+    # as one who wants each picture: else hardware would not be tried
+    _, opened, decoding = _first(replace(source, sample_s=EACH_PICTURE_S))
+    if source.kind == "usb":
+        return opened
+    failed = f" ({decoding.failed})" if decoding.failed else ""
+    return f"{opened}; where key frames are not enough: decoded by {decoding.decoder}{failed}"
 
 
-def first_picture(source: Source) -> tuple[Frame, str]:
-    """Open a camera and wait for its first picture; returns it and what the camera is. Raises CameraError.
+def first_picture(source: Source) -> Frame:
+    """Open a camera and wait for its first picture, whose time is 0. Raises CameraError."""
+    return _first(source)[0]
 
-    Its time is 0.
-    """
+
+def _first(source: Source) -> tuple[Frame, str, Decoding]:
     child = Child(source)
     timer = threading.Timer(CHECK_S, child.end)
     timer.start()
-    opened = ""
+    opened, decoding = "", Decoding()
     try:
         while (record := child.read()) is not None and record.kind != wire.DIED:
             if record.kind == wire.OPENED:
                 values = record.values
                 opened = f"{values['width']}x{values['height']}, {values['codec']}, {values['fps']:g} frames a second"
+            elif record.kind == wire.DECODING:
+                decoding = Decoding(**record.values)
             elif record.kind == wire.FRAME:
-                return child.frame(record, 0.0), opened
+                return child.frame(record, 0.0), opened, decoding
             elif record.kind in (wire.FAILED, wire.ENDED):
                 raise CameraError(record.values.get("text", "the stream ended before its first picture"))
-        raise CameraError(
-            f"{source.address}: expected a picture within {CHECK_S:.0f} s, none came; is the camera stalled?"
-        )
+        why = "is the camera stalled?"
+        if decoding.by_hardware:
+            why = f"{decoding.decoder} was to decode: set hardware_decoding = false under [box] if it does so again"
+        raise CameraError(f"{source.address}: expected a picture within {CHECK_S:.0f} s, none came; {why}")
     finally:
         timer.cancel()
         child.close()

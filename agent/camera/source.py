@@ -27,6 +27,7 @@ class Source:
         address: a URL, a file's path, or the number of a USB camera.
         masks: polygons in picture coordinates that are burnt black.
         begin: where a live file begins, as a share of its length.
+        hardware: whether hardware may decode it; replays are the same on each machine, and do without.
         live: at the pace of real time (a file then repeats), newest frame first; else as fast as it is read.
     """
 
@@ -39,6 +40,7 @@ class Source:
     password: str | None = field(default=None, repr=False)
     live: bool = True
     begin: float = 0.0
+    hardware: bool = False
 
     @classmethod
     def from_camera(cls, camera: Camera, config: BoxConfig) -> Self:
@@ -53,6 +55,7 @@ class Source:
             masks=tuple(mask.polygon for mask in camera.mask),
             user=credentials.user if credentials else None,
             password=credentials.password if credentials else None,
+            hardware=config.settings.box.hardware_decoding,
         )
 
     @classmethod

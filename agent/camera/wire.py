@@ -13,6 +13,8 @@ from typing import Any, Final
 
 OPENED: Final = b"O"
 """The source is open; values: codec, width, height, fps."""
+DECODING: Final = b"C"
+"""Another decoder is at work; values: decoder, failed."""
 FRAME: Final = b"F"
 """A picture; values: slot, t (stream time, seconds, from 0), key, width, height."""
 TALLY: Final = b"T"

@@ -21,24 +21,8 @@ from agent.camera.nursery import nursery
 from agent.camera.reader import Condition, LiveCamera, StreamClock, check_camera, key_text, probe, replay
 from agent.camera.source import Source
 from tests import clips
-from tests.cameras import RtspCamera
+from tests.cameras import FakeDesk, RtspCamera
 from tests.services import stopped
-
-
-class FakeDesk:
-    """What a reader gets from outside, without a process of its own."""
-
-    def __init__(self, monotonic=time.monotonic):
-        self.monotonic = monotonic
-
-    def sleep(self, seconds):
-        raise AssertionError(f"nobody waits here, {seconds} s were asked for")
-
-    def room(self, width, height):
-        return np.empty((height * 3 // 2, width), np.uint8)
-
-    def fps(self):
-        return 0.0
 
 
 def clip(path, sample_s=1.0, **more):

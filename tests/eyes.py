@@ -15,6 +15,11 @@ class BrightEye:
     def __init__(self, least_px=20, full=10_000):
         self.least_px, self.full = least_px, full
 
+    input_size = (640, 640)
+
+    def resized(self, _width, _height):
+        return None
+
     def fit(self, width, height):
         scale = 640 / max(width, height)
         return round(width * scale), round(height * scale)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from agent import drawing
 from agent.camera.frame import Frame
 from agent.drawing import BLACK, BOLD, GREEN, GREY, ORANGE, SKY, VERMILLION, WHITE, YELLOW, Area, Colour, Labels, Rgb
-from agent.evidence.masking import Masker
+from agent.evidence.masking import Masker, hide_outside
 from agent.snapshot import Mark, MarkState, Snapshot, StillLook, Tally, ZoneLook
 from agent.vision.still import WINDOW_S
 from protocol.geometry import Box, contains
@@ -106,7 +106,8 @@ class Overlay:
     def draw(self, frame: Frame, now: Snapshot) -> Rgb:
         """Draw a frame; returns a picture `(h, w, 3)`, both even, the same size for all frames of one size."""
         self._follow(now)
-        picture = self.masker.mask(frame.rgb(), now.persons, _place_that_matters(now))
+        masked = self.masker.mask(frame.rgb(), now.persons, _place_that_matters(now))
+        picture = hide_outside(masked, now.looked_at)
         shown = _fit(picture, PICTURE_PX)
         height, width = max(shown.shape[0], MIN_HEIGHT_PX), shown.shape[1]
         canvas = np.full((HEADER_PX + height, width + PANEL_PX, 3), GROUND, np.uint8)
@@ -226,7 +227,7 @@ class Overlay:
             page.gap()
             return
         persons = np.concatenate([boxes for _, boxes in self._recent])
-        inset = self._still_picture(now.still, persons, page.width, page.left_px // 2)
+        inset = self._still_picture(now.still, persons, now.looked_at, page.width, page.left_px // 2)
         for zone in now.zones:
             drawing.outline(inset, _corners(zone, inset.shape), WHITE, 1)
             for mark in zone.marks:
@@ -234,9 +235,11 @@ class Overlay:
         page.picture(inset)
         page.key((("stands there", ORANGE), ("not seen", GREY)))
 
-    def _still_picture(self, still: StillLook, persons: NDArray[np.float32], width: int, height: int) -> Rgb:
+    def _still_picture(
+        self, still: StillLook, persons: NDArray[np.float32], looked_at: Box | None, width: int, height: int
+    ) -> Rgb:
         grey = np.repeat(still.luma[:, :, None], 3, axis=2)
-        masked = self.masker.mask(grey, persons, None)
+        masked = hide_outside(self.masker.mask(grey, persons, None), looked_at)
         drawing.tint(masked, still.hidden, GREY, 0.55)
         drawing.tint(masked, still.occupied, ORANGE, 0.45)
         return _fit(masked, (width, max(2, height)))

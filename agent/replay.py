@@ -104,6 +104,7 @@ class Replay:
             reporter=reporter,
             state_dir=keep,
             crowd=self.eyes.crowd,
+            shown=self.overlay is not None,
         )
         samples = 0
         try:

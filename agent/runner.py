@@ -38,6 +38,7 @@ from agent.vision.people import COUNT_SCORE
 from agent.vision.places import Luma, Mask, StillView, zone_mask
 from agent.vision.still import WIDTH_PX, StillScene
 from agent.vision.tracker import Tracked, Tracker
+from agent.vision.window import Resizable, window
 from protocol.geometry import Box
 from protocol.hours import parse_hours
 from protocol.ids import uuid7
@@ -78,12 +79,13 @@ class _Turns:
     detector: Eye
     attention: Attention
     camera: str
+    share: float = 1.0
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
         return self.detector.fit(width, height)
 
     def detect(self, rgb: NDArray[np.uint8]) -> Detections:
-        with self.attention.turn(self.camera):
+        with self.attention.turn(self.camera, share=self.share):
             return self.detector.detect(rgb)
 
 
@@ -125,12 +127,13 @@ class CameraRunner:
         crowd: the counter of crowds; None: where a detector is full, a count is a lower bound.
         attention: shares the detector out; by default nobody else has it, and time does not matter.
         hour_every_s: distance of the samples that are kept for an hour.
+        shown: whether its pictures are shown to somebody: then people are looked for all over them.
     """
 
     camera: Camera
     timezone: ZoneInfo
     learn_s: float
-    detector: Eye | None
+    detector: Resizable | None
     masker: Masker
     reporter: Reporter
     state_dir: Path | None = None
@@ -138,6 +141,7 @@ class CameraRunner:
     crowd: CrowdCounter | None = None
     attention: Attention = field(default_factory=Attention)
     hour_every_s: float = EVERY_S
+    shown: bool = False
     _novelty: Novelty = field(init=False)
     _people_last: NDArray[np.float32] = field(default_factory=lambda: NOBODY, init=False)
     """Who was there at the last look, shape `(n, 4)`."""
@@ -159,6 +163,10 @@ class CameraRunner:
     _view: StillView | None = field(default=None, init=False)
     _naming: Naming = field(default_factory=Naming, init=False)
     _found: Detections | None = field(default=None, init=False)
+    _part: Box | None = field(default=None, init=False)
+    """Of the picture, what the detector looked at last; None: the whole."""
+    _aspect: float = field(default=1.0, init=False)
+    """Width of the picture by its height."""
     _counted: Counted | None = field(default=None, init=False)
     _fresh: bool = field(default=False, init=False)
     """Whether the detector looked at this sample."""
@@ -220,7 +228,7 @@ class CameraRunner:
 
     def look(self, frame: Frame) -> None:
         """Take one frame."""
-        at_s = frame.time_s
+        at_s, self._aspect = frame.time_s, frame.width / frame.height
         self._carry_out_orders(at_s)
         luma = frame.luma(WIDTH_PX)
         looked = self._see(frame, luma)
@@ -230,8 +238,9 @@ class CameraRunner:
             self._stilled_s = at_s
         if looked:
             if self._trusted:
-                self._shots.add(frame, self._people_last)
-            self.samples.add(frame, self._people_last)
+                self._shots.add(frame, self._people_last, everyone=self._knows_everyone)
+            if self._part is None:
+                self.samples.add(frame, self._people_last)
             self._count(frame)
         changes: list[Change] = []
         for zone in self.camera.zone:
@@ -241,7 +250,8 @@ class CameraRunner:
                 changes += self._gathering(zone, self._counted, at_s)
                 changes += self._loitering(zone, at_s)
         if any(change.roles for change in changes):
-            self._report(changes, Shot(frame, self._whose_heads(frame, looked=looked)))
+            now = Shot(frame, self._people_last if looked else NOBODY, everyone=looked and self._knows_everyone)
+            self._report(changes, self._with_everyone(now))
         else:
             self._report(changes, None)
         if changes or (self._saved_s is not None and at_s - self._saved_s >= SAVE_S):
@@ -250,16 +260,17 @@ class CameraRunner:
     def demand(self, at_s: float) -> Demand:
         """How often the rules want to see from now on."""
         moves = at_s - self._moved_s <= MOVING_S
+        people = self._people.statures, self._aspect
         demands = []
         for zone in self.camera.zone:
             if isinstance(zone, FrontageZone):
                 waits = self._tells_apart and self._view is not None and self._something_waits(zone, self._view)
-                demands.append(frontage.demand(zone, at_s, waits=waits))
+                demands.append(frontage.demand(zone, at_s, *people, waits=waits))
             else:
-                demands.append(self._crowds[zone.id].demand(at_s))
+                demands.append(self._crowds[zone.id].demand(at_s, *people))
                 if zone.id in self._loiterers:
-                    demands.append(self._loiterers[zone.id].demand(at_s, moves=moves))
-        return reduce(Demand.most, demands, Demand(frontage.REST_FPS, at_s))
+                    demands.append(self._loiterers[zone.id].demand(at_s, *people, moves=moves))
+        return reduce(Demand.most, demands) if demands else Demand(frontage.REST_FPS, None, at_s)
 
     def _see(self, frame: Frame, luma: Luma) -> bool:
         """Have the detector look, if it is this camera's turn; says whether it is known who is there now.
@@ -272,13 +283,18 @@ class CameraRunner:
         changed = self._novelty.changed(luma) or self._found is None
         if changed:
             self._moved_s = at_s
-        every_s = 1 / self.demand(at_s).fps if changed else QUIET_S
-        self._fresh = self.attention.ask(self.camera.id, every_s, at_s, changed=changed)
+        demand = self.demand(at_s)
+        # who is shown has to be known everywhere; what stands in front of the still scene as well
+        everywhere = self.shown or self.samples.due(at_s) or self._found is None or self._tells_apart
+        lacking = changed or (everywhere and self._part is not None)
+        self._fresh = self.attention.ask(self.camera.id, 1 / demand.fps if lacking else QUIET_S, at_s, changed=lacking)
         if not self._fresh:
             return not changed
-        eye = self._eye(self.detector)
-        colours = frame.rgb(self.detector.fit(frame.width, frame.height))
-        self._found = found = eye.detect(colours)
+        seen = window(self.detector, frame.width, frame.height, None if everywhere else demand.region)
+        eye = _Turns(seen.eye, self.attention, self.camera.id, seen.share)
+        colours = frame.rgb(seen.size, seen.crop)
+        self._found = found = seen.in_picture(eye.detect(colours))
+        self._part = seen.part
         self._novelty.looked()
         if self._tells_apart:
             waiting = self._view is not None and any(
@@ -293,17 +309,22 @@ class CameraRunner:
         if self.detector is None or self._found is None or not self._crowds or not self._trusted:
             self._counted = None
         elif self._fresh or self._counted is None:
-            self._counted = self._people.count(frame, self._found, self._eye(self.detector))
+            self._counted = self._people.count(frame, self._found, self._eye(self.detector), self._part)
             # those whom only a closer look found are hidden in evidence as well
             self._people_last = self._counted.persons.of("person", min_score=PERSON_SCORE).boxes
         self._track(self._counted, frame)
 
-    def _whose_heads(self, frame: Frame, *, looked: bool) -> NDArray[np.float32]:
-        """Boxes of the people in a frame that becomes evidence: who they are must not be seen."""
-        if looked or self.detector is None:
-            return self._people_last
-        found = self._eye(self.detector).detect(frame.rgb(self.detector.fit(frame.width, frame.height)))
-        return found.of("person", min_score=PERSON_SCORE).boxes
+    @property
+    def _knows_everyone(self) -> bool:
+        """Whether people were looked for in this very picture, and all over it."""
+        return self.detector is None or (self._fresh and self._part is None)
+
+    def _with_everyone(self, shot: Shot) -> Shot:
+        """Look for people all over a frame that becomes evidence: who they are must not be seen."""
+        if shot.everyone or self.detector is None:
+            return shot
+        found = self._eye(self.detector).detect(shot.frame.rgb()).of("person", min_score=PERSON_SCORE)
+        return replace(shot, persons=np.concatenate([shot.persons, found.boxes]), everyone=True)
 
     def _eye(self, detector: Eye) -> Eye:
         return _Turns(detector, self.attention, self.camera.id)
@@ -340,6 +361,7 @@ class CameraRunner:
             persons=persons,
             ids=ids,
             still=None if view is None else still_look(view),
+            looked_at=self._part,
         )
 
     def _zone_look(self, zone: Zone, outlook: Outlook, at_s: float) -> ZoneLook:
@@ -618,9 +640,10 @@ class CameraRunner:
     def _clear_shot(self, record: Record) -> Shot | None:
         if record.rule != RULES["frontage"]:
             return None
-        return self._shots.clear(
+        shot = self._shots.clear(
             record.opened_s, record.place, lambda frame: self._scene.looks_clear(frame.luma(WIDTH_PX))
         )
+        return None if shot is None else self._with_everyone(shot)
 
     def _scene_path(self, *, grey: bool) -> Path | None:
         name = f"{self.camera.id}.grey.npz" if grey else f"{self.camera.id}.npz"

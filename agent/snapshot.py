@@ -112,6 +112,7 @@ class Snapshot:
     Args:
         state: the camera's, one of those that it publishes.
         persons: boxes `(n, 4)` of people, in picture coordinates.
+        looked_at: the part of the picture in which they were looked for; None: the whole.
         ids: shape `(n,)`, of the people's tracks, 0 where there is none.
         still: None until the clear place is learned.
     """
@@ -123,6 +124,7 @@ class Snapshot:
     persons: NDArray[np.float32]
     ids: NDArray[np.int64]
     still: StillLook | None
+    looked_at: Box | None = None
 
     @property
     def incidents(self) -> int:

@@ -12,8 +12,15 @@ BRIGHT = 160
 class BrightEye:
     """Finds what is at least `least_px` high in an input of 640 × 640, and no more than `full` of it."""
 
+    names = NAMES
+
     def __init__(self, least_px=20, full=10_000):
         self.least_px, self.full = least_px, full
+
+    input_size = (640, 640)
+
+    def resized(self, _width, _height):
+        return None
 
     def fit(self, width, height):
         scale = 640 / max(width, height)
@@ -25,4 +32,20 @@ class BrightEye:
         rows = [row[:4] / (width, height, width, height) for row in stats if row[3] >= self.least_px][: self.full]
         count = len(rows)
         boxes = np.array(rows, np.float32).reshape(-1, 4)
-        return Detections(boxes, np.full(count, 0.9, np.float32), np.zeros(count, np.int64), NAMES)
+        return Detections(boxes, np.full(count, 0.9, np.float32), np.zeros(count, np.int64), self.names)
+
+
+class FreeEye(BrightEye):
+    """One whose input has free sides; remembers the pictures it was shown, and the inputs it was given."""
+
+    def __init__(self, names=NAMES):
+        super().__init__()
+        self.names, self.seen, self.inputs = names, [], []
+
+    def resized(self, width, height):
+        self.inputs.append((width, height))
+        return self
+
+    def detect(self, rgb):
+        self.seen.append(rgb.shape[1::-1])
+        return super().detect(rgb)

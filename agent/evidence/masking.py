@@ -95,6 +95,16 @@ class Masker:
         ]
 
 
+def hide_outside(rgb: NDArray[np.uint8], part: Box | None) -> NDArray[np.uint8]:
+    """Pixelate a picture of shape `(h, w, 3)` where nobody looked for people: outside a part; None: nowhere."""
+    if part is None:
+        return rgb
+    left, top, right, bottom = _pixels(part, rgb.shape)
+    hidden = _pixelate(rgb, max(8, rgb.shape[1] // BLOCKS_ACROSS_PICTURE))
+    hidden[top:bottom, left:right] = rgb[top:bottom, left:right]
+    return hidden
+
+
 def _pixels(box: Box, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     height, width = shape[:2]
     left, top = max(0, int(box[0] * width)), max(0, int(box[1] * height))

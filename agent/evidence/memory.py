@@ -25,10 +25,17 @@ Clearness = Callable[[Kept], NDArray[np.bool_] | None]
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A frame that may become a picture, with the boxes `(n, 4)` of the people in it."""
+    """A frame that may become a picture.
+
+    Args:
+        frame: the picture.
+        persons: boxes `(n, 4)` of people in it.
+        everyone: whether that is everybody who is to be found in it; else it is looked at once more before it is shown.
+    """
 
     frame: Kept
     persons: NDArray[np.float32]
+    everyone: bool = False
 
 
 @dataclass
@@ -37,13 +44,13 @@ class RecentShots:
 
     _kept: list[Shot] = field(default_factory=list)
 
-    def add(self, frame: Frame, persons: NDArray[np.float32]) -> None:
-        """Take a frame, with boxes `(n, 4)` of the people in it, unless one of its age is there."""
+    def add(self, frame: Frame, persons: NDArray[np.float32], *, everyone: bool = False) -> None:
+        """Take a frame, unless one of its age is there; as in `Shot`."""
         oldest: dict[int, Shot] = {}
         for one in self._kept:
             oldest.setdefault(_age_class(frame.time_s - one.frame.time_s), one)
         if _age_class(0.0) not in oldest:
-            oldest[_age_class(0.0)] = Shot(pack(frame), persons)
+            oldest[_age_class(0.0)] = Shot(pack(frame), persons, everyone)
         self._kept = [one for _, one in sorted(oldest.items(), reverse=True)]
 
     def clear(self, before_s: float, place: Box, clearness: Clearness) -> Shot | None:

@@ -61,6 +61,10 @@ class Samples:
     _kept: deque[Sample] = field(default_factory=deque, init=False)
     _bytes: int = field(default=0, init=False)
 
+    def due(self, at_s: float) -> bool:
+        """Say whether a picture of this time would be taken: whoever is in it must be known then."""
+        return not self._kept or at_s - self._kept[-1].time_s >= self.every_s
+
     def add(self, frame: Frame, persons: NDArray[np.float32]) -> None:
         """Take a frame if one is due; it is masked before it is kept.
 
@@ -71,7 +75,7 @@ class Samples:
             frame: the picture.
             persons: boxes `(n, 4)` of people in it; their heads are hidden.
         """
-        if self._kept and frame.time_s - self._kept[-1].time_s < self.every_s:
+        if not self.due(frame.time_s):
             return
         height = max(1, round(frame.height * WIDTH_PX / frame.width))
         masked = self.masker.mask(frame.rgb((WIDTH_PX, height)), persons, None)

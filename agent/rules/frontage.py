@@ -9,6 +9,7 @@ from agent.rules.life import Breach, Record, Sighting
 from agent.vision.ground import footprint_m2
 from agent.vision.naming import PERSON
 from agent.vision.places import Mask, PlaceState, StillItem, StillView
+from agent.vision.stature import Statures
 from protocol.geometry import Box
 from protocol.hours import Hours, any_active
 from protocol.messages import Item
@@ -57,16 +58,18 @@ def breaches(
     ]
 
 
-def demand(zone: FrontageZone, at_s: float, *, waits: bool) -> Demand:
+def demand(zone: FrontageZone, at_s: float, statures: Statures, aspect: float, *, waits: bool) -> Demand:
     """Ask for looks of the detector.
 
     Args:
         zone: its settings.
         at_s: the time.
+        statures: how tall people are.
+        aspect: width of the picture by its height.
         waits: whether something stands there that may be a thing or a person, and the detector can tell.
     """
     fps = max(WAITS_FPS, LOOKS_IN_DWELL / zone.dwell_s) if waits else REST_FPS
-    return Demand(fps, at_s + DEMAND_S)
+    return Demand(fps, statures.foreground(zone.polygon, aspect), at_s + DEMAND_S)
 
 
 def sighting(zone: FrontageZone, raster: Mask, view: StillView, record: Record) -> Sighting:

@@ -19,6 +19,7 @@ from typing import Final
 
 from agent.camera.demand import Demand
 from agent.rules.life import Breach, Sighting
+from agent.vision.stature import Statures
 from protocol.geometry import polygon_bounds
 from protocol.messages import People
 from protocol.plane import Plane, PlaneError
@@ -149,11 +150,17 @@ class Gathering:
             return []
         return [Breach(polygon_bounds(self.zone.polygon), self._over_since_s, people=self.people)]
 
-    def demand(self, at_s: float) -> Demand:
-        """Ask for counts: more of them near the limit, and enough of them in the time that a crowd must last."""
+    def demand(self, at_s: float, statures: Statures, aspect: float) -> Demand:
+        """Ask for counts: more of them near the limit, and enough of them in the time that a crowd must last.
+
+        Args:
+            at_s: the time.
+            statures: how tall people are.
+            aspect: width of the picture by its height.
+        """
         near = not self._counts or self._over_since_s is not None or self.smooth >= NEAR * self._limit
         fps = max(NEAR_FPS if near else RARE_FPS, COUNTS_IN_DWELL / self.zone.dwell_s)
-        return Demand(fps, at_s + DEMAND_S)
+        return Demand(fps, statures.room(self.zone.polygon, aspect), at_s + DEMAND_S)
 
     def sighting(self) -> Sighting:
         """Say what is seen at the zone, its only place: between the two limits an incident goes on."""

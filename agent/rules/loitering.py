@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.camera.demand import Demand
 from agent.rules.life import Breach, Record, Sighting, same_place
+from agent.vision.stature import Statures
 from protocol.geometry import Box, contains
 from protocol.settings import GatheringZone
 
@@ -99,15 +100,18 @@ class Loitering:
             if stay.place is not None and stay.last_s == at_s
         ]
 
-    def demand(self, at_s: float, *, moves: bool) -> Demand:
+    def demand(self, at_s: float, statures: Statures, aspect: float, *, moves: bool) -> Demand:
         """Ask for pictures that tell who is who while there is anybody.
 
         Args:
             at_s: the time.
+            statures: how tall people are.
+            aspect: width of the picture by its height.
             moves: whether anything moves in or near the zone.
         """
         somebody = moves or any(at_s - stay.last_s <= AWAY_S for stay in self._stays.values())
-        return Demand(TRACKING_FPS if somebody else REST_FPS, at_s + AWAY_S)
+        fps = TRACKING_FPS if somebody else REST_FPS
+        return Demand(fps, statures.room(self.zone.polygon, aspect), at_s + AWAY_S)
 
     def sighting(self, record: Record) -> Sighting:
         """Say what is seen at an open incident's place: clear once the one who stayed is gone."""

@@ -9,6 +9,7 @@ them. `condition` says how well the camera sees, by `signature`, `repeats` and `
 `layouts` knows the three ways in which such files answer, `letterbox` how a picture is fitted into their input;
 `selection` decides which file is used. `counting` chooses how people are counted: by one look (`people`), by several in
 `tiles`, by the counter of `crowds`; `stature` knows how tall they are; `tracker` says who is who. `attention` shares
-the detector out among the cameras of a box, `novelty` says whether it would see anything new. `runtime` is how networks
-on the processor are opened. Nothing here knows zones' limits or time limits.
+the detector out among the cameras of a box, `novelty` says whether it would see anything new, `window` which part of a
+picture it looks at. `runtime` is how networks on the processor are opened. Nothing here knows zones' limits or time
+limits.
 """

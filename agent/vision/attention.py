@@ -11,7 +11,7 @@ round to are worse than looks that come more rarely.
 import heapq
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,8 +103,8 @@ class _Customer:
     wanted_since_s: float | None = None
     rank: int = 0
     """In which order it was let in."""
-    looks: Counter[bool] = field(default_factory=Counter)
-    """Usual ones and others since the last one was granted, which they belong to."""
+    looks: dict[bool, float] = field(default_factory=dict)
+    """Usual ones and others since the last one was granted, which they belong to; a look at a part is a part of one."""
     usual: float = 1.0
     others: float = 0.0
     """How many of both a granted look brings with it, smoothed."""
@@ -181,8 +181,8 @@ class Attention:
             if customer.wanted_since_s is not None:
                 self._late_s.append(max(0.0, at_s - customer.wanted_since_s - every_s))
             if customer.looks:
-                customer.usual += SMOOTH * (customer.looks[True] - customer.usual)
-                customer.others += SMOOTH * (customer.looks[False] - customer.others)
+                customer.usual += SMOOTH * (customer.looks.get(True, 0.0) - customer.usual)
+                customer.others += SMOOTH * (customer.looks.get(False, 0.0) - customer.others)
                 customer.looks.clear()
             customer.looked_s, customer.wanted_since_s = at_s, None
             self._ranks += 1
@@ -190,12 +190,13 @@ class Attention:
             return True
 
     @contextmanager
-    def turn(self, camera: str, *, usual: bool = True) -> Iterator[None]:
+    def turn(self, camera: str, *, usual: bool = True, share: float = 1.0) -> Iterator[None]:
         """Wait until a look may be taken, and take it inside.
 
         Args:
             camera: on whose account.
             usual: by the detector; another one costs something else.
+            share: of the pixels of a look at a whole picture, which it costs as much of.
         """
         asked_s = self.timer()
         with self._lock:
@@ -207,8 +208,9 @@ class Attention:
         with self._lock:
             self._looks += 1
             self._waits_s.append(began_s - asked_s)
-            self._costs_s[usual].append(spent_s * self.threads)
-            self._customers.setdefault(camera, _Customer()).looks[usual] += 1
+            self._costs_s[usual].append(spent_s * self.threads / share)
+            looks = self._customers.setdefault(camera, _Customer()).looks
+            looks[usual] = looks.get(usual, 0.0) + share
 
     @property
     def figures(self) -> AttentionFigures:

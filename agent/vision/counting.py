@@ -26,9 +26,9 @@ from agent.vision.crowds import Density
 from agent.vision.detector import Detections
 from agent.vision.people import COUNT_SCORE, SATURATION, Headcount, count_people, fullest
 from agent.vision.places import zone_mask
-from agent.vision.stature import Statures
+from agent.vision.stature import Statures, around
 from agent.vision.tiles import Tile, detect_each, merged, tiling
-from protocol.geometry import Box, Polygon, polygon_bounds
+from protocol.geometry import Box, Polygon
 from protocol.plane import Plane
 
 Way = Literal["auto", "detector", "tiles", "crowd"]
@@ -157,7 +157,8 @@ class PeopleCounter:
     crowd: Crowds | None
     plane: Plane | None = None
     timer: Callable[[], float] = time.perf_counter
-    _statures: Statures = field(init=False)
+    statures: Statures = field(init=False)
+    """How tall people are, as far as it is known."""
     _look: _Cost = field(default_factory=_Cost, init=False)
     _crowd_look: _Cost = field(default_factory=_Cost, init=False)
     _crowded_until_s: float = field(default=float("-inf"), init=False)
@@ -166,23 +167,24 @@ class PeopleCounter:
     _probed_s: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
-        self._statures = Statures(self.plane)
+        self.statures = Statures(self.plane)
 
-    def count(self, frame: View, found: Detections, eye: Eye) -> Counted:
+    def count(self, frame: View, found: Detections, eye: Eye, part: Box | None = None) -> Counted:
         """Count the people in a frame.
 
         Args:
             frame: the frame.
-            found: what the detector found in the whole of it.
+            found: what the detector found in it, in picture coordinates.
             eye: the detector.
+            part: of the picture that it looked at; None: the whole.
         """
-        self._statures.see(found.of("person", COUNT_SCORE))
+        self.statures.see(found.of("person", COUNT_SCORE), part)
         tiles = self._tiles(frame, eye)
         closer = detect_each(tiles, (frame.width, frame.height), lambda tile: self._detect(frame, eye, tile))
         looks = [one.of("person") for one in (found, *closer)]
         persons = merged(looks, (frame.width, frame.height)) if closer else looks[0]
         if closer:
-            self._statures.see(persons.of("person", COUNT_SCORE))
+            self.statures.see(persons.of("person", COUNT_SCORE), part)
         most = fullest(looks)
         if most >= SATURATION:
             self._crowded_until_s = frame.time_s + HOLD_S
@@ -198,7 +200,7 @@ class PeopleCounter:
         if density is None or not wanted:
             return Headcount(feet, lower_bound=most >= SATURATION)
         aspect = frame.width / frame.height
-        above = self._statures.heads_above(place.polygon, aspect)
+        above = self.statures.heads_above(place.polygon, aspect)
         heads = round(density.within(zone_mask(above, (RASTER_ROWS, round(RASTER_ROWS * aspect)))))
         return Headcount(heads if place.way == "crowd" else max(feet, heads), lower_bound=False)
 
@@ -224,9 +226,7 @@ class PeopleCounter:
 
     def _detect(self, frame: View, eye: Eye, tile: Tile) -> Detections:
         began_s = self.timer()
-        # half a pixel: a frame is cut at even pixels, rounded down
-        corner = ((tile.x + 0.5) / frame.width, (tile.y + 0.5) / frame.height)
-        crop = (*corner, (tile.width - 1) / frame.width, (tile.height - 1) / frame.height)
+        crop = tile.crop(frame.width, frame.height)
         found = eye.detect(frame.rgb(eye.fit(tile.width, tile.height), crop))
         self._look.note((self.timer() - began_s) * 1000)
         return found
@@ -246,7 +246,7 @@ class PeopleCounter:
         return tuple(dict.fromkeys(tiles))
 
     def _tiles_of(self, place: Place, frame: View, eye: Eye, affordable: int, *, forced: bool) -> tuple[Tile, ...]:
-        heights = self._statures.within(place.polygon, frame.width / frame.height) * frame.height
+        heights = self.statures.within(place.polygon, frame.width / frame.height) * frame.height
         zoom = eye.fit(frame.width, frame.height)[0] / frame.width
         wanted = GOOD_PX / float(np.quantile(heights, SMALL)) if len(heights) else 0.0
         if wanted <= zoom and not forced:
@@ -258,9 +258,8 @@ class PeopleCounter:
 
 def _region(polygon: Polygon, tall_px: float, frame: View) -> Tile:
     """The part of a picture that shows the people whose feet are in a zone: bodies reach above it and to its sides."""
-    x, y, w, h = polygon_bounds(polygon)
-    left, right = x * frame.width - tall_px / 2, (x + w) * frame.width + tall_px / 2
-    top, bottom = y * frame.height - 1.2 * tall_px, (y + h) * frame.height + tall_px / 5
-    x0, y0 = max(0, int(left) // 2 * 2), max(0, int(top) // 2 * 2)
-    x1, y1 = min(frame.width, int(right) // 2 * 2 + 2), min(frame.height, int(bottom) // 2 * 2 + 2)
+    x, y, w, h = around(polygon, tall_px / frame.height, frame.width / frame.height)
+    x0, y0 = max(0, int(x * frame.width) // 2 * 2), max(0, int(y * frame.height) // 2 * 2)
+    x1 = min(frame.width, int((x + w) * frame.width) // 2 * 2 + 2)
+    y1 = min(frame.height, int((y + h) * frame.height) // 2 * 2 + 2)
     return Tile(x0, y0, x1 - x0, y1 - y0)

@@ -3,7 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,8 @@ from agent.vision.providers import Network, Plan, ProviderError, Size, provider_
 from models.catalogue import COCO_NAMES
 
 MAX_FILE_BYTES: Final = 500 * 1024 * 1024
+RESHAPING: Final = frozenset({"cpu", "cuda"})
+"""Providers that take an input of another size as it comes; the others build a network for each."""
 MIN_SCORE: Final = 0.25
 """Where the file does not say (`min_score` of its metadata)."""
 
@@ -75,6 +77,8 @@ class Detector:
     _network: Network = field(repr=False)
     plan: Plan = field(default_factory=Plan)
     """How it is run."""
+    free: bool = False
+    """Whether its input may have other sides, multiples of 32."""
 
     @property
     def layout(self) -> str:
@@ -85,6 +89,10 @@ class Detector:
     def input_size(self) -> tuple[int, int]:
         """Width and height of its input, pixels."""
         return self._layout.width, self._layout.height
+
+    def resized(self, width: int, height: int) -> "Detector | None":
+        """The same detector with an input of another size; None where its input is fixed."""
+        return replace(self, _layout=replace(self._layout, width=width, height=height)) if self.free else None
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
         """Size to which a picture should be scaled before `detect`, so that it is scaled once."""
@@ -145,7 +153,8 @@ def load_detector(
     names = _names(file.metadata, layout)
     if min_score is None:
         min_score = _said_score(file.metadata)
-    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, min_score, layout, network, plan)
+    free = plan.provider in RESHAPING and not any(isinstance(side, int) for side in network.shape[2:])
+    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, min_score, layout, network, plan, free)
 
 
 def _recognised(path: Path, network: Network, meta: Mapping[str, str], asked: Size | None) -> Layout:

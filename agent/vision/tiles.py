@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.vision.detector import Detections
+from protocol.geometry import Box
 
 OVERLAP: Final = 0.2
 """Share of a tile; whoever is smaller than that is whole in one of two neighbours."""
@@ -41,6 +42,10 @@ class Tile:
     y: int
     width: int
     height: int
+
+    def crop(self, width: int, height: int) -> Box:
+        """What a frame of this size is to be asked for: half a pixel less, as it is cut at even ones, rounded out."""
+        return (self.x + 0.5) / width, (self.y + 0.5) / height, (self.width - 1) / width, (self.height - 1) / height
 
 
 def grid(width: int, height: int, rows: int, columns: int) -> tuple[Tile, ...]:

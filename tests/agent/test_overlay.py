@@ -34,9 +34,9 @@ def overlay(masker=None):
     return Overlay(masker or Masker(None), ZoneInfo("UTC"), EPOCH_S)
 
 
-def snapshot(*zones, persons=NOBODY, ids=None, state="live", still=None, t=25.0):
+def snapshot(*zones, persons=NOBODY, ids=None, state="live", still=None, t=25.0, looked_at=None):
     ids = np.zeros(len(persons), np.int64) if ids is None else np.array(ids)
-    return Snapshot("cam-1", EPOCH_S + t, state, zones, persons, ids, still)
+    return Snapshot("cam-1", EPOCH_S + t, state, zones, persons, ids, still, looked_at)
 
 
 def draw(*zones, rgb=GREY_PICTURE, **what):
@@ -317,6 +317,23 @@ def test_heads_are_hidden_in_the_picture_and_on_the_still_scene(detectors, vtest
     later = painter.draw(frame(rgb, 25.0), snapshot(still=still))
     assert (later[inset] == drawn[inset]).all()
     assert (picture(later) == picture(free)).all()
+
+
+def test_where_nobody_looked_for_people_nothing_is_sharp(detectors, vtest):
+    with av.open(str(vtest)) as container:
+        rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    masker = Masker(detectors / "yunet-s-640.onnx")
+    luma = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (320, 240))
+    still = StillLook(luma, *[np.zeros(luma.shape, np.bool_)] * 2)
+    everywhere = overlay(masker).draw(frame(rgb, 25.0), snapshot(still=still))
+    part = overlay(masker).draw(frame(rgb, 25.0), snapshot(still=still, looked_at=(0.25, 0.0, 0.25, 1.0)))
+    # the picture is 960 × 720
+    looked_at, right, left = slice(246, 474), slice(484, 960), slice(0, 236)
+    assert (picture(part)[:, looked_at] == picture(everywhere)[:, looked_at]).all()
+    for elsewhere in (left, right):
+        assert detail(picture(part)[:, elsewhere]) < detail(picture(everywhere)[:, elsewhere]) / 2
+    inset = (slice(HEADER_PX + 42, HEADER_PX + 240), slice(960 + 14 + 170, 960 + 14 + 320))
+    assert detail(part[inset]) < detail(everywhere[inset]) / 2
 
 
 def test_an_item_goes_through_its_states_in_order():

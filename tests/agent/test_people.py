@@ -88,6 +88,11 @@ class OnTheCrate:
     def __init__(self, classes):
         self.names = {0: "person", 1: "bicycle"} if classes > 1 else {0: "person"}
 
+    input_size = (640, 360)
+
+    def resized(self, _width, _height):
+        return None
+
     def fit(self, width, height):
         return width, height
 

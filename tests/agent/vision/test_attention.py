@@ -19,12 +19,12 @@ class Box:
         self.now_s, self.look_s, self.sample_s = 0.0, look_s, sample_s
         self.attention = Attention(budget, timer=lambda: self.now_s)
 
-    def look(self, camera, looks=1):
+    def look(self, camera, looks=1, share=1.0):
         for _ in range(looks):
-            with self.attention.turn(camera):
-                self.now_s += self.look_s
+            with self.attention.turn(camera, share=share):
+                self.now_s += self.look_s * share
 
-    def play(self, wishes, seconds, looks=None):
+    def play(self, wishes, seconds, looks=None, shares=None):
         """Let cameras ask for a while; says when each was granted a look."""
         granted = {camera: [] for camera in wishes}
         for number in range(round(seconds / self.sample_s)):
@@ -32,7 +32,7 @@ class Box:
             for camera, every_s in wishes.items():
                 if self.attention.ask(camera, every_s, at_s):
                     granted[camera].append(at_s)
-                    self.look(camera, (looks or {}).get(camera, 1))
+                    self.look(camera, (looks or {}).get(camera, 1), (shares or {}).get(camera, 1.0))
         return granted
 
 
@@ -97,6 +97,15 @@ def test_the_budget_is_kept_and_everyone_is_looked_at(budget, wishes):
     fair_s = len(wishes) * box.look_s / budget
     for camera, times_s in granted.items():
         assert max(gaps(times_s, 200), default=0) <= 2 * max(wishes[camera], fair_s) + 4
+
+
+def test_looks_at_a_part_cost_a_part():
+    """Of the same budget, who looks at a quarter of the pixels gets four times as many looks; all of it is used."""
+    box = Box(0.01)
+    granted = box.play({"whole": 0.0, "part": 0.0}, 2000, shares={"part": 0.25})
+    whole_s, part_s = (sum(late) / len(late) for late in (gaps(granted["whole"], 400), gaps(granted["part"], 400)))
+    assert whole_s == pytest.approx(0.04 / 0.005, rel=0.15)
+    assert part_s == pytest.approx(0.01 / 0.005, rel=0.15)
 
 
 def test_a_clock_that_is_set_back_stops_nothing():

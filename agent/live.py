@@ -353,6 +353,7 @@ class Agent:
     def tend(self) -> None:
         """What is done every TEND_S: write what a full disk did not take, fit the detector's budget, keep house."""
         memory.give_back()
+        self._clock.follow()
         if self.outbox.write_down():
             self._reporter.tell_dropped(self._clock.now())
         busy_share = self._load.busy_share()

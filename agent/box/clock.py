@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -12,8 +13,11 @@ from typing import Any, Final
 from agent.box.identity import boot_id
 from protocol.messages import ClockReport
 
+log = logging.getLogger(__name__)
+
 _STA_UNSYNC: Final = 0x0040
 _FILE: Final = "clock"
+STEP_S: Final = 2.0
 SAMPLES: Final = 8
 DRIFT: Final = 50e-6
 """A quartz that nobody disciplines goes wrong by up to this share; an old sample is worth that much less."""
@@ -79,18 +83,41 @@ class Clock:
     center: CenterTime = field(default_factory=CenterTime)
     _least: tuple[float, float] | None = field(default=None, init=False)
     """A time that was once reached, and when it was recalled, by the monotonic clock."""
+    _ahead_s: float | None = field(default=None, init=False)
+    """The time minus the monotonic clock, since the kernel's was disciplined."""
+    _astray: bool = field(default=False, init=False)
 
     def now(self) -> float:
         """Seconds since the epoch.
 
-        While nobody has set the clock since the boot, it goes on from where it was known to be before.
+        Until the kernel's clock is disciplined for the first time, it is followed wherever it goes, but never to before
+        what it was known to be at the last start. After that it is no longer followed where it jumps (see `follow`).
         """
+        return self._system_s() if self._ahead_s is None else self.monotonic() + self._ahead_s
+
+    def _system_s(self) -> float:
         now_s = time.time()
         if self._least is not None:
             least_s = self._least[0] + self.monotonic() - self._least[1]
             if now_s < least_s and not _kernel_synchronised():
                 return least_s
         return now_s
+
+    def follow(self) -> None:
+        """Follow the kernel's clock, as long as it does not jump; to be called every few seconds.
+
+        A day that somebody adds by mistake would turn minutes into a day: what stands there would have stood for long.
+        """
+        if self._ahead_s is None:
+            if _kernel_synchronised():
+                self._ahead_s = self._system_s() - self.monotonic()
+            return
+        step_s = self._system_s() - self.now()
+        if abs(step_s) <= STEP_S:
+            self._ahead_s += step_s
+        elif not self._astray:
+            log.warning("the clock was set by %+.0f s; not followed until the agent is started again", step_s)
+        self._astray = abs(step_s) > STEP_S
 
     def monotonic(self) -> float:
         """Seconds that never jump, for deadlines."""
@@ -121,7 +148,7 @@ class Clock:
     def report(self) -> ClockReport:
         """Say what is known of the clock."""
         known = _kernel_synchronised()
-        state = "unknown" if known is None else "synchronised" if known else "unsynchronised"
+        state = "unknown" if known is None else "synchronised" if known and not self._astray else "unsynchronised"
         offset = self.center.offset(self.now(), self.monotonic())
         return ClockReport(
             state=state,

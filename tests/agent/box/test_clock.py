@@ -81,6 +81,28 @@ def test_a_time_that_was_wrong_once_does_not_stay(box, tmp_path):
     assert clock.now() == box["wall"]
 
 
+def test_a_clock_that_jumps_is_not_followed_once_it_was_right(box, caplog):
+    clock = Clock()
+    box["wall"] += 3600
+    clock.follow()
+    assert clock.now() == box["wall"]  # nobody had set it yet
+    box.update(wall=box["wall"] + 5000, synchronised=True)
+    clock.follow()
+    assert clock.now() == pytest.approx(box["wall"], abs=1)
+    right_s = box["wall"]
+    for jump_s in (86400.0, -86400.0, 86400.0):
+        box["wall"] = right_s + jump_s
+        clock.follow()
+        clock.follow()
+        assert clock.now() == pytest.approx(right_s, abs=1)
+        assert clock.report().state == "unsynchronised"
+    assert caplog.text.count("the clock was set by") == 1
+    box["wall"] = right_s + 1.5
+    clock.follow()
+    assert clock.now() == pytest.approx(right_s + 1.5, abs=0.2)
+    assert clock.report().state == "synchronised"
+
+
 def test_nothing_is_recalled_from_a_damaged_file(box, tmp_path):
     (tmp_path / "clock").write_bytes(b"\xff\x00")
     clock = Clock()

@@ -482,11 +482,15 @@ class Outbox:
                     chosen += self._share(newer, older, room)
             total = 0
             messages: list[Outgoing] = []
-            for number, _, size in chosen:
+            for number, message, size in chosen:
                 if messages and total + size > max_bytes:
                     break
-                total += size
-                messages.append(self._load(number))
+                try:
+                    messages.append(self._load(number))
+                    total += size
+                except (sqlite3.DatabaseError, TypeError, ValueError) as fault:
+                    # a bad sector under one message must not hold up the others
+                    self.park(message, f"it cannot be read from {self._path}: {fault}")
         return messages
 
     def _ready(

@@ -205,6 +205,16 @@ def test_a_damaged_file_is_moved_aside_and_told(tmp_path, now, caplog):
     assert "damaged" in caplog.text
 
 
+def test_a_message_that_cannot_be_read_any_more_holds_nothing_up(outbox):
+    commit(outbox, message("a1"), incident="a")
+    commit(outbox, message("a2"), incident="a")
+    commit(outbox, message("b1"), incident="b")
+    outbox._db.execute("DELETE FROM payload WHERE number = 1")
+    assert ids(outbox) == ["b1"]
+    assert ids(outbox) == ["a2", "b1"]
+    assert [one.id for one in outbox.parked()] == ["a1"]
+
+
 def test_a_newer_outbox_is_not_touched(tmp_path, now):
     path = tmp_path / "outbox.db"
     db = sqlite3.connect(path)

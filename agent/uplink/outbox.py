@@ -585,7 +585,8 @@ class Outbox:
         def mark(db: sqlite3.Connection) -> None:
             db.execute(
                 "UPDATE outgoing SET state = 'dropped', stored_s = NULL"
-                " WHERE state = 'gone' AND kind = 'picture' AND stored_s >= ?",
+                " WHERE state = 'gone' AND kind = 'picture' AND stored_s >= ?"
+                " AND incident IN (SELECT incident FROM incident)",
                 (since_s,),
             )
 

@@ -244,6 +244,16 @@ def test_a_broker_that_refuses_the_box_is_named_and_asked_rarely(tmp_path, outbo
         assert line.refused_connections == 1
 
 
+def test_a_broker_that_closes_the_line_unanswered_is_asked_rarely(outbox, caplog):
+    """As one does that does not take the box's certificate: TLS 1.3 tells the client after its handshake."""
+    with services.Proxy(services.free_port()) as proxy, session(proxy, outbox) as line:
+        wait_for(lambda: line.refused_connections, "it is refused")
+        assert not line.connected
+        assert "closed the line before it answered" in caplog.text
+        time.sleep(1)
+        assert proxy.accepted == 1
+
+
 def test_a_broker_that_is_busy_gets_the_message_again(broker, outbox, caplog):
     """mosquitto has no quota to exceed: the code is handed in as the network would."""
     ahead = [0.0]

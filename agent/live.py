@@ -31,7 +31,7 @@ from agent.reporter import Reporter
 from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig
-from agent.uplink.outbox import Outbox
+from agent.uplink.outbox import Outbox, OutboxError
 from agent.uplink.session import Session
 from agent.vision.attention import Attention
 from agent.vision.crowds import CrowdCounter, load_counter
@@ -282,6 +282,7 @@ class Agent:
     def _open(self) -> None:
         config, clock, settings = self._config, self._clock, self._config.settings
         folder = self._stack.enter_context(StateFolder(config.state_dir))
+        clock.recall(folder.path)
         memory.spare()
         nursery().warm()  # it loads while the detector does
         self.eyes = eyes = open_eyes(config, len(settings.camera))
@@ -291,8 +292,11 @@ class Agent:
         # each camera has a thread of its own: more would only get into their way
         cv2.setNumThreads(1 if len(settings.camera) > 1 else 0)
         key = load_key(folder.path)
-        self.outbox = outbox = self._stack.enter_context(closing(Outbox(folder.path / "outbox.db", now=clock.now)))
-        reporter = Reporter(
+        budget_bytes = settings.box.outbox_mb * 1024 * 1024
+        self.outbox = outbox = self._stack.enter_context(
+            closing(Outbox(folder.path / "outbox.db", now=clock.now, budget_bytes=budget_bytes))
+        )
+        self._reporter = reporter = Reporter(
             site=settings.box.site,
             box=settings.box.id,
             settings_digest=settings.digest(),
@@ -307,7 +311,15 @@ class Agent:
         if settings.center is not None:
             status = BoxStatus(state="online", boot_id=boot_id(), version=VERSION, public_key=public_key_text(key))
             self._session = Session(
-                settings.center, config.folder, settings.box.site, settings.box.id, outbox, status, now=clock.now
+                settings.center,
+                config.folder,
+                settings.box.site,
+                settings.box.id,
+                outbox,
+                status,
+                now=clock.now,
+                heard=clock.heard,
+                monotonic=clock.monotonic,
             )
         delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
         self.cameras = [
@@ -339,8 +351,11 @@ class Agent:
         )
 
     def tend(self) -> None:
-        """What is done every TEND_S: fit the detector's budget to what else the box does, and now and then the rest."""
+        """What is done every TEND_S: write what a full disk did not take, fit the detector's budget, keep house."""
         memory.give_back()
+        self._clock.follow()
+        if self.outbox.write_down():
+            self._reporter.tell_dropped(self._clock.now())
         busy_share = self._load.busy_share()
         if busy_share is not None:
             self.attention.fit(busy_share * cores(), cores())
@@ -349,8 +364,12 @@ class Agent:
             self._keep_house()
 
     def _keep_house(self) -> None:
-        """Forget what the center has, say how the box is."""
-        self.outbox.prune(KEEP_ACKNOWLEDGED_S)
+        """Forget what the center has had for long, say how the box is."""
+        try:
+            self.outbox.prune(KEEP_ACKNOWLEDGED_S)
+        except OutboxError as fault:
+            log.warning("what the center has is not forgotten: %s", fault)
+        self._clock.remember(self._config.state_dir)
         if self._session is not None:
             self._session.publish_health(self._health())
 
@@ -389,6 +408,10 @@ class Agent:
             ),
             frames_decoded=read.decoded,
             frames_dropped=read.dropped,
+            outbox_budget_bytes=figures.budget_bytes,
+            pictures_dropped=figures.dropped,
+            unwritten_messages=figures.unwritten,
+            refused_connections=None if self._session is None else self._session.refused_connections,
         )
 
 

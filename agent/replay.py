@@ -80,9 +80,10 @@ class Replay:
             self._keep_pictures(pictures)
             write(event)
             overlay.tell(event)
-            # nobody else will ever fetch them from this outbox
+            # nobody else will ever fetch them from this outbox, nor want them again
             ids = [PictureHeader(incident=event.data.incident, **_place(picture)).id for picture in pictures]
             outbox.acknowledge(Acknowledgement(stored=(event.id, *ids)))
+            outbox.prune(keep_s=-1.0)
 
         settings = self.config.settings
         reporter = Reporter(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
 from tests import boxes, networks
 from tests.services import BIN, Process, free_port, run, wait_for
 
@@ -204,10 +205,31 @@ def test_a_full_disk_stops_nothing(tmp_path, street):
         wait_for(lambda: ": live" in agent.text(), "it works")
         # memory that is shared with its readers counts as a file, and is there by now
         resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (60 * 1024, 60 * 1024))
-        wait_for(lambda: "starting it again" in agent.text() or "cannot be kept" in agent.text(), "it tells", 60)
+        wait_for(lambda: "kept in memory" in agent.text() or "cannot be kept" in agent.text(), "it tells", 60)
         assert agent.process.poll() is None
         time.sleep(2)
         assert agent.process.poll() is None
+
+
+def test_the_outbox_says_what_is_parked_and_has_it_tried_again(tmp_path, street):
+    settings = boxes.settings(tmp_path, source=str(street))
+    assert "there is none yet" in run(AGENT, "outbox", "--settings", settings).stdout
+    (tmp_path / "state").mkdir()
+    outbox = Outbox(tmp_path / "state" / "outbox.db", lambda: 1000.0)
+    message = Outgoing("i:1", "incident", "t", b"payload", "c")
+    with outbox.sealing() as ledger:
+        ledger.commit(IncidentRow("i", "cam-1", "z", "r", "p", True, "{}"), [message], None)
+    outbox.park("i:1", "refused by the broker: Not authorized")
+    told = run(AGENT, "outbox", "--settings", settings)
+    assert told.returncode == 0, told.stderr
+    assert "1 parked" in told.stdout
+    assert "i:1  1970-01-01T00:16:40.000Z  7 bytes  refused by the broker: Not authorized" in told.stdout
+    assert "of 2048 MB" in told.stdout
+    assert outbox.due(1, 100) == []
+    # beside a running agent: another process has the file open
+    assert "1 are tried again" in run(AGENT, "outbox", "--retry", "--settings", settings).stdout
+    assert outbox.due(1, 100) == [message]
+    outbox.close()
 
 
 def children(pid):

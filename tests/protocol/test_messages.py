@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from protocol import messages
 from protocol.ids import uuid7
 from protocol.instants import from_epoch, parse_rfc3339, rfc3339
-from protocol.messages import IncidentEvent, MessageError, read_acknowledgement, read_event
+from protocol.messages import (
+    MAX_JSON_BYTES,
+    MAX_OPEN_INCIDENTS,
+    BoxStatus,
+    IncidentEvent,
+    MessageError,
+    OpenIncident,
+    read_acknowledgement,
+    read_event,
+)
 from protocol.pictures import PictureHeader, read_header
 
 INCIDENT = {
@@ -98,6 +107,22 @@ def test_random_bytes_are_refused_and_nothing_else(payload):
 def test_deep_and_huge_messages_are_refused(payload):
     with pytest.raises(MessageError):
         read_event(payload, IncidentEvent)
+
+
+def test_a_status_lists_as_many_open_incidents_as_fit_or_says_nothing():
+    entry = OpenIncident(incident="019b76da-a800-7000-8000-000000000000", seq=10_000)
+    status = BoxStatus(state="online", boot_id="b", version="1", open_incidents=(entry,) * MAX_OPEN_INCIDENTS)
+    assert len(status.model_dump_json()) < MAX_JSON_BYTES - 1024
+    with pytest.raises(ValueError, match="open_incidents"):
+        BoxStatus.model_validate({**status.model_dump(), "open_incidents": [entry] * (MAX_OPEN_INCIDENTS + 1)})
+    # an older box says nothing, which is not the same as none
+    assert BoxStatus(state="online", boot_id="b", version="1").open_incidents is None
+
+
+def test_an_acknowledgement_may_tell_the_centers_time():
+    assert read_acknowledgement(b'{"stored": ["a"]}').at is None
+    answer = read_acknowledgement(b'{"stored": ["a"], "at": "2026-01-01T00:00:00.250Z"}')
+    assert answer.at == from_epoch(1767225600.25)
 
 
 def test_a_picture_header_travels_in_user_properties():

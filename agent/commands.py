@@ -20,6 +20,7 @@ from agent.camera.errors import CameraError, FilmError
 from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
+from agent.camera.views import compare_views
 from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
@@ -127,9 +128,19 @@ def _check_detector(config: BoxConfig) -> bool:
 def _check_camera(config: BoxConfig, camera_id: str) -> bool:
     try:
         source = Source.from_camera(pick_camera(config, camera_id), config)
-        return _line(f"camera {camera_id}", check_camera(source), good=True)
+        good = _line(f"camera {camera_id}", check_camera(source), good=True)
+        sub = source.of_sub()
+        return good if sub is None else _check_sub_stream(camera_id, source, sub)
     except (CameraError, SettingsError) as fault:
         return _line(f"camera {camera_id}", str(fault), good=False)
+
+
+def _check_sub_stream(camera_id: str, source: Source, sub: Source) -> bool:
+    try:
+        opened = check_camera(sub)
+        return _line(f"sub-stream {camera_id}", f"{opened}; {compare_views(source, sub)}", good=True)
+    except CameraError as fault:
+        return _line(f"sub-stream {camera_id}", str(fault), good=False)
 
 
 def _check_center(config: BoxConfig) -> bool:

@@ -22,7 +22,8 @@ from agent.box.load import Load
 from agent.box.state import StateFolder
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
-from agent.camera.reader import Condition, Figures, LiveCamera
+from agent.camera.process import Figures
+from agent.camera.reader import Condition, LiveCamera
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture

@@ -88,9 +88,9 @@ def take(
         taken = [_take(batch, book, reading) for reading in readings]
         book.close()
         if batch.messages:
-            session.execute(insert(MessageRow), batch.messages)
+            session.execute(insert(MessageRow.__table__), batch.messages)
         if batch.new_pictures:
-            session.execute(insert(PictureRow), batch.new_pictures)
+            session.execute(insert(PictureRow.__table__), batch.new_pictures)
         refused = [
             (reading, None if outcome.refused is None else outcome.refused.id, outcome.fault)
             for reading, outcome in zip(readings, taken, strict=True)

@@ -56,10 +56,9 @@ class Meter:
 
 
 def _leaf(delivery: Delivery) -> str:
-    try:
-        return topics.parse(delivery.topic).leaf
-    except ValueError:
-        return "unknown"
+    parts = delivery.topic.split("/", 5)
+    leaf = "/".join(parts[4:6]) if len(parts) > 5 and parts[4] in ("settings", "model") else "".join(parts[4:5])
+    return leaf if leaf in topics.BOX_WRITES else "unknown"
 
 
 def _word(outcome: Outcome) -> str:

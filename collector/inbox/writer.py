@@ -18,7 +18,6 @@ from collector.inbox.meter import Meter
 from collector.inbox.quarantine import Complaints
 from collector.inbox.reading import Delivery, claimed_id
 from collector.store import Store, is_away, is_race
-from protocol import topics
 from protocol.instants import from_epoch
 from protocol.messages import MAX_ACKNOWLEDGED, Acknowledgement, Postponement
 from protocol.topics import Topic
@@ -186,14 +185,14 @@ def _cause(fault: Exception) -> object:
 
 def _answers(outcomes: Sequence[tuple[Delivery, Outcome]], now_s: float) -> list[Answer]:
     """One acknowledgement per box; a batch is not larger than what one may hold."""
-    boxes: dict[Topic, list[Outcome]] = defaultdict(list)
+    boxes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for delivery, outcome in outcomes:
         if outcome.stored is not None or outcome.refused is not None or outcome.later is not None:
-            topic = topics.parse(delivery.topic)
-            boxes[Topic(topic.site, topic.box, "ack")].append(outcome)
+            _, _, site, box, _ = delivery.topic.split("/", 4)
+            boxes[site, box].append(outcome)
     return [
         Answer(
-            to,
+            Topic(site, box, "ack"),
             Acknowledgement(
                 at=from_epoch(now_s),
                 stored=tuple(one.stored for one in found if one.stored is not None),
@@ -201,5 +200,5 @@ def _answers(outcomes: Sequence[tuple[Delivery, Outcome]], now_s: float) -> list
                 later=tuple(one.later for one in found if one.later is not None),
             ),
         )
-        for to, found in boxes.items()
+        for (site, box), found in boxes.items()
     ]

@@ -74,6 +74,8 @@ def lock(session: Session, names: Iterable[str]) -> None:
 
 def next_numbers(session: Session, count: int) -> list[int]:
     """Numbers for so many new tickets, given beforehand so that their rows can be written at once."""
+    if not count:
+        return []
     if session.get_bind().dialect.name == "postgresql":
         numbers = text("SELECT nextval(pg_get_serial_sequence('ticket', 'number')) FROM generate_series(1, :count)")
         return list(session.scalars(numbers, {"count": count}))

@@ -1,6 +1,8 @@
 """The tables."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Number = BigInteger().with_variant(Integer, "sqlite")
@@ -9,6 +11,8 @@ _Number = BigInteger().with_variant(Integer, "sqlite")
 
 class Base(DeclarativeBase):
     """All tables; constraints have names, so that a migration can change them."""
+
+    __table__: ClassVar[Table]
 
     metadata = MetaData(
         naming_convention={

@@ -7,13 +7,13 @@ what was not acknowledged, and a backlog arrives beside what is new.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import and_, func, insert, or_, select
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session, defer
 
-from collector.store import IncidentRow, Ticket, TicketEvent, next_numbers
+from collector.store import Base, IncidentRow, Ticket, TicketEvent, next_numbers
 from protocol.messages import Incident
 
 PENDING_REVIEW: Final = "pending_review"
@@ -85,6 +85,7 @@ class Book:
         self._touched: dict[Ticket, int] = {}
         self._new: list[Ticket] = []
         self._fresh: list[IncidentRow] = []
+        self._moved: list[IncidentRow] = []
         self._place: dict[str, Ticket] = {}
         self._load(set(keys), set(numbers), since_ms)
 
@@ -118,8 +119,8 @@ class Book:
         else:
             returned = not ticket.open and incident.state in GOES_ON
             self.note(ticket, "reopened" if returned else "incident_joined", news, news.at_ms, incident=incident.id)
-            ticket.open = int(bool(ticket.open) or incident.state in GOES_ON)
         self._incidents[ticket].append(incident)
+        self._count(ticket)
         self._place[incident.id] = ticket
         self._fresh.append(incident)
         self._touched[ticket] = news.received_ms
@@ -135,44 +136,38 @@ class Book:
             self.note(ticket, "incident_cleared", news, news.cleared_ms or news.at_ms, incident=incident.id)
         elif news.kind == "ended":
             self.note(ticket, "incident_ended", news, news.at_ms, incident=incident.id, reason=news.data.reason)
-        others = [other for other in self._incidents[ticket] if other is not incident]
-        if others and incident.state not in GOES_ON and not any(same_case(incident, other) for other in others):
-            # an old case that came late, while another one is open: only now is it known that they are two
-            self._incidents[ticket] = others
-            self._touched[ticket] = news.received_ms
-            ticket = self._choose(ticket.key, incident) or self._open(ticket.key, incident, news)
-            self._incidents[ticket].append(incident)
-            self._place[incident.id] = ticket
-            self._fresh.append(incident)
+        if incident.state not in GOES_ON:
+            self._part(ticket, news)
+        self._count(ticket)
         self._touched[ticket] = news.received_ms
 
     def orphan(self, incident: IncidentRow, at_ms: int) -> None:
         """Say that an incident's box does not know it any more; its ticket waits for a person."""
         ticket = self._place[incident.id]
-        incident.state = "orphaned"
+        incident.state = "orphaned"  # which keeps the ticket open
         self._event(ticket, "incident_orphaned", at_ms, at_ms, None, {"incident": incident.id, "box": incident.box_id})
         self._touched[ticket] = at_ms
 
     def close(self) -> None:
         """Write it all; numbers are given now."""
-        if self._new:
-            for ticket, number in zip(self._new, next_numbers(self._session, len(self._new)), strict=True):
-                ticket.number = number
+        for ticket, number in zip(self._new, next_numbers(self._session, len(self._new)), strict=True):
+            ticket.number = number
         for ticket, received_ms in self._touched.items():
             self._settle(ticket, received_ms)
-        self._session.add_all(self._new)
-        repeated = [ticket for ticket in self._new if len(self._of[ticket.key]) > 1]
-        if repeated:
-            self._session.flush()
-            for ticket in repeated:
+        # what is there already first: at most one open ticket of a key at any moment
+        self._session.flush()
+        # rows that nobody holds need no objects watched by the session
+        _insert(self._session, Ticket, self._new)
+        for ticket in self._new:
+            if len(self._of[ticket.key]) > 1:
                 self._chain(ticket)
-        for incident in self._fresh:
+        for incident in (*self._fresh, *self._moved):
             incident.ticket_number = self._place[incident.id].number
-        self._session.add_all(self._fresh)
+        _insert(self._session, IncidentRow, self._fresh)
         self._session.flush()
         if self._events:
             rows = [{**values, "ticket_number": ticket.number} for ticket, values in self._events]
-            self._session.execute(insert(TicketEvent), rows)
+            self._session.execute(insert(TicketEvent.__table__), rows)
 
     def note(self, ticket: Ticket, kind: str, news: News, at_ms: int, **detail: object) -> None:
         """Write a line of the time line."""
@@ -226,16 +221,39 @@ class Book:
         self.note(ticket, "opened", news, news.at_ms, incident=incident.id)
         return ticket
 
+    def _count(self, ticket: Ticket) -> None:
+        ticket.open = int(any(one.state in GOES_ON for one in self._incidents[ticket]))
+
+    def _part(self, ticket: Ticket, news: News) -> None:
+        """Take out of a ticket what turns out to be other cases.
+
+        An old incident that comes late joins the ticket that is open, as it seems to go on; once it is known when it
+        ended, it may be hours away from the rest.
+        """
+        *apart, stays = _cases(self._incidents[ticket])
+        self._incidents[ticket] = stays
+        for case in apart:
+            self._touched[ticket] = news.received_ms
+            home = self._choose(ticket.key, case[0])
+            if home is None:
+                data = Incident.model_validate_json(case[0].data)
+                home = self._open(ticket.key, case[0], replace(news, data=data, box=case[0].box_id))
+            self._incidents[home] += case
+            self._count(home)
+            self._touched[home] = news.received_ms
+            for incident in case:
+                self._place[incident.id] = home
+                self._moved.append(incident)
+
     def _settle(self, ticket: Ticket, received_ms: int) -> None:
         """Work out a ticket anew from its incidents."""
         incidents = sorted(self._incidents[ticket], key=lambda one: one.opened_ms)
-        goes_on = any(one.state in GOES_ON for one in incidents)
+        goes_on = bool(ticket.open)
         was_settled = ticket.state == LAPSED and not goes_on
         ticket.changed_ms = received_ms
         ticket.opened_ms = incidents[0].opened_ms
         ticket.late = min(one.late for one in incidents)
         ticket.reopened = _returns(incidents)
-        ticket.open = int(goes_on)
         ticket.state = PENDING_REVIEW if goes_on else LAPSED
         cleared = [one.cleared_ms for one in incidents if one.cleared_ms is not None]
         ticket.cleared_ms = max(cleared) if cleared and not goes_on else None
@@ -246,13 +264,32 @@ class Book:
 
     def _chain(self, ticket: Ticket) -> None:
         """Name the case before a new one; an old one that came late stands before one that is already there."""
-        of_key = select(Ticket).where(Ticket.key == ticket.key, Ticket.number != ticket.number).limit(1)
+        of_key = select(Ticket.number).where(Ticket.key == ticket.key, Ticket.number != ticket.number).limit(1)
         before = of_key.where(Ticket.opened_ms < ticket.opened_ms).order_by(Ticket.opened_ms.desc())
         after = of_key.where(Ticket.opened_ms > ticket.opened_ms).order_by(Ticket.opened_ms)
-        previous, following = self._session.scalar(before), self._session.scalar(after)
-        ticket.repeat_of = None if previous is None else previous.number
-        if following is not None:
-            following.repeat_of = ticket.number
+        for number, previous in (
+            (ticket.number, self._session.scalar(before)),
+            (self._session.scalar(after), ticket.number),
+        ):
+            if number is not None and previous is not None:
+                self._session.execute(update(Ticket).where(Ticket.number == number).values(repeat_of=previous))
+
+
+def _insert(session: Session, table: type[Base], rows: Sequence[Base]) -> None:
+    if rows:
+        names = table.__table__.columns.keys()
+        session.execute(insert(table.__table__), [{name: getattr(row, name) for name in names} for row in rows])
+
+
+def _cases(incidents: Iterable[IncidentRow]) -> list[list[IncidentRow]]:
+    """Incidents of one key by the cases that they make, oldest first; only the last case can go on."""
+    cases: list[list[IncidentRow]] = []
+    for incident in sorted(incidents, key=lambda one: one.opened_ms):
+        if cases and any(same_case(incident, other) for other in cases[-1]):
+            cases[-1].append(incident)
+        else:
+            cases.append([incident])
+    return cases
 
 
 def _returns(incidents: Sequence[IncidentRow]) -> int:

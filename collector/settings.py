@@ -1,11 +1,12 @@
 """Settings of the center: `center.toml`."""
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -63,11 +64,21 @@ class CenterSection(Section):
         default=None, description="a file with the password alone; unset: what libpq finds (peer, PGPASSFILE)"
     )
     listen: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1:8080"
+    instance: Slug | None = Field(
+        default=None, description="this collector among several of one center; unset: the name of the machine"
+    )
+    late_after_s: float = Field(
+        default=600, gt=0, description="an incident that arrives longer after it was decided counts as late"
+    )
     banner: str = Field(default="", max_length=300, description="a line shown at the top of every page")
 
 
 class BrokerSection(BrokerLine):
     """Where the MQTT v5 broker is."""
+
+    shared: bool = Field(
+        default=False, description="several collectors share the messages of one broker; needs PostgreSQL"
+    )
 
 
 class CenterSettings(Section):
@@ -76,6 +87,15 @@ class CenterSettings(Section):
     version: Literal[1]
     center: CenterSection
     broker: BrokerSection
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        url = self.center.database_url
+        if self.broker.shared and (url is None or not url.startswith(POSTGRESQL)):
+            raise ValueError(
+                f'broker.shared: expected database_url = "{POSTGRESQL}://…" with it; SQLite has one writer'
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -93,6 +113,14 @@ class CenterConfig:
     def data_dir(self) -> Path:
         """Folder that the collector writes to."""
         return self.path(self.settings.center.data_dir)
+
+    @property
+    def client_id(self) -> str:
+        """For the broker: the same after a restart, another one for each of several collectors."""
+        client = f"cityeye-center-{self.settings.center.id}"
+        if not self.settings.broker.shared:
+            return client
+        return f"{client}-{self.settings.center.instance or socket.gethostname().lower()}"
 
     @property
     def database_url(self) -> URL:

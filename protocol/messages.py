@@ -323,19 +323,18 @@ def read_event(payload: bytes, model: type[EventModel]) -> EventModel:
         raise MessageError(
             "unknown_major", f"expected major version {MAJOR} of the protocol, got {match[2]}; update the older side"
         )
-    event = _validated(model, values)
-    if has_nul(values):
-        raise MessageError("invalid", "expected text without NUL")
-    return event
+    if not _is_text(values):
+        raise MessageError("invalid", "expected text, got NUL or half a character of two")
+    return _validated(model, values)
 
 
-def has_nul(value: Any) -> bool:
-    """Whether a text of it holds NUL, which a database refuses. Stack: as deep as the JSON, which is bounded."""
+def _is_text(value: Any) -> bool:
+    """Whether all text in it can be stored; as deep as the JSON was, which its reader bounds."""
     if isinstance(value, str):
-        return "\x00" in value
+        return "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
     if isinstance(value, dict):
-        return any("\x00" in key or has_nul(one) for key, one in value.items())
-    return isinstance(value, list) and any(map(has_nul, value))
+        return all(_is_text(key) and _is_text(one) for key, one in value.items())
+    return not isinstance(value, list) or all(map(_is_text, value))
 
 
 def read_acknowledgement(payload: bytes) -> Acknowledgement:

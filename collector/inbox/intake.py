@@ -43,12 +43,14 @@ class Outcome:
 
     Args:
         fault: why it was refused, also where there is nobody to answer.
+        at_ms: when a new message of an incident was decided, by the center's clock.
     """
 
     stored: str | None = None
     refused: Refusal | None = None
     later: Postponement | None = None
     fault: MessageError | None = None
+    at_ms: int | None = None
 
 
 @dataclass
@@ -204,8 +206,8 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
     if event.id in batch.known:
         return Outcome(stored=event.id)
     told_ms = milliseconds(data.at)
-    clocks.learn(box, data.clock, batch.received_ms)
     by_ms, how = clocks.shift(box, data.clock, told_ms, batch.received_ms)
+    clocks.learn(box, data.clock, batch.received_ms)
     batch.known.add(event.id)
     batch.messages.append(
         {
@@ -243,7 +245,7 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
     if new:
         book.file(row, news)
     book.follow(row, news)
-    return Outcome(stored=event.id)
+    return Outcome(stored=event.id, at_ms=news.at_ms)
 
 
 def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, delivery: Delivery) -> Outcome:

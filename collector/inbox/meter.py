@@ -10,6 +10,7 @@ from collector.inbox.reading import Delivery
 from protocol import topics
 
 COMMIT_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+LAG_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 15, 60, 300, 1800, 7200, 86_400)
 BATCHES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -26,6 +27,12 @@ class Meter:
             "cityeye_inbox_commit_seconds", "Time to commit a batch", buckets=COMMIT_S, registry=registry
         )
         self._batch = Histogram("cityeye_inbox_batch_size", "Deliveries in a batch", buckets=BATCHES, registry=registry)
+        self._lag = Histogram(
+            "cityeye_inbox_lag_seconds",
+            "From an incident's message being decided on the box to its commit",
+            buckets=LAG_S,
+            registry=registry,
+        )
         self._races = Counter(
             "cityeye_inbox_races", "Transactions tried again, as another collector was in the way", registry=registry
         )
@@ -34,7 +41,7 @@ class Meter:
         )
 
     def committed(
-        self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], took_s: float, _now_s: float
+        self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], took_s: float, now_s: float
     ) -> None:
         """Count a batch."""
         self._commit.observe(took_s)
@@ -45,6 +52,8 @@ class Meter:
         for outcome in outcomes:
             if outcome.fault is not None:
                 self._refused.labels(outcome.fault.code).inc()
+            if outcome.at_ms is not None:
+                self._lag.observe(max(0.0, now_s - outcome.at_ms / 1000))
 
     def race(self) -> None:
         """Count a transaction that is tried again."""

@@ -1,11 +1,13 @@
 """Opening the database and bringing it to the newest schema."""
 
 import contextlib
+import fcntl
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from alembic import command
@@ -53,6 +55,20 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only collector that works in a folder; raises StoreError where another one is."""
+    with (folder / "collector.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"{folder}: expected no other collector on this SQLite database, one is running; "
+                "stop it, or use PostgreSQL for several"
+            ) from None
+        yield
 
 
 def lock(session: Session, names: Iterable[str]) -> None:

@@ -249,7 +249,7 @@ def test_the_whole_way_over_a_real_broker(broker, desk):
     case = Case()
     with center(broker.port) as box:
         writer = Writer(desk.store, desk.files, desk.change)
-        session = InboxSession(BrokerLine(url=broker.url), desk.folder, "demo", writer.put)
+        session = InboxSession(BrokerLine(url=broker.url), desk.folder, "cityeye-center-demo", writer.put)
         writer.start(session.answer)
         session.start()
         box.answering = False

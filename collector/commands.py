@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -113,6 +114,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     center = config.settings.center
     changes = Changes()
     files = PictureFiles(config.data_dir / "evidence")
+    files.sweep(time.time())
     registry = CollectorRegistry()
     writer = Writer(store, files, changes.tell, late_after_s=center.late_after_s, meter=Meter(registry))
     group = f"cityeye-{center.id}" if config.settings.broker.shared else None

@@ -115,7 +115,10 @@ class InboxSession:
 
     def _filter(self, leaf: str) -> str:
         name = topics.all_boxes(leaf)
-        return f"$share/{self._group}/{name}" if self._group is not None and leaf in SHARED_LEAVES else name
+        if self._group is None or leaf not in SHARED_LEAVES:
+            return name
+        # a group for each leaf: iotcore loses messages where one group has several filters
+        return f"$share/{self._group}-{leaf}/{name}"
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         self._connected.clear()

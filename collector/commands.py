@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
@@ -29,6 +29,9 @@ from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.broker import BrokerError, probe
 from protocol.documents import SettingsError
+
+if TYPE_CHECKING:
+    from collector.store.relay import Relay
 
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
@@ -110,13 +113,28 @@ def serve(settings: SettingsOption) -> None:
                 _serve(config, store, listening)
 
 
+def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | None":
+    if not store.shared:
+        return None
+    from collector.store.relay import Relay  # noqa: PLC0415 - its library comes with the extra `postgres` only
+
+    return Relay(config.database_url, changes.tell)
+
+
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
     files = PictureFiles(config.data_dir / "evidence")
     files.sweep(time.time())
     registry = CollectorRegistry()
-    writer = Writer(store, files, changes.tell, late_after_s=center.late_after_s, meter=Meter(registry))
+    relay = _relay(config, store, changes)
+
+    def changed() -> None:
+        changes.tell()
+        if relay is not None:
+            relay.tell()
+
+    writer = Writer(store, files, changed, late_after_s=center.late_after_s, meter=Meter(registry))
     group = f"cityeye-{center.id}" if config.settings.broker.shared else None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
@@ -145,6 +163,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     finally:
         session.stop()
         writer.stop()
+        if relay is not None:
+            relay.close()
         store.close()
         log.info("stopped")
 

@@ -3,14 +3,17 @@
 import json
 import re
 import signal
+import threading
+import time
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, make_url, select
 
 from collector.evidence.files import PictureFiles
 from collector.store import Box, IncidentRow, MessageRow, PictureRow, Ticket, open_store
+from collector.store.relay import Relay
 from tests import incidents
 from tests.agent.uplink.test_session import center
 from tests.collector.test_inbox import publish
@@ -95,6 +98,24 @@ def test_two_share_the_work_and_one_may_be_killed(tmp_path, broker, postgres, te
         files = PictureFiles(tmp_path / "data" / "evidence")
         assert all(files.path(one).is_file() for one in session.scalars(select(PictureRow.sha256)))
     store.close()
+
+
+def test_what_one_commits_is_told_to_the_others(postgres):
+    url = make_url(postgres.create())
+    heard = {"one": threading.Event(), "two": threading.Event()}
+    one, two = Relay(url, heard["one"].set), Relay(url, heard["two"].set)
+    try:
+        for event in heard.values():  # that it listens
+            assert event.wait(10)
+            event.clear()
+        began_s = time.monotonic()
+        one.tell()
+        assert heard["two"].wait(10)
+        assert time.monotonic() - began_s < 2
+        assert not heard["one"].wait(0.2)
+    finally:
+        one.close()
+        two.close()
 
 
 def taken_status(process):

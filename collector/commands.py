@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector serve | check`."""
+"""The command line of the center: `cityeye-collector serve | check`, and what other rooms add to it."""
 
 import contextlib
 import logging
@@ -6,30 +6,39 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from collector import VERSION
 from collector.evidence.files import PictureFiles
+from collector.figures import Figures
+from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.settings import CenterConfig, load_settings
-from collector.store import Store, StoreError, open_store
+from collector.store import Store, StoreError, alone, open_store
+from collector.store.commands import app as copies
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.broker import BrokerError, probe
 from protocol.documents import SettingsError
+
+if TYPE_CHECKING:
+    from collector.store.relay import Relay
 
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
 
 log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.registered_commands += copies.registered_commands
 SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
 
 
@@ -100,18 +109,38 @@ def serve(settings: SettingsOption) -> None:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with _listen(config) as listening:
             store = _open_data(config)
-            _serve(config, store, listening)
+            with contextlib.nullcontext() if store.shared else alone(config.data_dir):
+                _serve(config, store, listening)
+
+
+def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | None":
+    if not store.shared:
+        return None
+    from collector.store.relay import Relay  # noqa: PLC0415 - its library comes with the extra `postgres` only
+
+    return Relay(config.database_url, changes.tell)
 
 
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
     files = PictureFiles(config.data_dir / "evidence")
-    writer = Writer(store, files, changes.tell)
-    session = InboxSession(config.settings.broker, config.folder, center.id, writer.put)
+    files.sweep(time.time())
+    registry = CollectorRegistry()
+    relay = _relay(config, store, changes)
+
+    def changed() -> None:
+        changes.tell()
+        if relay is not None:
+            relay.tell()
+
+    writer = Writer(store, files, changed, late_after_s=center.late_after_s, meter=Meter(registry))
+    group = f"cityeye-{center.id}" if config.settings.broker.shared else None
+    session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
+    registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     ending = threading.Event()
-    health = Health(lambda: session.connected, lambda: writer.alive)
-    pages = make_app(center, store, files, changes, health, ending.is_set)
+    health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
+    pages = make_app(center, store, files, changes, health, ending.is_set, registry)
     settings = uvicorn.Config(
         pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
     )
@@ -134,6 +163,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     finally:
         session.stop()
         writer.stop()
+        if relay is not None:
+            relay.close()
         store.close()
         log.info("stopped")
 
@@ -163,7 +194,7 @@ def _check_database(config: CenterConfig) -> str:
 
 
 def _check_broker(config: CenterConfig) -> str:
-    return probe(config.settings.broker, config.folder, f"cityeye-center-{config.settings.center.id}-check")
+    return probe(config.settings.broker, config.folder, f"{config.client_id}-check")
 
 
 def _check_listen(config: CenterConfig) -> str:

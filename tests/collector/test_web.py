@@ -113,7 +113,7 @@ def test_another_host_name_is_refused(client):
 def test_health_names_what_is_down(client):
     answer = client.get("/healthz")
     assert answer.status_code == 503
-    assert answer.json() == {"ok": False, "broker": True, "inbox": False, "database": True}
+    assert answer.json() == {"ok": False, "broker": True, "inbox": False, "database": True, "lag_s": 0.0}
 
 
 def settings(folder, broker="mqtt://127.0.0.1:1", listen=None, extra=""):

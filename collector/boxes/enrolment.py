@@ -154,5 +154,5 @@ def _denied(claim: Claim, box: Box, key_digest: str, expected: str | None, now_m
     if expected is not None and expected != box.id:
         return DeniedError(409, "wrong_box", f"expected the claim code of box {expected}, this one is of {box.id}")
     if claim.key_sha256 is not None and not hmac.compare_digest(claim.key_sha256, key_digest):
-        return DeniedError(410, "used", "this claim code was used by another box; ask the center for a new one")
+        return DeniedError(410, "used", "this claim code was used already; ask the center for a new one")
     return None

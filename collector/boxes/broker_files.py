@@ -6,6 +6,7 @@ that the broker may read::
     mosquitto.conf  acl  ca.crt  crl.pem  server.pem (0640: the broker's group reads its key)
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Final
 from protocol.broker import MAX_PACKET_BYTES
 from protocol.topics import BOX_READS, BOX_WRITES, PER_CAMERA, ROOT
 
+DEPLOYED: Final = Path("/var/lib/cityeye/broker")
+"""Where the example in `deploy/broker/` has its files."""
 CHECK_USER: Final = "cityeye-check"
 """Who `broker check` is besides its boxes; also the site of these. It may do nothing anywhere else."""
 
@@ -106,3 +109,14 @@ def _center(site: str) -> list[str]:
 
 def _tail(leaf: str) -> str:
     return f"{leaf}/+" if leaf in PER_CAMERA else leaf
+
+
+def main() -> None:
+    """Write the example: `python -m collector.boxes.broker_files deploy/broker`."""
+    folder = Path(sys.argv[1])
+    (folder / "mosquitto.conf").write_text(configuration(Listener(DEPLOYED)), "utf-8")
+    (folder / "acl").write_text(acl(["cityeye-center-CENTER"]), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

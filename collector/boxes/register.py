@@ -1,15 +1,17 @@
 """What the database knows of boxes, their claims and their certificates; all inside the caller's transaction."""
 
 import hashlib
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from collector.boxes.authority import RESERVED, Issued
-from collector.store import Box, CameraRow, CertificateRow, Claim
+from collector.store import Box, CameraRow, CertificateRow, Claim, Secret
 from protocol.enrolment import make_claim
 from protocol.ids import is_slug
 
@@ -200,3 +202,20 @@ def revoked(session: Session, now_ms: int) -> tuple[dict[str, float], set[str]]:
     rows = session.scalars(select(CertificateRow).where(CertificateRow.revoked_ms.is_not(None))).all()
     serials = {row.serial: row.revoked_ms / 1000 for row in rows if row.revoked_ms is not None}
     return serials, {row.serial for row in rows if row.not_after_ms < now_ms}
+
+
+def shared_group(session: Session) -> str:
+    """Name of the collectors' shared subscription, which no box must know.
+
+    mosquitto grants every subscription and looks at the ACL only when it delivers: a box that joined the group would be
+    dealt every n-th message, and that message would be gone until its sender sends it again.
+    """
+    row = session.get(Secret, "shared_group")
+    if row is None:
+        try:
+            with session.begin_nested():
+                row = Secret(name="shared_group", value=secrets.token_hex(16))
+                session.add(row)
+        except IntegrityError:  # another collector was first
+            row = session.get_one(Secret, "shared_group")
+    return row.value

@@ -62,10 +62,11 @@ class Lists:
     def write(self) -> None:
         """Write both anew and have them read."""
         with self._store.transaction() as session:
-            self._write(session)
+            write_public(self._files / "acl", broker_files.acl(register.collectors(session)).encode())
+            self._write_crl(session)
         self._read_again()
 
-    def _write(self, session: Session) -> None:
+    def _write_crl(self, session: Session) -> None:
         now_s = self._now()
         now_ms = round(now_s * 1000)
         serials, expired = register.revoked(session, now_ms)
@@ -78,7 +79,6 @@ class Lists:
             serials = revoked_serials(path.read_bytes()) | serials
         kept = {serial: at_s for serial, at_s in serials.items() if serial not in expired}
         write_public(path, self._authority.revocations(kept, now_s))
-        write_public(self._files / "acl", broker_files.acl(register.collectors(session)).encode())
 
     def _read_again(self) -> None:
         if not self._reload:
@@ -93,7 +93,7 @@ class Lists:
             ) from None
 
     def in_force(self, wait_s: float = IN_FORCE_S) -> float:
-        """Write the lists and wait until the broker goes by them; says how many seconds that took.
+        """Write the CRL and wait until the broker goes by it; says how many seconds that took.
 
         Raises BrokerError where it does not.
         """
@@ -102,7 +102,7 @@ class Lists:
             bad, revoked = passes.issue(self._authority, f"{broker_files.CHECK_USER}-revoked", self._now())
             with self._store.transaction() as session:
                 self._revoke_probe(session, revoked)
-                self._write(session)
+                self._write_crl(session)
             self._read_again()
             began_s = time.monotonic()
             while self._let_in(bad):

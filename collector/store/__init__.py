@@ -16,6 +16,7 @@ from collector.store.tables import (
     MessageRow,
     PictureRow,
     Refused,
+    Secret,
     Ticket,
     TicketEvent,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "MessageRow",
     "PictureRow",
     "Refused",
+    "Secret",
     "Store",
     "StoreError",
     "Ticket",

@@ -86,6 +86,15 @@ class CertificateRow(Base):
     pem: Mapped[str] = mapped_column(Text)
 
 
+class Secret(Base):
+    """What all collectors of a center know and no box does."""
+
+    __tablename__ = "secret"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
 class CameraRow(Base):
     """What a camera last said of itself."""
 

@@ -9,7 +9,7 @@ from typing import Final
 import segno
 
 from collector.boxes.register import Ticket
-from protocol.enrolment import Invitation
+from protocol.enrolment import MIN_FINGERPRINT_DIGITS, Invitation
 from protocol.instants import from_epoch
 
 HEAD: Final = ("box", "site", "claim", "ca", "url", "expires", "label")
@@ -17,10 +17,10 @@ STYLE: Final = """
 @page { size: A4; margin: 10mm }
 * { box-sizing: border-box }
 body { margin: 0; font: 9pt/1.35 "Noto Sans", "Noto Sans CJK SC", sans-serif; color: #000; background: #fff }
-main { display: grid; grid-template-columns: repeat(2, 92mm); gap: 3mm 5mm; width: 190mm; margin: 0 auto }
-article { display: flex; gap: 3mm; height: 44mm; padding: 2mm; border: .3mm dashed #999;
+main { display: grid; grid-template-columns: repeat(2, 92mm); gap: 2.5mm 5mm; width: 190mm; margin: 0 auto }
+article { display: flex; gap: 3mm; height: 43mm; padding: 2mm; border: .3mm dashed #999;
   break-inside: avoid; overflow: hidden }
-svg { flex: none; width: 40mm; height: 40mm }
+svg { flex: none; width: 39mm; height: 39mm }
 h2 { margin: 0; font-size: 12pt } p { margin: 0 } small { color: #333; font-size: 6.5pt }
 code { display: block; font: bold 10pt/1.5 "DejaVu Sans Mono", "Noto Sans Mono", monospace; white-space: nowrap }
 small code { font: 6.5pt/1.3 "DejaVu Sans Mono", "Noto Sans Mono", monospace; white-space: normal;
@@ -29,8 +29,8 @@ small code { font: 6.5pt/1.3 "DejaVu Sans Mono", "Noto Sans Mono", monospace; wh
 
 
 def invitation(ticket: Ticket, url: str, fingerprint: str) -> Invitation:
-    """What a label of this claim says."""
-    return Invitation(url, ticket.claim, fingerprint, ticket.box)
+    """What a label of this claim says; the fingerprint is cut, so that the QR code has fewer and larger squares."""
+    return Invitation(url, ticket.claim, fingerprint[:MIN_FINGERPRINT_DIGITS], ticket.box)
 
 
 def as_csv(tickets: Sequence[Ticket], url: str, fingerprint: str) -> str:
@@ -59,7 +59,7 @@ def _label(ticket: Ticket, url: str, fingerprint: str) -> str:
     code = segno.make(str(invitation(ticket, url, fingerprint)), error="m", micro=False)
     drawn = code.svg_inline(border=4, omitsize=True)
     # the first half of it will do, where it has to be typed
-    groups = [fingerprint[start : start + 4] for start in range(0, 32, 4)]
+    groups = [fingerprint[start : start + 4] for start in range(0, MIN_FINGERPRINT_DIGITS, 4)]
     pin = f"{' '.join(groups[:4])}<br>{' '.join(groups[4:])}"
     return f"""<article>{drawn}<div><h2>{html.escape(ticket.box)}</h2>
 <p>{html.escape(ticket.site)}<br>有效至 until {_day(ticket)}</p>

@@ -20,7 +20,7 @@ body { margin: 0; font: 9pt/1.35 "Noto Sans", "Noto Sans CJK SC", sans-serif; co
 main { display: grid; grid-template-columns: repeat(2, 92mm); gap: 2.5mm 5mm; width: 190mm; margin: 0 auto }
 article { display: flex; gap: 3mm; height: 43mm; padding: 2mm; border: .3mm dashed #999;
   break-inside: avoid; overflow: hidden }
-svg { flex: none; width: 39mm; height: 39mm }
+svg { flex: none; width: 38mm; height: 38mm }
 h2 { margin: 0; font-size: 12pt } p { margin: 0 } small { color: #333; font-size: 6.5pt }
 code { display: block; font: bold 10pt/1.5 "DejaVu Sans Mono", "Noto Sans Mono", monospace; white-space: nowrap }
 small code { font: 6.5pt/1.3 "DejaVu Sans Mono", "Noto Sans Mono", monospace; white-space: normal;

@@ -1,19 +1,16 @@
 """A box becomes one of a center's and stays it: real commands, real TLS, a clock that the test moves."""
 
-import http.client
-import json
-import os
 import re
 import shutil
-import signal
 import socket
 import stat
-import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.box.enrolment import (
     SPREAD,
@@ -25,6 +22,8 @@ from agent.box.enrolment import (
     enrol,
 )
 from agent.settings import load_settings
+from collector.boxes import register
+from collector.boxes.authority import Authority, private_pem, write_secret
 from collector.boxes.door import Door
 from collector.boxes.enrolment import Desk
 from protocol.documents import SettingsError
@@ -76,6 +75,10 @@ def door(fleet):
     door.stop()
 
 
+def files(state):
+    return sorted(path.name for path in (state / "center").iterdir())
+
+
 def certificate(state):
     return x509.load_pem_x509_certificate((state / "center" / "box.pem").read_bytes())
 
@@ -95,7 +98,7 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
         assert "enrolled: box beishan-0001 at site beishan" in done.stdout
         assert re.search("ok +center: .* answers", done.stdout)
         assert stat.S_IMODE((box / "state" / "center" / "box.pem").stat().st_mode) == 0o600
-        assert sorted(os.listdir(box / "state" / "center")) == ["box.pem", "ca.crt", "center.json"]
+        assert files(box / "state") == ["box.pem", "ca.crt", "center.json"]
         config = load_settings(box / "box.toml")
         assert (config.settings.box.id, config.settings.box.site) == ("beishan-0001", "beishan")
         # a second box with the same label gets nothing
@@ -106,10 +109,8 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
         assert not (tmp_path / "thief" / "box.toml").exists()
         with Process([AGENT, "run", "--settings", box / "box.toml"], tmp_path / "agent.log") as agent:
             wait_for(lambda: "connected to" in agent.text(), "the box is in", 30)
-            wait_for(
-                lambda: "beishan-0001\tbeishan\tenrolled\tonline" in fleet.command("boxes", "list").stdout,
-                "it is heard",
-            )
+            line = "beishan-0001\tbeishan\tenrolled\tonline"
+            wait_for(lambda: line in fleet.command("boxes", "list").stdout, "it is heard")
             fleet.command("boxes", "revoke", "beishan-0001")
             wait_for(lambda: "broke" in agent.text(), "it is thrown off")
             assert agent.stop() == 0
@@ -158,21 +159,14 @@ def test_a_center_that_is_not_the_one_on_the_label_learns_nothing(fleet, door, t
 
 def test_a_foreign_server_that_shows_the_right_ca_learns_nothing(fleet, door, tmp_path):
     """It can hand out our CA's certificate, which is public, but not prove a name with it."""
-    foreign = Fleet.__new__(Fleet)
-    foreign.folder = tmp_path / "foreign"
-    foreign.folder.mkdir()
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
-    from collector.boxes.authority import Authority, private_pem, write_secret  # noqa: PLC0415
-
-    theirs = Authority.create(foreign.folder / "ca", "xiaohe", time.time())
+    theirs = Authority.create(tmp_path / "ca", "xiaohe", time.time())
     key = ec.generate_private_key(ec.SECP256R1())
     issued = theirs.issue(key.public_key(), "cityeye-server", "server", time.time(), 1, ("127.0.0.1",))
-    write_secret(foreign.folder / "ca" / "server.pem", private_pem(key) + issued.pem.encode())
+    write_secret(tmp_path / "ca" / "server.pem", private_pem(key) + issued.pem.encode())
     asked = []
     desk = door.desk
     port = free_port()
-    between = Door(("127.0.0.1", port), desk, fleet.authority.pem, foreign.folder / "ca")
+    between = Door(("127.0.0.1", port), desk, fleet.authority.pem, tmp_path / "ca")
     desk.enrol = asked.append
     between.start()
     try:
@@ -268,7 +262,7 @@ def tend(renewal):
 
 
 def test_a_certificate_is_renewed_by_itself_at_two_thirds_of_its_life(fleet, door, tmp_path):
-    with enrolled(fleet, tmp_path) as (ticket, times, renewal):
+    with enrolled(fleet, tmp_path) as (_, times, renewal):
         first = certificate(tmp_path)
         for share in (0, 0.3, 2 / 3 + SPREAD * 0.49):
             times.to(share)
@@ -281,7 +275,7 @@ def test_a_certificate_is_renewed_by_itself_at_two_thirds_of_its_life(fleet, doo
         assert second.public_key() != first.public_key()
         assert second.subject == first.subject
         assert second.not_valid_after_utc.timestamp() == pytest.approx(times.now_s + 365 * DAY_S, abs=2)
-        assert sorted(os.listdir(tmp_path / "center")) == ["box.pem", "ca.crt", "center.json"]
+        assert files(tmp_path) == ["box.pem", "ca.crt", "center.json"]
         # and then not for a long time
         times.monotonic_s += 10 * TRY_AGAIN_S
         times.now_s += 30 * DAY_S
@@ -290,7 +284,7 @@ def test_a_certificate_is_renewed_by_itself_at_two_thirds_of_its_life(fleet, doo
 
 
 def test_a_renewal_that_fails_is_tried_again_after_an_hour_or_two_and_said_once(fleet, door, tmp_path, caplog):
-    with enrolled(fleet, tmp_path) as (ticket, times, renewal):
+    with enrolled(fleet, tmp_path) as (_, times, renewal):
         first = certificate(tmp_path)
         times.to(0.8)
         door.desk.lose = True
@@ -309,8 +303,6 @@ def test_a_renewal_that_fails_is_tried_again_after_an_hour_or_two_and_said_once(
 
 
 def test_a_box_that_was_put_out_is_told_so_and_goes_on_with_what_it_has(fleet, door, tmp_path, caplog):
-    from collector.boxes import register  # noqa: PLC0415
-
     with enrolled(fleet, tmp_path) as (ticket, times, renewal):
         with fleet.store.transaction() as session:
             register.put_out(session, ticket.box, "revoked", round(times.now_s * 1000))
@@ -326,30 +318,19 @@ def test_a_box_that_was_never_enrolled_renews_nothing(tmp_path):
     assert not (tmp_path / "center").exists()
 
 
-def answering(status, body):
-    """A TLS-less reply would not get so far: what a broken center might say, through the parser of answers."""
-    return json.dumps(body).encode() if not isinstance(body, bytes) else body, status
-
-
 @pytest.mark.parametrize(
     ("status", "body"),
     [
         (200, b""),
         (200, b"[]"),
-        (
-            200,
-            {"certificate": "-----BEGIN x", "ca": "-----BEGIN x", "broker_url": "mqtts://h", "box": "B", "site": "s"},
-        ),
+        (200, b'{"certificate": "-----BEGIN x", "ca": "-----BEGIN x", "broker_url": "x", "box": "B", "site": "s"}'),
         (403, b"<html>"),
         (500, b"\xff"),
     ],
 )
 def test_an_answer_that_makes_no_sense_is_said(tmp_path, monkeypatch, fleet, status, body):
-    sent, status = answering(status, body)
-    monkeypatch.setattr(
-        "agent.box.enrolment._exchange",
-        lambda url, verb, path, *rest: (200, fleet.authority.pem.encode()) if path == "/ca" else (status, sent),
-    )
+    answers = {"/ca": (200, fleet.authority.pem.encode()), "/enrol": (status, body)}
+    monkeypatch.setattr("agent.box.enrolment._exchange", lambda *request: answers[request[2]])
     label = Invitation("https://127.0.0.1:1", make_claim(), fleet.authority.fingerprint)
     with pytest.raises(EnrolmentError, match="makes no sense"):
         enrol(tmp_path, label, "1")
@@ -360,8 +341,6 @@ def test_a_certificate_for_somebody_else_is_not_kept(fleet, door, tmp_path, monk
     enrol(tmp_path / "a", fleet.invitation(first), "1")
     foreign = certificate(tmp_path / "a")
     real = door.desk.enrol
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
     pem = foreign.public_bytes(Encoding.PEM).decode()
     door.desk.enrol = lambda request: real(request).model_copy(update={"certificate": pem})
     with pytest.raises(EnrolmentError, match="got another"):
@@ -372,15 +351,13 @@ def test_a_certificate_for_somebody_else_is_not_kept(fleet, door, tmp_path, monk
 def test_a_box_killed_while_it_enrols_can_enrol_again(fleet, tmp_path):
     """SIGKILL while it waits for the answer."""
     (ticket,) = fleet.claims()
-    waiting = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        threading.Thread(target=lambda: (listener.accept(), waiting.set()), daemon=True).start()
-        label = Invitation(f"https://127.0.0.1:{port}", ticket.claim, fleet.authority.fingerprint, ticket.box)
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        label = Invitation(address, ticket.claim, fleet.authority.fingerprint, ticket.box)
         with Process([AGENT, "enrol", str(label), "--settings", tmp_path / "box.toml"], tmp_path / "log") as agent:
-            assert waiting.wait(20)
-            agent.send(signal.SIGKILL)
-            agent.process.wait()
+            listener.settimeout(20)
+            with listener.accept()[0]:
+                agent.kill()
     desk = Desk(fleet.store, fleet.authority, fleet.line.url, 365, time.time)
     door = Door(("127.0.0.1", fleet.door_port), desk, fleet.authority.pem, fleet.folder / "ca")
     door.start()
@@ -388,4 +365,3 @@ def test_a_box_killed_while_it_enrols_can_enrol_again(fleet, tmp_path):
         assert enrol(tmp_path / "state", fleet.invitation(ticket), "1").box == ticket.box
     finally:
         door.stop()
-    assert http.client.HTTPSConnection is not None

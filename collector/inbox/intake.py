@@ -8,7 +8,6 @@ from typing import Final
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session, defer
 
-from collector.boxes.broker_files import CHECK_USER
 from collector.boxes.register import OUT, has_authority
 from collector.evidence.files import PictureFiles
 from collector.inbox import clocks, quarantine
@@ -157,8 +156,6 @@ def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
 
 def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
     topic = reading.topic
-    if topic is not None and topic.site == CHECK_USER:  # nobody: `broker check` tries what it may
-        return Outcome()
     try:
         if reading.fault is not None or topic is None:
             raise reading.fault or MessageError("invalid", "expected a topic of ours")

@@ -15,7 +15,8 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from collector import VERSION
-from collector.boxes.commands import boxes, broker, init, open_door
+from collector.boxes.authority import AuthorityError
+from collector.boxes.commands import boxes, broker, certificates, init, open_door
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
 from collector.figures import Figures
@@ -157,10 +158,18 @@ def check(settings: SettingsOption) -> None:
         config = load_settings(settings)
     typer.echo(f"ok    settings {settings}: center {config.settings.center.id}")
     good = True
-    for name, part in (("database", _check_database), ("broker", _check_broker), ("pages", _check_listen)):
+    parts = (
+        ("database", _check_database),
+        ("certificates", certificates),
+        ("broker", _check_broker),
+        ("pages", _check_listen),
+    )
+    for name, part in parts:
         try:
-            typer.echo(f"ok    {name}: {part(config)}")
-        except (StoreError, BrokerError, ListenError) as fault:
+            found = part(config)
+            if found is not None:
+                typer.echo(f"ok    {name}: {found}")
+        except (StoreError, BrokerError, ListenError, AuthorityError) as fault:
             typer.echo(f"FAIL  {name}: {fault}")
             good = False
     if not good:

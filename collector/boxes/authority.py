@@ -231,6 +231,16 @@ def read_request(pem: str) -> ec.EllipticCurvePublicKey:
     return key
 
 
+def ends(path: Path) -> float:
+    """When the certificate in a PEM file expires, in seconds since the epoch; raises AuthorityError."""
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        raise AuthorityError(
+            f"{path}: expected a certificate, found none; run `cityeye-collector init --renew --name HOST`"
+        ) from None
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of a certificate."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()

@@ -22,6 +22,7 @@ from collector.boxes.authority import (
     AuthorityError,
     Issued,
     Usage,
+    ends,
     private_pem,
     write_public,
     write_secret,
@@ -48,6 +49,7 @@ CsvOption = Annotated[Path | None, typer.Option("--csv", help="write the codes a
 LabelsOption = Annotated[Path | None, typer.Option("--labels", help="write a page of labels to print, .html")]
 DaysOption = Annotated[float | None, typer.Option("--days", min=0.01, max=365, help="that the codes are good for")]
 BROKER_GROUP: Final = "mosquitto"
+WARN_DAYS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,11 @@ def init(
             files.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_public(files / "ca.crt", authority.pem.encode())
             _give_to_broker(files / "server.pem", _issue(office, "cityeye-broker", "server", name))
-            write_public(files / "mosquitto.conf", broker_files.configuration(Listener(files)).encode())
+            if not renew:
+                write_public(files / "mosquitto.conf", broker_files.configuration(Listener(files)).encode())
             office.lists.write()
+            if renew:
+                _have_read(office)
         finally:
             store.close()
     if renew:
@@ -127,6 +132,14 @@ def init(
     typer.echo(f"CA              {folder}: back it up where nobody else reads it; good for {CA_DAYS // 365} years")
     typer.echo(f"broker          {files}: its mosquitto.conf replaces Debian's")
     typer.echo(f"put into {settings}:\n\n{_settings(config, name[0])}")
+
+
+def _have_read(office: Office) -> None:
+    """The files are written in any case; a broker that is not there yet reads them when it starts."""
+    try:
+        office.lists.read_again()
+    except BrokerError as fault:
+        typer.echo(str(fault), err=True)
 
 
 def _settings(config: CenterConfig, host: str) -> str:
@@ -312,6 +325,7 @@ def write_config(
         text = broker_files.configuration(Listener(files, port, address, state, user))
         write_public(files / "mosquitto.conf", text.encode())
         office.lists.write()
+        _have_read(office)
         typer.echo(f"{files}: written; restart mosquitto where mosquitto.conf has changed")
 
 
@@ -329,6 +343,7 @@ def collector(
             raise RegisterError(f"expected lower-case letters, digits and hyphens, got {name!r}")
         write_secret(out, _issue(office, _collector_name(office.config, name), "collector"))
         office.lists.write()
+        _have_read(office)
         typer.echo(f"{out}: take it to that collector, with ca.crt, and delete it here")
 
 
@@ -346,6 +361,27 @@ def try_broker(settings: SettingsOption) -> None:
             good = good and not finding.fault
     if not good:
         raise typer.Exit(EXIT_FAILED)
+
+
+def certificates(config: CenterConfig) -> str | None:
+    """Until when the center's own certificates are good; None without a CA.
+
+    Raises AuthorityError where one ends soon: then every box would be cut off.
+    """
+    folder = config.path(config.settings.enrolment.ca)
+    if not (folder / "ca.key").exists():
+        return None
+    Authority.open(folder)
+    files = (
+        folder / "server.pem",
+        folder / "collector.pem",
+        config.path(config.settings.enrolment.broker_files) / "server.pem",
+    )
+    ends_s, path = min((ends(path), path) for path in files)
+    day = rfc3339(from_epoch(ends_s))[:10]
+    if ends_s - time.time() < WARN_DAYS * 86_400:
+        raise AuthorityError(f"{path}: ends on {day}; run `cityeye-collector init --renew --name HOST` before that")
+    return f"CA in {folder}; own certificates are good until {day}"
 
 
 def open_door(config: CenterConfig, store: Store) -> Door | None:

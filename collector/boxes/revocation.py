@@ -60,11 +60,10 @@ class Lists:
         self._now = now
 
     def write(self) -> None:
-        """Write both anew and have them read."""
+        """Write both anew; `read_again` has the broker read them."""
         with self._store.transaction() as session:
             write_public(self._files / "acl", broker_files.acl(register.collectors(session)).encode())
             self._write_crl(session)
-        self._read_again()
 
     def _write_crl(self, session: Session) -> None:
         now_s = self._now()
@@ -80,16 +79,16 @@ class Lists:
         kept = {serial: at_s for serial, at_s in serials.items() if serial not in expired}
         write_public(path, self._authority.revocations(kept, now_s))
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
+        """Make the broker read both; raises BrokerError."""
         if not self._reload:
             return
         try:
             subprocess.run(self._reload, check=True, timeout=RELOAD_S, capture_output=True, text=True)
         except (OSError, subprocess.SubprocessError) as fault:
-            words = (getattr(fault, "stderr", "") or str(fault)).strip().splitlines()
+            words = (getattr(fault, "stderr", "") or str(fault)).strip().splitlines()[-1]
             raise BrokerError(
-                f"[enrolment] broker_reload: the broker was not told to read its lists again: {words[-1:]}; "
-                "run it by hand: kill -HUP of mosquitto"
+                f"[enrolment] broker_reload: the broker was not told to read its lists again: {words}; is it running?"
             ) from None
 
     def in_force(self, wait_s: float = IN_FORCE_S) -> float:
@@ -103,7 +102,7 @@ class Lists:
             with self._store.transaction() as session:
                 self._revoke_probe(session, revoked)
                 self._write_crl(session)
-            self._read_again()
+            self.read_again()
             began_s = time.monotonic()
             while self._let_in(bad):
                 if time.monotonic() - began_s > wait_s:

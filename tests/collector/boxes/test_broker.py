@@ -308,6 +308,24 @@ def test_one_more_collector_gets_a_name_and_rights_of_its_own(fleet, passes):
         assert not collector.publish(topic(MINE, "incident"))
 
 
+def test_init_is_done_once_and_renews_all_but_the_ca(fleet):
+    before = {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()}
+    again = fleet.command("init", "--name", "127.0.0.1", fails=True)
+    assert again.returncode == 2
+    assert "not overwritten" in again.stderr
+    assert {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()} == before
+    fleet.command("init", "--renew", "--name", "127.0.0.1")
+    after = {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"collector.pem", "server.pem"}
+    # the broker has a certificate of its own, and reads it again
+    assert (fleet.folder / "broker" / "server.pem").read_bytes() != after["server.pem"]
+    pair = fleet.folder / "ca" / "collector.pem"
+    line = BrokerLine(url=fleet.line.url, ca=fleet.line.ca, cert=pair, key=pair)
+    assert "answers" in probe(line, fleet.folder, "x")
+    done = fleet.command("check", fails=True)
+    assert "own certificates are good until" in done.stdout
+
+
 def test_what_is_deployed_is_what_is_written_here():
     folder = ROOT / "deploy" / "broker"
     where = Listener(broker_files.DEPLOYED)

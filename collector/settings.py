@@ -23,6 +23,13 @@ def _address(listen: str) -> str:
     return listen
 
 
+def _mqtts(url: str) -> str:
+    line = BrokerLine(url=url, ca=Path("ca.crt"))
+    if not line.url.startswith("mqtts:"):
+        raise ValueError(f"expected mqtts://HOST[:PORT], got {url!r}: a box's certificate is of no use without TLS")
+    return url
+
+
 def _loopback(listen: str) -> str:
     name = _address(listen).rpartition(":")[0].strip("[]")
     try:
@@ -101,7 +108,9 @@ class EnrolmentSection(Section):
     url: Annotated[str, AfterValidator(read_url)] | None = Field(
         default=None, description="https://HOST:PORT of the same, as boxes reach it; stands on labels"
     )
-    broker_url: str | None = Field(default=None, description="mqtts://HOST:PORT of the broker, as boxes reach it")
+    broker_url: Annotated[str, AfterValidator(_mqtts)] | None = Field(
+        default=None, description="mqtts://HOST:PORT of the broker, as boxes reach it"
+    )
     claim_days: float = Field(default=30, gt=0, le=365, description="that a claim code is good for")
     certificate_days: float = Field(default=365, ge=1, le=3650, description="that a box's certificate is good for")
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from collector.boxes import register
+from collector.boxes import labels, register
 from collector.boxes.authority import Authority
 from collector.boxes.revocation import Lists
 from collector.settings import load_settings
@@ -76,7 +76,5 @@ broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
         with self.store.transaction() as session:
             return register.add_boxes(session, site, site, count, days, now_ms)
 
-    def invitation(self, ticket):
-        from collector.boxes.labels import invitation  # noqa: PLC0415
-
-        return invitation(ticket, f"https://127.0.0.1:{self.door_port}", self.authority.fingerprint)
+    def invitation(self, claim):
+        return labels.invitation(claim, f"https://127.0.0.1:{self.door_port}", self.authority.fingerprint)

@@ -30,7 +30,7 @@ from collector.boxes.authority import (
 from collector.boxes.broker_files import Listener
 from collector.boxes.door import Door
 from collector.boxes.enrolment import Desk
-from collector.boxes.register import RegisterError, Ticket
+from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
@@ -193,9 +193,9 @@ def add(
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
         with office.store.transaction() as session:
-            tickets = register.add_boxes(session, site, prefix or site, count, good_days, _now_ms())
+            claims = register.add_boxes(session, site, prefix or site, count, good_days, _now_ms())
             # written before the commit: a code that nobody has is not kept
-            _hand_out(office, tickets, csv, page)
+            _hand_out(office, claims, csv, page)
 
 
 @boxes.command()
@@ -213,15 +213,15 @@ def renew(
             _hand_out(office, [register.renew_claim(session, box, good_days, _now_ms())], csv, page)
 
 
-def _hand_out(office: Office, tickets: list[Ticket], csv: Path | None, page: Path | None) -> None:
+def _hand_out(office: Office, claims: list[NewClaim], csv: Path | None, page: Path | None) -> None:
     url, fingerprint = _url(office.config), office.authority.fingerprint
     for path, text in ((csv, labels.as_csv), (page, labels.as_page)):
         if path is not None:
-            write_secret(path, text(tickets, url, fingerprint).encode())
-            typer.echo(f"{path}: {len(tickets)} claim codes; whoever reads one can be that box, until it is used")
+            write_secret(path, text(claims, url, fingerprint).encode())
+            typer.echo(f"{path}: {len(claims)} claim codes; whoever reads one can be that box, until it is used")
     if csv is None and page is None:
-        for one in tickets:
-            typer.echo(f"{one.box}\t{one.site}\t{one.claim}\t{labels.invitation(one, url, fingerprint)}")
+        for one in claims:
+            typer.echo(f"{one.box}\t{one.site}\t{one.code}\t{labels.invitation(one, url, fingerprint)}")
 
 
 def _url(config: CenterConfig) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 import segno
 
-from collector.boxes.register import Ticket
+from collector.boxes.register import NewClaim
 from protocol.enrolment import MIN_FINGERPRINT_DIGITS, Invitation
 from protocol.instants import from_epoch
 
@@ -28,25 +28,25 @@ small code { font: 6.5pt/1.3 "DejaVu Sans Mono", "Noto Sans Mono", monospace; wh
 """
 
 
-def invitation(ticket: Ticket, url: str, fingerprint: str) -> Invitation:
+def invitation(claim: NewClaim, url: str, fingerprint: str) -> Invitation:
     """What a label of this claim says; the fingerprint is cut, so that the QR code has fewer and larger squares."""
-    return Invitation(url, ticket.claim, fingerprint[:MIN_FINGERPRINT_DIGITS], ticket.box)
+    return Invitation(url, claim.code, fingerprint[:MIN_FINGERPRINT_DIGITS], claim.box)
 
 
-def as_csv(tickets: Sequence[Ticket], url: str, fingerprint: str) -> str:
+def as_csv(claims: Sequence[NewClaim], url: str, fingerprint: str) -> str:
     """One line for each claim; `label` is what its QR code holds."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(HEAD)
-    for one in tickets:
+    for one in claims:
         label = str(invitation(one, url, fingerprint))
-        writer.writerow((one.box, one.site, one.claim, f"sha256:{fingerprint}", url, _day(one), label))
+        writer.writerow((one.box, one.site, one.code, f"sha256:{fingerprint}", url, _day(one), label))
     return text.getvalue()
 
 
-def as_page(tickets: Sequence[Ticket], url: str, fingerprint: str) -> str:
+def as_page(claims: Sequence[NewClaim], url: str, fingerprint: str) -> str:
     """A page of labels for A4, 12 on a sheet; needs nothing from elsewhere."""
-    labels = "\n".join(_label(one, url, fingerprint) for one in tickets)
+    labels = "\n".join(_label(one, url, fingerprint) for one in claims)
     return f"""<!doctype html>
 <html lang="zh"><head><meta charset="utf-8"><title>CityEye 盒子标签 / box labels</title><style>{STYLE}</style></head>
 <body><main>
@@ -55,18 +55,18 @@ def as_page(tickets: Sequence[Ticket], url: str, fingerprint: str) -> str:
 """
 
 
-def _label(ticket: Ticket, url: str, fingerprint: str) -> str:
-    code = segno.make(str(invitation(ticket, url, fingerprint)), error="m", micro=False)
+def _label(claim: NewClaim, url: str, fingerprint: str) -> str:
+    code = segno.make(str(invitation(claim, url, fingerprint)), error="m", micro=False)
     drawn = code.svg_inline(border=4, omitsize=True)
     # the first half of it will do, where it has to be typed
     groups = [fingerprint[start : start + 4] for start in range(0, MIN_FINGERPRINT_DIGITS, 4)]
     pin = f"{' '.join(groups[:4])}<br>{' '.join(groups[4:])}"
-    return f"""<article>{drawn}<div><h2>{html.escape(ticket.box)}</h2>
-<p>{html.escape(ticket.site)}<br>有效至 until {_day(ticket)}</p>
-<code>{html.escape(ticket.claim)}</code>
+    return f"""<article>{drawn}<div><h2>{html.escape(claim.box)}</h2>
+<p>{html.escape(claim.site)}<br>有效至 until {_day(claim)}</p>
+<code>{html.escape(claim.code)}</code>
 <small>认领码，用一次 claim code, works once<code>{html.escape(url)}</code>
 CA sha256<code>{pin}</code></small></div></article>"""
 
 
-def _day(ticket: Ticket) -> str:
-    return from_epoch(ticket.expires_ms / 1000).date().isoformat()
+def _day(claim: NewClaim) -> str:
+    return from_epoch(claim.expires_ms / 1000).date().isoformat()

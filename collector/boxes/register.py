@@ -25,12 +25,12 @@ class RegisterError(Exception):
 
 
 @dataclass(frozen=True)
-class Ticket:
+class NewClaim:
     """A new claim: the only time that its code is known."""
 
     box: str
     site: str
-    claim: str
+    code: str
     expires_ms: int
 
 
@@ -49,7 +49,7 @@ def add_boxes(
     days: float,
     now_ms: int,
     new_claim: Callable[[], str] = make_claim,
-) -> list[Ticket]:
+) -> list[NewClaim]:
     """Announce boxes `{prefix}-0001` and on, after the highest number that is known, each with a claim."""
     for text in (site, f"{prefix}-0001"):
         if not is_slug(text):
@@ -59,13 +59,13 @@ def add_boxes(
     known = session.scalars(select(Box.id).where(Box.id.startswith(f"{prefix}-", autoescape=True)))
     tails = [box.removeprefix(f"{prefix}-") for box in known]
     first = max((int(tail) for tail in tails if tail.isdecimal()), default=0) + 1
-    tickets = []
+    claims = []
     for number in range(first, first + count):
         box = new_box(f"{prefix}-{number:0{DIGITS}d}", site, now_ms)
         session.add(box)
         session.flush()
-        tickets.append(_claim(session, box, days, now_ms, new_claim))
-    return tickets
+        claims.append(_claim(session, box, days, now_ms, new_claim))
+    return claims
 
 
 def new_box(box_id: str, site: str, now_ms: int) -> Box:
@@ -82,7 +82,7 @@ def new_box(box_id: str, site: str, now_ms: int) -> Box:
     )
 
 
-def renew_claim(session: Session, box_id: str, days: float, now_ms: int) -> Ticket:
+def renew_claim(session: Session, box_id: str, days: float, now_ms: int) -> NewClaim:
     """A new claim for a box that is known: its certificate has expired, or its disk is new. Older claims end."""
     box = find_box(session, box_id)
     if box.standing in OUT:
@@ -96,19 +96,19 @@ def end_claims(session: Session, box_id: str, now_ms: int) -> None:
     session.execute(update(Claim).where(Claim.box_id == box_id, Claim.expires_ms > now_ms).values(expires_ms=now_ms))
 
 
-def _claim(session: Session, box: Box, days: float, now_ms: int, new_claim: Callable[[], str]) -> Ticket:
-    ticket = Ticket(box.id, box.site, new_claim(), now_ms + round(days * DAY_MS))
+def _claim(session: Session, box: Box, days: float, now_ms: int, new_claim: Callable[[], str]) -> NewClaim:
+    claim = NewClaim(box.id, box.site, new_claim(), now_ms + round(days * DAY_MS))
     session.add(
         Claim(
-            code_sha256=code_sha256(ticket.claim),
+            code_sha256=code_sha256(claim.code),
             box_id=box.id,
             created_ms=now_ms,
-            expires_ms=ticket.expires_ms,
+            expires_ms=claim.expires_ms,
             attempts=0,
         )
     )
     session.flush()
-    return ticket
+    return claim
 
 
 def code_sha256(claim: str) -> str:

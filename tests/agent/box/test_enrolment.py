@@ -121,10 +121,10 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
 
 
 def test_typed_by_hand_with_half_of_the_fingerprint(fleet, door, tmp_path):
-    (ticket,) = fleet.claims()
+    (claim,) = fleet.claims()
     pin = fleet.authority.fingerprint[:32]
     spaced = " ".join(pin[start : start + 4] for start in range(0, 32, 4))
-    arguments = ["--url", f"https://127.0.0.1:{fleet.door_port}", "--claim", ticket.claim.lower()]
+    arguments = ["--url", f"https://127.0.0.1:{fleet.door_port}", "--claim", claim.code.lower()]
     done = run(AGENT, "enrol", *arguments, "--ca-fingerprint", spaced, "--settings", tmp_path / "box.toml")
     assert done.returncode == 0, done.stderr
 
@@ -148,8 +148,8 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, arguments, words):
 
 def test_a_center_that_is_not_the_one_on_the_label_learns_nothing(fleet, door, tmp_path):
     """Somebody in between has a CA of his own and forwards nothing."""
-    (ticket,) = fleet.claims()
-    label = Invitation(f"https://127.0.0.1:{fleet.door_port}", ticket.claim, "f" * 64, ticket.box)
+    (claim,) = fleet.claims()
+    label = Invitation(f"https://127.0.0.1:{fleet.door_port}", claim.code, "f" * 64, claim.box)
     asked = []
     door.desk.enrol = asked.append
     with pytest.raises(EnrolmentError, match="nothing was sent"):
@@ -181,8 +181,8 @@ def test_a_foreign_server_that_shows_the_right_ca_learns_nothing(fleet, door, tm
 @pytest.mark.parametrize("again_after_s", [0.0, 3600.0])
 def test_an_answer_that_was_lost_burns_no_code(fleet, door, tmp_path, again_after_s):
     """The center has committed, the box was cut off before it heard: the same label works again, on this box only."""
-    (ticket,) = fleet.claims()
-    label = fleet.invitation(ticket)
+    (claim,) = fleet.claims()
+    label = fleet.invitation(claim)
     door.desk.lose = True
     with pytest.raises(EnrolmentError, match="try again with the same label"):
         enrol(tmp_path / "a", label, "1")
@@ -191,8 +191,8 @@ def test_an_answer_that_was_lost_burns_no_code(fleet, door, tmp_path, again_afte
     fleet.now_s += again_after_s
     with pytest.raises(EnrolmentError, match="was used already"):
         enrol(tmp_path / "b", label, "1")
-    assert enrol(tmp_path / "a", label, "1").box == ticket.box
-    assert certificate(tmp_path / "a").subject.rfc4514_string() == f"CN={ticket.box}"
+    assert enrol(tmp_path / "a", label, "1").box == claim.box
+    assert certificate(tmp_path / "a").subject.rfc4514_string() == f"CN={claim.box}"
 
 
 def test_a_box_that_is_somebody_already_does_not_spend_anothers_label(fleet, door, tmp_path):
@@ -201,15 +201,15 @@ def test_a_box_that_is_somebody_already_does_not_spend_anothers_label(fleet, doo
     with pytest.raises(EnrolmentError, match=f"this box is {first.box} already"):
         enrol(tmp_path, fleet.invitation(second), "1")
     # typed by hand, where the box's id is not on it: the center says so, and the code is not used
-    typed = Invitation(fleet.invitation(second).url, second.claim, fleet.authority.fingerprint)
+    typed = Invitation(fleet.invitation(second).url, second.code, fleet.authority.fingerprint)
     with pytest.raises(EnrolmentError, match=f"this one is of {second.box}"):
         enrol(tmp_path, typed, "1")
     assert enrol(tmp_path / "other", typed, "1").box == second.box
 
 
 def test_settings_take_identity_and_line_from_the_enrolment(fleet, door, tmp_path):
-    (ticket,) = fleet.claims()
-    enrol(tmp_path / "state", fleet.invitation(ticket), "1")
+    (claim,) = fleet.claims()
+    enrol(tmp_path / "state", fleet.invitation(claim), "1")
     path = tmp_path / "box.toml"
     ours = str(tmp_path / "state" / "center" / "box.pem")
     for text, url, cert in (
@@ -217,14 +217,14 @@ def test_settings_take_identity_and_line_from_the_enrolment(fleet, door, tmp_pat
         ('version = 1\n[box]\n[center]\nurl = "mqtt://127.0.0.1:1883"\n', fleet.line.url, ours),
         ('version = 1\n[box]\n[center]\nurl = "mqtts://other:1"\nca = "x"\n', "mqtts://other:1", ours),
         ('version = 1\n[center]\nurl="mqtts://o"\nca="a"\ncert="c"\nkey="k"\n', "mqtts://o", "c"),
-        (f'version = 1\n[box]\nid = "{ticket.box}"\n', fleet.line.url, ours),
+        (f'version = 1\n[box]\nid = "{claim.box}"\n', fleet.line.url, ours),
     ):
         path.write_text(text)
         settings = load_settings(path).settings
-        assert (settings.box.id, settings.box.site) == (ticket.box, "xiaohe")
+        assert (settings.box.id, settings.box.site) == (claim.box, "xiaohe")
         assert (settings.center.url, str(settings.center.cert)) == (url, cert)
     path.write_text('version = 1\n[box]\nid = "box-0001"\nsite = "s"\n')
-    with pytest.raises(SettingsError, match=f"enrolled as id '{ticket.box}', got 'box-0001'"):
+    with pytest.raises(SettingsError, match=f"enrolled as id '{claim.box}', got 'box-0001'"):
         load_settings(path)
     (tmp_path / "state" / "center" / "center.json").write_text("{}")
     with pytest.raises(SettingsError, match="it is damaged"):
@@ -249,11 +249,11 @@ class Times:
 
 @contextmanager
 def enrolled(fleet, state, jitter=0.5):
-    (ticket,) = fleet.claims()
-    enrol(state, fleet.invitation(ticket), "1")
+    (claim,) = fleet.claims()
+    enrol(state, fleet.invitation(claim), "1")
     times = Times(fleet, state)
     renewal = Renewal(state, "1", lambda: times.now_s, lambda: times.monotonic_s, lambda: jitter)
-    yield ticket, times, renewal
+    yield claim, times, renewal
 
 
 def tend(renewal):
@@ -303,13 +303,13 @@ def test_a_renewal_that_fails_is_tried_again_after_an_hour_or_two_and_said_once(
 
 
 def test_a_box_that_was_put_out_is_told_so_and_goes_on_with_what_it_has(fleet, door, tmp_path, caplog):
-    with enrolled(fleet, tmp_path) as (ticket, times, renewal):
+    with enrolled(fleet, tmp_path) as (claim, times, renewal):
         with fleet.store.transaction() as session:
-            register.put_out(session, ticket.box, "revoked", round(times.now_s * 1000))
+            register.put_out(session, claim.box, "revoked", round(times.now_s * 1000))
         times.to(0.9)
         tend(renewal)
         assert "was put out of this center" in caplog.text
-        assert certificate(tmp_path).subject.rfc4514_string() == f"CN={ticket.box}"
+        assert certificate(tmp_path).subject.rfc4514_string() == f"CN={claim.box}"
 
 
 def test_a_box_that_was_never_enrolled_renews_nothing(tmp_path):
@@ -350,10 +350,10 @@ def test_a_certificate_for_somebody_else_is_not_kept(fleet, door, tmp_path, monk
 
 def test_a_box_killed_while_it_enrols_can_enrol_again(fleet, tmp_path):
     """SIGKILL while it waits for the answer."""
-    (ticket,) = fleet.claims()
+    (claim,) = fleet.claims()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        label = Invitation(address, ticket.claim, fleet.authority.fingerprint, ticket.box)
+        label = Invitation(address, claim.code, fleet.authority.fingerprint, claim.box)
         with Process([AGENT, "enrol", str(label), "--settings", tmp_path / "box.toml"], tmp_path / "log") as agent:
             listener.settimeout(20)
             with listener.accept()[0]:
@@ -362,6 +362,6 @@ def test_a_box_killed_while_it_enrols_can_enrol_again(fleet, tmp_path):
     door = Door(("127.0.0.1", fleet.door_port), desk, fleet.authority.pem, fleet.folder / "ca")
     door.start()
     try:
-        assert enrol(tmp_path / "state", fleet.invitation(ticket), "1").box == ticket.box
+        assert enrol(tmp_path / "state", fleet.invitation(claim), "1").box == claim.box
     finally:
         door.stop()

@@ -226,30 +226,30 @@ def test_the_check_says_that_no_broker_answers(fleet):
 
 
 def test_a_revoked_box_is_out_within_a_minute_also_while_it_is_connected(fleet, passes):
-    (ticket,) = fleet.claims()
+    (claim,) = fleet.claims()
     with fleet.store.transaction() as session:
         now_s = time.time()
         key = ec.generate_private_key(ec.SECP256R1())
-        issued = fleet.authority.issue(key.public_key(), ticket.box, "box", now_s, 365)
-        register.record(session, issued, "box", ticket.box, round(now_s * 1000))
-        register.find_box(session, ticket.box).standing = "enrolled"
+        issued = fleet.authority.issue(key.public_key(), claim.box, "box", now_s, 365)
+        register.record(session, issued, "box", claim.box, round(now_s * 1000))
+        register.find_box(session, claim.box).standing = "enrolled"
     shown = passes.keep(key, issued.pem)
-    with Probe(fleet.line, fleet.folder, ticket.box, shown) as box:
+    with Probe(fleet.line, fleet.folder, claim.box, shown) as box:
         assert box.connect()
-        assert box.publish(topic(ticket.box, "status"), b"x", retain=True)
+        assert box.publish(topic(claim.box, "status"), b"x", retain=True)
         began_s = time.monotonic()
-        done = fleet.command("boxes", "revoke", ticket.box)
+        done = fleet.command("boxes", "revoke", claim.box)
         assert "its session is closed" in done.stdout
         assert box.wait_gone(5)
         assert time.monotonic() - began_s < 60
-    with Probe(fleet.line, fleet.folder, ticket.box, shown) as box:
+    with Probe(fleet.line, fleet.folder, claim.box, shown) as box:
         assert not box.connect()
     center, _ = passes.issue(fleet.authority, "cityeye-center-xiaohe", time.time())
     with Probe(fleet.line, fleet.folder, "center", center) as center:
         assert center.connect()
-        center.subscribe([topic(ticket.box, "status")])
-        assert not center.wait_received(topic(ticket.box, "status"), 0.5)  # what it had retained is gone
-    assert f"{ticket.box}\txiaohe\trevoked" in fleet.command("boxes", "list").stdout
+        center.subscribe([topic(claim.box, "status")])
+        assert not center.wait_received(topic(claim.box, "status"), 0.5)  # what it had retained is gone
+    assert f"{claim.box}\txiaohe\trevoked" in fleet.command("boxes", "list").stdout
 
 
 def test_a_revocation_that_the_broker_does_not_hear_of_is_said(fleet):

@@ -91,7 +91,7 @@ def test_boxes_are_numbered_on_and_their_codes_are_kept_as_hashes(office):
     with office.store.transaction() as session:
         kept = {value for row in session.execute(select(Claim.__table__)) for value in row if isinstance(value, str)}
     assert kept == {
-        *(register.code_sha256(one.claim) for one in (first, second, third)),
+        *(register.code_sha256(one.code) for one in (first, second, third)),
         *("xiaohe-0001", "xiaohe-0002", "xiaohe-0003"),
     }
 
@@ -103,9 +103,9 @@ def test_bad_names_are_refused(office, site, prefix):
 
 
 def test_a_claim_gives_the_certificate_of_its_box(office):
-    (ticket,) = office.claims()
+    (claim,) = office.claims()
     key = new_key()
-    answer = office.enrol(ticket.claim.lower().replace("-", " "), key)
+    answer = office.enrol(claim.code.lower().replace("-", " "), key)
     certificate = x509.load_pem_x509_certificate(answer.certificate.encode())
     assert (answer.box, answer.site, answer.broker_url, answer.ca) == (
         "xiaohe-0001",
@@ -119,22 +119,22 @@ def test_a_claim_gives_the_certificate_of_its_box(office):
 
 
 def test_a_code_works_once_and_again_for_the_same_key_only(office):
-    (ticket,) = office.claims()
+    (claim,) = office.claims()
     key = new_key()
-    first = office.enrol(ticket.claim, key)
-    assert office.enrol(ticket.claim, key) == first  # its answer was lost
-    assert office.denial(ticket.claim, new_key()) == "used"
+    first = office.enrol(claim.code, key)
+    assert office.enrol(claim.code, key) == first  # its answer was lost
+    assert office.denial(claim.code, new_key()) == "used"
     office.now_s += 31 * DAY_S
-    assert office.denial(ticket.claim, key) == "expired"
+    assert office.denial(claim.code, key) == "expired"
 
 
 def test_of_two_that_come_at_once_with_one_code_one_gets_it(office):
-    (ticket,) = office.claims()
+    (claim,) = office.claims()
     keys = [new_key() for _ in range(6)]
 
     def attempt(key):
         try:
-            return office.enrol(ticket.claim, key).certificate
+            return office.enrol(claim.code, key).certificate
         except DeniedError as fault:
             assert fault.code in ("used", "busy")  # noqa: PT017 - most are denied
             return None
@@ -147,28 +147,28 @@ def test_of_two_that_come_at_once_with_one_code_one_gets_it(office):
 
 
 def test_a_code_expires(office):
-    (ticket,) = office.claims(days=2)
+    (claim,) = office.claims(days=2)
     office.now_s += 2 * DAY_S
-    assert office.denial(ticket.claim, new_key()) == "expired"
+    assert office.denial(claim.code, new_key()) == "expired"
 
 
 def test_tries_with_a_code_are_counted_and_end(office):
-    (ticket,) = office.claims()
+    (claim,) = office.claims()
     key = new_key()
     for _ in range(MAX_ATTEMPTS):
-        assert office.denial(ticket.claim, key, "xiaohe-0009") == "wrong_box"
-    assert office.denial(ticket.claim, key) == "locked"
+        assert office.denial(claim.code, key, "xiaohe-0009") == "wrong_box"
+    assert office.denial(claim.code, key) == "locked"
 
 
 def test_a_code_nobody_made_and_one_with_a_mistake_are_told_apart(office):
-    (ticket,) = office.claims()
+    (claim,) = office.claims()
     assert office.denial(make_claim(), new_key()) == "unknown_claim"
-    assert office.denial(ticket.claim[:-1] + ("2" if ticket.claim[-1] != "2" else "3"), new_key()) == "invalid"
+    assert office.denial(claim.code[:-1] + ("2" if claim.code[-1] != "2" else "3"), new_key()) == "invalid"
 
 
 def test_a_renewal_gives_the_same_box_a_new_certificate_and_the_old_one_stays_good(office):
-    (ticket,) = office.claims()
-    first = office.enrol(ticket.claim, new_key())
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key())
     office.now_s += 250 * DAY_S
     key = new_key()
     second = office.renew(first.certificate, key)
@@ -183,13 +183,13 @@ def test_a_renewal_gives_the_same_box_a_new_certificate_and_the_old_one_stays_go
 
 
 def test_who_is_put_out_gets_nothing_more(office):
-    (ticket,) = office.claims()
-    first = office.enrol(ticket.claim, new_key())
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key())
     with office.store.transaction() as session:
         register.put_out(session, "xiaohe-0001", "revoked", NOW_MS)
     with pytest.raises(DeniedError, match="put out"):
         office.renew(first.certificate, new_key())
-    assert office.denial(ticket.claim, new_key()) == "revoked"
+    assert office.denial(claim.code, new_key()) == "revoked"
     with office.store.transaction() as session, pytest.raises(RegisterError, match="it is revoked"):
         register.renew_claim(session, "xiaohe-0001", 30, NOW_MS)
 
@@ -208,8 +208,8 @@ def test_a_new_claim_for_a_known_box_ends_the_old_one(office):
     (old,) = office.claims()
     with office.store.transaction() as session:
         new = register.renew_claim(session, old.box, 30, NOW_MS)
-    assert office.denial(old.claim, new_key()) == "expired"
-    assert office.enrol(new.claim, new_key()).box == old.box
+    assert office.denial(old.code, new_key()) == "expired"
+    assert office.enrol(new.code, new_key()).box == old.box
 
 
 def camera(box, name="cam-1"):
@@ -218,7 +218,7 @@ def camera(box, name="cam-1"):
 
 def test_a_box_is_replaced_with_its_cameras(office):
     old, new, third = office.claims(3)
-    office.enrol(old.claim, new_key())
+    office.enrol(old.code, new_key())
     with office.store.transaction() as session:
         session.add_all([camera(old.box), camera(old.box, "cam-2")])
     moved = []
@@ -234,7 +234,7 @@ def test_a_box_is_replaced_with_its_cameras(office):
         for pair in ((old.box, third.box), (third.box, new.box), (third.box, old.box), (third.box, third.box)):
             with pytest.raises(RegisterError):
                 register.replace(session, *pair, NOW_MS)
-    assert office.enrol(new.claim, new_key()).box == new.box
+    assert office.enrol(new.code, new_key()).box == new.box
 
 
 def test_the_inbox_takes_only_who_is_enrolled_once_there_is_a_ca(desk):
@@ -332,19 +332,19 @@ def test_the_door_serves_nothing_else(door, verb, path, body, status):
 
 def test_the_door_enrols_renews_and_limits(door):
     office = door.office
-    (ticket,) = office.claims()
+    (claim,) = office.claims()
     key = new_key()
-    status, answer = ask(door, "POST", "/enrol", json.dumps({"claim": ticket.claim, "csr": csr(key)}))
+    status, answer = ask(door, "POST", "/enrol", json.dumps({"claim": claim.code, "csr": csr(key)}))
     assert status == 200
     pem = office.folder / "box.pem"
     write_secret(pem, private_pem(key) + answer["certificate"].encode())
     status, renewed = ask(door, "POST", "/renew", json.dumps({"csr": csr(new_key())}), pem)
-    assert (status, renewed["box"]) == (200, ticket.box)
+    assert (status, renewed["box"]) == (200, claim.box)
     # failures count, and then nobody at this address is heard
     for _ in range(PER_ADDRESS):
         wrong = json.dumps({"claim": make_claim(), "csr": csr(key)})
         assert ask(door, "POST", "/enrol", wrong)[0] == 403
-    status, answer = ask(door, "POST", "/enrol", json.dumps({"claim": ticket.claim, "csr": csr(key)}))
+    status, answer = ask(door, "POST", "/enrol", json.dumps({"claim": claim.code, "csr": csr(key)}))
     assert (status, answer["code"]) == (429, "too_many")
     assert ask(door, "GET", "/ca") == (200, office.authority.pem)
 

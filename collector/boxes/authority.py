@@ -15,6 +15,7 @@ import datetime as dt
 import hashlib
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Authority:
         if (folder / "ca.key").exists() or (folder / "ca.crt").exists():
             raise AuthorityError(
                 f"{folder}: expected no CA, found one; every box trusts it, so it is not overwritten: move it away "
-                "if you mean to enrol every box anew"
+                "if you mean to enrol every box anew; `init --renew` makes the other certificates again"
             )
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self_signed(key, f"CityEye {name}", now_s)
@@ -182,7 +183,9 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(one) for one in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([host_name(one) for one in hosts]), critical=False
+            )
         return Issued(builder.sign(self.key, hashes.SHA256()))
 
     def revocations(self, serials: Mapping[str, float], now_s: float) -> bytes:
@@ -304,15 +307,15 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _host(text: str) -> x509.GeneralName:
+def host_name(text: str) -> x509.GeneralName:
+    """A DNS name or an address for a certificate; raises AuthorityError."""
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(text.encode("idna").decode())
-    except UnicodeError:
-        raise AuthorityError(f"--name: expected a host's name or address, got {text!r}") from None
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", text):
+        raise AuthorityError(f"--name: expected a host's name or address, got {text!r}")
+    return x509.DNSName(text)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

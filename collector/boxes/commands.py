@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from collector.boxes import broker_files, labels, register
 from collector.boxes.authority import (
-    CA_DAYS,
     OWN_DAYS,
     RESERVED,
     Authority,
@@ -23,6 +22,7 @@ from collector.boxes.authority import (
     Issued,
     Usage,
     ends,
+    host_name,
     private_pem,
     write_public,
     write_secret,
@@ -61,13 +61,18 @@ class Office:
     authority: Authority
 
     @property
+    def files(self) -> Path:
+        """Folder that the broker reads."""
+        return self.config.path(self.config.settings.enrolment.broker_files)
+
+    @property
     def lists(self) -> Lists:
         """What the broker reads."""
         section = self.config.settings.enrolment
         return Lists(
             self.store,
             self.authority,
-            self.config.path(section.broker_files),
+            self.files,
             section.broker_reload,
             self.config.settings.broker,
             self.config.folder,
@@ -98,29 +103,12 @@ def init(
     """Make the center's CA, the certificates of broker, enrolment and collector, and what mosquitto reads."""
     with one_line():
         config = load_settings(settings)
-        folder = config.path(config.settings.enrolment.ca)
-        files = config.path(config.settings.enrolment.broker_files)
+        for one in name:
+            host_name(one)
         store = open_data(config)
         try:
-            with store.transaction() as session:
-                if not renew and register.has_authority(session) and not (folder / "ca.key").exists():
-                    raise AuthorityError(
-                        f"{folder}: this center has a CA elsewhere; run this where it is, or restore it from a back-up"
-                    )
-            center = config.settings.center
-            authority = Authority.open(folder) if renew else Authority.create(folder, center.id, time.time())
-            office = Office(config, store, authority)
-            with store.transaction() as session:
-                if not register.has_authority(session):
-                    register.record(session, Issued(authority.certificate), "ca", f"CityEye {center.id}", _now_ms())
-            write_secret(folder / "server.pem", _issue(office, "cityeye-server", "server", name))
-            write_secret(folder / "collector.pem", _issue(office, _collector_name(config), "collector"))
-            files.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write_public(files / "ca.crt", authority.pem.encode())
-            _give_to_broker(files / "server.pem", _issue(office, "cityeye-broker", "server", name))
-            if not renew:
-                write_public(files / "mosquitto.conf", broker_files.configuration(Listener(files)).encode())
-            office.lists.write()
+            office = Office(config, store, _renewed(config) if renew else _created(config, store))
+            _furnish(office, name)
             if renew:
                 _have_read(office)
         finally:
@@ -128,10 +116,41 @@ def init(
     if renew:
         typer.echo("certificates of broker, enrolment and collector are new; reload the broker, restart the collector")
         return
-    typer.echo(f"CA fingerprint  sha256:{authority.fingerprint}")
-    typer.echo(f"CA              {folder}: back it up where nobody else reads it; good for {CA_DAYS // 365} years")
-    typer.echo(f"broker          {files}: its mosquitto.conf replaces Debian's")
+    typer.echo(f"CA fingerprint  sha256:{office.authority.fingerprint}")
+    typer.echo(f"CA              {office.authority.folder}: back it up where nobody else reads it")
+    typer.echo(f"broker          {office.files}: its mosquitto.conf replaces Debian's")
     typer.echo(f"put into {settings}:\n\n{_settings(config, name[0])}")
+
+
+def _renewed(config: CenterConfig) -> Authority:
+    return Authority.open(config.path(config.settings.enrolment.ca))
+
+
+def _created(config: CenterConfig, store: Store) -> Authority:
+    folder = config.path(config.settings.enrolment.ca)
+    with store.transaction() as session:
+        if register.has_authority(session) and not (folder / "ca.key").exists():
+            raise AuthorityError(
+                f"{folder}: this center has a CA elsewhere; run this where it is, or restore it from a back-up"
+            )
+    return Authority.create(folder, config.settings.center.id, time.time())
+
+
+def _furnish(office: Office, names: list[str]) -> None:
+    """Certificates of the center's own, and what the broker reads; may be done again."""
+    authority, files = office.authority, office.files
+    with office.store.transaction() as session:
+        if not register.has_authority(session):
+            center = office.config.settings.center.id
+            register.record(session, Issued(authority.certificate), "ca", f"CityEye {center}", _now_ms())
+    write_secret(authority.folder / "server.pem", _issue(office, "cityeye-server", "server", names))
+    write_secret(authority.folder / "collector.pem", _issue(office, _collector_name(office.config), "collector"))
+    files.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write_public(files / "ca.crt", authority.pem.encode())
+    _give_to_broker(files / "server.pem", _issue(office, "cityeye-broker", "server", names))
+    if not (files / "mosquitto.conf").exists():
+        write_public(files / "mosquitto.conf", broker_files.configuration(Listener(files)).encode())
+    office.lists.write()
 
 
 def _have_read(office: Office) -> None:
@@ -321,7 +340,7 @@ def write_config(
 ) -> None:
     """Write mosquitto.conf, ACL and CRL anew into [enrolment] broker_files."""
     with _office(settings) as office:
-        files = office.config.path(office.config.settings.enrolment.broker_files)
+        files = office.files
         text = broker_files.configuration(Listener(files, port, address, state, user))
         write_public(files / "mosquitto.conf", text.encode())
         office.lists.write()

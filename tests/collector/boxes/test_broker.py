@@ -2,10 +2,13 @@
 
 import re
 import shutil
+import socket
+import ssl
 import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from collector.boxes import broker_files, register
@@ -16,8 +19,8 @@ from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
 from protocol.broker import BrokerError, BrokerLine, mqtt_client, probe
 from protocol.topics import BOX_READS, BOX_WRITES
-from tests.fleet import Fleet
-from tests.services import ROOT, Broker, Process, free_port, wait_for
+from tests.fleet import COLLECTOR, Fleet
+from tests.services import ROOT, Broker, Process, free_port, run, wait_for
 
 pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto", path="/usr/sbin") is None, reason="needs mosquitto (deploy/setup.sh tools)"
@@ -308,6 +311,16 @@ def test_one_more_collector_gets_a_name_and_rights_of_its_own(fleet, passes):
         assert not collector.publish(topic(MINE, "incident"))
 
 
+def test_a_bad_name_leaves_nothing_half_made(tmp_path):
+    settings = tmp_path / "center.toml"
+    settings.write_text('version = 1\n[center]\nid = "x"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+    for name in ("no host", "", "a" * 300):
+        done = run(COLLECTOR, "init", "--name", name, "--settings", settings)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "expected a host's name" in done.stderr
+    assert not (tmp_path / "ca").exists()
+
+
 def test_init_is_done_once_and_renews_all_but_the_ca(fleet):
     before = {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()}
     again = fleet.command("init", "--name", "127.0.0.1", fails=True)
@@ -319,6 +332,18 @@ def test_init_is_done_once_and_renews_all_but_the_ca(fleet):
     assert {name for name in before if before[name] != after[name]} == {"collector.pem", "server.pem"}
     # the broker has a certificate of its own, and reads it again
     assert (fleet.folder / "broker" / "server.pem").read_bytes() != after["server.pem"]
+
+    def shown():
+        """What the broker shows, before it asks who is there."""
+        context = ssl.create_default_context(cafile=str(fleet.line.ca))
+        with (
+            socket.create_connection(fleet.line.address) as line,
+            context.wrap_socket(line, server_hostname="127.0.0.1") as tls,
+        ):
+            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+
+    kept = x509.load_pem_x509_certificate((fleet.folder / "broker" / "server.pem").read_bytes())
+    wait_for(lambda: shown() == kept, "the broker shows its new certificate")
     pair = fleet.folder / "ca" / "collector.pem"
     line = BrokerLine(url=fleet.line.url, ca=fleet.line.ca, cert=pair, key=pair)
     assert "answers" in probe(line, fleet.folder, "x")

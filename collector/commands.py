@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker`, and what other rooms add."""
+"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker`, and other rooms' commands."""
 
 import contextlib
 import logging
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from collector import VERSION
 from collector.boxes.authority import AuthorityError
 from collector.boxes.commands import boxes, broker, certificates, init, open_door
+from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
 from collector.figures import Figures
@@ -111,7 +112,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
             relay.tell()
 
     writer = Writer(store, files, changed, late_after_s=center.late_after_s, meter=Meter(registry))
-    group = f"cityeye-{center.id}" if config.settings.broker.shared else None
+    with store.transaction() as database:
+        group = shared_group(database) if config.settings.broker.shared else None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     ending = threading.Event()

@@ -144,7 +144,7 @@ def _furnish(office: Office, names: list[str]) -> None:
             center = office.config.settings.center.id
             register.record(session, Issued(authority.certificate), "ca", f"CityEye {center}", _now_ms())
     write_secret(authority.folder / "server.pem", _issue(office, "cityeye-server", "server", names))
-    write_secret(authority.folder / "collector.pem", _issue(office, _collector_name(office.config), "collector"))
+    write_secret(authority.folder / "collector.pem", _issue(office, office.config.client_id, "collector"))
     files.mkdir(mode=0o755, parents=True, exist_ok=True)
     write_public(files / "ca.crt", authority.pem.encode())
     _give_to_broker(files / "server.pem", _issue(office, "cityeye-broker", "server", names))
@@ -175,10 +175,6 @@ listen = "0.0.0.0:8884"
 url = "https://{url_host}:8884"
 broker_url = "mqtts://{url_host}:8883"
 """
-
-
-def _collector_name(config: CenterConfig, more: str = "") -> str:
-    return f"{RESERVED}center-{config.settings.center.id}" + (f"-{more}" if more else "")
 
 
 def _issue(office: Office, name: str, usage: Usage, hosts: list[str] | None = None) -> bytes:
@@ -324,6 +320,8 @@ def admit(
                 known = register.new_box(box, site, _now_ms())
                 session.add(known)
             known.site, known.standing = site, "enrolled"
+            # after a restored back-up its code would be good once more
+            register.end_claims(session, box, _now_ms())
         store.close()
     typer.echo(f"box {box}: taken up at site {site}")
 
@@ -360,7 +358,7 @@ def collector(
     with _office(settings) as office:
         if not is_slug(name):
             raise RegisterError(f"expected lower-case letters, digits and hyphens, got {name!r}")
-        write_secret(out, _issue(office, _collector_name(office.config, name), "collector"))
+        write_secret(out, _issue(office, f"{RESERVED}center-{office.config.settings.center.id}-{name}", "collector"))
         office.lists.write()
         _have_read(office)
         typer.echo(f"{out}: take it to that collector, with ca.crt, and delete it here")

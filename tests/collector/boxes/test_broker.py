@@ -17,6 +17,7 @@ from collector.boxes.broker_files import CHECK_USER, Listener
 from collector.boxes.probe import Passes, Probe
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
+from collector.store import Claim
 from protocol.broker import BrokerError, BrokerLine, mqtt_client, probe
 from protocol.topics import BOX_READS, BOX_WRITES
 from tests.fleet import COLLECTOR, Fleet
@@ -365,3 +366,14 @@ def test_the_demos_broker_binds_to_loopback_only(tmp_path):
         columns = [line.split()[1:4] for lines in listening for line in lines]
         bound = [local for local, _, state in columns if state == "0A" and local.endswith(f":{broker.port:04X}")]
     assert bound == [f"0100007F:{broker.port:04X}"]
+
+
+def test_a_box_that_a_restored_database_expects_is_admitted_and_its_code_ends(fleet):
+    (claim,) = fleet.claims()
+    done = fleet.command("boxes", "admit", claim.box, "--site", "xiaohe")
+    assert "taken up" in done.stdout
+    with fleet.store.transaction() as session:
+        assert register.find_box(session, claim.box).standing == "enrolled"
+        (row,) = session.query(Claim).where(Claim.box_id == claim.box)
+        assert row.expires_ms <= time.time() * 1000
+    assert fleet.command("boxes", "admit", "cityeye-center-x", "--site", "xiaohe", fails=True).returncode == 2

@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker`, and other rooms' commands."""
+"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker` and more."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector serve | check`, and what other rooms add to it."""
+"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker` and more."""
 
 import contextlib
 import logging
@@ -7,8 +7,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,33 +15,31 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from collector import VERSION
+from collector.boxes.authority import AuthorityError
+from collector.boxes.commands import boxes, broker, certificates, init, open_door
+from collector.boxes.register import shared_group
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.settings import CenterConfig, load_settings
-from collector.store import Store, StoreError, alone, open_store
+from collector.store import Store, StoreError, alone
 from collector.store.commands import app as copies
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.broker import BrokerError, probe
-from protocol.documents import SettingsError
 
 if TYPE_CHECKING:
     from collector.store.relay import Relay
 
-EXIT_FAILED = 1
-EXIT_UNUSABLE = 2
-
 log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.registered_commands += copies.registered_commands
-SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
-
-
-class ListenError(Exception):
-    """The port cannot be had."""
+app.command()(init)
+app.add_typer(boxes, name="boxes")
+app.add_typer(broker, name="broker")
 
 
 def _version(asked: bool) -> None:
@@ -61,15 +57,6 @@ def _common(
     """CityEye at the street center."""
 
 
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    try:
-        yield
-    except (SettingsError, StoreError, BrokerError, ListenError) as fault:
-        typer.echo(f"cityeye-collector: {fault}", err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-
-
 def _listen(config: CenterConfig) -> socket.socket:
     host, port = config.listen
     try:
@@ -79,16 +66,6 @@ def _listen(config: CenterConfig) -> socket.socket:
             f"{host}:{port}: expected a free port, got: {fault.strerror}; "
             "stop what listens there, or set another [center] listen"
         ) from None
-
-
-def _open_data(config: CenterConfig) -> Store:
-    try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StoreError(
-            f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
-        ) from None
-    return open_store(config.database_url)
 
 
 class _Server(uvicorn.Server):
@@ -101,14 +78,14 @@ class _Server(uvicorn.Server):
 @app.command()
 def serve(settings: SettingsOption) -> None:
     """Read the broker, keep tickets, and show pages, until stopped."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
         logging.basicConfig(
             level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
         )
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with _listen(config) as listening:
-            store = _open_data(config)
+            store = open_data(config)
             with contextlib.nullcontext() if store.shared else alone(config.data_dir):
                 _serve(config, store, listening)
 
@@ -135,7 +112,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
             relay.tell()
 
     writer = Writer(store, files, changed, late_after_s=center.late_after_s, meter=Meter(registry))
-    group = f"cityeye-{center.id}" if config.settings.broker.shared else None
+    with store.transaction() as database:
+        group = shared_group(database) if config.settings.broker.shared else None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     ending = threading.Event()
@@ -154,13 +132,19 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    door = open_door(config, store)
     writer.start(session.answer)
     session.start()
     host, port = config.listen
+    if door is not None:
+        door.start()
+        log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
     log.info("center %s: pages at http://%s:%d/", center.id, f"[{host}]" if ":" in host else host, port)
     try:
         server.run(sockets=[listening])
     finally:
+        if door is not None:
+            door.stop()
         session.stop()
         writer.stop()
         if relay is not None:
@@ -172,14 +156,22 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
 @app.command()
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open the database, try the broker and the port: one line each."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
     typer.echo(f"ok    settings {settings}: center {config.settings.center.id}")
     good = True
-    for name, part in (("database", _check_database), ("broker", _check_broker), ("pages", _check_listen)):
+    parts = (
+        ("database", _check_database),
+        ("certificates", certificates),
+        ("broker", _check_broker),
+        ("pages", _check_listen),
+    )
+    for name, part in parts:
         try:
-            typer.echo(f"ok    {name}: {part(config)}")
-        except (StoreError, BrokerError, ListenError) as fault:
+            found = part(config)
+            if found is not None:
+                typer.echo(f"ok    {name}: {found}")
+        except (StoreError, BrokerError, ListenError, AuthorityError) as fault:
             typer.echo(f"FAIL  {name}: {fault}")
             good = False
     if not good:
@@ -187,7 +179,7 @@ def check(settings: SettingsOption) -> None:
 
 
 def _check_database(config: CenterConfig) -> str:
-    store = _open_data(config)
+    store = open_data(config)
     url = str(store.engine.url)
     store.close()
     return url

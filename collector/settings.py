@@ -12,14 +12,26 @@ from sqlalchemy.exc import ArgumentError
 
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
+from protocol.enrolment import read_url
 from protocol.ids import Slug
 
 
-def _loopback(listen: str) -> str:
-    host, colon, port = listen.rpartition(":")
+def _address(listen: str) -> str:
+    _, colon, port = listen.rpartition(":")
     if not colon or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"expected HOST:PORT such as 127.0.0.1:8080, got {listen!r}")
-    name = host.strip("[]")
+    return listen
+
+
+def _mqtts(url: str) -> str:
+    line = BrokerLine(url=url, ca=Path("ca.crt"))
+    if not line.url.startswith("mqtts:"):
+        raise ValueError(f"expected mqtts://HOST[:PORT], got {url!r}: a box's certificate is of no use without TLS")
+    return url
+
+
+def _loopback(listen: str) -> str:
+    name = _address(listen).rpartition(":")[0].strip("[]")
     try:
         good = name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -81,12 +93,41 @@ class BrokerSection(BrokerLine):
     )
 
 
+class EnrolmentSection(Section):
+    """The center's CA and how boxes come to it."""
+
+    ca: Path = Field(default=Path("ca"), description="folder of the CA, made by `init`; closed to all but one user")
+    broker_files: Path = Field(default=Path("broker"), description="folder with what mosquitto reads")
+    broker_reload: tuple[str, ...] = Field(
+        default=(),
+        description="command that makes the broker read its CRL and ACL again; empty: something watches the files",
+    )
+    listen: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="HOST:PORT that boxes enrol at, over HTTPS; unset: they cannot"
+    )
+    url: Annotated[str, AfterValidator(read_url)] | None = Field(
+        default=None, description="https://HOST:PORT of the same, as boxes reach it; stands on labels"
+    )
+    broker_url: Annotated[str, AfterValidator(_mqtts)] | None = Field(
+        default=None, description="mqtts://HOST:PORT of the broker, as boxes reach it"
+    )
+    claim_days: float = Field(default=30, gt=0, le=365, description="that a claim code is good for")
+    certificate_days: float = Field(default=365, ge=1, le=3650, description="that a box's certificate is good for")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.listen is not None and (self.url is None or self.broker_url is None):
+            raise ValueError("expected url and broker_url beside listen: boxes must be told where to go")
+        return self
+
+
 class CenterSettings(Section):
     """The whole of `center.toml`."""
 
     version: Literal[1]
     center: CenterSection
     broker: BrokerSection
+    enrolment: EnrolmentSection = EnrolmentSection()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -145,8 +186,13 @@ class CenterConfig:
     @property
     def listen(self) -> tuple[str, int]:
         """Host and port of the pages."""
-        host, _, port = self.settings.center.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return host_and_port(self.settings.center.listen)
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Take HOST:PORT apart."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def load_settings(path: Path) -> CenterConfig:

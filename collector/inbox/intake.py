@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session, defer
 
+from collector.boxes.register import OUT, has_authority
 from collector.evidence.files import PictureFiles
 from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
@@ -35,6 +36,11 @@ SEEN_STEP_MS: Final = 10_000
 """That a box was heard is written down this often."""
 LATE_AFTER_S: Final = 600.0
 LATER_S: Final = 30.0
+UNKNOWN_LATER_S: Final = 900.0
+
+
+class UnknownBoxError(Exception):
+    """A box that writes without being enrolled; it may try again later."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +171,26 @@ def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
             return Outcome(fault=fault)
         refusal = Refusal(id=message_id, code=fault.code, text=quarantine.clean(str(fault))[:300])
         return Outcome(refused=refusal, fault=fault)
+    except UnknownBoxError as fault:
+        log.warning("%s", fault)
+        message_id = claimed_id(reading.delivery)
+        return Outcome() if message_id is None else Outcome(later=Postponement(id=message_id, after_s=UNKNOWN_LATER_S))
 
 
 def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:
-    """The box that wrote to a topic; a new one is taken up, as nobody enrols boxes yet."""
+    """The box that wrote to a topic; a center without a CA takes up boxes as they come.
+
+    Raises MessageError for one that was put out, UnknownBoxError for one that was never enrolled: after a back-up was
+    restored it may be one of ours, so that what it says is not refused for good.
+    """
     box = session.get(Box, topic.box)
+    if box is not None and box.standing in OUT:
+        raise MessageError("revoked", f"box {topic.box} was put out of this center")
+    if box.standing == "expected" if box is not None else has_authority(session):
+        raise UnknownBoxError(
+            f"box {topic.box} at site {topic.site}: it is not enrolled here; if it is one of yours, run "
+            f"`cityeye-collector boxes admit {topic.box} --site {topic.site}`"
+        )
     if box is None:
         box = Box(
             id=topic.box,
@@ -294,6 +315,8 @@ def _take_health(session: Session, topic: topics.Topic, delivery: Delivery, rece
 
 
 def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    if not delivery.payload:  # a retained status that was taken back
+        return Outcome()
     event = read_event(delivery.payload, StatusEvent)
     box = box_of(session, topic, received_ms)
     status: BoxStatus = event.data

@@ -12,6 +12,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from collector.boxes.broker_files import CHECK_USER
 from collector.inbox.reading import Delivery
 from collector.inbox.writer import Answer
 from protocol import topics
@@ -139,6 +140,8 @@ class InboxSession:
             properties = tuple(getattr(message.properties, "UserProperty", ()))
             content_type = getattr(message.properties, "ContentType", "")
             payload = bytes(message.payload)
+            if message.topic.startswith(f"{topics.ROOT}/{CHECK_USER}/"):
+                return  # nobody's: `broker check` tries what it may
             delivery = Delivery(message.topic, payload, properties, content_type, bool(message.retain))
         except Exception:
             log.exception("inbox: a publish that cannot be read")

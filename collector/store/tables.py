@@ -25,7 +25,7 @@ class Base(DeclarativeBase):
 
 
 class Box(Base):
-    """A box that has written to this center; its id is unique here."""
+    """A box that was announced, or has written to this center; its id is unique here."""
 
     __tablename__ = "box"
 
@@ -46,6 +46,53 @@ class Box(Base):
     clock_boot: Mapped[str | None] = mapped_column(Text)
     started_ms: Mapped[int | None] = mapped_column(BigInteger)
     """When the box started (`clock_boot`), by the center's clock."""
+    standing: Mapped[str] = mapped_column(Text, default="guest")
+    """`guest` came by itself, `expected` has a claim code, then `enrolled`; `revoked` and `replaced` are out."""
+    replaced_by: Mapped[str | None] = mapped_column(Text)
+
+
+class Claim(Base):
+    """A claim code; only its hash is kept."""
+
+    __tablename__ = "claim"
+
+    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    code_sha256: Mapped[str] = mapped_column(Text, unique=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    """That were refused."""
+    key_sha256: Mapped[str | None] = mapped_column(Text)
+    """Of the key that used it; the same key is answered again."""
+    serial: Mapped[str | None] = mapped_column(Text)
+
+
+class CertificateRow(Base):
+    """A certificate that the center's CA signed, its own first."""
+
+    __tablename__ = "certificate"
+
+    serial: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Hexadecimal."""
+    usage: Mapped[str] = mapped_column(Text)
+    """`ca`, `server`, `collector` or `box`."""
+    name: Mapped[str] = mapped_column(Text, index=True)
+    """CN; a box's id."""
+    key_sha256: Mapped[str] = mapped_column(Text)
+    issued_ms: Mapped[int] = mapped_column(BigInteger)
+    not_after_ms: Mapped[int] = mapped_column(BigInteger)
+    revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+    pem: Mapped[str] = mapped_column(Text)
+
+
+class Secret(Base):
+    """What all collectors of a center know and no box does."""
+
+    __tablename__ = "secret"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class CameraRow(Base):

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.uplink.outbox import RESEND_S, Outbox, Outgoing
 from protocol import messages
@@ -34,7 +35,7 @@ from protocol.messages import (
     StatusEvent,
     Value,
 )
-from protocol.topics import Topic
+from protocol.topics import Topic, parse
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Session:
         outbox: what is to be sent.
         status: what the retained status says while the box is connected.
         now: seconds since the epoch.
+        handlers: leaf to who takes what comes in on it, other than `ack`; called in paho's thread, so it only queues.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Session:
         outbox: Outbox,
         status: BoxStatus,
         now: Callable[[], float],
+        handlers: Mapping[str, Callable[[bytes], None]] | None = None,
     ) -> None:
+        self._handlers = {"ack": self._take_acknowledgement, **(handlers or {})}
         self._address = center.address
         self._site, self._box = site, box
         self._outbox = outbox
@@ -141,9 +145,13 @@ class Session:
 
     def publish_health(self, health: BoxHealth) -> None:
         """Publish how the box is doing, once; lost where there is no connection."""
-        if self.connected:
-            payload = self._event(HealthEvent, "health", messages.BOX_HEALTH, health)
-            self._client.publish(str(self._topic("health")), payload, qos=0)
+        self.publish("health", self._event(HealthEvent, "health", messages.BOX_HEALTH, health), qos=0)
+
+    def publish(
+        self, leaf: str, payload: bytes, *, retain: bool = False, qos: int = 1, camera: str | None = None
+    ) -> bool:
+        """Publish on one of the box's own leaves; False where there is no connection, and nothing is kept."""
+        return self.connected and self._client.publish(str(self._topic(leaf, camera)), payload, qos, retain).rc == 0
 
     def _topic(self, leaf: str, camera: str | None = None) -> Topic:
         return Topic(self._site, self._box, leaf, camera)
@@ -176,7 +184,7 @@ class Session:
             return
         self._told = ""
         log.info("connected to %s:%d", host, port)
-        client.subscribe(str(self._topic("ack")), qos=1)
+        client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in self._handlers])
         payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._status)
         client.publish(str(self._topic("status")), payload, qos=1, retain=True)
         with self._lock:
@@ -218,13 +226,14 @@ class Session:
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            answer = messages.read_acknowledgement(bytes(message.payload))
+            self._handlers[parse(message.topic).leaf](bytes(message.payload))
         except MessageError as fault:
             log.warning("topic %s: %s; ignored", message.topic, fault)
-            return
         except Exception:
             log.exception("topic %s: %r", message.topic, message.payload[:200])
-            return
+
+    def _take_acknowledgement(self, payload: bytes) -> None:
+        answer = messages.read_acknowledgement(payload)
         self._outbox.acknowledge(answer)
         for one in (*answer.stored, *(r.id for r in answer.refused), *(p.id for p in answer.later)):
             self._drop(one)

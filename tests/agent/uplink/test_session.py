@@ -82,8 +82,8 @@ def put(outbox, *names):
 
 
 @contextmanager
-def session(broker, outbox, now=time.time):
-    one = Session(CenterSection(url=broker.url), Path(), "s", "box-1", outbox, STATUS, now)
+def session(broker, outbox, now=time.time, **more):
+    one = Session(CenterSection(url=broker.url), Path(), "s", "box-1", outbox, STATUS, now, **more)
     one.start()
     try:
         yield one
@@ -135,6 +135,22 @@ def test_garbage_on_the_ack_topic_is_ignored(broker, outbox, caplog):
         put(outbox, "m1")
         wait_for(lambda: outbox.figures().waiting == 0, "it goes on")
     assert "ignored" in caplog.text
+
+
+def test_other_leaves_are_handed_over_and_answered(broker, outbox, caplog):
+    taken = []
+    handlers = {"command": taken.append, "settings/desired": lambda payload: taken.append(json.loads(payload))}
+    with center(broker.port) as listening, session(broker, outbox, handlers=handlers) as line:
+        wait_for(lambda: listening.states() == ["online"], "online")
+        listening.client.publish("cityeye/1/s/box-1/settings/desired", b"no json", qos=1)
+        listening.client.publish("cityeye/1/s/box-1/settings/desired", b"[1]", qos=1)
+        wait_for(lambda: taken == [[1]], "a handler that fails stops nothing")
+        listening.client.publish("cityeye/1/s/box-1/command", b"c", qos=1)
+        wait_for(lambda: taken == [[1], b"c"], "commands")
+        assert line.publish("settings/reported", b"r", retain=True)
+        wait_for(lambda: [one.payload for one in listening.on("settings/reported")] == [b"r"], "reported")
+    assert "no json" in caplog.text
+    assert not line.publish("reply", b"late")
 
 
 def test_the_broker_dies_and_comes_back(broker, outbox):

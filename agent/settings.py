@@ -8,14 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.ids import Slug
-from protocol.settings import Camera
+from protocol.settings import Camera, Cameras
 
 
 class BoxSection(Section):
@@ -60,14 +60,6 @@ class DetectorSection(Section):
     )
 
 
-def _distinct_cameras(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:
-    ids = [camera.id for camera in cameras]
-    for camera_id in ids:
-        if ids.count(camera_id) > 1:
-            raise ValueError(f"two cameras have the id {camera_id!r}; give each its own")
-    return cameras
-
-
 class BoxSettings(Section):
     """The whole of `box.toml`."""
 
@@ -75,7 +67,7 @@ class BoxSettings(Section):
     box: BoxSection
     center: CenterSection | None = Field(default=None, description="absent: incidents stay in the box's outbox")
     detector: DetectorSection = DetectorSection()
-    camera: Annotated[tuple[Camera, ...], AfterValidator(_distinct_cameras)] = ()
+    camera: Cameras = ()
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of the effective settings; no secret is among them."""

@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,10 +148,32 @@ class Session:
         self.publish("health", self._event(HealthEvent, "health", messages.BOX_HEALTH, health), qos=0)
 
     def publish(
-        self, leaf: str, payload: bytes, *, retain: bool = False, qos: int = 1, camera: str | None = None
+        self,
+        leaf: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        qos: int = 1,
+        camera: str | None = None,
+        user: Sequence[tuple[str, str]] = (),
     ) -> bool:
-        """Publish on one of the box's own leaves; False where there is no connection, and nothing is kept."""
-        return self.connected and self._client.publish(str(self._topic(leaf, camera)), payload, qos, retain).rc == 0
+        """Publish on one of the box's own leaves; False where there is no connection, and nothing is kept.
+
+        Args:
+            leaf: below the box.
+            payload: as it goes out.
+            retain: whether the broker keeps it.
+            qos: as MQTT has it.
+            camera: ends the topic, where the leaf is one per camera.
+            user: MQTT user properties.
+        """
+        if not self.connected:
+            return False
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho gives no types
+        if user:
+            properties.UserProperty = list(user)
+        sent = self._client.publish(str(self._topic(leaf, camera)), payload, qos, retain, properties)
+        return sent.rc == mqtt.MQTT_ERR_SUCCESS
 
     def _topic(self, leaf: str, camera: str | None = None) -> Topic:
         return Topic(self._site, self._box, leaf, camera)

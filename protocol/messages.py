@@ -104,9 +104,13 @@ class ClockReport(Value):
     """How far the box's clock can be trusted."""
 
     state: str = Field(description="synchronised, unsynchronised, unknown or replay")
-    offset_s: float | None = None
+    offset_s: float | None = Field(
+        default=None,
+        description="the center's clock minus the box's, as measured from acknowledgements; null: not known",
+    )
+    offset_error_s: float | None = Field(default=None, description="how far `offset_s` may be off, either way")
     boot_id: str
-    uptime_s: float
+    uptime_s: float = Field(description="since the boot, when this was written; never jumps")
 
 
 class Incident(Value):
@@ -136,6 +140,17 @@ class Incident(Value):
     settings_digest: Sha256
 
 
+class OpenIncident(Value):
+    """An incident that goes on, as the box knows it."""
+
+    incident: str
+    seq: int = Field(ge=1, description="of its last message")
+
+
+MAX_OPEN_INCIDENTS: Final = 500
+"""More of them are not listed: a message holds at most 64 KB, and a list with gaps would make orphans of the rest."""
+
+
 class BoxStatus(Value):
     """Retained; the last will says `offline`."""
 
@@ -144,6 +159,11 @@ class BoxStatus(Value):
     version: str
     public_key: str | None = Field(default=None, description="Ed25519 key of the evidence seal, base64")
     encryption_key: str | None = Field(default=None, description="X25519 key that secrets are sealed to, base64")
+    open_incidents: tuple[OpenIncident, ...] | None = Field(
+        default=None,
+        max_length=MAX_OPEN_INCIDENTS,
+        description="all incidents that go on as the box connects; null: not said",
+    )
 
 
 class DetectorLoad(Value):
@@ -163,12 +183,20 @@ class BoxHealth(Value):
     waiting_messages: int
     oldest_waiting_s: float
     parked_messages: int
-    state_bytes: int
+    state_bytes: int = Field(description="what the outbox takes on the disk")
     clock: ClockReport
     model: Model | None = None
     detector: DetectorLoad | None = None
     frames_decoded: int | None = None
     frames_dropped: int | None = Field(default=None, description="due, and nobody looked at them: the box is behind")
+    outbox_budget_bytes: int | None = Field(default=None, description="what the outbox may take")
+    pictures_dropped: int | None = Field(
+        default=None, description="that had to make room before the center had them, of the last 7 days"
+    )
+    unwritten_messages: int | None = Field(default=None, description="kept in memory only, as the disk is full")
+    refused_connections: int | None = Field(
+        default=None, description="since the agent started, by the broker or for a certificate"
+    )
 
 
 class CameraState(Value):
@@ -248,9 +276,11 @@ class Postponement(Value):
 class Acknowledgement(Value):
     """What the collector did with the messages of one box, sent after its commit and not retained.
 
-    An id is a message's `id`, or a picture's `{incident}:{role}:{view}:{sha256}`. At most 200 ids in all.
+    An id is a message's `id`, or a picture's `{incident}:{role}:{view}:{sha256}`. At most 200 ids in all. Ids of
+    `status` and `health` may be answered as `stored` as well: nothing waits for them, but they tell the box the time.
     """
 
+    at: Instant | None = Field(default=None, description="the center's clock as it answered")
     stored: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
     later: tuple[Postponement, ...] = ()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -66,23 +67,15 @@ def take(session: Session, delivery: Delivery, files: PictureFiles, received_ms:
     except ValueError as fault:
         return _refuse(session, delivery, None, MessageError("invalid", str(fault)), received_ms)
     try:
-        if topic.leaf == "incident":
-            return _take_incident(session, topic, delivery, received_ms)
         if topic.leaf == "evidence":
             return _take_picture(session, topic, delivery, files, received_ms)
-        if topic.leaf == "status":
-            _take_status(session, topic, delivery, received_ms)
-        elif topic.leaf == "health":
-            event = read_event(delivery.payload, HealthEvent)
-            _box(session, topic, received_ms).health = event.data.model_dump_json()
-        elif topic.leaf == "camera":
-            _take_camera(session, topic, delivery, received_ms)
+        taker = TAKERS.get(topic.leaf)
+        return Outcome() if taker is None else taker(session, topic, delivery, received_ms)
     except MessageError as fault:
         return _refuse(session, delivery, claimed_id(delivery), fault, received_ms)
-    return Outcome()
 
 
-def _box(session: Session, topic: topics.Topic, received_ms: int) -> Box:
+def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:
     """The box that wrote to a topic; a new one is taken up, as nobody enrols boxes yet."""
     box = session.get(Box, topic.box)
     if box is None:
@@ -108,7 +101,7 @@ def _box(session: Session, topic: topics.Topic, received_ms: int) -> Box:
 def _take_incident(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, IncidentEvent)
     data = event.data
-    box = _box(session, topic, received_ms)
+    box = box_of(session, topic, received_ms)
     _check(event, data, topic)
     row = session.get(IncidentRow, data.incident)
     if row is not None and row.box_id != box.id:
@@ -160,7 +153,7 @@ def _take_picture(
     session: Session, topic: topics.Topic, delivery: Delivery, files: PictureFiles, received_ms: int
 ) -> Outcome:
     header = read_header(delivery.properties)
-    box = _box(session, topic, received_ms)
+    box = box_of(session, topic, received_ms)
     size = len(delivery.payload)
     if size > MAX_PICTURE_BYTES:
         raise MessageError("too_large", f"expected a picture of at most {MAX_PICTURE_BYTES} bytes, got {size}")
@@ -193,9 +186,15 @@ def _take_picture(
     return Outcome(stored=header.id)
 
 
-def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> None:
+def _take_health(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    event = read_event(delivery.payload, HealthEvent)
+    box_of(session, topic, received_ms).health = event.data.model_dump_json()
+    return Outcome()
+
+
+def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, StatusEvent)
-    box = _box(session, topic, received_ms)
+    box = box_of(session, topic, received_ms)
     status: BoxStatus = event.data
     if status.state != box.state or status.boot_id != box.boot_id:
         box.state_since_ms = received_ms
@@ -204,19 +203,32 @@ def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, rece
         box.public_key = status.public_key
     elif status.public_key not in (None, box.public_key):
         log.warning("box %s: it signs with another key than before; its new pictures will not pass the seal", box.id)
+    return Outcome()
 
 
-def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> None:
+def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     if not delivery.payload:  # a retained state that was taken back
-        return
+        return Outcome()
     event = read_event(delivery.payload, CameraEvent)
-    _box(session, topic, received_ms)
+    box_of(session, topic, received_ms)
     state = event.data
     row = session.get(CameraRow, (topic.box, state.camera))
     if row is None:
         row = CameraRow(box_id=topic.box, camera=state.camera)
         session.add(row)
     row.state, row.since_ms, row.text, row.restarts = state.state, _ms(state.since), state.text, state.restarts
+    return Outcome()
+
+
+Taker = Callable[[Session, topics.Topic, Delivery, int], Outcome]
+"""Takes one delivery; the number is when it came, in milliseconds. Raises MessageError to refuse it."""
+TAKERS: Final[dict[str, Taker]] = {
+    "incident": _take_incident,
+    "status": _take_status,
+    "health": _take_health,
+    "camera": _take_camera,
+}
+"""Leaf to what takes it; others are not taken."""
 
 
 def claimed_id(delivery: Delivery) -> str | None:

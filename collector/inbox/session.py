@@ -16,10 +16,20 @@ from collector.inbox.intake import Delivery
 from collector.inbox.writer import Answer
 from protocol import topics
 from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
+from protocol.topics import Topic
 
 log = logging.getLogger(__name__)
 
-LEAVES: Final = ("incident", "evidence", "status", "health", "camera")
+LEAVES: Final = (
+    "incident",
+    "evidence",
+    "status",
+    "health",
+    "camera",
+    "reply",
+    "settings/reported",
+    "model/reported",
+)
 SESSION_EXPIRY_S: Final = 24 * 3600
 """While the collector is away, the broker queues what it can; what it cannot, the boxes send again."""
 MAX_DELAY_S: Final = 30
@@ -72,8 +82,13 @@ class InboxSession:
 
     def answer(self, answer: Answer) -> None:
         """Send a box its acknowledgement; one that is lost is asked for again by what the box sends again."""
-        if self.connected:
-            self._client.publish(str(answer.topic), answer.acknowledgement.model_dump_json(), qos=1)
+        self.publish(answer.topic, answer.acknowledgement.model_dump_json().encode())
+
+    def publish(self, topic: Topic, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand a message to the broker at QoS 1; False where there is no line. From any thread."""
+        if not self.connected:
+            return False
+        return self._client.publish(str(topic), payload, qos=1, retain=retain).rc == mqtt.MQTT_ERR_SUCCESS
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         host, port = self._broker.address

@@ -3,12 +3,14 @@
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from protocol.broker import BrokerLine
-from protocol.documents import Section, TimeZoneName
+from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.ids import Slug
 
 
@@ -28,10 +30,19 @@ def _loopback(listen: str) -> str:
     return listen
 
 
+POSTGRESQL: Final = "postgresql+psycopg"
+
+
 def _known_database(url: str) -> str:
-    if not url.startswith("sqlite:///"):
-        scheme = url.partition("://")[0]
-        raise ValueError(f"expected sqlite:///PATH (other databases are not supported yet), got {scheme}://…")
+    scheme = url.partition("://")[0]
+    if not url.startswith(("sqlite:///", f"{POSTGRESQL}://")):
+        raise ValueError(f"expected sqlite:///PATH or {POSTGRESQL}://USER@HOST/DATABASE, got {scheme}://…")
+    try:
+        password = make_url(url).password
+    except (ArgumentError, ValueError):
+        raise ValueError(f"expected {POSTGRESQL}://USER@HOST:PORT/DATABASE, got {scheme}://… with a mistake") from None
+    if password is not None:
+        raise ValueError("expected no password in it; put it alone into a file and name that in database_password_file")
     return url
 
 
@@ -46,7 +57,10 @@ class CenterSection(Section):
     timezone: TimeZoneName = "Asia/Shanghai"
     data_dir: Path = Path("data")
     database_url: Annotated[str, AfterValidator(_known_database)] | None = Field(
-        default=None, description="unset: SQLite in data_dir"
+        default=None, description="sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE; unset: SQLite in data_dir"
+    )
+    database_password_file: Path | None = Field(
+        default=None, description="a file with the password alone; unset: what libpq finds (peer, PGPASSFILE)"
     )
     listen: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1:8080"
     banner: str = Field(default="", max_length=300, description="a line shown at the top of every page")
@@ -81,12 +95,24 @@ class CenterConfig:
         return self.path(self.settings.center.data_dir)
 
     @property
-    def database_url(self) -> str:
-        """SQLAlchemy's URL of the database."""
-        url = self.settings.center.database_url
-        if url is None:
-            return f"sqlite:///{self.data_dir / 'center.db'}"
-        return f"sqlite:///{self.path(Path(url.removeprefix('sqlite:///')))}"
+    def database_url(self) -> URL:
+        """SQLAlchemy's URL of the database, with its password; raises SettingsError where that cannot be read."""
+        text = self.settings.center.database_url
+        if text is None:
+            return URL.create("sqlite", database=str(self.data_dir / "center.db"))
+        url = make_url(text)
+        if url.drivername == "sqlite":
+            return url.set(database=str(self.path(Path(url.database or ""))))
+        password_file = self.settings.center.database_password_file
+        if password_file is None:
+            return url
+        try:
+            return url.set(password=self.path(password_file).read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError) as fault:
+            raise SettingsError(
+                f"{password_file}: expected a file with the database's password, got: {fault}; "
+                "check [center] database_password_file"
+            ) from None
 
     @property
     def listen(self) -> tuple[str, int]:

@@ -103,7 +103,7 @@ class Writer:
     def commit(self, deliveries: Sequence[Delivery]) -> list[Answer]:
         """Commit a batch; where that fails, each one alone. Returns what the boxes are to be told."""
         try:
-            with self._store.transaction() as session:
+            with self._store.writing() as session:
                 outcomes = [take(session, delivery, self._files, self._now_ms()) for delivery in deliveries]
         except (SQLAlchemyError, OSError, ValueError, TypeError, KeyError) as fault:
             log.warning("inbox: a batch of %d failed (%s); taking each alone", len(deliveries), type(fault).__name__)
@@ -112,7 +112,7 @@ class Writer:
 
     def _commit_one(self, delivery: Delivery) -> Outcome:
         try:
-            with self._store.transaction() as session:
+            with self._store.writing() as session:
                 return take(session, delivery, self._files, self._now_ms())
         except (SQLAlchemyError, OSError) as fault:
             cause = getattr(fault, "orig", None) or fault

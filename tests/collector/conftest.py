@@ -10,9 +10,10 @@ from collector.store import open_store
 class Desk:
     """Store, pictures and writer; deliveries are committed at once."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url=None):
         self.folder = folder
-        self.store = open_store(f"sqlite:///{folder / 'center.db'}")
+        self.url = url or f"sqlite:///{folder / 'center.db'}"
+        self.store = open_store(self.url)
         self.files = PictureFiles(folder / "evidence")
         self.changes = 0
         self.writer = Writer(self.store, self.files, self.change, lambda: 1_780_000_100.0)
@@ -30,8 +31,21 @@ class Desk:
         return list(word.stored), [one.code for one in word.refused], [one.id for one in word.later]
 
 
-@pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
+@pytest.fixture(scope="session")
+def template(postgres):
+    """Name of a database of PostgreSQL that has the tables; copying it is quicker than making them."""
+    url = postgres.create()
+    open_store(url).close()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request, tmp_path):
+    """A desk on either database."""
+    url = None
+    if request.param == "postgresql":
+        template = request.getfixturevalue("template")
+        url = request.getfixturevalue("postgres").create(template)
+    desk = Desk(tmp_path, url)
     yield desk
     desk.store.close()

@@ -6,16 +6,16 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, Self
 
 from pydantic import Field
 
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.ids import Slug
-from protocol.settings import Camera, Cameras
+from protocol.settings import Camera, Cameras, CamerasDocument
 
 
 class BoxSection(Section):
@@ -75,6 +75,14 @@ class BoxSettings(Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+SECRET_VARIABLES: Final = "CITYEYE_CREDENTIALS_"  # noqa: S105 - the name, not the secret
+
+
+def secret_variable(name: str) -> str:
+    """Name of the environment variable that a secret may stand in, as user:password; it goes before the file."""
+    return SECRET_VARIABLES + name.upper().replace("-", "_")
+
+
 @dataclass(frozen=True)
 class Credentials:
     """User and password of a camera; never shown."""
@@ -99,11 +107,25 @@ class BoxConfig:
         """Folder that the box writes to."""
         return self.path(self.settings.box.state_dir)
 
+    @property
+    def document(self) -> CamerasDocument:
+        """Cameras, zones and rules: what the center edits as well."""
+        return CamerasDocument(camera=self.settings.camera)
+
+    def with_cameras(self, document: CamerasDocument) -> Self:
+        """The same box with other cameras."""
+        return replace(self, settings=self.settings.model_copy(update={"camera": document.camera}))
+
+    @property
+    def secrets_file(self) -> Path:
+        """File with user and password of cameras."""
+        return self.path(self.settings.box.secrets)
+
     def credentials(self, camera: Camera, environment: Mapping[str, str] = os.environ) -> Credentials | None:
         """Look a camera's secret up; raises SettingsError where it is named but not to be had."""
         if camera.credentials is None:
             return None
-        variable = f"CITYEYE_CREDENTIALS_{camera.credentials.upper().replace('-', '_')}"
+        variable = secret_variable(camera.credentials)
         if variable in environment:
             user, colon, password = environment[variable].partition(":")
             if not colon:
@@ -112,7 +134,7 @@ class BoxConfig:
         return self._from_secrets_file(camera.id, camera.credentials, variable)
 
     def _from_secrets_file(self, camera: str, name: str, variable: str) -> Credentials:
-        path = self.path(self.settings.box.secrets)
+        path = self.secrets_file
         missing = SettingsError(
             f"camera {camera}: credentials {name!r}: expected {variable}=user:password in the environment, or "
             f"[{name}] with user and password in {path} (mode 0600); found neither"

@@ -76,6 +76,13 @@ class SecretArguments(Arguments):
     sealed: str = Field(min_length=1, max_length=4096, description="base64")
 
 
+class Login(Arguments):
+    """What a sealed secret holds, in JSON."""
+
+    user: str = Field(max_length=500)
+    password: str = Field(max_length=500)
+
+
 class RestartArguments(Arguments):
     """`restart`: end in order and start again. `accepted` at once, `ok` when it runs again."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from agent.settings import BoxConfig
 from protocol.desired import Desired, Edit
 from protocol.settings import CamerasDocument, DocumentError, read_document
 
@@ -160,7 +161,7 @@ def rejected(standing: Standing, revision: int, errors: tuple[str, ...]) -> Stan
 
 
 def load(folder: Path) -> Standing | None:
-    """Read the state folder; None where nothing is there. What is damaged is moved aside: the center sends it again."""
+    """Read the state folder; None where nothing is there, or it is damaged: the center sends its revision again."""
     path = folder / FILE
     try:
         return Standing.from_json(path.read_text("utf-8"))
@@ -168,8 +169,15 @@ def load(folder: Path) -> Standing | None:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, DocumentError) as fault:
         log.error("%s: damaged (%s); box.toml is taken instead", path, type(fault).__name__)  # noqa: TRY400 - no trace
-        path.replace(path.with_suffix(".damaged"))
         return None
+
+
+def in_force(config: BoxConfig) -> BoxConfig:
+    """The settings with the cameras that the agent watches, which the center may have changed since."""
+    standing = None if config.settings.center is None else load(config.state_dir)
+    if standing is None or standing.seed != config.document.digest():
+        return config
+    return config.with_cameras(standing.now.document)
 
 
 def save(folder: Path, standing: Standing) -> None:

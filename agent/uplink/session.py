@@ -89,6 +89,8 @@ class Session:
         """Refusals that came before `publish` had returned its number."""
         self._cameras: dict[str, CameraState] = {}
         self._told = ""
+        self.connects = 0
+        """How often the broker has let the box in."""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
         client = mqtt_client(center, folder, box)
         client.on_connect = self._on_connect
@@ -142,6 +144,12 @@ class Session:
             self._cameras[state.camera] = state
         if self.connected:
             self._publish_camera(state)
+
+    def forget_camera(self, camera: str) -> None:
+        """Take a camera's retained state back: it is no longer in the settings."""
+        with self._lock:
+            self._cameras.pop(camera, None)
+        self.publish("camera", b"", retain=True, camera=camera)
 
     def publish_health(self, health: BoxHealth) -> None:
         """Publish how the box is doing, once; lost where there is no connection."""
@@ -217,6 +225,7 @@ class Session:
         for state in cameras:
             self._publish_camera(state)
         self._outbox.forget_sent()
+        self.connects += 1
         self._connected.set()
         self._wake.set()
 

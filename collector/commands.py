@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector serve | check`."""
+"""The command line of the center: `cityeye-collector serve | check | command | settings`."""
 
 import contextlib
 import logging
@@ -6,8 +6,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -15,26 +13,22 @@ import typer
 import uvicorn
 
 from collector import VERSION
+from collector.boxes.desk_commands import command, settings_commands
+from collector.boxes.dispatch import Dispatch
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.settings import CenterConfig, load_settings
-from collector.store import Store, StoreError, open_store
+from collector.store import Store, StoreError
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.broker import BrokerError, probe
-from protocol.documents import SettingsError
-
-EXIT_FAILED = 1
-EXIT_UNUSABLE = 2
 
 log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
-
-
-class ListenError(Exception):
-    """The port cannot be had."""
+app.command()(command)
+app.add_typer(settings_commands, name="settings")
 
 
 def _version(asked: bool) -> None:
@@ -52,15 +46,6 @@ def _common(
     """CityEye at the street center."""
 
 
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    try:
-        yield
-    except (SettingsError, StoreError, BrokerError, ListenError) as fault:
-        typer.echo(f"cityeye-collector: {fault}", err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-
-
 def _listen(config: CenterConfig) -> socket.socket:
     host, port = config.listen
     try:
@@ -70,16 +55,6 @@ def _listen(config: CenterConfig) -> socket.socket:
             f"{host}:{port}: expected a free port, got: {fault.strerror}; "
             "stop what listens there, or set another [center] listen"
         ) from None
-
-
-def _open_data(config: CenterConfig) -> Store:
-    try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StoreError(
-            f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
-        ) from None
-    return open_store(config.database_url)
 
 
 class _Server(uvicorn.Server):
@@ -92,14 +67,14 @@ class _Server(uvicorn.Server):
 @app.command()
 def serve(settings: SettingsOption) -> None:
     """Read the broker, keep tickets, and show pages, until stopped."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
         logging.basicConfig(
             level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
         )
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with _listen(config) as listening:
-            store = _open_data(config)
+            store = open_data(config)
             _serve(config, store, listening)
 
 
@@ -109,6 +84,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     files = PictureFiles(config.data_dir / "evidence")
     writer = Writer(store, files, changes.tell)
     session = InboxSession(config.settings.broker, config.folder, center.id, writer.put)
+    dispatch = Dispatch(store, center.id, session.publish)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive)
     pages = make_app(center, store, files, changes, health, ending.is_set)
@@ -127,11 +103,13 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     writer.start(session.answer)
     session.start()
+    dispatch.start()
     host, port = config.listen
     log.info("center %s: pages at http://%s:%d/", center.id, f"[{host}]" if ":" in host else host, port)
     try:
         server.run(sockets=[listening])
     finally:
+        dispatch.stop()
         session.stop()
         writer.stop()
         store.close()
@@ -141,7 +119,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
 @app.command()
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open the database, try the broker and the port: one line each."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
     typer.echo(f"ok    settings {settings}: center {config.settings.center.id}")
     good = True
@@ -156,7 +134,7 @@ def check(settings: SettingsOption) -> None:
 
 
 def _check_database(config: CenterConfig) -> str:
-    store = _open_data(config)
+    store = open_data(config)
     url = str(store.engine.url)
     store.close()
     return url

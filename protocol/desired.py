@@ -16,6 +16,8 @@ from protocol.messages import Event, Value
 SETTINGS_DESIRED: Final = "cityeye.settings.desired"
 SETTINGS_REPORTED: Final = "cityeye.settings.reported"
 MAX_SETTINGS_BYTES: Final = 128 * 1024
+MAX_REPORT_BYTES: Final = 192 * 1024
+"""A report may hold a document, an edit on the box, and what was wrong with another."""
 MAX_ERRORS: Final = 50
 
 

@@ -11,10 +11,13 @@ from typing import Any, Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from collector.boxes import orders, wanted
 from collector.evidence.files import PictureFiles
 from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Refused
 from collector.tickets.book import News, follow, ticket_for
 from protocol import messages, topics
+from protocol.commands import ReplyEvent
+from protocol.desired import MAX_REPORT_BYTES, ReportedEvent
 from protocol.messages import (
     BoxStatus,
     CameraEvent,
@@ -27,7 +30,7 @@ from protocol.messages import (
     StatusEvent,
     read_event,
 )
-from protocol.pictures import MAX_PICTURE_BYTES, MEDIA_TYPE, read_header
+from protocol.pictures import MAX_PICTURE_BYTES, MEDIA_TYPE, is_answer, read_answer_header, read_header
 
 log = logging.getLogger(__name__)
 
@@ -152,13 +155,17 @@ def _check(event: IncidentEvent, data: Incident, topic: topics.Topic) -> None:
 def _take_picture(
     session: Session, topic: topics.Topic, delivery: Delivery, files: PictureFiles, received_ms: int
 ) -> Outcome:
-    header = read_header(delivery.properties)
+    header = None if is_answer(delivery.properties) else read_header(delivery.properties)
     box = box_of(session, topic, received_ms)
     size = len(delivery.payload)
     if size > MAX_PICTURE_BYTES:
         raise MessageError("too_large", f"expected a picture of at most {MAX_PICTURE_BYTES} bytes, got {size}")
     if not delivery.payload.startswith(b"\xff\xd8\xff"):
         raise MessageError("invalid", f"expected {MEDIA_TYPE}, got something else")
+    if header is None:
+        answer = read_answer_header(delivery.properties)
+        orders.take_picture(session, box, answer, delivery.payload, received_ms)
+        return Outcome()
     if hashlib.sha256(delivery.payload).hexdigest() != header.sha256:
         raise MessageError("wrong_hash", "expected bytes that match their SHA-256; the picture was damaged on its way")
     known = session.get(PictureRow, header.id)
@@ -199,6 +206,10 @@ def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, rece
     if status.state != box.state or status.boot_id != box.boot_id:
         box.state_since_ms = received_ms
     box.state, box.version, box.boot_id = status.state, status.version, status.boot_id
+    if status.encryption_key is not None:
+        if box.encryption_key not in (None, status.encryption_key):
+            log.warning("box %s: secrets are sealed to another key than before; was it set up anew?", box.id)
+        box.encryption_key = status.encryption_key
     if box.public_key is None:
         box.public_key = status.public_key
     elif status.public_key not in (None, box.public_key):
@@ -208,6 +219,7 @@ def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, rece
 
 def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     if not delivery.payload:  # a retained state that was taken back
+        session.execute(delete(CameraRow).where(CameraRow.box_id == topic.box, CameraRow.camera == topic.camera))
         return Outcome()
     event = read_event(delivery.payload, CameraEvent)
     box_of(session, topic, received_ms)
@@ -220,6 +232,20 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
     return Outcome()
 
 
+def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    event = read_event(delivery.payload, ReplyEvent)
+    orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
+    return Outcome()
+
+
+def _take_reported(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    if not delivery.payload:  # a retained report that was taken back
+        return Outcome()
+    event = read_event(delivery.payload, ReportedEvent, MAX_REPORT_BYTES)
+    wanted.take_reported(session, box_of(session, topic, received_ms), event.data, received_ms)
+    return Outcome()
+
+
 Taker = Callable[[Session, topics.Topic, Delivery, int], Outcome]
 """Takes one delivery; the number is when it came, in milliseconds. Raises MessageError to refuse it."""
 TAKERS: Final[dict[str, Taker]] = {
@@ -227,6 +253,8 @@ TAKERS: Final[dict[str, Taker]] = {
     "status": _take_status,
     "health": _take_health,
     "camera": _take_camera,
+    "reply": _take_reply,
+    "settings/reported": _take_reported,
 }
 """Leaf to what takes it; others are not taken."""
 

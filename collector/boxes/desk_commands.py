@@ -3,6 +3,7 @@
 The running collector holds the line. These put rows into the database, and wait for the rows that come of it.
 """
 
+import base64
 import contextlib
 import difflib
 import json
@@ -71,6 +72,7 @@ def command(
     box: BoxArgument,
     verb: Annotated[str, typer.Argument(help="snapshot, verify, scene, secret, restart, diagnostics or resend")],
     settings: SettingsOption,
+    *,
     camera: Annotated[str | None, typer.Option(help="a camera's id")] = None,
     zone: Annotated[str | None, typer.Option(help="one of its zones")] = None,
     incident: Annotated[str | None, typer.Option(help="verify: an incident's id, in place of camera and zone")] = None,
@@ -149,8 +151,8 @@ def _write(store: Store, row: CommandRow, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         bundle = json.loads(row.data).get("bundle")
         if isinstance(bundle, str):
-            files.append(folder / f"{row.id}.json.gz.b64")
-            files[-1].write_text(bundle, "utf-8")
+            files.append(folder / f"{row.id}.json.gz")
+            files[-1].write_bytes(base64.b64decode(bundle))
         with store.transaction() as session:
             query = select(CommandPicture).where(CommandPicture.command_id == row.id).order_by(CommandPicture.view)
             for picture in session.scalars(query):
@@ -158,6 +160,8 @@ def _write(store: Store, row: CommandRow, folder: Path) -> list[Path]:
                 files[-1].write_bytes(picture.jpeg)
     except OSError as fault:
         raise OrderError(f"--out {folder}: expected a folder that can be written, got: {fault.strerror}") from None
+    except ValueError:
+        raise OrderError("expected a bundle in base64, the box sent something else") from None
     return files
 
 
@@ -253,7 +257,8 @@ def diff(
             raise OrderError(f"box {box}: expected two lines of history, there are {len(numbers)}")
         rows = [_row(session, box, one) for one in (older or numbers[1], newer or numbers[0])]
     texts = [json.dumps(json.loads(row.document), ensure_ascii=False, indent=1).splitlines() for row in rows]
-    for line in difflib.unified_diff(*texts, *(_line(row) for row in rows), lineterm=""):
+    names = [_line(row) for row in rows]
+    for line in difflib.unified_diff(texts[0], texts[1], names[0], names[1], lineterm=""):
         typer.echo(line)
 
 
@@ -266,9 +271,8 @@ def _document(session: Session, box: str, file: Path | None, number: int | None)
         assert file is not None  # noqa: S101 - one of both is there
         return read_document(_values(file))
     except DocumentError as fault:
-        raise OrderError(
-            "\n  ".join([f"{file or number}: expected settings that can be used:", *fault.faults])
-        ) from None
+        lines = [f"{file or number}: expected settings that can be used:", *fault.faults]
+        raise OrderError("\n  ".join(lines)) from None
 
 
 def _values(file: Path) -> dict[str, Any]:

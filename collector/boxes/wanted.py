@@ -82,7 +82,7 @@ def want(
     return _add(session, box, document, based_on=last_revision, by=by, now_ms=now_ms, state="wanted", last=last)
 
 
-def _behind() -> Select[tuple[str]]:
+def _behind() -> Select[Any]:
     return select(SettingsRow.box_id).where(SettingsRow.revision.is_not(None), SettingsRow.sent_ms.is_(None))
 
 
@@ -119,11 +119,12 @@ def take_reported(session: Session, box: Box, reported: Reported, received_ms: i
     session.add(report)
     if reported.edit is not None:
         _take_edit(session, box, reported.edit, received_ms)
-    session.execute(
-        update(SettingsRow)
-        .where(SettingsRow.box_id == box.id, SettingsRow.revision == reported.wanted)
-        .values(state=reported.state, errors=json.dumps(reported.errors))
-    )
+    if reported.wanted is not None:
+        session.execute(
+            update(SettingsRow)
+            .where(SettingsRow.box_id == box.id, SettingsRow.revision == reported.wanted)
+            .values(state=reported.state, errors=json.dumps(reported.errors))
+        )
     last = newest(session, box.id, to_change=True)
     if last is None:
         return

@@ -1,4 +1,4 @@
-"""The command line of the box: `cityeye-agent run | check | replay | bench | scene | plane`."""
+"""The command line of the box: `cityeye-agent run | check | replay | bench | scene | plane | outbox`."""
 
 import contextlib
 import json
@@ -23,12 +23,12 @@ from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
-from agent.uplink.outbox import OutboxError
+from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
 from protocol.broker import BrokerError, probe
 from protocol.documents import SettingsError
-from protocol.instants import parse_rfc3339
+from protocol.instants import from_epoch, parse_rfc3339, rfc3339
 from protocol.messages import IncidentEvent
 
 EXIT_FAILED = 1
@@ -284,6 +284,33 @@ def _order(settings: Path, camera: str, order: Order) -> None:
             raise typer.Exit(EXIT_FAILED)
         clock.sleep(0.2)
     typer.echo(f"camera {camera}: {order.verb}: done")
+
+
+@app.command()
+def outbox(
+    settings: SceneSettings = BOX_TOML,
+    *,
+    retry: Annotated[bool, typer.Option("--retry", help="have everything that is parked tried again")] = False,
+) -> None:
+    """Say what waits to be sent and list what was refused for good; may be used while the agent runs."""
+    with _one_line():
+        config = load_settings(settings)
+        path = config.state_dir / "outbox.db"
+        if not path.is_file():
+            typer.echo(f"{path}: there is none yet; the agent makes it")
+            return
+        budget_bytes = config.settings.box.outbox_mb * 1024 * 1024
+        with contextlib.closing(Outbox(path, Clock().now, budget_bytes, owner=False)) as box:
+            figures = box.figures()
+            typer.echo(
+                f"{figures.waiting} wait, the oldest for {figures.oldest_waiting_s:.0f} s; {figures.dropped} pictures "
+                f"made room; {figures.bytes / 2**20:.0f} of {figures.budget_bytes / 2**20:.0f} MB; "
+                f"{figures.parked} parked"
+            )
+            for one in box.parked():
+                typer.echo(f"{one.id}  {rfc3339(from_epoch(one.made_s))}  {one.bytes} bytes  {one.why}")
+            if retry:
+                typer.echo(f"{box.retry()} are tried again")
 
 
 @app.command()

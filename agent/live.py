@@ -39,7 +39,7 @@ from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
 from agent.uplink.executor import Executor, Journal
-from agent.uplink.outbox import Outbox
+from agent.uplink.outbox import Outbox, OutboxError
 from agent.uplink.session import Session
 from agent.verbs import verbs_of
 from agent.vision.attention import Attention
@@ -362,6 +362,7 @@ class Agent:
         folder = self._stack.enter_context(StateFolder(self.config.state_dir))
         logging.getLogger().addHandler(self.log_tail)
         self._stack.callback(logging.getLogger().removeHandler, self.log_tail)
+        clock.recall(folder.path)
         memory.spare()
         nursery().warm()  # it loads while the detector does
         key = load_key(folder.path)
@@ -374,7 +375,10 @@ class Agent:
         sources = [self._source_of(camera, self.config) for camera in cameras]
         self._masker = Masker(eyes.face_model)
         self.attention = eyes.attention(settings.detector.cpu_share)
-        self.outbox = outbox = self._stack.enter_context(closing(Outbox(folder.path / "outbox.db", now=clock.now)))
+        budget_bytes = settings.box.outbox_mb * 1024 * 1024
+        self.outbox = outbox = self._stack.enter_context(
+            closing(Outbox(folder.path / "outbox.db", now=clock.now, budget_bytes=budget_bytes))
+        )
         self._reporter = Reporter(
             site=settings.box.site,
             box=settings.box.id,
@@ -438,7 +442,16 @@ class Agent:
             "settings/desired": lambda payload: executor.put(lambda: wishes.take(payload)),
         }
         self._session = Session(
-            center, self.config.folder, box.site, box.id, self.outbox, status, now=clock.now, handlers=handlers
+            center,
+            self.config.folder,
+            box.site,
+            box.id,
+            self.outbox,
+            status,
+            now=clock.now,
+            heard=clock.heard,
+            monotonic=clock.monotonic,
+            handlers=handlers,
         )
 
     def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
@@ -536,8 +549,10 @@ class Agent:
         )
 
     def tend(self) -> None:
-        """What is done every TEND_S: fit the detector's budget to what else the box does, and now and then the rest."""
+        """What is done every TEND_S: write what a full disk did not take, fit the detector's budget, keep house."""
         memory.give_back()
+        if self.outbox.write_down():
+            self._reporter.tell_dropped(self.clock.now())
         busy_share = self._load.busy_share()
         if busy_share is not None:
             self.attention.fit(busy_share * cores(), cores())
@@ -546,8 +561,12 @@ class Agent:
             self._keep_house()
 
     def _keep_house(self) -> None:
-        """Forget what the center has, say how the box is."""
-        self.outbox.prune(KEEP_ACKNOWLEDGED_S)
+        """Forget what the center has had for long, say how the box is."""
+        try:
+            self.outbox.prune(KEEP_ACKNOWLEDGED_S)
+        except OutboxError as fault:
+            log.warning("what the center has is not forgotten: %s", fault)
+        self.clock.remember(self.config.state_dir)
         if self._session is not None:
             self._session.publish_health(self.health())
 
@@ -587,6 +606,10 @@ class Agent:
             ),
             frames_decoded=read.decoded,
             frames_dropped=read.dropped,
+            outbox_budget_bytes=figures.budget_bytes,
+            pictures_dropped=figures.dropped,
+            unwritten_messages=figures.unwritten,
+            refused_connections=None if self._session is None else self._session.refused_connections,
         )
 
 

@@ -10,7 +10,7 @@ from agent.rules.life import Change, Record, dwell_s
 from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
 from protocol import messages
 from protocol.instants import from_epoch
-from protocol.messages import ClockReport, Incident, IncidentEvent, Model
+from protocol.messages import ClockReport, Evidence, Incident, IncidentEvent, Model
 from protocol.pictures import MEDIA_TYPE, PictureHeader
 from protocol.seal import picture_link, seal
 from protocol.topics import Topic
@@ -37,9 +37,17 @@ class Reporter:
     tell: Callable[[IncidentEvent, Sequence[Picture]], None]
 
     def report(self, change: Change, pictures: Sequence[Picture]) -> Record:
-        """Seal, write and commit one change; returns the record with its evidence."""
+        """Seal, write and commit one change; returns the record with its evidence.
+
+        The outbox knows better than the rule which message was the last one and which pictures have made room.
+        """
         record = change.record
         with self.outbox.sealing() as ledger:
+            known = self.outbox.incident(record.incident)
+            if known is not None:
+                before = Record.from_json(known.state)
+                record = replace(record, seq=before.seq + 1, evidence=before.evidence)
+            record, told = self._without_dropped(record)
             head = ledger.head
             sealed = []
             for picture in pictures:
@@ -58,9 +66,32 @@ class Reporter:
                 open=record.open,
                 state=record.to_json(),
             )
-            ledger.commit(row, outgoing, head)
+            ledger.commit(row, outgoing, head, told)
         self.tell(event, sealed)
         return record
+
+    def tell_dropped(self, at_s: float) -> None:
+        """Say which pictures have made room on the box, with a message of each incident that they were to prove."""
+        for incident in dict.fromkeys(incident for incident, _ in self.outbox.dropped()):
+            with self.outbox.sealing():  # or its camera could close it meanwhile
+                row = self.outbox.incident(incident)
+                if row is None:
+                    continue
+                record = Record.from_json(row.state)
+                if record.open:
+                    self.report(Change("updated", record, at_s), [])
+                else:
+                    # it is over, and stays over since when it was
+                    self.report(Change("ended" if record.reason else "cleared", record, record.sent_s), [])
+
+    def _without_dropped(self, record: Record) -> tuple[Record, frozenset[str]]:
+        """Mark the pictures that have made room; returns their ids as well."""
+        dropped = frozenset(picture for _, picture in self.outbox.dropped(record.incident))
+        evidence = tuple(
+            entry.model_copy(update={"dropped": True}) if _header(record, entry).id in dropped else entry
+            for entry in record.evidence
+        )
+        return replace(record, evidence=evidence), dropped
 
     def _event(self, change: Change, record: Record) -> IncidentEvent:
         at = from_epoch(change.at_s)
@@ -103,6 +134,10 @@ class Reporter:
 
     def _picture(self, record: Record, picture: Picture) -> Outgoing:
         evidence = picture.evidence
-        header = PictureHeader(incident=record.incident, role=evidence.role, view=evidence.view, sha256=evidence.sha256)
+        header = _header(record, evidence)
         topic = Topic(self.site, self.box, "evidence", record.camera)
         return Outgoing(header.id, "picture", str(topic), picture.jpeg, MEDIA_TYPE, tuple(header.to_properties()))
+
+
+def _header(record: Record, evidence: Evidence) -> PictureHeader:
+    return PictureHeader(incident=record.incident, role=evidence.role, view=evidence.view, sha256=evidence.sha256)

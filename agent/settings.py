@@ -28,6 +28,12 @@ class BoxSection(Section):
     hardware_decoding: bool = Field(
         default=True, description="let hardware decode where all frames are needed and it can; false: never"
     )
+    outbox_mb: int = Field(
+        default=2048,
+        ge=32,
+        le=1_000_000,
+        description="disk for what waits for the center and what is kept for 7 days; beyond it the oldest pictures go",
+    )
     secrets: Path = Field(default=Path("secrets.toml"), description="readable by its owner only; may be absent")
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import model_validator
 
@@ -16,6 +17,13 @@ from protocol.documents import Section
 MAX_PACKET_BYTES: Final = 1024 * 1024
 KEEPALIVE_S: Final = 20
 PROBE_S: Final = 10.0
+
+# mosquitto refuses a publish beyond its message_size_limit with this code, which the specification has for DISCONNECT
+# only. paho takes it for a broken packet, connects anew and sends the same message again, for ever.
+ReasonCode.names = {
+    **ReasonCode.names,
+    149: {"Packet too large": [*ReasonCode.names[149]["Packet too large"], PacketTypes.PUBACK]},
+}
 
 
 class BrokerError(Exception):

@@ -106,7 +106,7 @@ class ClockReport(Value):
     state: str = Field(description="synchronised, unsynchronised, unknown or replay")
     offset_s: float | None = Field(
         default=None,
-        description="the center's clock minus the box's, as measured from acknowledgements; null: not known",
+        description="the center's clock minus the box's, measured from its answers; null: not known",
     )
     offset_error_s: float | None = Field(default=None, description="how far `offset_s` may be off, either way")
     boot_id: str

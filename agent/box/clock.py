@@ -1,15 +1,22 @@
 """What time it is, and how far that can be trusted."""
 
+import contextlib
 import ctypes
 import time
-from dataclasses import dataclass
-from typing import Final
+from collections import deque
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 from agent.box.identity import boot_id
 from protocol.messages import ClockReport
 
 _STA_UNSYNC: Final = 0x0040
-_STA_NANO: Final = 0x2000
+_FILE: Final = "clock"
+SAMPLES: Final = 8
+DRIFT: Final = 50e-6
+"""A quartz that nobody disciplines goes wrong by up to this share; an old sample is worth that much less."""
 
 
 class _Timex(ctypes.Structure):
@@ -27,12 +34,63 @@ class _Timex(ctypes.Structure):
 
 
 @dataclass(frozen=True)
+class _Sample:
+    """The center's clock minus the box's monotonic one, from one answer."""
+
+    ahead_s: float
+    error_s: float
+    at_s: float
+
+
+@dataclass
+class CenterTime:
+    """The center's time, from the answers to messages: the one that came back quickest tells it best (RFC 5905, 10).
+
+    Reckoned against the monotonic clock: what is known stays right when the box's clock is set.
+    """
+
+    _samples: deque[_Sample] = field(default_factory=lambda: deque(maxlen=SAMPLES), init=False)
+
+    def heard(self, center_s: float, asked_s: float, heard_s: float) -> None:
+        """Take an answer.
+
+        Args:
+            center_s: the center's clock as it answered, seconds since the epoch.
+            asked_s: monotonic, when the message was sent.
+            heard_s: monotonic, when the answer came.
+        """
+        if heard_s >= asked_s:
+            middle_s = (asked_s + heard_s) / 2
+            self._samples.append(_Sample(center_s - middle_s, (heard_s - asked_s) / 2, heard_s))
+
+    def offset(self, box_s: float, monotonic_s: float) -> tuple[float, float] | None:
+        """The center's clock minus the box's, and how far that may be off, seconds; None where nothing is known."""
+        if not self._samples:
+            return None
+        worth = [(one.error_s + DRIFT * (monotonic_s - one.at_s), one.ahead_s) for one in list(self._samples)]
+        error_s, ahead_s = min(worth)
+        return ahead_s - (box_s - monotonic_s), error_s
+
+
+@dataclass
 class Clock:
     """The real clock; tests hand in another."""
 
+    center: CenterTime = field(default_factory=CenterTime)
+    _least: tuple[float, float] | None = field(default=None, init=False)
+    """A time that was once reached, and when it was recalled, by the monotonic clock."""
+
     def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
+        """Seconds since the epoch.
+
+        While nobody has set the clock since the boot, it goes on from where it was known to be before.
+        """
+        now_s = time.time()
+        if self._least is not None:
+            least_s = self._least[0] + self.monotonic() - self._least[1]
+            if now_s < least_s and not _kernel_synchronised():
+                return least_s
+        return now_s
 
     def monotonic(self) -> float:
         """Seconds that never jump, for deadlines."""
@@ -42,17 +100,46 @@ class Clock:
         """Wait."""
         time.sleep(seconds)
 
+    def recall(self, folder: Path) -> None:
+        """Read what time it was when the box ran last: a box without a battery starts in 1970 after a power cut."""
+        with contextlib.suppress(OSError, ValueError):
+            self._least = float((folder / _FILE).read_text("ascii")), self.monotonic()
+
+    def remember(self, folder: Path) -> None:
+        """Leave the time in the state folder for the next start."""
+        part = folder / f"{_FILE}.part"
+        with contextlib.suppress(OSError):
+            part.write_text(f"{self.now():.0f}", "ascii")
+            part.replace(folder / _FILE)
+
+    def heard(self, center_s: float, asked_s: float, heard_s: float) -> None:
+        """Take the center's time from an answer; what was recalled is given up if it was ahead of that."""
+        self.center.heard(center_s, asked_s, heard_s)
+        if self._least is not None and self._least[0] > center_s:
+            self._least = None
+
     def report(self) -> ClockReport:
-        """Say what the kernel knows of the clock."""
-        state, offset_s = _kernel_state()
-        uptime_s = round(time.clock_gettime(time.CLOCK_BOOTTIME), 1)
-        return ClockReport(state=state, offset_s=offset_s, boot_id=boot_id(), uptime_s=uptime_s)
+        """Say what is known of the clock."""
+        known = _kernel_synchronised()
+        state = "unknown" if known is None else "synchronised" if known else "unsynchronised"
+        offset = self.center.offset(self.now(), self.monotonic())
+        return ClockReport(
+            state=state,
+            offset_s=None if offset is None else round(offset[0], 3),
+            offset_error_s=None if offset is None else round(offset[1], 3),
+            boot_id=boot_id(),
+            uptime_s=round(time.clock_gettime(time.CLOCK_BOOTTIME), 1),
+        )
 
 
-def _kernel_state() -> tuple[str, float | None]:
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _kernel_synchronised() -> bool | None:
+    """Whether the kernel's clock is disciplined by somebody (NTP); None where it does not say."""
     timex = _Timex()
-    if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex)) < 0:
-        return "unknown", None
-    if timex.status & _STA_UNSYNC:
-        return "unsynchronised", None
-    return "synchronised", round(timex.offset / (1e9 if timex.status & _STA_NANO else 1e6), 6)
+    if _libc().adjtimex(ctypes.byref(timex)) < 0:
+        return None
+    return not timex.status & _STA_UNSYNC

@@ -1,13 +1,15 @@
 """The one MQTT v5 session of a box.
 
-The network is paho's thread; one thread of ours decides what to send. `_window` holds what is in flight: a message
-leaves it when the center acknowledges it, when it is refused, or when its time to be sent again comes.
+The network is paho's thread; one thread of ours sends. What is sent and when is decided by `flight`, how long to wait
+for a connection by `backoff`; here is what the broker says and what is said to it.
 
 paho calls back while it holds its own locks, so nothing here calls paho while it holds ours.
 """
 
+import json
 import logging
-import random
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +22,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from agent.uplink.outbox import RESEND_S, Outbox, Outgoing
+from agent.uplink.backoff import Backoff, failure_text, refusal_text
+from agent.uplink.flight import RESEND_S, WINDOW, Flight
+from agent.uplink.outbox import Outbox, OutboxError, Outgoing
 from protocol import messages
 from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
 from protocol.instants import from_epoch
 from protocol.messages import (
+    MAX_OPEN_INCIDENTS,
     BoxHealth,
     BoxStatus,
     CameraEvent,
@@ -32,6 +37,7 @@ from protocol.messages import (
     Event,
     HealthEvent,
     MessageError,
+    OpenIncident,
     StatusEvent,
     Value,
 )
@@ -39,12 +45,16 @@ from protocol.topics import Topic, parse
 
 log = logging.getLogger(__name__)
 
-WINDOW: Final = 32
-"""Messages in flight; with pictures of 150 KB that is 5 MB."""
-WINDOW_BYTES: Final = 4 * 1024 * 1024
-MAX_DELAY_S: Final = 60
-JITTER_S: Final = 10.0
+UNANSWERED: Final = 16
+"""Publishes that the broker has not taken yet; mosquitto grants 20 (its `max_inflight_messages`)."""
+HEADER_BYTES: Final = 1024
+"""More than a packet of ours has beside its payload."""
 LINGER_S: Final = 1.5
+PAUSE_S: Final = 5.0
+STEADY_S: Final = 30.0
+"""A connection that broke sooner did not hold: the next try waits longer."""
+FOR_GOOD: Final = frozenset({"Not authorized", "Topic name invalid", "Packet too large", "Payload format invalid"})
+"""Refusals that another try would meet again; after all others the message is tried again, later."""
 
 
 class Session:
@@ -59,6 +69,9 @@ class Session:
         status: what the retained status says while the box is connected.
         now: seconds since the epoch.
         handlers: leaf to who takes what comes in on it, other than `ack`; called in paho's thread, so it only queues.
+        heard: hears the center's time: its clock as it answered, and when, by `monotonic`, it was asked and heard.
+        monotonic: seconds that never jump.
+        keepalive_s: a line that is cut in silence is noticed within twice this.
     """
 
     def __init__(
@@ -71,38 +84,53 @@ class Session:
         status: BoxStatus,
         now: Callable[[], float],
         handlers: Mapping[str, Callable[[bytes], None]] | None = None,
+        heard: Callable[[float, float, float], None] = lambda _at_s, _asked_s, _heard_s: None,
+        monotonic: Callable[[], float] = time.monotonic,
+        keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         self._handlers = {"ack": self._take_acknowledgement, **(handlers or {})}
         self._address = center.address
         self._site, self._box = site, box
         self._outbox = outbox
         self._status = status
-        self._now = now
+        self._now, self._monotonic, self._heard = now, monotonic, heard
+        self._keepalive_s = keepalive_s
+        self._flight = Flight(outbox, monotonic)
+        self._backoff = Backoff()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._connected = threading.Event()
         self._lock = threading.Lock()
-        self._window: dict[str, float] = {}
-        """Ids in flight, and when they count as lost."""
         self._by_mid: dict[int, str] = {}
         self._early_refusals: dict[int, ReasonCode] = {}
         """Refusals that came before `publish` had returned its number."""
+        self._asked_s: dict[str, float] = {}
+        """When the last status and health were sent, whose answer would tell the center's time."""
         self._cameras: dict[str, CameraState] = {}
         self._told = ""
         self.connects = 0
         """How often the broker has let the box in."""
+        self._answered = False
+        """Whether the broker said yes or no to the try to connect that goes on."""
+        self._since_s = 0.0
+        self._packet_bytes = MAX_PACKET_BYTES
+        self.refused_connections = 0
+        """By the broker or for a certificate, since the start."""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
         client = mqtt_client(center, folder, box)
+        client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = self._on_connect_fail
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        client.reconnect_delay_set(1, MAX_DELAY_S)
-        client.will_set(
-            str(self._topic("status")), self._event(StatusEvent, "status", messages.BOX_STATUS, self._gone()), 1, True
-        )
-        client.max_inflight_messages_set(WINDOW)
+        # what goes wrong in a callback is logged; it must not end the thread that keeps the line
+        client.suppress_exceptions = True
+        client.enable_logger()
+        gone = self._status.model_copy(update={"state": "offline"})
+        _, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, gone)
+        client.will_set(str(self._topic("status")), payload, 1, True)
+        client.max_inflight_messages_set(UNANSWERED)
         self._client = client
 
     @property
@@ -117,7 +145,7 @@ class Session:
         self._outbox.on_commit = self._wake.set
         host, port = self._address
         self._client.connect_async(
-            host, port, keepalive=KEEPALIVE_S, clean_start=mqtt.MQTT_CLEAN_START_FIRST_ONLY, properties=properties
+            host, port, keepalive=self._keepalive_s, clean_start=mqtt.MQTT_CLEAN_START_FIRST_ONLY, properties=properties
         )
         self._client.loop_start()
         self._thread.start()
@@ -133,7 +161,7 @@ class Session:
         self._thread.join(5)
         if self.connected:
             stopped = self._status.model_copy(update={"state": "stopped"})
-            payload = self._event(StatusEvent, "status", messages.BOX_STATUS, stopped)
+            _, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, stopped)
             self._client.publish(str(self._topic("status")), payload, qos=1, retain=True).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
@@ -153,7 +181,9 @@ class Session:
 
     def publish_health(self, health: BoxHealth) -> None:
         """Publish how the box is doing, once; lost where there is no connection."""
-        self.publish("health", self._event(HealthEvent, "health", messages.BOX_HEALTH, health), qos=0)
+        name, payload = self._event(HealthEvent, "health", messages.BOX_HEALTH, health)
+        self._asked_s = {name: self._monotonic()}
+        self.publish("health", payload, qos=0)
 
     def publish(
         self,
@@ -186,10 +216,8 @@ class Session:
     def _topic(self, leaf: str, camera: str | None = None) -> Topic:
         return Topic(self._site, self._box, leaf, camera)
 
-    def _gone(self) -> BoxStatus:
-        return self._status.model_copy(update={"state": "offline"})
-
-    def _event(self, model: type[Event[Any]], name: str, kind: str, data: Value) -> bytes:
+    def _event(self, model: type[Event[Any]], name: str, kind: str, data: Value) -> tuple[str, bytes]:
+        """Write an event; returns its id and its bytes."""
         now_s = self._now()
         event = model(
             id=f"{self._box}:{name}:{int(now_s * 1000)}",
@@ -199,43 +227,92 @@ class Session:
             dataschema=messages.dataschema(name),
             data=data,
         )
-        return event.to_json()
+        return event.id, event.to_json()
 
     def _publish_camera(self, state: CameraState) -> None:
-        payload = self._event(CameraEvent, "camera", messages.CAMERA_STATE, state)
+        _, payload = self._event(CameraEvent, "camera", messages.CAMERA_STATE, state)
         self._client.publish(str(self._topic("camera", state.camera)), payload, qos=1, retain=True)
 
     # paho's thread
 
-    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
+    def _on_pre_connect(self, _client: mqtt.Client, _data: Any) -> None:
+        self._answered = False
+
+    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any) -> None:
         host, port = self._address
+        self._answered = True
         if code.is_failure:
-            self._tell(f"the broker at {host}:{port} refuses this box: {code}; check cert and key")
+            self.refused_connections += 1
+            self._backoff.refused(str(code))
+            text = refusal_text(code, getattr(properties, "ServerReference", None))
+            self._tell(f"the broker at {host}:{port} refuses this box: {text}")
             return
         self._told = ""
+        self._since_s = self._monotonic()
         log.info("connected to %s:%d", host, port)
-        client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in self._handlers])
-        payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._status)
-        client.publish(str(self._topic("status")), payload, qos=1, retain=True)
+        self._packet_bytes = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
         with self._lock:
+            ours = set(self._by_mid)
             cameras = list(self._cameras.values())
-            self._window.clear()
             self._by_mid.clear()
             self._early_refusals.clear()
+        # paho would send again what it has sent; what the outbox and this session hold they send themselves
+        own = {str(self._topic("status")), *(str(self._topic("camera", one.camera)) for one in cameras)}
+        left = [one for one in client.drop_out_messages() if one.mid not in ours and one.topic not in own]
+        client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in self._handlers])
+        name, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._here())
+        self._asked_s = {name: self._monotonic()}
+        client.publish(str(self._topic("status")), payload, qos=1, retain=True)
         for state in cameras:
             self._publish_camera(state)
-        self._outbox.forget_sent()
         self.connects += 1
+        for one in left:
+            client.publish(one.topic, one.payload, one.qos, one.retain, one.properties)
+        self._flight.connected(getattr(properties, "ReceiveMaximum", WINDOW))
         self._connected.set()
         self._wake.set()
 
+    def _here(self) -> BoxStatus:
+        """The status with what goes on; where that is too much or cannot be read, it is not said."""
+        try:
+            rows = self._outbox.incidents(open_only=True)
+            if len(rows) > MAX_OPEN_INCIDENTS:
+                return self._status
+            listed = tuple(OpenIncident(incident=row.incident, seq=json.loads(row.state)["seq"]) for row in rows)
+        except Exception:
+            log.exception("the box's open incidents are not told")
+            return self._status
+        return self._status.model_copy(update={"open_incidents": listed})
+
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
+        was_connected = self.connected
         self._connected.clear()
-        if not self._stopping.is_set():
-            self._tell(f"the line to {self._address[0]}:{self._address[1]} broke ({code}); trying again")
+        host, port = self._address
+        if was_connected and self._monotonic() - self._since_s > STEADY_S:
+            self._backoff.let_in()
+        elif was_connected:
+            self._backoff.refused("")
+        if not self._answered and not self._stopping.is_set():
+            self.refused_connections += 1
+            self._backoff.refused("Server unavailable")
+            self._tell(
+                f"{host}:{port} closed the line before it answered ({code}); does it take this box's certificate?"
+            )
+        elif was_connected and not self._stopping.is_set():
+            self._tell(f"the line to {host}:{port} broke ({code}); trying again")
+        self._wait_before_next()
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        self._tell(f"{self._address[0]}:{self._address[1]} does not answer; what happens is kept, trying again")
+        fault = sys.exc_info()[1]  # paho calls from where it caught it
+        if isinstance(fault, ssl.SSLError):
+            self.refused_connections += 1
+            self._backoff.refused("Server unavailable")
+        self._tell(f"{self._address[0]}:{self._address[1]} {failure_text(fault)}")
+        self._wait_before_next()
+
+    def _wait_before_next(self) -> None:
+        delay_s = self._backoff.next_s()
+        self._client.reconnect_delay_set(delay_s, delay_s)  # type: ignore[arg-type]  # it takes fractions as well
 
     def _tell(self, text: str) -> None:
         """Say a thing once, not with every try."""
@@ -252,69 +329,64 @@ class Session:
             self._refused_by_broker(message, code)
 
     def _refused_by_broker(self, message: str, code: ReasonCode) -> None:
-        self._drop(message)
-        self._outbox.park(message, f"refused by the broker: {code}; is this box allowed to write its topics?")
+        if str(code) in FOR_GOOD:
+            self._park(message, f"refused by the broker: {code}; is this box allowed to write its topics?")
+        else:
+            self._tell(f"the broker does not take messages just now: {code}; trying again later")
+            self._flight.turned_away(message)
+
+    def _park(self, message: str, why: str) -> None:
+        self._outbox.park(message, why)
+        self._flight.landed(message)
+        self._wake.set()
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
             self._handlers[parse(message.topic).leaf](bytes(message.payload))
         except MessageError as fault:
             log.warning("topic %s: %s; ignored", message.topic, fault)
+        except OutboxError as fault:
+            self._tell(f"an answer is not noted, and will be asked for again: {fault}")
         except Exception:
             log.exception("topic %s: %r", message.topic, message.payload[:200])
 
     def _take_acknowledgement(self, payload: bytes) -> None:
+        heard_s = self._monotonic()
         answer = messages.read_acknowledgement(payload)
-        self._outbox.acknowledge(answer)
-        for one in (*answer.stored, *(r.id for r in answer.refused), *(p.id for p in answer.later)):
-            self._drop(one)
-        self._wake.set()
-
-    def _drop(self, message: str) -> None:
+        sending = self._flight.answered(answer)
+        answered = (*answer.stored, *(one.id for one in answer.refused), *(one.id for one in answer.later))
+        asked_s = next((self._asked_s[one] for one in answer.stored if one in self._asked_s), None)
+        if sending is not None:
+            asked_s = sending.at_s
+        if answer.at is not None and asked_s is not None:
+            self._heard(answer.at.timestamp(), asked_s, heard_s)
         with self._lock:
-            self._window.pop(message, None)
-            for mid in [mid for mid, known in self._by_mid.items() if known == message]:
+            for mid in [mid for mid, known in self._by_mid.items() if known in answered]:
                 del self._by_mid[mid]
+        self._wake.set()
 
     # our thread
 
     def _send_for_ever(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._wake.wait(self._idle_s())
+                self._wake.wait(self._flight.wait_s() if self.connected else RESEND_S)
                 self._wake.clear()
-                if self.connected and not self._stopping.is_set():
-                    self._send_due()
+                while self.connected and not self._stopping.is_set() and (ready := self._flight.launch()):
+                    for one in ready:
+                        self._send(one)
             except Exception:
-                log.exception("uplink: going on in 5 s")
-                self._stopping.wait(5)
-
-    def _idle_s(self) -> float:
-        """Until something is due; what is in the window wakes this thread when it is acknowledged."""
-        due_s = self._outbox.next_due_s()
-        return RESEND_S if due_s is None else min(RESEND_S, max(1.0, due_s - self._now()))
-
-    def _send_due(self) -> None:
-        now_s = self._now()
-        with self._lock:
-            self._window = {one: until_s for one, until_s in self._window.items() if until_s > now_s}
-            room = WINDOW - len(self._window)
-        if room == 0:
-            return
-        for one in self._outbox.due(room, WINDOW_BYTES):
-            if self._stopping.is_set() or not self.connected:
-                return
-            self._send(one)
+                log.exception("uplink: going on in %.0f s", PAUSE_S)
+                self._stopping.wait(PAUSE_S)
 
     def _send(self, one: Outgoing) -> None:
+        if len(one.payload) + HEADER_BYTES > self._packet_bytes:
+            self._park(one.id, f"too large: the broker takes at most {self._packet_bytes} bytes at a time")
+            return
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho gives no types
         properties.ContentType = one.content_type
         if one.properties:
             properties.UserProperty = list(one.properties)
-        again_s = RESEND_S + random.uniform(0, JITTER_S)  # noqa: S311 - spreads load, no secret
-        self._outbox.sent(one.id, again_s)
-        with self._lock:
-            self._window[one.id] = self._now() + again_s
         sent = self._client.publish(one.topic, one.payload, qos=1, properties=properties)
         with self._lock:
             refusal = self._early_refusals.pop(sent.mid, None)

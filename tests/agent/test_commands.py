@@ -204,7 +204,7 @@ def test_a_full_disk_stops_nothing(tmp_path, street):
         wait_for(lambda: ": live" in agent.text(), "it works")
         # memory that is shared with its readers counts as a file, and is there by now
         resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (60 * 1024, 60 * 1024))
-        wait_for(lambda: "starting it again" in agent.text() or "cannot be kept" in agent.text(), "it tells", 60)
+        wait_for(lambda: "kept in memory" in agent.text() or "cannot be kept" in agent.text(), "it tells", 60)
         assert agent.process.poll() is None
         time.sleep(2)
         assert agent.process.poll() is None

@@ -62,7 +62,6 @@ def test_an_incident_of_a_zone_that_is_gone_is_ended(tmp_path, street):
 
 def test_a_shutdown_and_a_lost_camera_end_nothing(tmp_path, street):
     with Broker("iotcore", tmp_path / "broker") as broker, center(broker.port) as listening:
-        listening.answering = False
         zone = {**boxes.FRONTAGE, "dwell_s": 3.0}
         settings = boxes.settings(
             tmp_path, zone, source=str(street), camera={"learn_s": 5.0, "sample_s": 0.5}, center=broker.url

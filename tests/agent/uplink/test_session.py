@@ -11,10 +11,11 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.settings import CenterSection
+from agent.uplink.flight import WINDOW
 from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
-from agent.uplink.session import WINDOW, Session
+from agent.uplink.session import Session
 from protocol.broker import BrokerError, BrokerLine, probe
-from protocol.instants import from_epoch
+from protocol.instants import from_epoch, rfc3339
 from protocol.messages import BoxStatus, CameraState
 from tests import services
 from tests.services import wait_for
@@ -28,6 +29,7 @@ class Center:
     def __init__(self, port):
         self.messages = []
         self.answering = True
+        self.ahead_s = 0.0
         self._got = threading.Event()
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="center", protocol=mqtt.MQTTv5)
         self.client.on_connect = lambda client, *_: client.subscribe("cityeye/#", qos=1)
@@ -40,7 +42,11 @@ class Center:
     def _take(self, _client, _data, message):
         self.messages.append(message)
         if self.answering and "/incident/" in message.topic:
-            self.answer(stored=[message.payload.decode()])
+            text = message.payload.decode()
+            self.answer(
+                stored=[json.loads(text)["id"] if text.startswith("{") else text],
+                at=rfc3339(from_epoch(time.time() + self.ahead_s)),
+            )
 
     def answer(self, **answer):
         self.client.publish("cityeye/1/s/box-1/ack", json.dumps(answer), qos=1)
@@ -73,17 +79,16 @@ def outbox(tmp_path):
 
 
 def put(outbox, *names):
-    messages = [
-        Outgoing(name, "incident", "cityeye/1/s/box-1/incident/cam-1", name.encode(), "application/json")
-        for name in names
-    ]
-    with outbox.sealing() as ledger:
-        ledger.commit(IncidentRow("i", "cam-1", "z", "encroachment", "p", True, "{}"), messages, None)
+    for name in names:
+        row = IncidentRow(name, "cam-1", "z", "encroachment", "p", True, '{"seq": 1}')
+        message = Outgoing(name, "incident", "cityeye/1/s/box-1/incident/cam-1", name.encode(), "application/json")
+        with outbox.sealing() as ledger:
+            ledger.commit(row, [message], None)
 
 
 @contextmanager
-def session(broker, outbox, now=time.time, **more):
-    one = Session(CenterSection(url=broker.url), Path(), "s", "box-1", outbox, STATUS, now, **more)
+def session(broker, outbox, **more):
+    one = Session(CenterSection(url=broker.url), Path(), "s", "box-1", outbox, STATUS, time.time, **more)
     one.start()
     try:
         yield one
@@ -103,9 +108,8 @@ def test_messages_go_out_and_leave_the_outbox_when_the_center_has_them(broker, o
 def test_a_brokers_acknowledgement_is_not_delivery(broker, outbox):
     """The broker takes a message; as the center does not answer, it is sent again after its time."""
     ahead = [0.0]
-    with center(broker.port) as listening, session(broker, outbox, lambda: time.time() + ahead[0]):
+    with center(broker.port) as listening, session(broker, outbox, monotonic=lambda: time.monotonic() + ahead[0]):
         listening.answering = False
-        outbox._now = lambda: time.time() + ahead[0]
         put(outbox, "m1")
         wait_for(lambda: len(listening.on("incident")) == 1, "it came once")
         assert outbox.figures().waiting == 1
@@ -187,7 +191,7 @@ def test_a_broker_that_forbids_a_topic_parks_its_messages(tmp_path, outbox):
     with services.Broker("mosquitto", tmp_path / "broker", acl) as broker, session(broker, outbox):
         put(outbox, "m1")
         wait_for(outbox.parked, "it is parked")
-        assert "allowed to write" in outbox.parked()[0][1]
+        assert "allowed to write" in outbox.parked()[0].why
 
 
 def test_probe_says_what_is_wrong(broker, tmp_path):

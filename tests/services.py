@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ class Process:
 class Broker:
     """A broker of one kind, on one port for its whole life."""
 
-    def __init__(self, kind: str, folder: Path, acl: str = "") -> None:
+    def __init__(self, kind: str, folder: Path, acl: str = "", more: str = "") -> None:
         self.kind = kind
         self.port = free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
@@ -112,6 +113,7 @@ class Broker:
                 pytest.skip("needs mosquitto (deploy/setup.sh tools)")
             settings = folder / "mosquitto.conf"
             text = f"listener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n"
+            text += more
             if acl:
                 (folder / "acl").write_text(acl)
                 text += f"acl_file {folder / 'acl'}\n"
@@ -185,6 +187,68 @@ class Postgres:
         self.process.process.wait(20)
         self.process.log.unlink()
         shutil.rmtree(self.folder)
+
+
+class Proxy:
+    """A TCP line to a port that can be cut, delayed, or swallow what goes over it; a thread for each direction."""
+
+    def __init__(self, to: int) -> None:
+        self.delay_s = 0.0
+        self.swallowing = False
+        self.accepted = 0
+        self._to = to
+        self._lines: list[tuple[socket.socket, socket.socket]] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                self.accepted += 1
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to), 5)
+                except OSError:
+                    near.close()
+                    continue
+                self._lines.append((near, far))
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            source.settimeout(None)
+            while content := source.recv(65536):
+                if self.delay_s:
+                    time.sleep(self.delay_s)
+                if not self.swallowing:
+                    sink.sendall(content)
+        if not self.swallowing:
+            self._end(source, sink)
+
+    def _end(self, *ends: socket.socket) -> None:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """End all lines that there are; new ones are taken."""
+        for line in self._lines:
+            self._end(*line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.swallowing = False
+        self._end(self._server)
+        self._server.close()
+        for line in self._lines:
+            self._end(*line)
+            for end in line:
+                end.close()
 
 
 @contextlib.contextmanager

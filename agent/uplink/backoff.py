@@ -75,7 +75,7 @@ def failure_text(fault: BaseException | None) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({fault.verify_message}); check ca, and the box's clock"
     if isinstance(fault, ssl.SSLError):
-        return f"TLS failed ({fault.reason}); check ca, cert and key"
+        return f"TLS failed ({fault}); check ca, cert and key"
     if isinstance(fault, OSError) and fault.strerror:
         return f"does not answer ({fault.strerror}); what happens is kept, trying again"
     return "does not answer; what happens is kept, trying again"

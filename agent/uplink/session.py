@@ -49,12 +49,25 @@ UNANSWERED: Final = 16
 """Publishes that the broker has not taken yet; mosquitto grants 20 (its `max_inflight_messages`)."""
 HEADER_BYTES: Final = 1024
 """More than a packet of ours has beside its payload."""
+SENT_AGAIN: Final = ("incident", "evidence", "status", "camera")
 LINGER_S: Final = 1.5
 PAUSE_S: Final = 5.0
 STEADY_S: Final = 30.0
 """A connection that broke sooner did not hold: the next try waits longer."""
 FOR_GOOD: Final = frozenset({"Not authorized", "Topic name invalid", "Packet too large", "Payload format invalid"})
 """Refusals that another try would meet again; after all others the message is tried again, later."""
+
+
+def _logged(callback: Callable[..., None]) -> Callable[..., None]:
+    """What goes wrong in it must not end paho's thread, which keeps the line."""
+
+    def guarded(*values: Any) -> None:
+        try:
+            callback(*values)
+        except Exception:
+            log.exception("uplink: %s", callback.__name__)
+
+    return guarded
 
 
 class Session:
@@ -118,15 +131,12 @@ class Session:
         """By the broker or for a certificate, since the start."""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
         client = mqtt_client(center, folder, box)
-        client.on_pre_connect = self._on_pre_connect
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_connect_fail = self._on_connect_fail
-        client.on_publish = self._on_publish
+        client.on_pre_connect = _logged(self._on_pre_connect)
+        client.on_connect = _logged(self._on_connect)
+        client.on_disconnect = _logged(self._on_disconnect)
+        client.on_connect_fail = _logged(self._on_connect_fail)
+        client.on_publish = _logged(self._on_publish)
         client.on_message = self._on_message
-        # what goes wrong in a callback is logged; it must not end the thread that keeps the line
-        client.suppress_exceptions = True
-        client.enable_logger()
         gone = self._status.model_copy(update={"state": "offline"})
         _, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, gone)
         client.will_set(str(self._topic("status")), payload, 1, True)
@@ -252,13 +262,11 @@ class Session:
         log.info("connected to %s:%d", host, port)
         self._packet_bytes = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
         with self._lock:
-            ours = set(self._by_mid)
             cameras = list(self._cameras.values())
             self._by_mid.clear()
             self._early_refusals.clear()
         # paho would send again what it has sent; what the outbox and this session hold they send themselves
-        own = {str(self._topic("status")), *(str(self._topic("camera", one.camera)) for one in cameras)}
-        left = [one for one in client.drop_out_messages() if one.mid not in ours and one.topic not in own]
+        left = [one for one in client.drop_out_messages() if parse(one.topic).leaf not in SENT_AGAIN]
         client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in self._handlers])
         name, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._here())
         self._asked_s = {name: self._monotonic()}

@@ -9,6 +9,8 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.settings import CenterSection
 from agent.uplink.flight import WINDOW
@@ -20,6 +22,7 @@ from protocol.messages import BoxStatus, CameraState
 from tests import services
 from tests.services import wait_for
 
+TOPIC = "cityeye/1/s/box-1/incident/cam-1"
 STATUS = BoxStatus(state="online", boot_id="b", version="1", public_key="k")
 
 
@@ -30,6 +33,7 @@ class Center:
         self.messages = []
         self.answering = True
         self.ahead_s = 0.0
+        self.pace_s = 0.0
         self._got = threading.Event()
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="center", protocol=mqtt.MQTTv5)
         self.client.on_connect = lambda client, *_: client.subscribe("cityeye/#", qos=1)
@@ -40,6 +44,7 @@ class Center:
         assert self._got.wait(10)
 
     def _take(self, _client, _data, message):
+        time.sleep(self.pace_s)
         self.messages.append(message)
         if self.answering and "/incident/" in message.topic:
             text = message.payload.decode()
@@ -80,8 +85,8 @@ def outbox(tmp_path):
 
 def put(outbox, *names):
     for name in names:
-        row = IncidentRow(name, "cam-1", "z", "encroachment", "p", True, '{"seq": 1}')
-        message = Outgoing(name, "incident", "cityeye/1/s/box-1/incident/cam-1", name.encode(), "application/json")
+        row = IncidentRow(name[:20], "cam-1", "z", "encroachment", "p", True, '{"seq": 1}')
+        message = Outgoing(name, "incident", TOPIC, name.encode(), "application/json")
         with outbox.sealing() as ledger:
             ledger.commit(row, [message], None)
 
@@ -192,6 +197,154 @@ def test_a_broker_that_forbids_a_topic_parks_its_messages(tmp_path, outbox):
         put(outbox, "m1")
         wait_for(outbox.parked, "it is parked")
         assert "allowed to write" in outbox.parked()[0].why
+
+
+def mosquitto(tmp_path, more):
+    return services.Broker("mosquitto", tmp_path / "broker", more=more)
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ("message_size_limit 2000\nmax_queued_messages 1000\n", "Packet too large"),  # told when it is too late
+        ("max_packet_size 3000\n", "takes at most 3000 bytes"),  # told beforehand: it is not even tried
+    ],
+)
+def test_what_is_too_large_for_the_broker_is_parked_and_holds_nothing_up(tmp_path, outbox, limit, why):
+    with mosquitto(tmp_path, limit) as broker, center(broker.port), session(broker, outbox) as line:
+        wait_for(lambda: line.connected, "connected")
+        put(outbox, "m1", "x" * 5000, "m2")
+        wait_for(lambda: outbox.figures().waiting == 0, "the others are stored")
+        assert [one.id for one in outbox.parked()] == ["x" * 5000]
+        assert why in outbox.parked()[0].why
+        assert line.connected
+        assert line.refused_connections == 0
+
+
+def test_a_broker_that_grants_little_gets_no_more(tmp_path, outbox):
+    with (
+        mosquitto(tmp_path, "max_inflight_messages 2\n") as broker,
+        center(broker.port) as listening,
+        session(broker, outbox),
+    ):
+        listening.answering = False
+        put(outbox, *(f"m{n}" for n in range(WINDOW)))
+        wait_for(lambda: len(listening.on("incident")) == 2, "two come")
+        listening.answering = True
+        listening.answer(stored=["m0", "m1"])
+        wait_for(lambda: outbox.figures().waiting == 0, "and one after the other all")
+
+
+def test_a_broker_that_refuses_the_box_is_named_and_asked_rarely(tmp_path, outbox, caplog):
+    with mosquitto(tmp_path, "allow_anonymous false\n") as broker, session(broker, outbox) as line:
+        wait_for(lambda: line.refused_connections, "it is refused")
+        assert not line.connected
+        assert "Not authorized; is this box enrolled" in caplog.text
+        time.sleep(3)
+        assert line.refused_connections == 1
+
+
+def test_a_broker_that_is_busy_gets_the_message_again(broker, outbox, caplog):
+    """mosquitto has no quota to exceed: the code is handed in as the network would."""
+    ahead = [0.0]
+    with (
+        center(broker.port) as listening,
+        session(broker, outbox, monotonic=lambda: time.monotonic() + ahead[0]) as line,
+    ):
+        listening.answering = False
+        put(outbox, "m1")
+        wait_for(lambda: listening.on("incident"), "it came")
+        line._by_mid[999] = "m1"
+        line._on_publish(None, None, 999, ReasonCode(PacketTypes.PUBACK, "Quota exceeded"), None)
+        assert outbox.parked() == []
+        assert "Quota exceeded" in caplog.text
+        listening.answering = True
+        ahead[0] = 60.0
+        put(outbox, "m2")
+        wait_for(lambda: outbox.figures().waiting == 0, "it was sent again")
+
+
+def test_a_line_that_swallows_everything_is_noticed(broker, outbox):
+    with services.Proxy(broker.port) as proxy, center(broker.port) as listening:
+        with session(proxy, outbox, keepalive_s=2) as line:
+            wait_for(lambda: listening.states() == ["online"], "online")
+            proxy.swallowing = True
+            put(outbox, "m1")
+            began_s = time.monotonic()
+            wait_for(lambda: not line.connected, "it is noticed", 10)
+            assert time.monotonic() - began_s < 2 * 2 + 1.5
+            proxy.swallowing = False
+            wait_for(lambda: outbox.figures().waiting == 0, "it came through", 30)
+        wait_for(lambda: listening.states()[-1] == "stopped", "a good-bye")
+
+
+def test_a_line_that_is_cut_over_and_over_loses_nothing_and_keeps_the_order(broker, outbox):
+    with services.Proxy(broker.port) as proxy, center(broker.port) as listening, session(proxy, outbox) as line:
+        listening.pace_s = 0.005
+        for seq in range(15):
+            for incident in range(20):
+                name = f"i{incident}:{seq}"
+                row = IncidentRow(f"i{incident}", "cam-1", "z", "r", "p", True, '{"seq": 1}')
+                with outbox.sealing() as ledger:
+                    ledger.commit(row, [Outgoing(name, "incident", TOPIC, name.encode(), "c")], None)
+            if seq % 5 == 4:
+                wait_for(lambda: line.connected, "connected")
+                time.sleep(0.1)
+                proxy.cut()
+                wait_for(lambda: not line.connected, "noticed")
+        wait_for(lambda: outbox.figures().waiting == 0, "all is stored", 60)
+        assert proxy.accepted == 4
+        first = dict.fromkeys(one.payload.decode() for one in listening.on("incident"))
+        for incident in range(20):
+            own = [name for name in first if name.startswith(f"i{incident}:")]
+            assert own == [f"i{incident}:{seq}" for seq in range(15)]
+
+
+def test_a_backlog_does_not_keep_what_is_new_waiting(broker, outbox):
+    """400 incidents of an outage, a center that takes 20 ms for each, and one that opens now."""
+    put(outbox, *(f"old-{n}" for n in range(400)))
+    with center(broker.port) as listening:
+        listening.pace_s = 0.02
+        with session(broker, outbox) as line:
+            wait_for(lambda: len(listening.on("incident")) >= 40, "the backlog flows")
+            put(outbox, "new")
+            wait_for(lambda: outbox.figures().waiting == 0, "all is stored", 40)
+            assert line.connected
+        order = [one.payload.decode() for one in listening.on("incident")]
+        assert order.index("new") < 150
+
+
+def test_on_connecting_the_box_says_what_goes_on(broker, outbox):
+    with outbox.sealing() as ledger:
+        ledger.commit(IncidentRow("i-open", "cam-1", "z", "r", "p", True, '{"seq": 7}'), [], None)
+        ledger.commit(IncidentRow("i-over", "cam-1", "z", "r", "p", False, '{"seq": 3}'), [], None)
+    with center(broker.port) as listening:
+        with session(broker, outbox):
+            wait_for(lambda: listening.on("status"), "online")
+            said = json.loads(listening.on("status")[0].payload)["data"]
+            assert said["open_incidents"] == [{"incident": "i-open", "seq": 7}]
+            assert said["boot_id"] == "b"
+        wait_for(lambda: listening.states()[-1] == "stopped", "a good-bye")
+        assert json.loads(listening.on("status")[-1].payload)["data"]["open_incidents"] is None
+        with outbox.sealing() as ledger:
+            for n in range(500):
+                ledger.commit(IncidentRow(f"i{n}", "cam-1", "z", "r", "p", True, '{"seq": 1}'), [], None)
+        with session(broker, outbox):
+            wait_for(lambda: len(listening.states()) == 3, "online again")
+            # a list with gaps would make orphans of the rest
+            assert json.loads(listening.on("status")[-1].payload)["data"]["open_incidents"] is None
+
+
+def test_answers_tell_the_centers_time(broker, outbox):
+    heard = []
+    with center(broker.port) as listening:
+        listening.ahead_s = 3600.0
+        with session(broker, outbox, heard=lambda *times: heard.append(times)):
+            put(outbox, "m1")
+            wait_for(lambda: heard, "the center's time")
+    center_s, asked_s, heard_s = heard[0]
+    assert asked_s < heard_s < asked_s + 10
+    assert center_s - time.time() == pytest.approx(3600, abs=30)
 
 
 def test_probe_says_what_is_wrong(broker, tmp_path):

@@ -20,6 +20,7 @@ from protocol.commands import (
     DiagnosticsArguments,
     Login,
     PlaceSeen,
+    ResendArguments,
     RestartArguments,
     SceneArguments,
     SecretArguments,
@@ -55,6 +56,7 @@ def verbs_of(agent: Agent) -> dict[str, Verb]:
         "secret": partial(_secret, agent),
         "restart": partial(_restart, agent),
         "diagnostics": partial(_diagnostics, agent),
+        "resend": partial(_resend, agent),
     }
 
 
@@ -165,6 +167,13 @@ def _diagnostics(agent: Agent, _command: str, _args: DiagnosticsArguments) -> An
     }
     text = diagnostics.bundle(parts, agent.log_tail.lines(), _known_secrets(agent, os.environ))
     return Answer("gzipped JSON in base64", {"bundle": text})
+
+
+def _resend(agent: Agent, _command: str, args: ResendArguments) -> Answer:
+    # the outbox notes by this box's clock when the center had a message
+    offset_s = agent.clock.report().offset_s or 0.0
+    count = agent.outbox.resend(args.since.timestamp() - offset_s)
+    return Answer(f"{count} messages are sent again", {"messages": count})
 
 
 def _known_secrets(agent: Agent, environment: Mapping[str, str]) -> list[str]:

@@ -18,6 +18,7 @@ from tests import boxes, clips
 from tests.services import BIN, Broker, Process, free_port, run, wait_for
 
 AGENT, COLLECTOR = BIN / "cityeye-agent", BIN / "cityeye-collector"
+WAITING = "SELECT count(*) FROM outgoing WHERE stored_s IS NULL AND parked IS NULL"
 SHORT = """
 import agent.wishes
 from agent.commands import main
@@ -134,6 +135,12 @@ def test_a_box_looks_now_and_says_what_it_sees(tmp_path, street):
         assert reply["data"]["places"][0]["incident"] == incident
         wait_for(lambda: here.db("SELECT state FROM incident") == [("cleared",)], "it is taken away", 60)
         assert states(here.command("verify", "--incident", incident)) == ["clear"]
+        # what the center has is sent again, and stored once
+        before = here.db("SELECT count(*), count(DISTINCT id) FROM message")
+        reply = here.command("resend", "--since", "2020-01-01T00:00:00Z")
+        assert reply["data"]["messages"] >= 4
+        wait_for(lambda: here.box_db("outbox.db", WAITING) == [(0,)], "all is acknowledged again")
+        assert here.db("SELECT count(*), count(DISTINCT id) FROM message") == before
         reply = here.command("verify", "--incident", "no-such", ok=False)
         assert (reply["state"], reply["code"]) == ("failed", "unknown_incident")
 

@@ -25,13 +25,13 @@ MAX_TEXT: Final = 1000
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("expected text without NUL, which no database takes")
+def _for_a_database(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= one <= "\udfff" for one in text):
+        raise ValueError("expected text without NUL and lone surrogates, which no database takes")
     return text
 
 
-PlainText = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_without_nul)]
+PlainText = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_for_a_database)]
 
 
 class Arguments(BaseModel):

@@ -179,7 +179,7 @@ def _add(
         box_id=box,
         revision=None if state == "conflict" else max(seen, known) + 1,
         based_on=based_on,
-        document=json.dumps(document.values(), ensure_ascii=False),
+        document=json.dumps(document.values()),
         digest=document.digest(),
         by=by,
         made_ms=now_ms,

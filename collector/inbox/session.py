@@ -12,7 +12,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from collector.inbox.intake import Delivery
+from collector.inbox.reading import Delivery
 from collector.inbox.writer import Answer
 from protocol import topics
 from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
@@ -129,7 +129,8 @@ class InboxSession:
         try:
             properties = tuple(getattr(message.properties, "UserProperty", ()))
             content_type = getattr(message.properties, "ContentType", "")
-            delivery = Delivery(message.topic, bytes(message.payload), properties, content_type)
+            payload = bytes(message.payload)
+            delivery = Delivery(message.topic, payload, properties, content_type, bool(message.retain))
         except Exception:
             log.exception("inbox: a publish that cannot be read")
             return

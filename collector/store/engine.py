@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 RACES: Final = ("40001", "40P01")
@@ -75,6 +75,11 @@ def is_race(fault: SQLAlchemyError) -> bool:
     if isinstance(fault, IntegrityError):
         return True
     return isinstance(fault, DBAPIError) and getattr(fault.orig, "sqlstate", None) in RACES
+
+
+def is_away(fault: SQLAlchemyError) -> bool:
+    """Whether the database cannot be reached at all."""
+    return isinstance(fault, OperationalError) and (fault.connection_invalidated or fault.statement is None)
 
 
 def open_store(url: str | URL) -> Store:

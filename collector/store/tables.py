@@ -47,6 +47,13 @@ class Box(Base):
     health: Mapped[str | None] = mapped_column(Text)
     encryption_key: Mapped[str | None] = mapped_column(Text)
     """Secrets are sealed to it; the newest one that came."""
+    listed: Mapped[str | None] = mapped_column(Text)
+    """Ids of the incidents that went on as the box connected, JSON; null: not said, or dealt with."""
+    listed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it made that list, by its own clock."""
+    clock_boot: Mapped[str | None] = mapped_column(Text)
+    started_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the box started (`clock_boot`), by the center's clock."""
 
 
 class CameraRow(Base):
@@ -72,6 +79,8 @@ class MessageRow(Base):
     incident: Mapped[str] = mapped_column(Text, index=True)
     seq: Mapped[int] = mapped_column(Integer)
     type: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was decided, by the center's clock; the payload has the box's."""
     received_ms: Mapped[int] = mapped_column(BigInteger)
     payload: Mapped[str] = mapped_column(Text)
 
@@ -106,6 +115,9 @@ class Ticket(Base):
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
     repeat_of: Mapped[int | None] = mapped_column(_Number, ForeignKey("ticket.number"))
     reopened: Mapped[int] = mapped_column(Integer, default=0)
+    late: Mapped[int] = mapped_column(Integer, default=0)
+    """1: all its incidents came late; deadlines count from what the shop is told, and nobody is alarmed for one that
+    is over."""
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
     events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")
@@ -120,10 +132,17 @@ class IncidentRow(Base):
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     ticket_number: Mapped[int] = mapped_column(_Number, ForeignKey("ticket.number"), index=True)
     state: Mapped[str] = mapped_column(Text)
-    """`open`, `cleared` or `ended`."""
+    """`open`, `cleared`, `ended`, or `orphaned`: its box does not know it any more."""
     seq: Mapped[int] = mapped_column(Integer)
     opened_ms: Mapped[int] = mapped_column(BigInteger)
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
+    ended_ms: Mapped[int | None] = mapped_column(BigInteger)
+    received_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When its first message came."""
+    late: Mapped[int] = mapped_column(Integer, default=0)
+    """1: the message that opened it came long after it was decided."""
+    clock: Mapped[str] = mapped_column(Text, default="told")
+    """By what its times are known: `told`, `offset`, `uptime` or `received`."""
     visibility: Mapped[str] = mapped_column(Text)
     data: Mapped[str] = mapped_column(Text)
     """`data` of the newest message, JSON."""
@@ -163,11 +182,15 @@ class PictureRow(Base):
 
 
 class Refused(Base):
-    """What was not taken, and why; only the newest are kept."""
+    """What was not taken, and why; only the newest of each box are kept."""
 
     __tablename__ = "refused"
 
     id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    box: Mapped[str] = mapped_column(Text, default="", index=True)
+    """Empty for what came from no known box."""
+    bytes: Mapped[int] = mapped_column(Integer, default=0)
+    """Of the whole payload."""
     topic: Mapped[str] = mapped_column(Text)
     message_id: Mapped[str | None] = mapped_column(Text)
     code: Mapped[str] = mapped_column(Text)

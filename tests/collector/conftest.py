@@ -1,10 +1,16 @@
 """A collector without its broker."""
 
+import re
+from datetime import datetime
+
 import pytest
 
 from collector.evidence.files import PictureFiles
 from collector.inbox.writer import Writer
 from collector.store import open_store
+from tests.incidents import START_S
+
+AT = re.compile(rb'"at":"([0-9T:.Z-]+)"')
 
 
 class Desk:
@@ -16,13 +22,17 @@ class Desk:
         self.store = open_store(self.url)
         self.files = PictureFiles(folder / "evidence")
         self.changes = 0
-        self.writer = Writer(self.store, self.files, self.change, lambda: 1_780_000_100.0)
+        self.now_s = START_S + 100
+        self.writer = Writer(self.store, self.files, self.change, lambda: self.now_s)
 
     def change(self):
         self.changes += 1
 
     def take(self, *deliveries):
         """Commit; returns what one box is told: stored, refused codes, later."""
+        # nothing arrives before it was decided
+        told = [found[1].decode() for one in deliveries if (found := AT.search(one.payload))]
+        self.now_s = max([self.now_s, *(datetime.fromisoformat(at).timestamp() + 1 for at in told)])
         answers = self.writer.commit(deliveries)
         assert len(answers) <= 1
         if not answers:

@@ -5,7 +5,7 @@ gives an SQLAlchemy session, with the newest schema; `lock` keeps collectors fro
 Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 """
 
-from collector.store.engine import Store, StoreError, is_away, is_race, lock, open_store
+from collector.store.engine import Store, StoreError, is_away, is_race, lock, next_numbers, open_store
 from collector.store.tables import (
     Base,
     Box,
@@ -41,5 +41,6 @@ __all__ = [
     "is_away",
     "is_race",
     "lock",
+    "next_numbers",
     "open_store",
 ]

@@ -11,9 +11,11 @@ from typing import Any, Final
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
+
+from collector.store.tables import Ticket
 
 RACES: Final = ("40001", "40P01")
 """PostgreSQL's states for a transaction that another one got in the way of: serialisation failure, deadlock."""
@@ -68,6 +70,16 @@ def lock(session: Session, names: Iterable[str]) -> None:
         session.execute(
             text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n"), {"numbers": numbers}
         )
+
+
+def next_numbers(session: Session, count: int) -> list[int]:
+    """Numbers for so many new tickets, given beforehand so that their rows can be written at once."""
+    if session.get_bind().dialect.name == "postgresql":
+        numbers = text("SELECT nextval(pg_get_serial_sequence('ticket', 'number')) FROM generate_series(1, :count)")
+        return list(session.scalars(numbers, {"count": count}))
+    # the one writer of SQLite
+    last = session.scalar(select(func.max(Ticket.number))) or 0
+    return list(range(last + 1, last + 1 + count))
 
 
 def is_race(fault: SQLAlchemyError) -> bool:

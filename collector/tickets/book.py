@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import and_, func, insert, or_, select
 from sqlalchemy.orm import Session, defer
 
-from collector.store import IncidentRow, Ticket, TicketEvent
+from collector.store import IncidentRow, Ticket, TicketEvent, next_numbers
 from protocol.messages import Incident
 
 PENDING_REVIEW: Final = "pending_review"
@@ -155,11 +155,17 @@ class Book:
 
     def close(self) -> None:
         """Write it all; numbers are given now."""
+        if self._new:
+            for ticket, number in zip(self._new, next_numbers(self._session, len(self._new)), strict=True):
+                ticket.number = number
         for ticket, received_ms in self._touched.items():
             self._settle(ticket, received_ms)
-        self._session.flush()
-        for ticket in self._new:
-            self._chain(ticket)
+        self._session.add_all(self._new)
+        repeated = [ticket for ticket in self._new if len(self._of[ticket.key]) > 1]
+        if repeated:
+            self._session.flush()
+            for ticket in repeated:
+                self._chain(ticket)
         for incident in self._fresh:
             incident.ticket_number = self._place[incident.id].number
         self._session.add_all(self._fresh)
@@ -213,7 +219,6 @@ class Book:
             late=0,
             reopened=0,
         )
-        self._session.add(ticket)
         self._new.append(ticket)
         self._of[key].append(ticket)
         self._incidents[ticket] = []
@@ -241,8 +246,6 @@ class Book:
 
     def _chain(self, ticket: Ticket) -> None:
         """Name the case before a new one; an old one that came late stands before one that is already there."""
-        if len(self._of[ticket.key]) < 2:
-            return
         of_key = select(Ticket).where(Ticket.key == ticket.key, Ticket.number != ticket.number).limit(1)
         before = of_key.where(Ticket.opened_ms < ticket.opened_ms).order_by(Ticket.opened_ms.desc())
         after = of_key.where(Ticket.opened_ms > ticket.opened_ms).order_by(Ticket.opened_ms)

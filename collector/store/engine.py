@@ -11,7 +11,7 @@ from typing import Any, Final
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -97,7 +97,7 @@ def is_away(fault: SQLAlchemyError) -> bool:
 def open_store(url: str | URL) -> Store:
     """Open a database, making or upgrading its tables; raises StoreError."""
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, **_engine_options(url))
     except ModuleNotFoundError as fault:
         raise StoreError(
             f"expected the package {fault.name} for this database; run: pip install 'cityeye[postgres]'"
@@ -120,6 +120,12 @@ def open_store(url: str | URL) -> Store:
             f"{engine.url}: expected a database that can be opened, got: {cause}".replace("\n", " ")
         ) from None
     return Store(engine)
+
+
+def _engine_options(url: str | URL) -> dict[str, Any]:
+    if make_url(url).get_backend_name() != "postgresql":
+        return {}
+    return {"connect_args": {"connect_timeout": 5}}
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

@@ -112,7 +112,9 @@ def collector(folder: Path, broker: Broker, url: str | None) -> Iterator[Process
     folder.mkdir()
     port = free_port()
     database = "" if url is None else f'database_url = "{url}"\n'
-    text = f'version = 1\n[center]\nid = "bench"\nlisten = "127.0.0.1:{port}"\n{database}[broker]\nurl = "{broker.url}"\n'
+    text = (
+        f'version = 1\n[center]\nid = "bench"\nlisten = "127.0.0.1:{port}"\n{database}[broker]\nurl = "{broker.url}"\n'
+    )
     (folder / "center.toml").write_text(text)
     command = [BIN / "cityeye-collector", "serve", "--settings", folder / "center.toml"]
     with Process(command, folder / "log", port) as process:

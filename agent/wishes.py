@@ -24,7 +24,7 @@ from agent.box.document import (
     tried,
     wants_trial,
 )
-from protocol.commands import MAX_TEXT
+from agent.uplink.executor import plain
 from protocol.desired import MAX_ERRORS, MAX_SETTINGS_BYTES, SETTINGS_REPORTED, DesiredEvent, Reported, ReportedEvent
 from protocol.instants import from_epoch
 from protocol.messages import MessageError, dataschema, read_event, source
@@ -171,7 +171,7 @@ class Wishes:
 
 
 def _errors(texts: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(text.replace("\x00", " ")[:MAX_TEXT] for text in texts[:MAX_ERRORS])
+    return tuple(plain(text) for text in texts[:MAX_ERRORS])
 
 
 def _claimed_revision(payload: bytes) -> int | None:

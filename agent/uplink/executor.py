@@ -310,17 +310,17 @@ class Executor:
         try:
             args: Arguments = read(event.data.verb, event.data.args)
         except MessageError as fault:
-            return Reply(command=command, outcome="refused", code=fault.code, text=_plain(str(fault))), Answer()
+            return Reply(command=command, outcome="refused", code=fault.code, text=plain(str(fault))), Answer()
         try:
             answer = self._verbs[event.data.verb](command, args)
         except CommandError as fault:
-            return Reply(command=command, outcome="failed", code=fault.code, text=_plain(str(fault))), Answer()
+            return Reply(command=command, outcome="failed", code=fault.code, text=plain(str(fault))), Answer()
         except Exception as fault:
             log.exception("command %s: %s", command, event.data.verb)
             text = f"an error of the agent ({type(fault).__name__}); its log says more"
             return Reply(command=command, outcome="failed", code="internal", text=text), Answer()
         outcome = "ok" if answer.after is None else "accepted"
-        return Reply(command=command, outcome=outcome, text=_plain(answer.text), data=dict(answer.data)), answer
+        return Reply(command=command, outcome=outcome, text=plain(answer.text), data=dict(answer.data)), answer
 
     def _expired(self, event: CommandEvent, received_s: float) -> bool:
         expires_s = event.data.expires_at.timestamp()
@@ -342,5 +342,6 @@ class Executor:
             self._journal.told(reply.command)
 
 
-def _plain(text: str) -> str:
-    return text.replace("\x00", " ")[:MAX_TEXT]
+def plain(text: str) -> str:
+    """Text that the center can store."""
+    return text.replace("\x00", " ").encode("utf-8", "replace").decode()[:MAX_TEXT]

@@ -82,6 +82,13 @@ def want(
     return _add(session, box, document, based_on=last_revision, by=by, now_ms=now_ms, state="wanted", last=last)
 
 
+def inherit(session: Session, old: str, new: str, *, by: str, now_ms: int) -> None:
+    """Give a box that replaces another the settings of that one. Secrets were sealed to the old one: they do not go."""
+    row = newest(session, old)
+    if row is not None:
+        want(session, new, read_document(json.loads(row.document)), by=by, now_ms=now_ms)
+
+
 def _behind() -> Select[Any]:
     return select(SettingsRow.box_id).where(SettingsRow.revision.is_not(None), SettingsRow.sent_ms.is_(None))
 

@@ -252,6 +252,20 @@ def test_a_box_that_is_ahead_of_a_restored_center_gets_a_revision_that_it_will_t
     assert want(desk, "a") == 8
 
 
+def test_a_box_that_replaces_another_gets_its_settings(desk, line):
+    want(desk, "a")
+    want(desk, "b")
+    line.step()
+    with desk.store.writing() as session:
+        wanted.inherit(session, "box-1", "box-2", by="alice", now_ms=NOW_MS)
+        wanted.inherit(session, "box-9", "box-2", by="alice", now_ms=NOW_MS)
+    line.step()
+    ((topic, payload, _),) = line.published
+    sent = read_event(payload, DesiredEvent).data
+    assert (topic, sent.revision) == ("cityeye/1/s/box-2/settings/desired", 1)
+    assert sent.document == document("b").values()
+
+
 def test_an_edit_of_an_old_revision_is_refused(desk, line):
     want(desk, "a")
     with pytest.raises(WantedError, match="revision 1"):

@@ -78,6 +78,8 @@ HOUR_S: Final = 0.5
 LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
+OFF_S: Final = 10.0
+"""A measure of the center's time that may be further off does not tell whether a command has expired."""
 ASKED_FPS: Final = 2.0
 ASKED_S: Final = 5.0
 """Whoever asks waits for a picture, so they come more often for a while."""
@@ -458,11 +460,11 @@ class Agent:
         return self._session is not None and self._session.publish(leaf, payload, **more)
 
     def _center_now(self) -> float | None:
-        """The center's time, where it was measured by how far this box's clock is off."""
+        """The center's time: as measured, else by this box's clock where that is right; None where nobody knows."""
         report = self.clock.report()
-        if report.offset_s is None or report.offset_error_s is None:
-            return None
-        return self.clock.now() + report.offset_s
+        if report.offset_s is not None and report.offset_error_s is not None and report.offset_error_s <= OFF_S:
+            return self.clock.now() + report.offset_s
+        return self.clock.now() if report.state == "synchronised" else None
 
     def _threads(self, cameras: Sequence[Camera], sources: Sequence[Source]) -> list[CameraThread]:
         # each camera has a thread of its own: more would only get into their way

@@ -100,12 +100,12 @@ def command(
         row = _answered(store, command_id) if wait else _get(store, command_id)
         files = [] if out is None else _write(store, row, out)
     if as_json:
-        typer.echo(json.dumps(_command_json(row) | {"files": [str(file) for file in files]}, ensure_ascii=False))
+        typer.echo(json.dumps(_command_json(row) | {"files": [str(file) for file in files]}))
     else:
-        typer.echo(f"{row.state}{f' ({row.code})' if row.code else ''} {row.text}".strip())
+        typer.echo(_printable(f"{row.state}{f' ({row.code})' if row.code else ''} {row.text}".strip()))
         shown = {key: value for key, value in json.loads(row.data).items() if key != "bundle"}
         if shown:
-            typer.echo(json.dumps(shown, ensure_ascii=False, indent=1))
+            typer.echo(json.dumps(shown, indent=1))
         for file in files:
             typer.echo(file)
     if wait and row.state != "ok":
@@ -224,7 +224,7 @@ def set_(
             time.sleep(POLL_S)
             with store.transaction() as session:
                 row = session.get_one(SettingsRow, row.number)
-    typer.echo(json.dumps(_row_json(row), ensure_ascii=False) if as_json else _line(row))
+    typer.echo(json.dumps(_row_json(row)) if as_json else _line(row))
     if wait and row.state not in ("applied", "pending"):
         raise typer.Exit(EXIT_FAILED)
 
@@ -236,7 +236,7 @@ def history_(box: BoxArgument, settings: SettingsOption, as_json: JsonOption = F
         known_box(session, box)
         rows = wanted.history(session, box)
     if as_json:
-        typer.echo(json.dumps([_row_json(row) for row in rows], ensure_ascii=False))
+        typer.echo(json.dumps([_row_json(row) for row in rows]))
         return
     for row in rows:
         typer.echo(_line(row))
@@ -295,9 +295,14 @@ def _row(session: Session, box: str, number: int) -> SettingsRow:
 
 
 def _line(row: SettingsRow) -> str:
-    errors = "".join(f"\n  {text}" for text in json.loads(row.errors))
+    errors = "".join(f"\n  {_printable(text)}" for text in json.loads(row.errors))
     name = f"revision {row.revision}" if row.revision is not None else f"edit of revision {row.based_on}"
     return f"{row.number}: {name} by {row.by} at {_iso(row.made_ms)}: {row.state}{errors}"
+
+
+def _printable(text: str) -> str:
+    """What a box says, without what would steer the terminal."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _row_json(row: SettingsRow | None) -> dict[str, Any] | None:

@@ -305,3 +305,48 @@ def test_tables_hold_what_came(desk, line):
     report = row(desk, SettingsReport, "box-1")
     assert (report.revision, json.loads(report.errors)) == (3, ["a\x01b"])
     assert row(desk, SettingsRow, 1) is None
+
+
+HOSTILE = (
+    {"command": "c1", "outcome": "ok", "text": "\x00"},
+    {"command": "c1", "outcome": "ok", "text": "\ud800"},
+    {"command": "c1", "outcome": "ok", "code": "DROP TABLE"},
+    {"command": "c1\x00", "outcome": "ok"},
+    {"command": "c1", "outcome": "o" * 100},
+    {"command": "c1", "outcome": "ok", "text": "x" * 2000},
+    {"revision": 2**70, "digest": "0" * 64, "state": "applied"},
+    {"revision": -1, "digest": "0" * 64, "state": "applied"},
+    {"revision": 1, "digest": "0" * 64, "state": "applied\x00"},
+    {"revision": 1, "digest": "0" * 64, "state": "applied", "errors": ["\ud800"]},
+    {"revision": 1, "digest": "0" * 64, "state": "applied", "errors": ["x"] * 60},
+    {
+        "revision": 1,
+        "digest": "0" * 64,
+        "state": "a",
+        "edit": {"based_on": 0, "digest": "0" * 64, "document": {"x": 1}},
+    },
+    {
+        "revision": 1,
+        "digest": "0" * 64,
+        "state": "a",
+        "edit": {
+            "based_on": 0,
+            "digest": "0" * 64,
+            "document": {"camera": [{"id": "c", "source": "x", "credentials": "\ud800"}]},
+        },
+    },
+)
+
+
+@pytest.mark.parametrize("data", HOSTILE)
+def test_hostile_replies_and_reports_are_refused_and_the_next_one_is_taken(desk, line, data):
+    ask(desk)
+    leaf = "reply" if "command" in data else "settings/reported"
+    good = json.loads((reply() if leaf == "reply" else reported(revision=0, state="applied")).payload)
+    desk.take(Delivery(f"cityeye/1/s/box-1/{leaf}", json.dumps({**good, "data": data}).encode()))
+    assert len(refusals(desk)) == 1
+    assert (row(desk).state, history(desk)) == ("waiting", [])
+    good = json.loads(reply().payload)
+    good["data"]["data"] = {"nul": "\x00", "half": "\ud800"}  # kept as JSON, which bears it
+    desk.take(Delivery("cityeye/1/s/box-1/reply", json.dumps(good).encode()))
+    assert row(desk).state == "ok"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from agent import VERSION, live, plane_picture
 from agent.bench import Bench
 from agent.box import orders
 from agent.box.clock import Clock
+from agent.box.document import in_force
 from agent.box.enrolment import EnrolmentError, enrol
 from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
@@ -97,7 +99,10 @@ def run(settings: SettingsOption) -> None:
     with _one_line():
         config = load_settings(settings)
         _log_to_stderr(logging.INFO)
-        live.run(config, Clock())
+        again = live.run(config, Clock())
+    if again:
+        # the same process goes on as a new one, whoever watches over it
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself, with its own arguments
 
 
 @app.command("enrol")
@@ -138,7 +143,7 @@ def _invitation(label: str | None, url: str | None, claim: str | None, fingerpri
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open each camera, load the detector, connect to the center: one line each."""
     with _one_line():
-        config = load_settings(settings)
+        config = in_force(load_settings(settings))
     typer.echo(f"ok    settings {settings}: box {config.settings.box.id}, {len(config.settings.camera)} cameras")
     good = [_check_state(config), _check_detector(config)]
     good += [_check_camera(config, camera.id) for camera in config.settings.camera]
@@ -314,7 +319,7 @@ def reset(camera: CameraArgument, zone: ZoneArgument = None, settings: SceneSett
 
 def _order(settings: Path, camera: str, order: Order) -> None:
     with _one_line():
-        config = load_settings(settings)
+        config = in_force(load_settings(settings))
         zones = [zone.id for zone in pick_camera(config, camera).zone]
         if order.zone is not None and order.zone not in zones:
             raise SettingsError(f"zone: expected one of {', '.join(zones)}, got {order.zone!r}")
@@ -381,7 +386,7 @@ def plane(
 ) -> None:
     """Draw a grid of 1 m on the street, to see whether the ground plane is right, and say how large the zones are."""
     with _one_line():
-        config = load_settings(settings)
+        config = in_force(load_settings(settings))
         chosen = pick_camera(config, camera)
         ground = plane_picture.ground_of(chosen).plane()
         drawn = plane_picture.draw(plane_picture.picture_of(chosen, config, picture), chosen)

@@ -1,26 +1,33 @@
 """The running agent: one thread per camera, one outbox, one session to the center."""
 
+import base64
+import contextlib
 import logging
+import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import cv2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
+from agent.box.diagnostics import LogTail
 from agent.box.enrolment import Renewal
-from agent.box.identity import boot_id, load_key
+from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.state import StateFolder
+from agent.camera.errors import CameraError
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.process import Figures
@@ -32,9 +39,11 @@ from agent.evidence.samples import EVERY_S
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
-from agent.settings import BoxConfig
+from agent.settings import BoxConfig, CenterSection
+from agent.uplink.executor import Executor, Journal
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.uplink.session import Session
+from agent.verbs import verbs_of
 from agent.vision.attention import Attention
 from agent.vision.crowds import CrowdCounter, load_counter
 from agent.vision.detector import Detector, DetectorMissingError
@@ -48,10 +57,12 @@ from agent.vision.selection import (
     shipped_detector,
 )
 from agent.vision.tuned import cores
+from agent.wishes import Wishes
+from protocol.documents import SettingsError
 from protocol.instants import from_epoch
 from protocol.messages import BoxHealth, BoxStatus, CameraState, DetectorLoad, IncidentEvent, Model
 from protocol.seal import public_key_text
-from protocol.settings import Camera
+from protocol.settings import Camera, CamerasDocument, Zone
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +80,13 @@ HOUR_S: Final = 0.5
 LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
+OFF_S: Final = 10.0
+"""A measure of the center's time that may be further off does not tell whether a command has expired."""
+ASKED_FPS: Final = 2.0
+ASKED_S: Final = 5.0
+"""Whoever asks waits for a picture, so they come more often for a while."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,9 +140,13 @@ def open_eyes(config: BoxConfig, cameras: int = 1) -> Eyes:
             "no face model: evidence is pixelated outside the item's place; "
             "put yunet-s-640.onnx into a folder of CITYEYE_MODELS to mask faces only"
         )
-    counts = any(zone.kind == "gathering" for camera in config.settings.camera for zone in camera.zone)
-    crowd = load_counter(threads=detector.plan.threads) if detector is not None and counts else None
-    return Eyes(detector, face_model, crowd)
+    return Eyes(detector, face_model, open_crowd(detector, config.settings.camera))
+
+
+def open_crowd(detector: Detector | None, cameras: Sequence[Camera]) -> CrowdCounter | None:
+    """Load the counter of crowds, where people are counted at all."""
+    counts = any(zone.kind == "gathering" for camera in cameras for zone in camera.zone)
+    return load_counter(threads=detector.plan.threads) if detector is not None and counts else None
 
 
 def end_removed(reporter: Reporter, cameras: Sequence[Camera], at_s: float) -> None:
@@ -142,10 +164,20 @@ def end_removed(reporter: Reporter, cameras: Sequence[Camera], at_s: float) -> N
 
 
 class CameraThread(threading.Thread):
-    """Runs one camera; whatever happens to it happens to it alone."""
+    """Runs one camera; whatever happens to it happens to it alone.
+
+    Args:
+        zones: the camera's.
+        source: where its pictures come from.
+        make_runner: makes its pipeline, anew after a failure.
+        session: told of its state.
+        clock: the time.
+        delay_s: it begins after this long.
+    """
 
     def __init__(
         self,
+        zones: Sequence[Zone],
         source: Source,
         make_runner: Callable[[], CameraRunner],
         session: Session | None,
@@ -153,6 +185,12 @@ class CameraThread(threading.Thread):
         delay_s: float = 0.0,
     ) -> None:
         super().__init__(name=f"camera-{source.camera}")
+        self.camera, self.zones = source.camera, zones
+        self.failures = 0
+        """How often its pipeline failed."""
+        self.failure = ""
+        """How it did last."""
+        self._questions: queue.SimpleQueue[Callable[[CameraRunner, Frame], None]] = queue.SimpleQueue()
         self._source = source
         self._make_runner = make_runner
         self._session = session
@@ -176,6 +214,35 @@ class CameraThread(threading.Thread):
         """What the hour of samples takes."""
         return 0 if self._runner is None else self._runner.samples.bytes
 
+    @property
+    def state(self) -> str:
+        """What it last published of itself."""
+        if self._published is None:
+            return "starting"
+        state, _, _, text = self._published
+        return f"{state} ({text})" if text else state
+
+    def ask(self, question: Callable[[CameraRunner, Frame], T]) -> "Future[T]":
+        """Have a question answered on this thread, with the next picture once that was looked at."""
+        future: Future[T] = Future()
+
+        def answer(runner: CameraRunner, frame: Frame) -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(question(runner, frame))
+                except Exception as fault:  # noqa: BLE001 - it is raised again where it was asked
+                    future.set_exception(fault)
+
+        self._questions.put(answer)
+        if self._live is not None:
+            self._live.demand(ASKED_FPS, ASKED_S)
+        return future
+
+    def _answer(self, runner: CameraRunner, frame: Frame) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._questions.get_nowait()(runner, frame)
+
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
         self._stopping.set()
@@ -188,7 +255,8 @@ class CameraThread(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._watch()
-            except Exception:
+            except Exception as fault:
+                self.failures, self.failure = self.failures + 1, f"{type(fault).__name__}: {fault}"[:200]
                 log.exception(
                     "camera %s: its pipeline failed; starting it again in %.0f s", self._source.camera, RESTART_S
                 )
@@ -204,6 +272,7 @@ class CameraThread(threading.Thread):
             for event in live.events():
                 if isinstance(event, Frame):
                     runner.look(event)
+                    self._answer(runner, event)
                     self.lags_s.append(self._clock.now() - event.time_s)
                     demand = runner.demand(event.time_s)
                     live.demand(demand.fps, demand.until_s - event.time_s)
@@ -256,6 +325,7 @@ class Agent:
         clock: the time.
         tell: hears of each message as it is made.
         source_of: says where a camera's pictures come from.
+        on_restart: called when the center wants the agent started again.
     """
 
     def __init__(
@@ -264,8 +334,18 @@ class Agent:
         clock: Clock,
         tell: Tell = lambda _event, _pictures: None,
         source_of: Callable[[Camera, BoxConfig], Source] = Source.from_camera,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config, self._clock, self._tell, self._source_of = config, clock, tell, source_of
+        self.config, self.clock, self._tell, self._source_of = config, clock, tell, source_of
+        self._on_restart = on_restart
+        self.restarting = False
+        """Whether it is to be started again once it has ended."""
+        self.wishes: Wishes | None = None
+        """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
+        self.cameras: list[CameraThread] = []
+        self.log_tail = LogTail()
+        self._session: Session | None = None
+        self._executor: Executor | None = None
         self._load, self._kept_house_s = Load(), clock.monotonic()
         self._stack = ExitStack()
 
@@ -282,60 +362,180 @@ class Agent:
         self._stack.close()
 
     def _open(self) -> None:
-        config, clock, settings = self._config, self._clock, self._config.settings
-        folder = self._stack.enter_context(StateFolder(config.state_dir))
+        clock, settings = self.clock, self.config.settings
+        folder = self._stack.enter_context(StateFolder(self.config.state_dir))
+        logging.getLogger().addHandler(self.log_tail)
+        self._stack.callback(logging.getLogger().removeHandler, self.log_tail)
         clock.recall(folder.path)
         memory.spare()
         nursery().warm()  # it loads while the detector does
-        self.eyes = eyes = open_eyes(config, len(settings.camera))
-        sources = [self._source_of(camera, config) for camera in settings.camera]
+        key = load_key(folder.path)
+        self.encryption_key = load_encryption_key(folder.path)
+        if settings.center is not None:
+            self.wishes = self._make_wishes(folder.path)
+            self.config = self.config.with_cameras(self.wishes.document)
+        cameras = self.config.settings.camera
+        self.eyes = eyes = open_eyes(self.config, len(cameras))
+        sources = [self._source_of(camera, self.config) for camera in cameras]
         self._masker = Masker(eyes.face_model)
         self.attention = eyes.attention(settings.detector.cpu_share)
-        # each camera has a thread of its own: more would only get into their way
-        cv2.setNumThreads(1 if len(settings.camera) > 1 else 0)
-        key = load_key(folder.path)
         budget_bytes = settings.box.outbox_mb * 1024 * 1024
         self.outbox = outbox = self._stack.enter_context(
             closing(Outbox(folder.path / "outbox.db", now=clock.now, budget_bytes=budget_bytes))
         )
-        self._reporter = reporter = Reporter(
+        self._reporter = Reporter(
             site=settings.box.site,
             box=settings.box.id,
-            settings_digest=settings.digest(),
+            settings_digest=self.config.settings.digest(),
             model=eyes.model,
             key=key,
             outbox=outbox,
             clock=clock.report,
             tell=self._tell,
         )
-        end_removed(reporter, settings.camera, clock.now())
+        end_removed(self._reporter, cameras, clock.now())
         self._renewal = Renewal(folder.path, VERSION, clock.now, clock.monotonic)
-        self._session = None
-        if settings.center is not None:
-            status = BoxStatus(state="online", boot_id=boot_id(), version=VERSION, public_key=public_key_text(key))
-            self._session = Session(
-                settings.center,
-                config.folder,
-                settings.box.site,
-                settings.box.id,
-                outbox,
-                status,
-                now=clock.now,
-                heard=clock.heard,
-                monotonic=clock.monotonic,
-            )
-        delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
-        self.cameras = [
-            CameraThread(source, self._maker(camera, reporter, folder.path), self._session, clock, number * delay_s)
-            for number, (camera, source) in enumerate(zip(settings.camera, sources, strict=True))
-        ]
+        if settings.center is not None and self.wishes is not None:
+            self._open_line(settings.center, folder.path, key, self.wishes)
+        self.cameras = self._threads(cameras, sources)
         log.info("box %s at site %s: %d cameras", settings.box.id, settings.box.site, len(self.cameras))
         if self._session is not None:
             self._session.start()
         for thread in self.cameras:
             thread.start()
+        if self._executor is not None:
+            self._executor.start()
+
+    def _make_wishes(self, state_dir: Path) -> Wishes:
+        return Wishes(
+            site=self.config.settings.box.site,
+            box=self.config.settings.box.id,
+            folder=state_dir,
+            seed=self.config.document,
+            check=self._missing,
+            apply=self._apply,
+            failing=lambda: {thread.camera: thread.failure for thread in self.cameras if thread.failures},
+            publish=self._publish,
+            connects=lambda: 0 if self._session is None else self._session.connects,
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+        )
+
+    def _open_line(self, center: CenterSection, state_dir: Path, key: Ed25519PrivateKey, wishes: Wishes) -> None:
+        clock, box = self.clock, self.config.settings.box
+        journal = self._stack.enter_context(closing(Journal(state_dir / "commands.db")))
+        self._executor = executor = Executor(
+            site=box.site,
+            box=box.id,
+            journal=journal,
+            verbs=verbs_of(self),
+            publish=self._publish,
+            now=clock.now,
+            monotonic=clock.monotonic,
+            center_now=self._center_now,
+            tick=wishes.tick,
+        )
+        status = BoxStatus(
+            state="online",
+            boot_id=boot_id(),
+            version=VERSION,
+            public_key=public_key_text(key),
+            encryption_key=base64.b64encode(self.encryption_key.public_key().public_bytes_raw()).decode(),
+        )
+        handlers = {
+            "command": executor.take,
+            "settings/desired": lambda payload: executor.put(lambda: wishes.take(payload)),
+        }
+        self._session = Session(
+            center,
+            self.config.folder,
+            box.site,
+            box.id,
+            self.outbox,
+            status,
+            now=clock.now,
+            heard=clock.heard,
+            monotonic=clock.monotonic,
+            handlers=handlers,
+        )
+
+    def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
+        return self._session is not None and self._session.publish(leaf, payload, **more)
+
+    def _center_now(self) -> float | None:
+        """The center's time: as measured, else by this box's clock where that is right; None where nobody knows."""
+        report = self.clock.report()
+        if report.offset_s is not None and report.offset_error_s is not None and report.offset_error_s <= OFF_S:
+            return self.clock.now() + report.offset_s
+        return self.clock.now() if report.state == "synchronised" else None
+
+    def _threads(self, cameras: Sequence[Camera], sources: Sequence[Source]) -> list[CameraThread]:
+        # each camera has a thread of its own: more would only get into their way
+        cv2.setNumThreads(1 if len(self.config.settings.camera) > 1 else 0)
+        delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
+        return [
+            CameraThread(camera.zone, source, self._maker(camera), self._session, self.clock, number * delay_s)
+            for number, (camera, source) in enumerate(zip(cameras, sources, strict=True))
+        ]
+
+    def _missing(self, document: CamerasDocument) -> list[str]:
+        """What this box lacks for a document: a file, a secret."""
+        config, found = self.config.with_cameras(document), []
+        for camera in document.camera:
+            try:
+                self._source_of(camera, config)
+            except (SettingsError, CameraError) as fault:
+                found.append(str(fault))
+        return found
+
+    def _apply(self, document: CamerasDocument, renewed: Container[str] = ()) -> None:
+        """Watch what a document says; cameras that did not change go on.
+
+        Args:
+            document: cameras, zones and rules.
+            renewed: cameras that start again although they did not change.
+        """
+        config = self.config.with_cameras(document)
+        before = {camera.id: camera for camera in self.config.settings.camera}
+        wanted = {camera.id: camera for camera in document.camera}
+        new = [one for one in document.camera if one != before.get(one.id) or one.id in renewed]
+        sources = [self._source_of(camera, config) for camera in new]
+        ended = [
+            thread
+            for thread in self.cameras
+            if thread.camera in renewed or wanted.get(thread.camera) != before.get(thread.camera)
+        ]
+        for thread in ended:
+            thread.stop()
+        for thread in ended:
+            thread.join(10)
+        self.config = config
+        self._reporter.settings_digest = config.settings.digest()
+        end_removed(self._reporter, document.camera, self.clock.now())
+        for thread in ended:
+            if thread.camera not in wanted and self._session is not None:
+                self._session.forget_camera(thread.camera)
+        if self.eyes.crowd is None:
+            self.eyes = replace(self.eyes, crowd=open_crowd(self.eyes.detector, document.camera))
+        started = self._threads(new, sources)
+        self.cameras = [thread for thread in self.cameras if thread not in ended] + started
+        for thread in started:
+            thread.start()
+
+    def renew_secret(self, name: str) -> list[str]:
+        """Start the cameras again that use a secret; returns their ids."""
+        cameras = [camera.id for camera in self.config.settings.camera if camera.credentials == name]
+        self._apply(self.config.document, cameras)
+        return cameras
+
+    def restart(self) -> None:
+        """End in order, to be started again."""
+        self.restarting = True
+        self._on_restart()
 
     def _close(self) -> None:
+        if self._executor is not None:
+            self._executor.stop()
         for thread in self.cameras:
             thread.stop()
         for thread in self.cameras:
@@ -356,14 +556,14 @@ class Agent:
     def tend(self) -> None:
         """What is done every TEND_S: write what a full disk did not take, fit the detector's budget, keep house."""
         memory.give_back()
-        self._clock.follow()
+        self.clock.follow()
         if self.outbox.write_down():
-            self._reporter.tell_dropped(self._clock.now())
+            self._reporter.tell_dropped(self.clock.now())
         busy_share = self._load.busy_share()
         if busy_share is not None:
             self.attention.fit(busy_share * cores(), cores())
-        if self._clock.monotonic() - self._kept_house_s >= HEALTH_S:
-            self._kept_house_s = self._clock.monotonic()
+        if self.clock.monotonic() - self._kept_house_s >= HEALTH_S:
+            self._kept_house_s = self.clock.monotonic()
             self._keep_house()
         self._renewal.tend()
 
@@ -373,26 +573,27 @@ class Agent:
             self.outbox.prune(KEEP_ACKNOWLEDGED_S)
         except OutboxError as fault:
             log.warning("what the center has is not forgotten: %s", fault)
-        self._clock.remember(self._config.state_dir)
+        self.clock.remember(self.config.state_dir)
         if self._session is not None:
-            self._session.publish_health(self._health())
+            self._session.publish_health(self.health())
 
-    def _maker(self, camera: Camera, reporter: Reporter, state_dir: Path) -> Callable[[], CameraRunner]:
+    def _maker(self, camera: Camera) -> Callable[[], CameraRunner]:
         return lambda: CameraRunner(
             camera=camera,
-            timezone=ZoneInfo(self._config.settings.box.timezone),
+            timezone=ZoneInfo(self.config.settings.box.timezone),
             learn_s=LEARN_S if camera.learn_s is None else camera.learn_s,
             detector=self.eyes.detector,
             masker=self._masker,
-            reporter=reporter,
-            state_dir=state_dir,
+            reporter=self._reporter,
+            state_dir=self.config.state_dir,
             crowd=self.eyes.crowd,
             attention=self.attention,
-            hour_every_s=max(EVERY_S, HOUR_S * len(self._config.settings.camera)),
+            hour_every_s=max(EVERY_S, HOUR_S * len(self.config.settings.camera)),
         )
 
-    def _health(self) -> BoxHealth:
-        figures, report = self.outbox.figures(), self._clock.report()
+    def health(self) -> BoxHealth:
+        """How the box is doing."""
+        figures, report = self.outbox.figures(), self.clock.report()
         read = self.figures
         looks = self.attention.figures
         return BoxHealth(
@@ -419,16 +620,18 @@ class Agent:
         )
 
 
-def run(config: BoxConfig, clock: Clock) -> None:
-    """Run the agent until SIGTERM or SIGINT."""
+def run(config: BoxConfig, clock: Clock) -> bool:
+    """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True."""
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    with Agent(config, clock) as agent:
+    with Agent(config, clock, on_restart=stopping.set) as agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         while not stopping.wait(TEND_S):
             agent.tend()
         log.info("stopping")
+    nursery().close()
+    return agent.restarting

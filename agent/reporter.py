@@ -16,11 +16,12 @@ from protocol.seal import picture_link, seal
 from protocol.topics import Topic
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reporter:
     """What all cameras of a box share when they report.
 
     Args:
+        settings_digest: of the settings in force; set anew where the center changes them.
         key: signs the evidence.
         clock: says how far the box's clock can be trusted.
         tell: called after the commit with the message and its pictures.

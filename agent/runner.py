@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.box import orders
+from agent.box.orders import Order
 from agent.camera.demand import Demand
 from agent.camera.frame import Frame
 from agent.evidence.masking import Masker
@@ -24,7 +25,7 @@ from agent.evidence.samples import EVERY_S, Samples
 from agent.reporter import Reporter
 from agent.rules import frontage
 from agent.rules.gathering import NEAR_FPS, Gathering
-from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
+from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife, same_place
 from agent.rules.loitering import TRACKING_FPS, Loitering
 from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
 from agent.vision.attention import Attention
@@ -32,14 +33,15 @@ from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
 from agent.vision.counting import Counted, Eye, PeopleCounter, Place
 from agent.vision.crowds import CrowdCounter, Density
 from agent.vision.detector import Detections
-from agent.vision.naming import PERSON_SCORE, Naming
+from agent.vision.naming import PERSON, PERSON_SCORE, Naming
 from agent.vision.novelty import Novelty
 from agent.vision.people import COUNT_SCORE
-from agent.vision.places import Luma, Mask, StillView, zone_mask
+from agent.vision.places import CLEAR_SHARE, Luma, Mask, PlaceState, StillView, zone_mask
 from agent.vision.still import WIDTH_PX, StillScene
 from agent.vision.tracker import Tracked, Tracker
 from agent.vision.window import Resizable, window
-from protocol.geometry import Box
+from protocol.commands import PlaceSeen
+from protocol.geometry import Box, box_intersection, polygon_bounds
 from protocol.hours import parse_hours
 from protocol.ids import uuid7
 from protocol.plane import Plane
@@ -63,6 +65,11 @@ MAIN_FRESH_S: Final = 3.0
 """A main picture that is no older shows what was decided on one of the sub-stream."""
 WAITING_SHARE: Final = 0.25
 """Of the dwell: who stops for a moment needs no name."""
+PLACE_STATES: Final = {
+    PlaceState.CLEAR: "clear",
+    PlaceState.OCCUPIED: "occupied",
+    PlaceState.NOT_SEEN: "not_seen",
+}
 NOBODY: Final[NDArray[np.float32]] = np.zeros((0, 4), np.float32)
 LEARNED_SHARE: Final = 0.8
 """A zone is learned once so much of its clear look is known."""
@@ -450,6 +457,79 @@ class CameraRunner:
         marks = frontage_marks(zone, view, raster, life, self._naming.name, lambda one: self._sighting(zone, view, one))
         return replace(look, marks=marks)
 
+    def pictures(self, frame: Frame, role: str, place: Box | None = None, *, keep: bool = False) -> list[Picture]:
+        """Masked pictures of a frame that was looked at just now, for who asked: they prove nothing.
+
+        Args:
+            frame: the picture.
+            role: `snapshot` or `verify`.
+            place: adds a close view of it.
+            keep: whether it must be seen even without a face model.
+        """
+        return shoot(
+            frame.rgb(),
+            self.masker,
+            place=place,
+            keep=place if keep else None,
+            persons=self._with_everyone(Shot(frame, self._people_last)).persons,
+            role=role,
+            taken_at_s=frame.time_s,
+        )
+
+    def verify(self, frame: Frame, zone: Zone, record: Record | None = None) -> tuple[PlaceSeen, ...]:
+        """Say what an incident's place, or a zone with all that stands there, is in a frame looked at just now.
+
+        Args:
+            frame: the picture.
+            zone: one of the camera's.
+            record: an incident there; None: its open ones, what else stands there, and if that is nothing, the whole.
+        """
+        found = None
+        if self.detector is not None:
+            eye = self._eye(self.detector)
+            found = eye.detect(frame.rgb(self.detector.fit(frame.width, frame.height)))
+        if isinstance(zone, FrontageZone):
+            persons = NOBODY if found is None else found.of("person", min_score=PERSON_SCORE).boxes
+            return self._verify_frontage(zone, persons, record)
+        if record is not None and record.rule == LOITERING:
+            seen = zone.id in self._loiterers and self._tracked is not None
+            state = self._loiterers[zone.id].sighting(record).state if seen else "not_seen"
+            return (PlaceSeen(place=record.place, state=state, incident=record.incident),)
+        open_records = self._lives[zone.id].open_records
+        incident = record.incident if record is not None else open_records[0].incident if open_records else None
+        place = polygon_bounds(zone.polygon)
+        if self.detector is None or found is None or not self._trusted:
+            return (PlaceSeen(place=place, state="not_seen", incident=incident),)
+        people = self._people.count(frame, found, self._eye(self.detector)).heads[zone.id]
+        state = self._crowds[zone.id].judge(people.count, lower_bound=people.lower_bound)
+        return (PlaceSeen(place=place, state=state, incident=incident, count=people.count),)
+
+    def _verify_frontage(
+        self, zone: FrontageZone, persons: NDArray[np.float32], record: Record | None
+    ) -> tuple[PlaceSeen, ...]:
+        view = self._view
+        records = self._lives[zone.id].open_records if record is None else (record,)
+        blind = view is None or not self._trusted
+        raster = None if view is None else self._raster(zone, view)
+
+        def seen(place: Box, incident: str | None = None) -> PlaceSeen:
+            if blind or view is None or raster is None:
+                return PlaceSeen(place=place, state="not_seen", incident=incident)
+            state = view.place(raster, place, zone.min_area)[0]
+            # the still scene may not know yet who has just come to stand there
+            if state is PlaceState.CLEAR and _covered(place, persons):
+                state = PlaceState.NOT_SEEN
+            label = self._naming.name(place)[0] if state is PlaceState.OCCUPIED else None
+            return PlaceSeen(place=place, state=PLACE_STATES[state], incident=incident, label=label)
+
+        places = [seen(one.place, one.incident) for one in records]
+        if record is None and view is not None and raster is not None and not blind and not view.disturbed:
+            for item in view.items(raster, zone.min_area, 0.0):
+                label = self._naming.name(item.box)[0]
+                if label != PERSON and not any(same_place(item.box, one.place) for one in places):
+                    places.append(PlaceSeen(place=item.box, state="occupied", label=label))
+        return tuple(places) or (seen(polygon_bounds(zone.polygon)),)
+
     def hide(self, at_s: float) -> None:
         """Note that nothing is seen any more: the camera is lost, or the box shuts down."""
         for life in (*self._lives.values(), *self._loiter_lives.values()):
@@ -616,30 +696,38 @@ class CameraRunner:
         if self.state_dir is None or view is None or view.disturbed or not self._trusted:
             return
         for order in orders.take(self.state_dir, self.camera.id):
-            zones = [zone for zone in self.camera.zone if order.zone in (None, zone.id)]
-            if not zones:
-                log.warning("camera %s: %s: expected a zone, there is no %r", self.camera.id, order.verb, order.zone)
-                continue
-            where = np.full(view.sure.shape, order.zone is None)
-            for zone in zones:
-                where |= self._raster(zone, view)
-            if order.verb == "approve":
-                if not self._scene.approve(where):
-                    continue
-            elif order.zone is None:
-                self._scene.reset(keep_parts=False)
-                self._forget_scenes()
-                self._view = None
-            else:
-                self._scene.relearn(where)
-            if order.zone is not None or order.verb == "approve":
-                # what the same looks like in colour, or by infrared light, nobody has seen yet
-                self._other_scene().relearn(where)
-            for zone in zones:
-                if isinstance(zone, FrontageZone):
-                    self._report(self._lives[zone.id].withdraw(at_s), None)
-            log.info("camera %s zone %s: the clear scene: %s, by order", self.camera.id, order.zone or "*", order.verb)
-            self._save_scene(at_s)
+            self.carry_out(order, at_s)
+
+    def carry_out(self, order: Order, at_s: float) -> bool:
+        """Change the clear scene by order; False where that cannot be done now, and nothing was changed."""
+        view = self._view
+        if view is None or view.disturbed or not self._trusted:
+            return False
+        zones = [zone for zone in self.camera.zone if order.zone in (None, zone.id)]
+        if not zones:
+            log.warning("camera %s: %s: expected a zone, there is no %r", self.camera.id, order.verb, order.zone)
+            return False
+        where = np.full(view.sure.shape, order.zone is None)
+        for zone in zones:
+            where |= self._raster(zone, view)
+        if order.verb == "approve":
+            if not self._scene.approve(where):
+                return False
+        elif order.zone is None:
+            self._scene.reset(keep_parts=False)
+            self._forget_scenes()
+            self._view = None
+        else:
+            self._scene.relearn(where)
+        if order.zone is not None or order.verb == "approve":
+            # what the same looks like in colour, or by infrared light, nobody has seen yet
+            self._other_scene().relearn(where)
+        for zone in zones:
+            if isinstance(zone, FrontageZone):
+                self._report(self._lives[zone.id].withdraw(at_s), None)
+        log.info("camera %s zone %s: the clear scene: %s, by order", self.camera.id, order.zone or "*", order.verb)
+        self._save_scene(at_s)
+        return True
 
     @property
     def _open_places(self) -> tuple[Box, ...]:
@@ -752,3 +840,9 @@ class CameraRunner:
             except OSError as fault:
                 log.warning("camera %s: the scene cannot be kept in %s: %s", self.camera.id, path, fault.strerror)
         self._saved_s = at_s
+
+
+def _covered(place: Box, persons: NDArray[np.float32]) -> bool:
+    """Say whether one person hides so much of a place that the rest of it does not prove it clear."""
+    hidden = (box_intersection(place, (float(x), float(y), float(w), float(h))) for x, y, w, h in persons)
+    return max(hidden, default=0.0) > (1 - CLEAR_SHARE) * place[2] * place[3]

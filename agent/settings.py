@@ -6,17 +6,17 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from agent.box.enrolment import EnrolmentError, fill_in
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName, read_toml
 from protocol.ids import Slug
-from protocol.settings import Camera
+from protocol.settings import Camera, Cameras, CamerasDocument
 
 
 class BoxSection(Section):
@@ -67,14 +67,6 @@ class DetectorSection(Section):
     )
 
 
-def _distinct_cameras(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:
-    ids = [camera.id for camera in cameras]
-    for camera_id in ids:
-        if ids.count(camera_id) > 1:
-            raise ValueError(f"two cameras have the id {camera_id!r}; give each its own")
-    return cameras
-
-
 class BoxSettings(Section):
     """The whole of `box.toml`."""
 
@@ -82,12 +74,20 @@ class BoxSettings(Section):
     box: BoxSection
     center: CenterSection | None = Field(default=None, description="absent: incidents stay in the box's outbox")
     detector: DetectorSection = DetectorSection()
-    camera: Annotated[tuple[Camera, ...], AfterValidator(_distinct_cameras)] = ()
+    camera: Cameras = ()
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON of the effective settings; no secret is among them."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+SECRET_VARIABLES: Final = "CITYEYE_CREDENTIALS_"  # noqa: S105 - the name, not the secret
+
+
+def secret_variable(name: str) -> str:
+    """Name of the environment variable that a secret may stand in, as user:password; it goes before the file."""
+    return SECRET_VARIABLES + name.upper().replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,25 @@ class BoxConfig:
         """Folder that the box writes to."""
         return self.path(self.settings.box.state_dir)
 
+    @property
+    def document(self) -> CamerasDocument:
+        """Cameras, zones and rules: what the center edits as well."""
+        return CamerasDocument(camera=self.settings.camera)
+
+    def with_cameras(self, document: CamerasDocument) -> Self:
+        """The same box with other cameras."""
+        return replace(self, settings=self.settings.model_copy(update={"camera": document.camera}))
+
+    @property
+    def secrets_file(self) -> Path:
+        """File with user and password of cameras."""
+        return self.path(self.settings.box.secrets)
+
     def credentials(self, camera: Camera, environment: Mapping[str, str] = os.environ) -> Credentials | None:
         """Look a camera's secret up; raises SettingsError where it is named but not to be had."""
         if camera.credentials is None:
             return None
-        variable = f"CITYEYE_CREDENTIALS_{camera.credentials.upper().replace('-', '_')}"
+        variable = secret_variable(camera.credentials)
         if variable in environment:
             user, colon, password = environment[variable].partition(":")
             if not colon:
@@ -127,7 +141,7 @@ class BoxConfig:
         return self._from_secrets_file(camera.id, camera.credentials, variable)
 
     def _from_secrets_file(self, camera: str, name: str, variable: str) -> Credentials:
-        path = self.path(self.settings.box.secrets)
+        path = self.secrets_file
         missing = SettingsError(
             f"camera {camera}: credentials {name!r}: expected {variable}=user:password in the environment, or "
             f"[{name}] with user and password in {path} (mode 0600); found neither"

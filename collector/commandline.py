@@ -1,6 +1,8 @@
 """What the commands of the center share."""
 
 import contextlib
+import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -42,3 +44,13 @@ def open_data(config: CenterConfig) -> Store:
             f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
         ) from None
     return open_store(config.database_url)
+
+
+def who() -> str:
+    """Who asks: the user of the system, and whose rights they borrowed."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    borrower = os.environ.get("SUDO_USER")
+    return f"{borrower} as {name}" if borrower else name

@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker` and more."""
+"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker | command` and more."""
 
 import contextlib
 import logging
@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry
 from collector import VERSION
 from collector.boxes.authority import AuthorityError
 from collector.boxes.commands import boxes, broker, certificates, init, open_door
+from collector.boxes.desk_commands import command, settings_commands
+from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
@@ -40,6 +42,8 @@ app.registered_commands += copies.registered_commands
 app.command()(init)
 app.add_typer(boxes, name="boxes")
 app.add_typer(broker, name="broker")
+app.command()(command)
+app.add_typer(settings_commands, name="settings")
 
 
 def _version(asked: bool) -> None:
@@ -116,6 +120,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         group = shared_group(database) if config.settings.broker.shared else None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
+    dispatch = Dispatch(store, center.id, session.publish)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     pages = make_app(center, store, files, changes, health, ending.is_set, registry)
@@ -135,6 +140,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     door = open_door(config, store)
     writer.start(session.answer)
     session.start()
+    dispatch.start()
     host, port = config.listen
     if door is not None:
         door.start()
@@ -143,6 +149,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     try:
         server.run(sockets=[listening])
     finally:
+        dispatch.stop()
         if door is not None:
             door.stop()
         session.stop()

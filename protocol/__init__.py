@@ -2,9 +2,9 @@
 
 Comes in: nothing; this package does no I/O of its own but reading a settings file and trying whether a broker answers.
 Goes out: topic names (`topics`), messages as pydantic models (`messages`, `pictures`), the settings of cameras and
-zones (`settings`), polygon geometry in picture coordinates (`geometry`), opening hours (`hours`), identifiers and
-instants (`ids`, `instants`), the line to the broker (`broker`), and the evidence seal (`seal`). `schemas` writes the
-JSON Schemas and the AsyncAPI document.
+zones (`settings`), what the center asks of a box (`commands`, `desired`, `sealed`), polygon geometry in picture
+coordinates (`geometry`), opening hours (`hours`), identifiers and instants (`ids`, `instants`), the line to the broker
+(`broker`), and the evidence seal (`seal`). `schemas` writes the JSON Schemas and the AsyncAPI document.
 
 It imports neither side, so that either can be replaced.
 """

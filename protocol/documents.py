@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 
 class SettingsError(Exception):
@@ -59,7 +60,15 @@ def first_fault(error: ValidationError, values: Mapping[str, Any]) -> str:
 
     Tables in a list are named by their `id`: `camera cam-1, zone crossing: max_people: …`.
     """
-    fault = error.errors(include_url=False)[0]
+    return all_faults(error, values)[0]
+
+
+def all_faults(error: ValidationError, values: Mapping[str, Any]) -> list[str]:
+    """Turn each of pydantic's faults into one line."""
+    return [_fault_text(fault, values) for fault in error.errors(include_url=False)]
+
+
+def _fault_text(fault: ErrorDetails, values: Mapping[str, Any]) -> str:
     where: list[str] = []
     here: Any = values
     for step in fault["loc"]:

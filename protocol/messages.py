@@ -165,6 +165,7 @@ class BoxStatus(Value):
     boot_id: str
     version: str
     public_key: str | None = Field(default=None, description="Ed25519 key of the evidence seal, base64")
+    encryption_key: str | None = Field(default=None, description="X25519 key that secrets are sealed to, base64")
     open_incidents: tuple[OpenIncident, ...] | None = Field(
         default=None,
         max_length=MAX_OPEN_INCIDENTS,
@@ -305,16 +306,16 @@ def source(site: str, box: str) -> str:
 EventModel = TypeVar("EventModel", bound=Event[Any])
 
 
-def read_event(payload: bytes, model: type[EventModel]) -> EventModel:
+def read_event(payload: bytes, model: type[EventModel], max_bytes: int = MAX_JSON_BYTES) -> EventModel:
     """Read a message; raises MessageError (`too_large`, `not_json`, `unknown_major`, `invalid`)."""
-    if len(payload) <= MAX_JSON_BYTES:
+    if len(payload) <= max_bytes:
         # nearly all are sound, and this is much the quickest way to find out
         with contextlib.suppress(ValueError):
             event = model.model_validate_json(payload)
             match = _DATASCHEMA.match(event.dataschema)
             if match is not None and int(match[2]) == MAJOR and b"\\u0000" not in payload:
                 return event
-    values = _read_object(payload)
+    values = _read_object(payload, max_bytes)
     schema = values.get("dataschema")
     match = _DATASCHEMA.match(schema) if isinstance(schema, str) else None
     if match is None:
@@ -354,9 +355,9 @@ def _validated(model: type[AnyModel], values: dict[str, Any]) -> AnyModel:
         raise MessageError("invalid", f"{model.__name__} {where}: {first['msg']}") from None
 
 
-def _read_object(payload: bytes) -> dict[str, Any]:
-    if len(payload) > MAX_JSON_BYTES:
-        raise MessageError("too_large", f"expected at most {MAX_JSON_BYTES} bytes, got {len(payload)}")
+def _read_object(payload: bytes, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    if len(payload) > max_bytes:
+        raise MessageError("too_large", f"expected at most {max_bytes} bytes, got {len(payload)}")
     try:
         values = json.loads(payload)
     except (ValueError, RecursionError) as fault:

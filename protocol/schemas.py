@@ -9,14 +9,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from protocol import enrolment, messages, pictures, topics
-from protocol.settings import Camera
+from protocol import commands, desired, enrolment, messages, pictures, topics
+from protocol.messages import Event
+from protocol.settings import Camera, CamerasDocument
 
 _TITLES = {
     "incident": ("incident/{camera}", "One change of one incident, as its full state"),
     "status": ("status", "Whether the box is there; retained, with a last will"),
     "health": ("health", "How the box is doing; may be dropped"),
     "camera": ("camera/{camera}", "What a camera is up to; retained"),
+}
+_RECEIVED = {
+    "command": ("command", "What the box is to do; not retained, expires"),
+    "settings-desired": ("settings/desired", "Cameras, zones and rules as the center wants them; retained"),
+}
+_ANSWERED = {
+    "reply": ("reply", "What became of a command"),
+    "settings-reported": (
+        "settings/reported",
+        "Settings in force, and what became of those wanted; retained",
+    ),
+}
+_ORDERS: dict[str, type[Event[Any]]] = {
+    "command": commands.CommandEvent,
+    "reply": commands.ReplyEvent,
+    "settings-desired": desired.DesiredEvent,
+    "settings-reported": desired.ReportedEvent,
 }
 
 
@@ -30,7 +48,12 @@ def documents() -> dict[str, str]:
     for model in (enrolment.EnrolRequest, enrolment.RenewRequest, enrolment.Enrolled, enrolment.Denied):
         name = "-".join(re.findall("[A-Z][a-z]+", model.__name__)).lower()
         schemas[name] = model.model_json_schema()
+    schemas["answer-header"] = pictures.AnswerHeader.model_json_schema(mode="serialization")
     schemas["camera-settings"] = Camera.model_json_schema()
+    schemas["settings-document"] = CamerasDocument.model_json_schema()
+    schemas |= {name: model.model_json_schema(mode="serialization") for name, model in _ORDERS.items()}
+    schemas["verified"] = commands.Verified.model_json_schema(mode="serialization")
+    schemas |= {f"command-{verb}": model.model_json_schema() for verb, model in commands.VERBS.items()}
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files
@@ -46,7 +69,9 @@ def _asyncapi() -> dict[str, Any]:
             message["payload"] = payload
         if name == "evidence":
             message["bindings"] = {"mqtt": {"correlationData": {"type": "string"}}}
-            message["headers"] = {"$ref": "./picture-header.schema.json"}
+            message["headers"] = {
+                "anyOf": [{"$ref": "./picture-header.schema.json"}, {"$ref": "./answer-header.schema.json"}]
+            }
         full = f"{topics.ROOT}/{{site}}/{{box}}/{address}"
         parameters = {
             part: {"description": f"id of the {part}"} for part in ("site", "box", "camera") if f"{{{part}}}" in full
@@ -58,9 +83,10 @@ def _asyncapi() -> dict[str, Any]:
             "bindings": {"mqtt": {"qos": 1}},
         }
 
-    for name, (address, summary) in _TITLES.items():
-        payload = {"$ref": f"./{name}.schema.json"}
-        add(name, address, "send", summary, payload, "application/cloudevents+json")
+    for action, titles in (("send", _TITLES | _ANSWERED), ("receive", _RECEIVED)):
+        for name, (address, summary) in titles.items():
+            payload = {"$ref": f"./{name}.schema.json"}
+            add(name, address, action, summary, payload, "application/cloudevents+json")
     add(
         "evidence",
         "evidence/{camera}",

@@ -3,12 +3,15 @@
 Picture coordinates are shares of the whole displayed picture, 0 to 1, origin top left.
 """
 
-from typing import Annotated, Literal, Self
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from protocol.documents import Section
+from protocol.documents import Section, all_faults
 from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
@@ -205,3 +208,49 @@ class Camera(Section):
         except PlaneError as fault:
             return f"{on_ground}: {fault}"
         return None
+
+
+def _distinct_cameras(cameras: tuple[Camera, ...]) -> tuple[Camera, ...]:
+    ids = [camera.id for camera in cameras]
+    for camera_id in ids:
+        if ids.count(camera_id) > 1:
+            raise ValueError(f"two cameras have the id {camera_id!r}; give each its own")
+    return cameras
+
+
+Cameras = Annotated[tuple[Camera, ...], AfterValidator(_distinct_cameras)]
+
+
+class CamerasDocument(Section):
+    """Cameras, zones and rules: the document that has revisions."""
+
+    version: Literal[1] = 1
+    camera: Cameras = ()
+
+    def values(self) -> dict[str, Any]:
+        """Write it as JSON's values, without what is by default: an older box knows no newer default."""
+        return {"version": self.version, **self.model_dump(mode="json", exclude_defaults=True)}
+
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON."""
+        text = json.dumps(self.values(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class DocumentError(ValueError):
+    """A document that cannot be used; `faults` has a line for each thing that is wrong with it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def read_document(values: Mapping[str, Any]) -> CamerasDocument:
+    """Read a document; raises DocumentError."""
+    version = values.get("version", 1)
+    if version != 1:
+        raise DocumentError([f"expected version 1 of the settings, got {version!r:.80}; update the box's agent first"])
+    try:
+        return CamerasDocument.model_validate(values)
+    except ValidationError as fault:
+        raise DocumentError(all_faults(fault, values)) from None

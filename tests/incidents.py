@@ -112,13 +112,17 @@ class Case:
         return Delivery(topic, content, tuple(header.to_properties()), "image/jpeg")
 
 
-def status(state: str = "online", box: str = "box-1", site: str = "s", key: Ed25519PrivateKey = KEY) -> Delivery:
+def status(
+    state: str = "online", box: str = "box-1", site: str = "s", key: Ed25519PrivateKey = KEY, **more: object
+) -> Delivery:
     event = StatusEvent(
         id="x",
         source=f"/cityeye/{site}/{box}",
         type="cityeye.box.status",
         time=from_epoch(START_S),
         dataschema=dataschema("status"),
-        data=BoxStatus(state=state, boot_id="b", version="1", public_key=public_key_text(key)),
+        data=BoxStatus.model_validate(
+            {"state": state, "boot_id": "b", "version": "1", "public_key": public_key_text(key), **more}
+        ),
     )
     return Delivery(f"cityeye/1/{site}/{box}/status", event.to_json())

@@ -261,12 +261,18 @@ def stopped(process: Process) -> Iterator[None]:
         process.send(signal.SIGCONT)
 
 
-def run(*command: Any, timeout_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+def run(
+    *command: Any,
+    timeout_s: float = 120,
+    typed: str | None = None,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; `typed` is its standard input."""
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
+        input=typed,
         timeout=timeout_s,
         env={**os.environ, **environment},
         check=False,

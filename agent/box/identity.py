@@ -1,10 +1,13 @@
 """Who this box is: the key that signs its evidence, and which boot it is in."""
 
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.box.state import StateError
 
@@ -20,21 +23,35 @@ def load_key(folder: Path) -> Ed25519PrivateKey:
 
     A damaged key is not replaced in silence: the center knows the box by it.
     """
-    path = folder / "seal.key"
+    make, read = Ed25519PrivateKey.generate, Ed25519PrivateKey.from_private_bytes
+    return _load(folder / "seal.key", make, read, "an Ed25519 key")
+
+
+def load_encryption_key(folder: Path) -> X25519PrivateKey:
+    """Read the key that secrets are sealed to, or make it on the first start; raises StateError for a damaged one."""
+    make, read = X25519PrivateKey.generate, X25519PrivateKey.from_private_bytes
+    return _load(folder / "encryption.key", make, read, "an X25519 key")
+
+
+AnyKey = TypeVar("AnyKey", Ed25519PrivateKey, X25519PrivateKey)
+
+
+def _load(path: Path, make: Callable[[], AnyKey], read: Callable[[bytes], AnyKey], what: str) -> AnyKey:
     try:
         if not path.exists():
-            _write(path, Ed25519PrivateKey.generate().private_bytes_raw())
-        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+            write_secret(path, make().private_bytes_raw())
+        return read(path.read_bytes())
     except OSError as fault:
         raise StateError(f"{path}: expected the box's key, it cannot be read or made: {fault.strerror}") from None
     except ValueError:
         raise StateError(
-            f"{path}: expected an Ed25519 key of 32 bytes, got {path.stat().st_size}; "
+            f"{path}: expected {what} of 32 bytes, got {path.stat().st_size}; "
             "restore it from a backup, or delete it so that a new one is made (the center will ask who this box is)"
         ) from None
 
 
-def _write(path: Path, secret: bytes) -> None:
+def write_secret(path: Path, secret: bytes) -> None:
+    """Write a file that its owner alone can read, whole or not at all; raises OSError."""
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

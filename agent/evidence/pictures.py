@@ -33,7 +33,7 @@ def shoot(
     rgb: NDArray[np.uint8],
     masker: Masker,
     *,
-    place: Box,
+    place: Box | None,
     keep: Box | None,
     persons: NDArray[np.float32],
     role: str,
@@ -44,14 +44,16 @@ def shoot(
     Args:
         rgb: the frame, shape `(h, w, 3)`.
         masker: hides who somebody is.
-        place: the incident's place.
+        place: the incident's place; None makes no close view.
         keep: what must be seen even without a face model.
         persons: boxes `(n, 4)` of people, in picture coordinates.
         role: `clear`, `at` or `after`.
         taken_at_s: seconds since the epoch.
     """
     masked = masker.mask(rgb, persons, keep)
-    views = {"wide": masked, "close": _cut(masked, close_box(place))}
+    views = {"wide": masked}
+    if place is not None:
+        views["close"] = _cut(masked, close_box(place))
     pictures = []
     for view, shown in views.items():
         jpeg, (width, height) = encode(masker.check(shown))

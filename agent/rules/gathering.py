@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import Final
+from typing import Final, Literal
 
 from agent.camera.demand import Demand
 from agent.rules.life import Breach, Sighting
@@ -169,6 +169,12 @@ class Gathering:
         if self._below_since_s is not None and not self._lower_bound:
             return Sighting("clear", clear_since_s=self._below_since_s)
         return Sighting("occupied", people=self.people)
+
+    def judge(self, people: int, *, lower_bound: bool) -> Literal["clear", "occupied", "not_seen"]:
+        """Say what one count alone means; what is over goes on being so until few enough are seen."""
+        if people > (self._limit if self._over_since_s is None else self._release):
+            return "occupied"
+        return "not_seen" if lower_bound else "clear"
 
     @property
     def _lower_bound(self) -> bool:

@@ -12,7 +12,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +121,8 @@ class Session:
         """When the last status and health were sent, whose answer would tell the center's time."""
         self._cameras: dict[str, CameraState] = {}
         self._told = ""
+        self.connects = 0
+        """How often the broker has let the box in."""
         self._answered = False
         """Whether the broker said yes or no to the try to connect that goes on."""
         self._since_s = 0.0
@@ -181,6 +183,12 @@ class Session:
         if self.connected:
             self._publish_camera(state)
 
+    def forget_camera(self, camera: str) -> None:
+        """Take a camera's retained state back: it is no longer in the settings."""
+        with self._lock:
+            self._cameras.pop(camera, None)
+        self.publish("camera", b"", retain=True, camera=camera)
+
     def publish_health(self, health: BoxHealth) -> None:
         """Publish how the box is doing, once; lost where there is no connection."""
         name, payload = self._event(HealthEvent, "health", messages.BOX_HEALTH, health)
@@ -188,10 +196,32 @@ class Session:
         self.publish("health", payload, qos=0)
 
     def publish(
-        self, leaf: str, payload: bytes, *, retain: bool = False, qos: int = 1, camera: str | None = None
+        self,
+        leaf: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        qos: int = 1,
+        camera: str | None = None,
+        user: Sequence[tuple[str, str]] = (),
     ) -> bool:
-        """Publish on one of the box's own leaves; False where there is no connection, and nothing is kept."""
-        return self.connected and self._client.publish(str(self._topic(leaf, camera)), payload, qos, retain).rc == 0
+        """Publish on one of the box's own leaves; False where there is no connection, and nothing is kept.
+
+        Args:
+            leaf: below the box.
+            payload: as it goes out.
+            retain: whether the broker keeps it.
+            qos: as MQTT has it.
+            camera: ends the topic, where the leaf is one per camera.
+            user: MQTT user properties.
+        """
+        if not self.connected:
+            return False
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho gives no types
+        if user:
+            properties.UserProperty = list(user)
+        sent = self._client.publish(str(self._topic(leaf, camera)), payload, qos, retain, properties)
+        return sent.rc == mqtt.MQTT_ERR_SUCCESS
 
     def _topic(self, leaf: str, camera: str | None = None) -> Topic:
         return Topic(self._site, self._box, leaf, camera)
@@ -243,6 +273,7 @@ class Session:
         client.publish(str(self._topic("status")), payload, qos=1, retain=True)
         for state in cameras:
             self._publish_camera(state)
+        self.connects += 1
         for one in left:
             client.publish(one.topic, one.payload, one.qos, one.retain, one.properties)
         self._flight.connected(getattr(properties, "ReceiveMaximum", WINDOW))

@@ -4,4 +4,7 @@
 is answered to a box that asks for a certificate and `door` the HTTPS listener that it asks at, `labels` what is
 printed, `broker_files` what mosquitto reads, `revocation` how a box is put out at once, `trial` the proof that a
 running broker holds all of it. `commands` is their command line.
+
+`orders` are commands to a box and their replies, `wanted` its settings as the center wants and the box reports them,
+`dispatch` sends both, `desk_commands` is their command line.
 """

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,7 +14,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
-from collector.boxes import broker_files, labels, register
+from collector.boxes import broker_files, labels, register, wanted
 from collector.boxes.authority import (
     OWN_DAYS,
     RESERVED,
@@ -33,7 +34,7 @@ from collector.boxes.enrolment import Desk
 from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, who
 from collector.settings import CenterConfig, host_and_port, load_settings
 from collector.store import Box, CameraRow, Store
 from protocol.broker import BrokerError
@@ -280,7 +281,8 @@ def replace(
     with _office(settings) as office:
         cameras = _cameras(office.store, old)
         with office.store.transaction() as session:
-            register.replace(session, old, new, _now_ms())
+            settings_too = partial(wanted.inherit, by=who(), now_ms=_now_ms())
+            register.replace(session, old, new, _now_ms(), move=[settings_too])
             site = register.find_box(session, old).site
         typer.echo(f"box {new}: has {len(cameras)} cameras of {old}")
         _enforce(office, site, old, cameras)

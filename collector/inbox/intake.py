@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, defer
 
+from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence.files import PictureFiles
 from collector.inbox import clocks, quarantine
@@ -17,6 +18,8 @@ from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_i
 from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock
 from collector.tickets.book import Book, News, ticket_key
 from protocol import topics
+from protocol.commands import ReplyEvent
+from protocol.desired import MAX_REPORT_BYTES, ReportedEvent
 from protocol.messages import (
     BoxStatus,
     CameraEvent,
@@ -154,17 +157,25 @@ def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
     return Book(batch.session, keys, numbers, since_ms)
 
 
+def _take_sound(batch: Batch, book: Book, topic: topics.Topic, reading: Reading) -> Outcome:
+    if reading.event is not None:
+        return _take_incident(batch, book, topic, reading.event, reading.delivery)
+    if reading.header is not None:
+        return _take_picture(batch, topic, reading.header, reading.delivery)
+    if reading.answer is not None:
+        box = _box(batch, topic)
+        orders.take_picture(batch.session, box, reading.answer, reading.delivery.payload, batch.received_ms)
+        return Outcome()
+    taker = TAKERS.get(topic.leaf)
+    return Outcome() if taker is None else taker(batch.session, topic, reading.delivery, batch.received_ms)
+
+
 def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
     topic = reading.topic
     try:
         if reading.fault is not None or topic is None:
             raise reading.fault or MessageError("invalid", "expected a topic of ours")
-        if reading.event is not None:
-            return _take_incident(batch, book, topic, reading.event, reading.delivery)
-        if reading.header is not None:
-            return _take_picture(batch, topic, reading.header, reading.delivery)
-        taker = TAKERS.get(topic.leaf)
-        return Outcome() if taker is None else taker(batch.session, topic, reading.delivery, batch.received_ms)
+        return _take_sound(batch, book, topic, reading)
     except MessageError as fault:
         message_id = claimed_id(reading.delivery)
         if message_id is None:
@@ -323,6 +334,10 @@ def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, rece
     if status.state != box.state or status.boot_id != box.boot_id:
         box.state_since_ms = received_ms
     box.state, box.version, box.boot_id = status.state, status.version, status.boot_id
+    if status.encryption_key is not None:
+        if box.encryption_key not in (None, status.encryption_key):
+            log.warning("box %s: secrets are sealed to another key than before; was it set up anew?", box.id)
+        box.encryption_key = status.encryption_key
     remember_list(box, event)
     if box.public_key is None:
         box.public_key = status.public_key
@@ -333,6 +348,7 @@ def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, rece
 
 def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     if not delivery.payload:  # a retained state that was taken back
+        session.execute(delete(CameraRow).where(CameraRow.box_id == topic.box, CameraRow.camera == topic.camera))
         return Outcome()
     event = read_event(delivery.payload, CameraEvent)
     box_of(session, topic, received_ms)
@@ -345,11 +361,27 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
     return Outcome()
 
 
+def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    event = read_event(delivery.payload, ReplyEvent)
+    orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
+    return Outcome()
+
+
+def _take_reported(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    if not delivery.payload:  # a retained report that was taken back
+        return Outcome()
+    event = read_event(delivery.payload, ReportedEvent, MAX_REPORT_BYTES)
+    wanted.take_reported(session, box_of(session, topic, received_ms), event.data, received_ms)
+    return Outcome()
+
+
 Taker = Callable[[Session, topics.Topic, Delivery, int], Outcome]
 """Takes one delivery; the number is when it came, in milliseconds. Raises MessageError to refuse it."""
 TAKERS: Final[dict[str, Taker]] = {
     "status": _take_status,
     "health": _take_health,
     "camera": _take_camera,
+    "reply": _take_reply,
+    "settings/reported": _take_reported,
 }
 """Leaf to what takes it; others are not taken. Incidents and pictures are taken by the batch."""

@@ -8,7 +8,17 @@ from typing import Any, Final
 from collector.evidence.jpeg import size_of
 from protocol import messages, topics
 from protocol.messages import IncidentEvent, MessageError, read_event
-from protocol.pictures import MAX_PICTURE_BYTES, MAX_PICTURE_PX, MEDIA_TYPE, PictureHeader, read_header
+from protocol.pictures import (
+    MAX_PICTURE_BYTES,
+    MAX_PICTURE_PX,
+    MEDIA_TYPE,
+    AnswerHeader,
+    Header,
+    PictureHeader,
+    is_answer,
+    read_answer_header,
+    read_header,
+)
 from protocol.topics import Topic
 
 INCIDENT_KINDS: Final = {
@@ -42,7 +52,8 @@ class Reading:
     Args:
         topic: None where it is none of ours.
         event: of an incident's topic.
-        header: of a picture's topic.
+        header: of a picture's topic, where it proves an incident.
+        answer: of a picture's topic, where it answers a command.
         fault: why it is refused.
     """
 
@@ -50,6 +61,7 @@ class Reading:
     topic: Topic | None = None
     event: IncidentEvent | None = None
     header: PictureHeader | None = None
+    answer: AnswerHeader | None = None
     fault: MessageError | None = None
 
 
@@ -63,7 +75,9 @@ def read(delivery: Delivery) -> Reading:
         if topic.leaf == "incident":
             return Reading(delivery, topic, event=_read_incident(topic, delivery))
         if topic.leaf == "evidence":
-            return Reading(delivery, topic, header=_read_picture(delivery))
+            if is_answer(delivery.properties):
+                return Reading(delivery, topic, answer=_checked(read_answer_header(delivery.properties), delivery))
+            return Reading(delivery, topic, header=_checked(read_header(delivery.properties), delivery))
     except MessageError as fault:
         return Reading(delivery, topic, fault=fault)
     return Reading(delivery, topic)
@@ -84,8 +98,7 @@ def _read_incident(topic: Topic, delivery: Delivery) -> IncidentEvent:
     return event
 
 
-def _read_picture(delivery: Delivery) -> PictureHeader:
-    header = read_header(delivery.properties)
+def _checked(header: Header, delivery: Delivery) -> Header:
     size = len(delivery.payload)
     if size > MAX_PICTURE_BYTES:
         raise MessageError("too_large", f"expected a picture of at most {MAX_PICTURE_BYTES} bytes, got {size}")

@@ -98,11 +98,22 @@ class InboxSession:
         """Send a box its acknowledgement; one that is lost is asked for again by what the box sends again."""
         self.publish(answer.topic, answer.acknowledgement.model_dump_json().encode())
 
-    def publish(self, topic: Topic, payload: bytes, *, retain: bool = False) -> bool:
-        """Hand a message to the broker at QoS 1; False where there is no line. From any thread."""
+    def publish(self, topic: Topic, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> bool:
+        """Hand a message to the broker at QoS 1; False where there is no line. From any thread.
+
+        Args:
+            topic: where to.
+            payload: as it goes out.
+            retain: whether the broker keeps it.
+            expiry_s: the broker does not deliver it after this long.
+        """
         if not self.connected:
             return False
-        return self._client.publish(str(topic), payload, qos=1, retain=retain).rc == mqtt.MQTT_ERR_SUCCESS
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho gives no types
+        if expiry_s is not None:
+            properties.MessageExpiryInterval = expiry_s
+        sent = self._client.publish(str(topic), payload, qos=1, retain=retain, properties=properties)
+        return sent.rc == mqtt.MQTT_ERR_SUCCESS
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         host, port = self._broker.address

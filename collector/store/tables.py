@@ -2,7 +2,18 @@
 
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Number = BigInteger().with_variant(Integer, "sqlite")
@@ -39,6 +50,8 @@ class Box(Base):
     state_since_ms: Mapped[int] = mapped_column(BigInteger)
     seen_ms: Mapped[int] = mapped_column(BigInteger)
     health: Mapped[str | None] = mapped_column(Text)
+    encryption_key: Mapped[str | None] = mapped_column(Text)
+    """Secrets are sealed to it; the newest one that came."""
     listed: Mapped[str | None] = mapped_column(Text)
     """Ids of the incidents that went on as the box connected, JSON; null: not said, or dealt with."""
     listed_ms: Mapped[int | None] = mapped_column(BigInteger)
@@ -237,3 +250,79 @@ class Refused(Base):
     received_ms: Mapped[int] = mapped_column(BigInteger)
     head: Mapped[str] = mapped_column(Text)
     """The first characters of the payload."""
+
+
+class CommandRow(Base):
+    """A command to a box, who asked for it, and what became of it."""
+
+    __tablename__ = "command"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
+    verb: Mapped[str] = mapped_column(Text)
+    args: Mapped[str] = mapped_column(Text)
+    """JSON; a sealed secret is taken out once it was answered."""
+    by: Mapped[str] = mapped_column(Text)
+    asked_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    sent_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was last sent."""
+    state: Mapped[str] = mapped_column(Text, index=True)
+    """`waiting`, `sent`, `accepted`; then `timed_out`, or the reply's outcome: `ok`, `failed`, `refused`, `expired`."""
+    code: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text, default="")
+    data: Mapped[str] = mapped_column(Text, default="{}")
+    replied_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class CommandPicture(Base):
+    """A picture that a command asked for, kept for a day; here, where each collector finds it."""
+
+    __tablename__ = "command_picture"
+
+    command_id: Mapped[str] = mapped_column(ForeignKey("command.id"), primary_key=True)
+    view: Mapped[str] = mapped_column(Text, primary_key=True)
+    role: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text)
+    jpeg: Mapped[bytes] = mapped_column(LargeBinary)
+    received_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class SettingsRow(Base):
+    """A revision of a box's settings, or an edit made on the box that has become none."""
+
+    __tablename__ = "settings_wanted"
+    __table_args__ = (UniqueConstraint("box_id", "revision", name="uq_settings_wanted_revision"),)
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
+    revision: Mapped[int | None] = mapped_column(BigInteger)
+    """None: an edit on the box that was based on an older revision than the newest."""
+    based_on: Mapped[int] = mapped_column(BigInteger)
+    """The revision that was newest when it was made; of a box's edit: the one that was edited."""
+    document: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(Text)
+    by: Mapped[str] = mapped_column(Text)
+    """Who made it; `box` for an edit there."""
+    made_ms: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text)
+    """`wanted`, `conflict`, or what the box reports: `pending`, `applied`, `rejected`, `rolled_back`."""
+    errors: Mapped[str] = mapped_column(Text, default="[]")
+    answers: Mapped[str | None] = mapped_column(Text)
+    """Digest of the box's last edit, once it was taken."""
+    sent_ms: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    """None: to be published."""
+
+
+class SettingsReport(Base):
+    """What a box last said of its settings."""
+
+    __tablename__ = "settings_reported"
+
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    wanted: Mapped[int | None] = mapped_column(BigInteger)
+    errors: Mapped[str] = mapped_column(Text, default="[]")
+    received_ms: Mapped[int] = mapped_column(BigInteger)

@@ -3,6 +3,12 @@
 import json
 import time
 
+import pytest
+
+from agent.box.clock import Clock
+from agent.live import Agent
+from agent.settings import load_settings
+from protocol.messages import ClockReport
 from tests import boxes, clips
 from tests.agent.uplink.test_session import center
 from tests.cameras import RtspCamera
@@ -73,3 +79,26 @@ def test_a_shutdown_and_a_lost_camera_end_nothing(tmp_path, street):
         assert last["type"] == "cityeye.incident.updated"
         assert last["data"]["visibility"] == "not_seen"
         assert last["data"]["cleared_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "offset_s", "error_s", "expected"),
+    [
+        ("synchronised", None, None, 1000.0),
+        ("synchronised", 3.0, 0.1, 1003.0),
+        ("unsynchronised", -500.0, 0.5, 500.0),
+        # nobody knows: a command then lives from its receipt
+        ("unsynchronised", None, None, None),
+        ("unknown", 3.0, 60.0, None),
+    ],
+)
+def test_the_centers_time_is_what_was_measured(tmp_path, state, offset_s, error_s, expected):
+    class FixedClock(Clock):
+        def now(self):
+            return 1000.0
+
+        def report(self):
+            return ClockReport(state=state, offset_s=offset_s, offset_error_s=error_s, boot_id="b", uptime_s=1.0)
+
+    agent = Agent(load_settings(boxes.settings(tmp_path, boxes.FRONTAGE)), FixedClock())
+    assert agent._center_now() == expected

@@ -1,0 +1,118 @@
+"""What is known of a box, for whoever helps from afar: a small bundle without secrets.
+
+It goes in a reply, so it is bounded: the log's tail is cut until the whole fits.
+"""
+
+import base64
+import gzip
+import json
+import logging
+import os
+import platform
+import shutil
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from agent.box.redaction import redact
+
+LINES: Final = 2000
+MAX_LINE: Final = 500
+MAX_BUNDLE_BYTES: Final = 40 * 1024
+"""Of the gzipped JSON; 53 KB in base64, of a reply's 64."""
+THERMAL: Final = Path("/sys/class/thermal")
+MEMORY: Final = Path("/proc/meminfo")
+
+
+class LogTail(logging.Handler):
+    """The last lines of the log, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(message)s"))
+        self._lines: deque[str] = deque(maxlen=LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line; what it holds of secrets is taken out when it is asked for."""
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # noqa: BLE001 - a record that cannot be written is logging's to report
+            self.handleError(record)
+
+    def lines(self) -> list[str]:
+        """The lines, oldest first."""
+        return list(self._lines)
+
+
+def machine(state_dir: Path) -> dict[str, Any]:
+    """Load, memory, disk and temperature of this machine."""
+    disk = shutil.disk_usage(state_dir)
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg(),
+        "memory_kb": _memory(MEMORY),
+        "disk_bytes": {"total": disk.total, "free": disk.free},
+        "temperature_c": _temperatures(THERMAL),
+    }
+
+
+def _memory(path: Path) -> dict[str, int]:
+    try:
+        pairs = (line.split(":") for line in path.read_text("ascii").splitlines())
+        wanted = ("MemTotal", "MemAvailable", "SwapFree")
+        return {name: int(value.split()[0]) for name, value in pairs if name in wanted}
+    except (OSError, ValueError, IndexError):
+        return {}
+
+
+def _temperatures(folder: Path) -> dict[str, float]:
+    found = {}
+    for path in sorted(folder.glob("thermal_zone*/temp")):
+        try:
+            found[path.parent.name] = int(path.read_text("ascii")) / 1000
+        except (OSError, ValueError):
+            continue  # a sensor that sleeps
+    return found
+
+
+def bundle(parts: Mapping[str, Any], log_lines: Iterable[str], secrets: Iterable[str]) -> str:
+    """Put a bundle together: gzipped JSON in base64, of at most MAX_BUNDLE_BYTES before that.
+
+    Args:
+        parts: plain values; texts in them are redacted.
+        log_lines: oldest first; those that have no room are left out, the oldest first.
+        secrets: known ones, taken out wherever they stand.
+    """
+    known = tuple(secrets)
+    # redacted whole: a secret may run over lines, and is not to be cut before it is found
+    lines = redact("\n".join(log_lines), known).split("\n")
+    lines = [line[:MAX_LINE] for line in lines]
+    clean = _redacted(parts, known)
+    while True:
+        text = json.dumps({**clean, "log": lines}, ensure_ascii=False)
+        packed = gzip.compress(text.encode("utf-8", "replace"), mtime=0)
+        if len(packed) <= MAX_BUNDLE_BYTES:
+            return base64.b64encode(packed).decode()
+        if lines:
+            lines = lines[len(lines) // 2 + 1 :]
+        else:
+            clean = {"left_out": "all parts together are too large", "parts": sorted(clean)}
+
+
+def open_bundle(text: str) -> dict[str, Any]:
+    """Read a bundle."""
+    values: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return values
+
+
+def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, Mapping):
+        return {str(key): _redacted(one, secrets) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(one, secrets) for one in value]
+    return value

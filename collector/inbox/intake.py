@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, defer
 
 from collector.boxes import orders, wanted
@@ -15,7 +15,7 @@ from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock
+from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock, write
 from collector.tickets.book import Book, News, ticket_key
 from protocol import topics
 from protocol.commands import ReplyEvent
@@ -71,6 +71,7 @@ class Batch:
     received_ms: int
     late_after_s: float
     boxes: dict[str, Box] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
     incidents: dict[str, IncidentRow] = field(default_factory=dict)
     pictures: dict[str, str] = field(default_factory=dict)
@@ -98,10 +99,8 @@ def take(
         book = _book(batch, readings)
         taken = [_take(batch, book, reading) for reading in readings]
         book.close()
-        if batch.messages:
-            session.execute(insert(MessageRow.__table__), batch.messages)
-        if batch.new_pictures:
-            session.execute(insert(PictureRow.__table__), batch.new_pictures)
+        write(session, MessageRow.__table__, batch.messages)
+        write(session, PictureRow.__table__, batch.new_pictures)
         refused = [
             (reading, None if outcome.refused is None else outcome.refused.id, outcome.fault)
             for reading, outcome in zip(readings, taken, strict=True)
@@ -224,8 +223,11 @@ def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:
 
 
 def _box(batch: Batch, topic: topics.Topic) -> Box:
-    # held by the batch: the session alone would forget it and ask the database again
-    box = batch.boxes[topic.box] = box_of(batch.session, topic, batch.received_ms)
+    box = batch.boxes.get(topic.box)
+    if box is None or box.site != topic.site or topic.box not in batch.heard:
+        # held by the batch: the session alone would forget it and ask the database again
+        box = batch.boxes[topic.box] = box_of(batch.session, topic, batch.received_ms)
+        batch.heard.add(topic.box)
     return box
 
 

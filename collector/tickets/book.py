@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
-from collector.store import Base, IncidentRow, Ticket, TicketEvent, next_numbers
+from collector.store import Base, IncidentRow, Ticket, TicketEvent, next_numbers, write
 from protocol.messages import Incident
 
 PENDING_REVIEW: Final = "pending_review"
@@ -165,9 +165,8 @@ class Book:
             incident.ticket_number = self._place[incident.id].number
         _insert(self._session, IncidentRow, self._fresh)
         self._session.flush()
-        if self._events:
-            rows = [{**values, "ticket_number": ticket.number} for ticket, values in self._events]
-            self._session.execute(insert(TicketEvent.__table__), rows)
+        rows = [{**values, "ticket_number": ticket.number} for ticket, values in self._events]
+        write(self._session, TicketEvent.__table__, rows)
 
     def note(self, ticket: Ticket, kind: str, news: News, at_ms: int, **detail: object) -> None:
         """Write a line of the time line."""
@@ -276,9 +275,8 @@ class Book:
 
 
 def _insert(session: Session, table: type[Base], rows: Sequence[Base]) -> None:
-    if rows:
-        names = table.__table__.columns.keys()
-        session.execute(insert(table.__table__), [{name: getattr(row, name) for name in names} for row in rows])
+    names = table.__table__.columns.keys()
+    write(session, table.__table__, [{name: getattr(row, name) for name in names} for row in rows])
 
 
 def _cases(incidents: Iterable[IncidentRow]) -> list[list[IncidentRow]]:

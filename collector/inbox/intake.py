@@ -1,12 +1,13 @@
 """What is done with deliveries, inside the caller's transaction."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
@@ -15,8 +16,9 @@ from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock
+from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock, write
 from collector.tickets.book import Book, News, ticket_key
+from collector.tickets.records import IncidentRecord
 from protocol import topics
 from protocol.commands import ReplyEvent
 from protocol.desired import MAX_REPORT_BYTES, ReportedEvent
@@ -71,8 +73,10 @@ class Batch:
     received_ms: int
     late_after_s: float
     boxes: dict[str, Box] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
-    incidents: dict[str, IncidentRow] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    numbers: set[int] = field(default_factory=set)
     pictures: dict[str, str] = field(default_factory=dict)
     messages: list[dict[str, object]] = field(default_factory=list)
     new_pictures: list[dict[str, object]] = field(default_factory=list)
@@ -98,10 +102,9 @@ def take(
         book = _book(batch, readings)
         taken = [_take(batch, book, reading) for reading in readings]
         book.close()
-        if batch.messages:
-            session.execute(insert(MessageRow.__table__), batch.messages)
-        if batch.new_pictures:
-            session.execute(insert(PictureRow.__table__), batch.new_pictures)
+        _find_orphans(session, readings, received_ms)
+        write(session, MessageRow.__table__, batch.messages)
+        write(session, PictureRow.__table__, batch.new_pictures)
         refused = [
             (reading, None if outcome.refused is None else outcome.refused.id, outcome.fault)
             for reading, outcome in zip(readings, taken, strict=True)
@@ -111,6 +114,16 @@ def take(
         if refused:
             quarantine.keep(session, refused, received_ms)
     return taken
+
+
+def _find_orphans(session: Session, readings: Sequence[Reading], received_ms: int) -> None:
+    """After all else is written: what came beside a box's report is no orphan."""
+    for reading in readings:
+        if reading.topic is not None and reading.topic.leaf == "health":
+            box = session.get(Box, reading.topic.box)
+            if box is not None and box.listed is not None:
+                with contextlib.suppress(MessageError):
+                    find_orphans(session, box, read_event(reading.delivery.payload, HealthEvent), received_ms)
 
 
 def _lock(session: Session, readings: Sequence[Reading]) -> None:
@@ -137,10 +150,10 @@ def _load(batch: Batch, readings: Sequence[Reading]) -> None:
         batch.known = set(session.scalars(select(MessageRow.id).where(MessageRow.id.in_(ids))))
     incidents = {event.data.incident for event in events} | {header.incident for header in headers}
     if incidents:
-        found = session.scalars(
-            select(IncidentRow).where(IncidentRow.id.in_(incidents)).options(defer(IncidentRow.data))
-        )
-        batch.incidents = {row.id: row for row in found}
+        of_incidents = select(IncidentRow.id, IncidentRow.box_id, IncidentRow.ticket_number)
+        for known, box, number in session.execute(of_incidents.where(IncidentRow.id.in_(incidents))):
+            batch.owners[known] = box
+            batch.numbers.add(number)
     if headers:
         wanted = select(PictureRow.id, PictureRow.box_id).where(PictureRow.id.in_({one.id for one in headers}))
         batch.pictures = dict(session.execute(wanted).all())
@@ -153,8 +166,7 @@ def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
             data = reading.event.data
             keys.add(ticket_key(data, reading.topic.box))
             since_ms = min(since_ms, milliseconds(data.opened_at))
-    numbers = {row.ticket_number for row in batch.incidents.values()}
-    return Book(batch.session, keys, numbers, since_ms)
+    return Book(batch.session, keys, batch.numbers, since_ms)
 
 
 def _take_sound(batch: Batch, book: Book, topic: topics.Topic, reading: Reading) -> Outcome:
@@ -224,15 +236,18 @@ def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:
 
 
 def _box(batch: Batch, topic: topics.Topic) -> Box:
-    # held by the batch: the session alone would forget it and ask the database again
-    box = batch.boxes[topic.box] = box_of(batch.session, topic, batch.received_ms)
+    box = batch.boxes.get(topic.box)
+    if box is None or box.site != topic.site or topic.box not in batch.heard:
+        # held by the batch: the session alone would forget it and ask the database again
+        box = batch.boxes[topic.box] = box_of(batch.session, topic, batch.received_ms)
+        batch.heard.add(topic.box)
     return box
 
 
 def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: IncidentEvent, delivery: Delivery) -> Outcome:
     data = event.data
     box = _box(batch, topic)
-    row = batch.incidents.get(data.incident)
+    row = book.incidents.get(data.incident)
     if row is not None and row.box_id != box.id:
         raise MessageError("wrong_box", f"expected {data.incident} from box {row.box_id}, got it from {box.id}")
     if event.id in batch.known:
@@ -258,9 +273,8 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
     news = News(event.id, kind, data, box.id, told_ms + by_ms, cleared_ms, how, batch.received_ms)
     new = row is None
     if row is None:
-        row = batch.incidents[data.incident] = IncidentRow(
-            id=data.incident, box_id=box.id, seq=0, received_ms=batch.received_ms, late=0
-        )
+        row = IncidentRecord(data.incident, box.id, batch.received_ms)
+        batch.owners[row.id] = box.id
     # messages may overtake one another: each is the full state, and the newest one counts
     if data.seq > row.seq:
         row.seq = data.seq
@@ -285,9 +299,9 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
     known = batch.pictures.get(header.id)
     if known is not None and known != box.id:
         raise MessageError("wrong_box", f"expected this picture from box {known}, got it from {box.id}")
-    owner = batch.incidents.get(header.incident)
-    if owner is not None and owner.box_id != box.id:
-        raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner.box_id}")
+    owner = batch.owners.get(header.incident, box.id)
+    if owner != box.id:
+        raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner}")
     try:
         # the file first: a row never names a picture that is not there
         batch.files.put(header.sha256, delivery.payload)
@@ -321,7 +335,6 @@ def _take_health(session: Session, topic: topics.Topic, delivery: Delivery, rece
     box = box_of(session, topic, received_ms)
     box.health = event.data.model_dump_json()
     clocks.learn(box, event.data.clock, received_ms)
-    find_orphans(session, box, event, received_ms)
     return _answer(delivery, event.id)
 
 

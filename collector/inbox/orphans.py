@@ -41,9 +41,11 @@ def find_orphans(session: Session, box: Box, event: HealthEvent, received_ms: in
     if suspects:
         lock(session, {f"incident/{one.id}" for one in suspects} | {f"ticket/{one.key}" for one in suspects})
         book = Book(session, set(), {one.number for one in suspects}, received_ms)
-        for row in session.scalars(select(IncidentRow).where(IncidentRow.id.in_({one.id for one in suspects}))):
-            # a batch that holds a newer message of it has changed the row already
-            if row.state == "open" and milliseconds(Incident.model_validate_json(row.data).at) <= box.listed_ms:
-                book.orphan(row, received_ms)
+        newest = select(IncidentRow.id, IncidentRow.data).where(IncidentRow.id.in_({one.id for one in suspects}))
+        for known, data in session.execute(newest):
+            incident = book.incidents[known]
+            # another collector may have been quicker
+            if incident.state == "open" and milliseconds(Incident.model_validate_json(data).at) <= box.listed_ms:
+                book.orphan(incident, received_ms)
         book.close()
     box.listed = box.listed_ms = None

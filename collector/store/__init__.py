@@ -5,6 +5,7 @@ gives an SQLAlchemy session, with the newest schema; `lock` keeps collectors fro
 Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 """
 
+from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.tables import (
     Base,
@@ -50,4 +51,6 @@ __all__ = [
     "lock",
     "next_numbers",
     "open_store",
+    "rewrite",
+    "write",
 ]

@@ -4,16 +4,17 @@ What a ticket is follows from its incidents alone, not from the order in which t
 what was not acknowledged, and a backlog arrives beside what is new.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import and_, func, insert, or_, select, update
-from sqlalchemy.orm import Session, defer
+from pydantic_core import to_json
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session
 
-from collector.store import Base, IncidentRow, Ticket, TicketEvent, next_numbers
+from collector.store import IncidentRow, Ticket, TicketEvent, next_numbers, rewrite, write
+from collector.tickets.records import IncidentRecord, TicketRecord, select_incidents, select_tickets
 from protocol.messages import Incident
 
 PENDING_REVIEW: Final = "pending_review"
@@ -53,14 +54,14 @@ def ticket_key(data: Incident, box: str) -> str:
     return f"{data.rule}/zone/{box}/{data.camera}/{data.zone}"
 
 
-def end_ms(incident: IncidentRow) -> int:
+def end_ms(incident: IncidentRecord) -> int:
     """When an incident's presence ended, as far as is known."""
     if incident.state in GOES_ON:
         return FOREVER_MS
     return incident.cleared_ms or incident.ended_ms or incident.opened_ms
 
 
-def same_case(one: IncidentRow, other: IncidentRow) -> bool:
+def same_case(one: IncidentRecord, other: IncidentRecord) -> bool:
     """Whether two incidents of one key belong together: at one time, or back within 30 minutes of being clear."""
     first, second = (one, other) if one.opened_ms <= other.opened_ms else (other, one)
     if second.opened_ms <= end_ms(first):
@@ -71,6 +72,8 @@ def same_case(one: IncidentRow, other: IncidentRow) -> bool:
 class Book:
     """The tickets that a batch of messages touches: read at once, written at once.
 
+    Its rows are written whole: whoever else changes a ticket holds the lock `ticket/{key}` (see `store.lock`).
+
     Args:
         keys: of all tickets that may be touched.
         numbers: of tickets that are known to be.
@@ -79,14 +82,13 @@ class Book:
 
     def __init__(self, session: Session, keys: Iterable[str], numbers: Iterable[int], since_ms: int) -> None:
         self._session = session
-        self._of: dict[str, list[Ticket]] = defaultdict(list)
-        self._incidents: dict[Ticket, list[IncidentRow]] = {}
-        self._events: list[tuple[Ticket, dict[str, object]]] = []
-        self._touched: dict[Ticket, int] = {}
-        self._new: list[Ticket] = []
-        self._fresh: list[IncidentRow] = []
-        self._moved: list[IncidentRow] = []
-        self._place: dict[str, Ticket] = {}
+        self.incidents: dict[str, IncidentRecord] = {}
+        self._of: dict[str, list[TicketRecord]] = defaultdict(list)
+        self._members: dict[TicketRecord, list[IncidentRecord]] = {}
+        self._place: dict[IncidentRecord, TicketRecord] = {}
+        self._touched: dict[TicketRecord, int] = {}
+        self._changed: dict[IncidentRecord, None] = {}
+        self._events: list[tuple[TicketRecord, dict[str, object]]] = []
         self._load(set(keys), set(numbers), since_ms)
 
     def _load(self, keys: set[str], numbers: set[int], since_ms: int) -> None:
@@ -95,22 +97,21 @@ class Book:
             Ticket.key.in_(keys),
             or_(Ticket.open == 1, Ticket.cleared_ms >= since_ms - REOPEN_MS, Ticket.changed_ms >= since_ms),
         )
-        found = self._session.scalars(
-            select(Ticket).where(or_(near, Ticket.number.in_(latest), Ticket.number.in_(numbers)))
-        ).all()
-        by_number = {ticket.number: ticket for ticket in found}
-        for ticket in found:
+        wanted = or_(near, Ticket.number.in_(latest), Ticket.number.in_(numbers))
+        tickets = {}
+        for row in self._session.execute(select_tickets(wanted)):
+            ticket = TicketRecord(*row)
+            tickets[ticket.number] = ticket
             self._of[ticket.key].append(ticket)
-            self._incidents[ticket] = []
-        if by_number:
-            rows = self._session.scalars(
-                select(IncidentRow).where(IncidentRow.ticket_number.in_(by_number)).options(defer(IncidentRow.data))
-            )
-            for row in rows:
-                self._incidents[by_number[row.ticket_number]].append(row)
-                self._place[row.id] = by_number[row.ticket_number]
+            self._members[ticket] = []
+        if tickets:
+            for row in self._session.execute(select_incidents(list(tickets))):
+                incident = IncidentRecord(*row)
+                self.incidents[incident.id] = incident
+                self._place[incident] = tickets[incident.ticket_number]
+                self._members[tickets[incident.ticket_number]].append(incident)
 
-    def file(self, incident: IncidentRow, news: News) -> None:
+    def file(self, incident: IncidentRecord, news: News) -> None:
         """Put a new incident into the ticket that it belongs to, making one where there is none."""
         key = ticket_key(news.data, news.box)
         ticket = self._choose(key, incident)
@@ -119,15 +120,15 @@ class Book:
         else:
             returned = not ticket.open and incident.state in GOES_ON
             self.note(ticket, "reopened" if returned else "incident_joined", news, news.at_ms, incident=incident.id)
-        self._incidents[ticket].append(incident)
+        self._members[ticket].append(incident)
         self._count(ticket)
-        self._place[incident.id] = ticket
-        self._fresh.append(incident)
+        self._place[incident] = ticket
+        self.incidents[incident.id] = incident
         self._touched[ticket] = news.received_ms
 
-    def follow(self, incident: IncidentRow, news: News) -> None:
+    def follow(self, incident: IncidentRecord, news: News) -> None:
         """Write down what a message says, and carry on the ticket of its incident."""
-        ticket = self._place[incident.id]
+        ticket = self._place[incident]
         if news.kind == "updated":
             people = news.data.people
             detail = {"visibility": news.data.visibility, "count": None if people is None else people.count}
@@ -139,67 +140,89 @@ class Book:
         if incident.state not in GOES_ON:
             self._part(ticket, news)
         self._count(ticket)
+        self._changed[incident] = None
         self._touched[ticket] = news.received_ms
 
-    def orphan(self, incident: IncidentRow, at_ms: int) -> None:
+    def orphan(self, incident: IncidentRecord, at_ms: int) -> None:
         """Say that an incident's box does not know it any more; its ticket waits for a person."""
-        ticket = self._place[incident.id]
+        ticket = self._place[incident]
         incident.state = "orphaned"  # which keeps the ticket open
+        self._changed[incident] = None
         self._event(ticket, "incident_orphaned", at_ms, at_ms, None, {"incident": incident.id, "box": incident.box_id})
         self._touched[ticket] = at_ms
 
     def close(self) -> None:
         """Write it all; numbers are given now."""
-        for ticket, number in zip(self._new, next_numbers(self._session, len(self._new)), strict=True):
+        new = [ticket for ticket in self._touched if not ticket.number]
+        known = [ticket for ticket in self._touched if ticket.number]
+        for ticket, number in zip(new, next_numbers(self._session, len(new)), strict=True):
             ticket.number = number
         for ticket, received_ms in self._touched.items():
             self._settle(ticket, received_ms)
-        # what is there already first: at most one open ticket of a key at any moment
-        self._session.flush()
-        # rows that nobody holds need no objects watched by the session
-        _insert(self._session, Ticket, self._new)
-        for ticket in self._new:
+        # closed ones first: at most one of a key is open at any moment
+        known.sort(key=lambda ticket: (ticket.open, ticket.number))
+        rewrite(self._session, Ticket.__table__, [vars(ticket) for ticket in known], "number")
+        write(self._session, Ticket.__table__, [vars(ticket) for ticket in new])
+        for ticket in new:
             if len(self._of[ticket.key]) > 1:
                 self._chain(ticket)
-        for incident in (*self._fresh, *self._moved):
-            incident.ticket_number = self._place[incident.id].number
-        _insert(self._session, IncidentRow, self._fresh)
-        self._session.flush()
-        if self._events:
-            rows = [{**values, "ticket_number": ticket.number} for ticket, values in self._events]
-            self._session.execute(insert(TicketEvent.__table__), rows)
+        self._write_incidents()
+        rows = [{**values, "ticket_number": ticket.number} for ticket, values in self._events]
+        write(self._session, TicketEvent.__table__, rows)
 
-    def note(self, ticket: Ticket, kind: str, news: News, at_ms: int, **detail: object) -> None:
+    def _write_incidents(self) -> None:
+        fresh, told, moved = [], [], []
+        for incident in self._changed:
+            is_new = not incident.ticket_number
+            incident.ticket_number = self._place[incident].number
+            row = vars(incident)
+            if is_new:
+                fresh.append(row)
+            elif incident.data is not None:
+                told.append(row)
+            else:
+                moved.append({name: value for name, value in row.items() if name != "data"})
+        write(self._session, IncidentRow.__table__, fresh)
+        rewrite(self._session, IncidentRow.__table__, told, "id")
+        rewrite(self._session, IncidentRow.__table__, moved, "id")
+
+    def note(self, ticket: TicketRecord, kind: str, news: News, at_ms: int, **detail: object) -> None:
         """Write a line of the time line."""
         if news.clock != "told":
             detail["clock"] = news.clock
         self._event(ticket, kind, at_ms, news.received_ms, news.message_id, detail)
 
     def _event(
-        self, ticket: Ticket, kind: str, at_ms: int, received_ms: int, message_id: str | None, detail: dict[str, object]
+        self,
+        ticket: TicketRecord,
+        kind: str,
+        at_ms: int,
+        received_ms: int,
+        message_id: str | None,
+        detail: dict[str, object],
     ) -> None:
         values: dict[str, object] = {
             "kind": kind,
             "at_ms": at_ms,
             "received_ms": received_ms,
             "message_id": message_id,
-            "detail": json.dumps(detail),
+            "detail": to_json(detail).decode(),
         }
         self._events.append((ticket, values))
 
-    def _choose(self, key: str, incident: IncidentRow) -> Ticket | None:
+    def _choose(self, key: str, incident: IncidentRecord) -> TicketRecord | None:
         tickets = self._of[key]
         goes_on = incident.state in GOES_ON
         for ticket in tickets:
             # at most one is open: what goes on must be in it
             if ticket.open and goes_on:
                 return ticket
-        near = [one for one in tickets if any(same_case(incident, other) for other in self._incidents[one])]
+        near = [one for one in tickets if any(same_case(incident, other) for other in self._members[one])]
         return max(near, key=lambda ticket: ticket.opened_ms, default=None)
 
-    def _open(self, key: str, incident: IncidentRow, news: News) -> Ticket:
+    def _open(self, key: str, incident: IncidentRecord, news: News) -> TicketRecord:
         data = news.data
-        ticket = Ticket(
+        ticket = TicketRecord(
             key=key,
             rule=data.rule,
             shop=data.shop,
@@ -211,43 +234,43 @@ class Book:
             opened_ms=incident.opened_ms,
             created_ms=news.received_ms,
             changed_ms=news.received_ms,
-            late=0,
-            reopened=0,
         )
-        self._new.append(ticket)
         self._of[key].append(ticket)
-        self._incidents[ticket] = []
+        self._members[ticket] = []
         self.note(ticket, "appeared", news, incident.opened_ms, incident=incident.id)
         self.note(ticket, "opened", news, news.at_ms, incident=incident.id)
         return ticket
 
-    def _count(self, ticket: Ticket) -> None:
-        ticket.open = int(any(one.state in GOES_ON for one in self._incidents[ticket]))
+    def _count(self, ticket: TicketRecord) -> None:
+        ticket.open = int(any(one.state in GOES_ON for one in self._members[ticket]))
 
-    def _part(self, ticket: Ticket, news: News) -> None:
+    def _part(self, ticket: TicketRecord, news: News) -> None:
         """Take out of a ticket what turns out to be other cases.
 
         An old incident that comes late joins the ticket that is open, as it seems to go on; once it is known when it
         ended, it may be hours away from the rest.
         """
-        *apart, stays = _cases(self._incidents[ticket])
-        self._incidents[ticket] = stays
+        *apart, stays = _cases(self._members[ticket])
+        self._members[ticket] = stays
         for case in apart:
             self._touched[ticket] = news.received_ms
             home = self._choose(ticket.key, case[0])
             if home is None:
-                data = Incident.model_validate_json(case[0].data)
+                data = Incident.model_validate_json(case[0].data or self._data_of(case[0]))
                 home = self._open(ticket.key, case[0], replace(news, data=data, box=case[0].box_id))
-            self._incidents[home] += case
+            self._members[home] += case
             self._count(home)
             self._touched[home] = news.received_ms
             for incident in case:
-                self._place[incident.id] = home
-                self._moved.append(incident)
+                self._place[incident] = home
+                self._changed[incident] = None
 
-    def _settle(self, ticket: Ticket, received_ms: int) -> None:
+    def _data_of(self, incident: IncidentRecord) -> str:
+        return self._session.scalars(select(IncidentRow.data).where(IncidentRow.id == incident.id)).one()
+
+    def _settle(self, ticket: TicketRecord, received_ms: int) -> None:
         """Work out a ticket anew from its incidents."""
-        incidents = sorted(self._incidents[ticket], key=lambda one: one.opened_ms)
+        incidents = sorted(self._members[ticket], key=lambda one: one.opened_ms)
         goes_on = bool(ticket.open)
         was_settled = ticket.state == LAPSED and not goes_on
         ticket.changed_ms = received_ms
@@ -262,7 +285,7 @@ class Book:
             kind = "filed_late" if ticket.late else "lapsed"
             self._event(ticket, kind, at_ms, received_ms, None, {})
 
-    def _chain(self, ticket: Ticket) -> None:
+    def _chain(self, ticket: TicketRecord) -> None:
         """Name the case before a new one; an old one that came late stands before one that is already there."""
         of_key = select(Ticket.number).where(Ticket.key == ticket.key, Ticket.number != ticket.number).limit(1)
         before = of_key.where(Ticket.opened_ms < ticket.opened_ms).order_by(Ticket.opened_ms.desc())
@@ -275,15 +298,9 @@ class Book:
                 self._session.execute(update(Ticket).where(Ticket.number == number).values(repeat_of=previous))
 
 
-def _insert(session: Session, table: type[Base], rows: Sequence[Base]) -> None:
-    if rows:
-        names = table.__table__.columns.keys()
-        session.execute(insert(table.__table__), [{name: getattr(row, name) for name in names} for row in rows])
-
-
-def _cases(incidents: Iterable[IncidentRow]) -> list[list[IncidentRow]]:
+def _cases(incidents: Iterable[IncidentRecord]) -> list[list[IncidentRecord]]:
     """Incidents of one key by the cases that they make, oldest first; only the last case can go on."""
-    cases: list[list[IncidentRow]] = []
+    cases: list[list[IncidentRecord]] = []
     for incident in sorted(incidents, key=lambda one: one.opened_ms):
         if cases and any(same_case(incident, other) for other in cases[-1]):
             cases[-1].append(incident)
@@ -292,7 +309,7 @@ def _cases(incidents: Iterable[IncidentRow]) -> list[list[IncidentRow]]:
     return cases
 
 
-def _returns(incidents: Sequence[IncidentRow]) -> int:
+def _returns(incidents: Sequence[IncidentRecord]) -> int:
     """How often the place was clear in between; `incidents` by when they began."""
     count, until_ms = 0, FOREVER_MS
     for index, incident in enumerate(incidents):

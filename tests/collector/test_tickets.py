@@ -1,6 +1,7 @@
 """Which ticket an incident belongs to, and how a ticket goes on."""
 
 import json
+from dataclasses import fields
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from collector.store import IncidentRow, Ticket
+from collector.tickets.records import IncidentRecord, TicketRecord
 from tests.collector.conftest import Desk
 from tests.incidents import START_S, Case
 
@@ -21,6 +23,11 @@ def tickets(desk):
 def kinds(desk, number):
     with desk.store.transaction() as session:
         return [event.kind for event in session.get(Ticket, number).events]
+
+
+@pytest.mark.parametrize(("record", "table"), [(TicketRecord, Ticket), (IncidentRecord, IncidentRow)])
+def test_records_have_the_columns_of_their_tables(record, table):
+    assert {field.name for field in fields(record)} == set(table.__table__.columns.keys())
 
 
 @pytest.mark.parametrize(

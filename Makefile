@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench eval docs pictures clean
+.PHONY: help demo test bench eval faults fuzz docs pictures clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -35,6 +35,16 @@ bench: ## measure speed beside what else one might use, write docs/design/speed.
 eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ONLY=people,tracking,faces,…
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m tests.eval $(if $(ONLY),--only $(ONLY))
+
+faults: ## break everything on purpose, write tests/faults/figures.json; an hour or two; ONLY=chaos,powercut,…
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh tools
+	@$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
+
+SECONDS ?= 600
+fuzz: ## fuzz every decoder, SECONDS=600 each, two at a time
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 docs: ## write docs/ref again: schemas and AsyncAPI
 	@deploy/setup.sh venv dev

@@ -62,9 +62,10 @@ clip() {
 }
 
 tools() {
-    # not on every machine, and named by what they give: broker, browser, its Chinese font, RTSP server, git
+    # not on every machine, and named by what they give: broker, browser, its Chinese font, RTSP server, a trace of writes
     missing=""
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+    command -v strace >/dev/null || missing="$missing strace"
     [ -x /usr/bin/chromium ] || missing="$missing chromium fonts-noto-cjk"
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"

@@ -1,0 +1,114 @@
+"""Incidents of a box, made through its real reporter, outbox and seal, without a camera."""
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import cv2
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.evidence.pictures import Picture
+from agent.reporter import Reporter
+from agent.rules.life import Change, Record
+from agent.uplink.outbox import Outbox
+from protocol.ids import uuid7
+from protocol.instants import from_epoch
+from protocol.messages import ClockReport, Evidence, Item
+from protocol.pictures import MEDIA_TYPE
+
+PLACE = (0.4, 0.5, 0.1, 0.2)
+CAMERAS = 4
+
+
+@cache
+def _base() -> bytes:
+    picture = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes())
+
+
+def jpeg(name: str, size: int = 8 * 1024) -> bytes:
+    """A JPEG of that many bytes that is another one for each name: a comment in it makes the difference."""
+    base = _base()
+    comment = hashlib.sha256(name.encode()).digest().ljust(max(32, size - len(base) - 4), b"-")
+    return base[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + base[2:]
+
+
+def incident_id(box: str, number: int) -> str:
+    """The same for the same number, so that a box that was killed in between makes no second one."""
+    return uuid7(1_780_000_000.0, hashlib.sha256(f"{box}/{number}".encode()).digest()[:10])
+
+
+@dataclass
+class Scribe:
+    """Reports what a box's rules would report.
+
+    Args:
+        now: seconds since the epoch, as the box believes.
+    """
+
+    site: str
+    box: str
+    outbox: Outbox
+    now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self.key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.box.encode()).digest())
+        clock = ClockReport(state="synchronised", boot_id="b", uptime_s=1)
+        self._reporter = Reporter(
+            self.site, self.box, "0" * 64, None, self.key, self.outbox, lambda: clock, lambda _event, _pictures: None
+        )
+
+    def open(self, number: int, views: Sequence[str] = ("wide",), size: int = 8 * 1024) -> Record:
+        """Report a new incident with pictures; every fourth is at the place of the one before it."""
+        now_s = self.now()
+        incident = incident_id(self.box, number)
+        item = Item(id="i", kind="object", box=PLACE)
+        zone = f"zone-{number - (number % 4 == 3)}"
+        record = Record(
+            incident=incident,
+            place_id=f"place-{zone}",
+            previous=None,
+            rule="encroachment",
+            camera=f"cam-{number // 4 % CAMERAS}",
+            zone=zone,
+            shop=None,
+            place=PLACE,
+            opened_s=now_s - 60,
+            dwell_limit_s=30,
+            seq=1,
+            sent_s=now_s,
+            items=(item,),
+        )
+        pictures = [self._shoot(f"{incident} {view}", view, now_s, size) for view in views]
+        return self._reporter.report(Change("opened", record, now_s), pictures)
+
+    def clear(self, record: Record) -> Record:
+        """Report that a place was seen clear."""
+        now_s = self.now()
+        cleared = replace(record, seq=record.seq + 1, sent_s=now_s, cleared_s=max(record.opened_s, now_s - 1))
+        return self._reporter.report(Change("cleared", cleared, now_s), [])
+
+    def remembered(self, number: int) -> Record | None:
+        """What the outbox holds of an incident, after a restart."""
+        wanted = incident_id(self.box, number)
+        rows = {row.incident: row for row in self.outbox.incidents()}
+        return Record.from_json(rows[wanted].state) if wanted in rows else None
+
+    @staticmethod
+    def _shoot(name: str, view: str, now_s: float, size: int) -> Picture:
+        content = jpeg(name, size)
+        evidence = Evidence(
+            role="at",
+            view=view,
+            sha256=hashlib.sha256(content).hexdigest(),
+            bytes=len(content),
+            media_type=MEDIA_TYPE,
+            width=160,
+            height=90,
+            taken_at=from_epoch(now_s),
+            masked=True,
+        )
+        return Picture(evidence, content)

@@ -1,0 +1,33 @@
+"""`python -m tests.fuzz [--seconds 600] [NAME…]`: fuzz all decoders, two at a time."""
+
+import argparse
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.fuzz.running import figures, run
+from tests.fuzz.targets import TARGETS
+
+FOLDER = Path(".cache/fuzz")
+
+
+def main() -> int:
+    """Run; 1 where something was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--seconds", type=int, default=600, help="for each decoder")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}")
+    asked = parser.parse_args()
+    names = asked.names or list(TARGETS)
+    with ThreadPoolExecutor(2) as pool:
+        halves = pool.map(lambda half: run(half, FOLDER, asked.seconds), (names[::2], names[1::2]))
+        found = [one for half in halves for one in half]
+    for one in found:
+        growth = f"memory grew by {one.grown / 1024:.0f} KiB"
+        print(f"{one.name:18} {one.inputs:>10} inputs  {growth}  {one.fault or 'no crash'}")
+    print(json.dumps(figures(found)))
+    return int(any(one.fault for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,6 +19,7 @@ from collector.evidence.files import PictureFiles
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.settings import CenterConfig, load_settings
+from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, open_store
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
@@ -169,6 +170,9 @@ def _check_broker(config: CenterConfig) -> str:
 def _check_listen(config: CenterConfig) -> str:
     with _listen(config):
         return f"{config.settings.center.listen} is free"
+
+
+app.command()(simulate)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Some real boxes in one process, made to be killed: outbox on disk, session, reporter; only cameras are missing.
 
 `python -m tests.faults.boxes JOB.json`. What a rule was told is stored goes to `ledger` in the job's folder, one line
-for each commit that returned; `clock` holds by how many seconds the clock is wrong, `quota` which share of the incidents
-may be made by now, and `progress` says how far it is.
+for each commit that returned; `clock` holds by how many seconds the clock is wrong, `quota` which share of the
+incidents may be made by now, and `progress` says how far it is.
 """
 
 import json

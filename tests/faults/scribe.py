@@ -1,19 +1,16 @@
 """Incidents of a box, made through its real reporter, outbox and seal, without a camera."""
 
 import hashlib
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
-import cv2
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.evidence.pictures import Picture
 from agent.reporter import Reporter
 from agent.rules.life import Change, Record
 from agent.uplink.outbox import Outbox
+from collector.simulation.pictures import HEIGHT, WIDTH, picture
 from protocol.ids import uuid7
 from protocol.instants import from_epoch
 from protocol.messages import ClockReport, Evidence, Item
@@ -21,19 +18,6 @@ from protocol.pictures import MEDIA_TYPE
 
 PLACE = (0.4, 0.5, 0.1, 0.2)
 CAMERAS = 4
-
-
-@cache
-def _base() -> bytes:
-    picture = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes())
-
-
-def jpeg(name: str, size: int = 8 * 1024) -> bytes:
-    """A JPEG of that many bytes that is another one for each name: a comment in it makes the difference."""
-    base = _base()
-    comment = hashlib.sha256(name.encode()).digest().ljust(max(32, size - len(base) - 4), b"-")
-    return base[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + base[2:]
 
 
 def incident_id(box: str, number: int) -> str:
@@ -99,15 +83,15 @@ class Scribe:
 
     @staticmethod
     def _shoot(name: str, view: str, now_s: float, size: int) -> Picture:
-        content = jpeg(name, size)
+        content = picture(name, size)
         evidence = Evidence(
             role="at",
             view=view,
             sha256=hashlib.sha256(content).hexdigest(),
             bytes=len(content),
             media_type=MEDIA_TYPE,
-            width=160,
-            height=90,
+            width=WIDTH,
+            height=HEIGHT,
             taken_at=from_epoch(now_s),
             masked=True,
         )

@@ -75,11 +75,9 @@ class Scribe:
         cleared = replace(record, seq=record.seq + 1, sent_s=now_s, cleared_s=max(record.opened_s, now_s - 1))
         return self._reporter.report(Change("cleared", cleared, now_s), [])
 
-    def remembered(self, number: int) -> Record | None:
-        """What the outbox holds of an incident, after a restart."""
-        wanted = incident_id(self.box, number)
-        rows = {row.incident: row for row in self.outbox.incidents()}
-        return Record.from_json(rows[wanted].state) if wanted in rows else None
+    def remembered(self) -> dict[str, Record]:
+        """What the outbox holds, by incident, after a restart."""
+        return {row.incident: Record.from_json(row.state) for row in self.outbox.incidents()}
 
     @staticmethod
     def _shoot(name: str, view: str, now_s: float, size: int) -> Picture:

@@ -36,6 +36,15 @@ eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ON
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m tests.eval $(if $(ONLY),--only $(ONLY))
 
+docs: ## write docs/ref again: schemas and AsyncAPI
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m protocol.schemas docs/ref
+
+pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
+	@deploy/setup.sh venv $(demo_extra)
+	@deploy/setup.sh clip
+	@$(BIN)/python deploy/demo/pictures.py .cache/vtest.avi
+
 faults: ## break everything on purpose, write tests/faults/figures.json; an hour or two; ONLY=chaos,powercut,…
 	@deploy/setup.sh venv dev
 	@deploy/setup.sh tools
@@ -45,15 +54,6 @@ SECONDS ?= 600
 fuzz: ## fuzz every decoder, SECONDS=600 each, two at a time
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
-
-docs: ## write docs/ref again: schemas and AsyncAPI
-	@deploy/setup.sh venv dev
-	@$(BIN)/python -m protocol.schemas docs/ref
-
-pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
-	@deploy/setup.sh venv $(demo_extra)
-	@deploy/setup.sh clip
-	@$(BIN)/python deploy/demo/pictures.py .cache/vtest.avi
 
 clean: ## remove everything that was set up
 	rm -rf .venv .cache .demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache

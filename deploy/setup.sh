@@ -62,15 +62,16 @@ clip() {
 }
 
 tools() {
-    # not on every machine, and named by what they give: broker, browser, its Chinese font, RTSP server, a trace of writes
+    # not on every machine, and named by what they give: broker, browser, its Chinese font, RTSP server, git
     missing=""
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
-    command -v strace >/dev/null || missing="$missing strace"
     [ -x /usr/bin/chromium ] || missing="$missing chromium fonts-noto-cjk"
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
     # playwright's own node needs it
     ldconfig -p 2>/dev/null | grep -q libatomic.so.1 || /sbin/ldconfig -p | grep -q libatomic.so.1 || missing="$missing libatomic1"
+    # records what an outbox writes, for cutting its power
+    command -v strace >/dev/null || missing="$missing strace"
     [ -z "$missing" ] && return 0
     [ "$(id -u)" = 0 ] || { echo "setup: tests that need them are skipped, as these are missing:$missing"; return 0; }
     echo "setup: installing$missing (once)"

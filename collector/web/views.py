@@ -155,7 +155,7 @@ def rows(session: Session, clock: Clock, since_ms: int | None = None, limit: int
         .order_by(IncidentRow.opened_ms, PictureRow.received_ms)
     )
     # the last one counts
-    thumbnails = dict(pictures.tuples().all())
+    thumbnails = {row.ticket_number: row.sha256 for row in pictures}
     return [_row(ticket, clock, thumbnails.get(ticket.number)) for ticket in found]
 
 

@@ -15,8 +15,7 @@ class Desk:
         self.store = open_store(f"sqlite:///{folder / 'center.db'}")
         self.files = PictureFiles(folder / "evidence")
         self.changes = 0
-        self.now_s = 1_780_000_100.0
-        self.writer = Writer(self.store, self.files, self.change, lambda: self.now_s)
+        self.writer = Writer(self.store, self.files, self.change, lambda: 1_780_000_100.0)
 
     def change(self):
         self.changes += 1

@@ -63,7 +63,7 @@ def test_the_rows_since_an_instant_are_those_that_changed_or_got_a_picture(desk,
     first, second = Case(shop="shop-1"), Case(number=2, shop="shop-2")
     now_s = START_S + 100
     desk.take(incidents.status(), first.opened())
-    desk.now_s = now_s + 10
+    desk.writer._now = lambda: now_s + 10
     desk.take(second.opened())
     since = f"/rows?since={round((now_s + 5) * 1000)}"
     assert [shop in client.get(since).text for shop in ("shop-1", "shop-2")] == [False, True]

@@ -50,6 +50,7 @@ class Plan:
 
 
 FULL = Plan(boxes=200, incidents=50_000, kills=60, cuts=60, clock_jumps=20)
+TWO_COLLECTORS = Plan(boxes=40, incidents=4000, kills=20, cuts=10, clock_jumps=4, fills=0, collectors=2, rate=100)
 SHORT = Plan(boxes=6, incidents=240, kills=4, cuts=3, clock_jumps=2, boxes_per_process=3, rate=60, gap_s=0.7)
 
 
@@ -117,8 +118,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     """Let boxes work under fire; returns the comparison of the books."""
     with contextlib.ExitStack() as stack:
         mounted = stack.enter_context(small_disk(folder / "center", plan.disk_mb))
-        extra = MOSQUITTO.format(folder=folder / "broker")
-        broker = stack.enter_context(services.Broker("mosquitto", folder / "broker", extra=extra))
+        more = MOSQUITTO.format(folder=folder / "broker")
+        broker = stack.enter_context(services.Broker("mosquitto", folder / "broker", more=more))
         networks = [stack.enter_context(Network(broker.port)) for _ in range(2)]
         centers = [
             Center(

@@ -1,0 +1,129 @@
+"""`python -m tests.faults [--only chaos,powercut,…]`: the table of "Must hold", measured on this machine.
+
+Prints one line of figures for each part, and writes `figures.json`; a part that is not asked for keeps its figures.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.faults import absence, chaos, connections, powercut, visible
+from tests.faults.books import FAULTS
+from tests.fuzz.running import figures, run
+from tests.fuzz.targets import TARGETS
+from tests.services import ROOT, Postgres
+
+FIGURES = Path(__file__).with_name("figures.json")
+INTRUDERS = "tests/collector/boxes/test_broker.py"
+FUZZ_S = 600
+
+Say = Callable[[str], None]
+
+
+def _whole(found: dict[str, Any]) -> bool:
+    return not any(found[name] for name in FAULTS) and found["parked"] == 0
+
+
+def _chaos(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
+    found = chaos.run(chaos.FULL, folder, say)
+    return found, _whole(found) and found["incidents"] == chaos.FULL.incidents and found["disk_filled"] == 1
+
+
+def _collectors(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
+    with Postgres() as postgres:
+        plan = replace(chaos.TWO_COLLECTORS, database_url=postgres.create())
+        found = chaos.run(plan, folder, say)
+    return found, _whole(found)
+
+
+def _absence(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
+    found = absence.run(absence.FULL, folder, say)
+    held = found["out_of_order"] == 0 and found["backlog_done_after_last_live_s"] > 0
+    return found, held and not any(found[name] for name in FAULTS)
+
+
+def _powercut(_folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
+    return powercut.measure(incidents=120, variants=3), True
+
+
+def _connections(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
+    found = connections.run(connections.FULL, folder, say)
+    return found, found["connected"] == found["heard_health_of"] == connections.FULL.boxes and not found["lost_lines"]
+
+
+def _visible(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
+    found = visible.run(visible.FULL, folder, say)
+    return found, found["seen"] == found["incidents"] and found["p99_s"] <= 0.3
+
+
+def _intruders(_folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
+    command = [sys.executable, "-m", "pytest", "-q", INTRUDERS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=1200)
+    passed = re.search(r"(\d+) passed", done.stdout)
+    dots = sum(line.count(".") for line in done.stdout.splitlines() if re.fullmatch(r"[.sxFE]+ +\[ *\d+%\]", line))
+    return {"tests": int(passed[1]) if passed else dots}, done.returncode == 0
+
+
+def _fuzz(_folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
+    found = run(list(TARGETS), ROOT / ".cache" / "fuzz", FUZZ_S)
+    for one in found:
+        if one.fault:
+            print(f"{one.name}: {one.fault}")
+    return {"seconds_each": FUZZ_S, **figures(found)}, not any(one.fault for one in found)
+
+
+PARTS: dict[str, Callable[[Path, Say], tuple[dict[str, Any], bool]]] = {
+    "powercut": _powercut,
+    "absence": _absence,
+    "visible": _visible,
+    "connections": _connections,
+    "collectors": _collectors,
+    "chaos": _chaos,
+    "intruders": _intruders,
+    "fuzz": _fuzz,
+}
+
+
+def main() -> int:
+    """Measure; 1 where something did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
+    names = parser.parse_args().only.split(",")
+    table: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    table["machine"] = f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}"
+    good = True
+    for name in names:
+        began_s = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=f"cityeye-{name}-") as folder:
+            try:
+                found, held = PARTS[name](Path(folder), lambda text: print(f"  {text}", file=sys.stderr))
+            except AssertionError as fault:
+                found, held = {"fault": str(fault)[:500]}, False
+        table[name] = {"held": held, **found, "took_s": round(time.monotonic() - began_s)}
+        print(f"{name:12} {'holds' if held else 'DOES NOT HOLD'}  {_line(found)}", flush=True)
+        FIGURES.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+        good = good and held
+    return int(not good)
+
+
+def _line(found: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {value}" for name, value in found.items())
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

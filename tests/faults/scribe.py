@@ -13,7 +13,7 @@ from agent.uplink.outbox import Outbox
 from collector.simulation.pictures import HEIGHT, WIDTH, picture
 from protocol.ids import uuid7
 from protocol.instants import from_epoch
-from protocol.messages import ClockReport, Evidence, Item
+from protocol.messages import ClockReport, Evidence, IncidentEvent, Item
 from protocol.pictures import MEDIA_TYPE
 
 PLACE = (0.4, 0.5, 0.1, 0.2)
@@ -41,8 +41,10 @@ class Scribe:
     def __post_init__(self) -> None:
         self.key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.box.encode()).digest())
         clock = ClockReport(state="synchronised", boot_id="b", uptime_s=1)
+        self.last: dict[str, str] = {}
+        """What the last report gave the outbox to send: ids, and the SHA-256 of what they stand for."""
         self._reporter = Reporter(
-            self.site, self.box, "0" * 64, None, self.key, self.outbox, lambda: clock, lambda _event, _pictures: None
+            self.site, self.box, "0" * 64, None, self.key, self.outbox, lambda: clock, self._remember
         )
 
     def open(self, number: int, views: Sequence[str] = ("wide",), size: int = 8 * 1024) -> Record:
@@ -78,6 +80,12 @@ class Scribe:
     def remembered(self) -> dict[str, Record]:
         """What the outbox holds, by incident, after a restart."""
         return {row.incident: Record.from_json(row.state) for row in self.outbox.incidents()}
+
+    def _remember(self, event: IncidentEvent, pictures: Sequence[Picture]) -> None:
+        shots = [one.evidence for one in pictures]
+        incident = event.data.incident
+        self.last = {f"{incident}:{one.role}:{one.view}:{one.sha256}": one.sha256 for one in shots}
+        self.last[event.id] = hashlib.sha256(event.to_json()).hexdigest()
 
     @staticmethod
     def _shoot(name: str, view: str, now_s: float, size: int) -> Picture:

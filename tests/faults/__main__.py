@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ def _chaos(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
 
 def _collectors(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
     with Postgres() as postgres:
-        plan = replace(chaos.TWO_COLLECTORS, database_url=postgres.create())
-        found = chaos.run(plan, folder, say)
+        found = chaos.run(chaos.TWO_COLLECTORS.on(postgres.create()), folder, say)
     return found, _whole(found)
 
 

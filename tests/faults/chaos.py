@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Plan:
     fills: int = 1
     boxes_per_process: int = 10
     rate: float = 400.0
+    victims: tuple[str, ...] = ("boxes", "broker", "collector")
     collectors: int = 1
     database_url: str | None = None
     disk_mb: int = 2048
@@ -48,10 +49,17 @@ class Plan:
     """For delivering the rest, after the last fault."""
     seed: int = 1
 
+    def on(self, database_url: str) -> "Plan":
+        """The same with another database."""
+        return replace(self, database_url=database_url)
+
 
 FULL = Plan(boxes=200, incidents=50_000, kills=60, cuts=60, clock_jumps=20)
-TWO_COLLECTORS = Plan(boxes=40, incidents=4000, kills=20, cuts=10, clock_jumps=4, fills=0, collectors=2, rate=100)
+TWO_COLLECTORS = Plan(
+    boxes=40, incidents=8000, kills=30, cuts=0, clock_jumps=0, fills=0, collectors=2, rate=100, victims=("collector",)
+)
 SHORT = Plan(boxes=6, incidents=240, kills=4, cuts=3, clock_jumps=2, boxes_per_process=3, rate=60, gap_s=0.7)
+SHORT_TWO_COLLECTORS = replace(SHORT, collectors=2, kills=3, cuts=0, clock_jumps=0, fills=0, victims=("collector",))
 
 
 @dataclass
@@ -89,7 +97,7 @@ class Street:
 
     def kill_something(self) -> None:
         """SIGKILL for a process of boxes, the broker or a collector, and start it again a moment later."""
-        kind = self.chance.choice(("boxes", "broker", "collector"))
+        kind = self.chance.choice(self.plan.victims)
         victim: Any = self.broker
         if kind == "boxes":
             victim = self.chance.choice(self.boxes)

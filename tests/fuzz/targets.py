@@ -1,5 +1,6 @@
 """The decoders. Each takes bytes and may only fail as it says it does; any other exception is a defect."""
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -9,6 +10,17 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from agent.box.document import Standing, begun
+from collector.boxes.authority import read_request
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from protocol.commands import CommandEvent, read_arguments
+from protocol.enrolment import Denied, Enrolled, EnrolRequest, Invitation, RenewRequest, make_claim, read_claim
+from protocol.sealed import SealedError, open_secret, seal_secret
 
 from agent.rules.life import Record
 from agent.settings import BoxSettings
@@ -22,6 +34,7 @@ from protocol import messages, topics
 from protocol.documents import SettingsError
 from protocol.messages import Acknowledgement, MessageError, read_acknowledgement, read_event
 from protocol.pictures import read_header
+from protocol.settings import DocumentError, read_document
 from tests import incidents
 from tests.faults.scribe import Scribe
 from tests.incidents import Case
@@ -123,6 +136,122 @@ def _text_of(properties: Sequence[tuple[str, str]]) -> bytes:
 def _topic(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     assert str(topics.parse(text)) == text
+
+
+# enrolment
+
+
+@_tolerant(ValueError)
+def _claim(data: bytes) -> None:
+    claim = read_claim(data.decode("utf-8", "replace"))
+    assert read_claim(claim.lower()) == claim
+
+
+@_tolerant(ValueError)
+def _invitation(data: bytes) -> None:
+    invitation = Invitation.read(data.decode("utf-8", "replace"))
+    assert Invitation.read(str(invitation)) == invitation
+
+
+@_tolerant(ValueError)
+def _enrolment(data: bytes) -> None:
+    """What comes in at the enrolment's door (and, the other answers, at the box)."""
+    models = (EnrolRequest, RenewRequest, Enrolled, Denied)
+    models[data[0] % len(models) if data else 0].model_validate_json(data[1:])
+
+
+@_tolerant(ValueError)
+def _signing_request(data: bytes) -> None:
+    read_request(data.decode("utf-8", "replace"))
+
+
+def _invitations() -> list[bytes]:
+    return [str(Invitation("https://h:8", make_claim(), "0" * 64, box)).encode() for box in ("box-1", None)]
+
+
+def _signing_requests() -> list[bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return [made.public_bytes(Encoding.PEM)]
+
+
+def _enrolment_bodies() -> list[bytes]:
+    csr = _signing_requests()[0].decode()
+    asked = EnrolRequest(claim=make_claim(), csr=csr, box="box-1").model_dump_json().encode()
+    return [bytes([number]) + asked for number in range(4)] + [
+        b"\3" + Denied(code="x", text="y").model_dump_json().encode()
+    ]
+
+
+# orders
+
+
+@_tolerant(MessageError)
+def _command(data: bytes) -> None:
+    command = read_event(data, CommandEvent)
+    read_arguments(command.data.verb, command.data.args)
+
+
+def _commands() -> list[bytes]:
+    arguments: dict[str, dict[str, Any]] = {
+        "snapshot": {"camera": "c"},
+        "verify": {"camera": "c", "zone": "z"},
+        "scene": {"camera": "c", "action": "reset"},
+        "secret": {"name": "n", "sealed": "AAAA"},
+        "restart": {},
+        "diagnostics": {},
+        "resend": {"since": "2026-01-01T00:00:00Z"},
+    }
+    return [
+        json.dumps(
+            {
+                "specversion": "1.0",
+                "id": "018f0000-0000-7000-8000-000000000001",
+                "source": "/cityeye/s/b",
+                "type": "cityeye.box.command",
+                "time": "2026-01-01T00:00:00Z",
+                "dataschema": messages.dataschema("command"),
+                "data": {"verb": verb, "args": args, "expires_at": "2026-01-01T00:01:00Z"},
+            }
+        ).encode()
+        for verb, args in arguments.items()
+    ]
+
+
+@_tolerant(SealedError)
+def _sealed(data: bytes) -> None:
+    open_secret(data.decode("utf-8", "replace"), _KEY, "box-1", "command-1", "name")
+
+
+_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def _sealed_secrets() -> list[bytes]:
+    public = base64.b64encode(_KEY.public_key().public_bytes_raw()).decode()
+    return [seal_secret(b"hunter2", public, "box-1", "command-1", "name").encode()]
+
+
+@_tolerant(DocumentError)
+def _document(data: bytes) -> None:
+    """The cameras' settings, as a center wants them."""
+    with contextlib.suppress(SettingsError):
+        document = read_document(_object(data))
+        assert read_document(document.values()) == document
+
+
+def _documents() -> list[bytes]:
+    return [json.dumps({"camera": json.loads(_box_documents()[0])["camera"]}).encode()]
+
+
+@_tolerant(ValueError, KeyError, TypeError)
+def _standing(data: bytes) -> None:
+    """What a box remembers of its settings."""
+    standing = Standing.from_json(data.decode("utf-8", "replace"))
+    assert Standing.from_json(standing.to_json()) == standing
+
+
+def _standings() -> list[bytes]:
+    return [begun(read_document(json.loads(_documents()[0])), None).to_json().encode()]
 
 
 # the center
@@ -236,6 +365,14 @@ TARGETS: dict[str, Target] = {
     "header": Target(_header, lambda: [_text_of(_deliveries()[0].properties)]),
     "topic": Target(_topic, lambda: [one.topic.encode() for one in _deliveries()], 400),
     "publish": Target(_publish, _publishes, 70 * 1024),
+    "claim": Target(_claim, lambda: [make_claim().encode()], 100),
+    "invitation": Target(_invitation, _invitations, 1024),
+    "enrolment": Target(_enrolment, _enrolment_bodies),
+    "signing-request": Target(_signing_request, _signing_requests, 4096),
+    "command": Target(_command, _commands),
+    "sealed": Target(_sealed, _sealed_secrets, 1024),
+    "document": Target(_document, _documents),
+    "standing": Target(_standing, _standings),
     "center-settings": Target(
         _center_settings, lambda: [b'{"version":1,"center":{"id":"c"},"broker":{"url":"mqtt://127.0.0.1"}}']
     ),

@@ -351,7 +351,6 @@ def _outbox_file(data: bytes) -> None:
     outbox = Outbox(folder / "outbox.db", lambda: START_S)
     try:
         outbox.figures()
-        outbox.next_due_s()
         outbox.incidents()
         for one in outbox.due(100, 10**9):
             outbox.acknowledge(Acknowledgement(stored=(one.id,)))

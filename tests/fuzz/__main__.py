@@ -20,7 +20,7 @@ def main() -> int:
     asked = parser.parse_args()
     names = asked.names or list(TARGETS)
     with ThreadPoolExecutor(2) as pool:
-        halves = pool.map(lambda half: run(half, FOLDER, asked.seconds), (names[::2], names[1::2]))
+        halves = pool.map(lambda half: run(half, FOLDER, asked.seconds), filter(None, (names[::2], names[1::2])))
         found = [one for half in halves for one in half]
     for one in found:
         growth = f"memory grew by {one.grown / 1024:.0f} KiB"

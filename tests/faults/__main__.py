@@ -56,7 +56,7 @@ def _absence(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
 
 
 def _powercut(_folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
-    return powercut.measure(incidents=120, variants=3), True
+    return powercut.measure(incidents=60, variants=2), True
 
 
 def _connections(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:

@@ -35,6 +35,8 @@ CONNECTING: Final = 8
 CHECK_S: Final = 5.0
 """How often paho is asked whether a ping is due; a broker is patient for half of the keep-alive more."""
 MAX_DELAY_S: Final = 60.0
+INFLIGHT: Final = 16
+"""Publishes of one box that wait for the broker; mosquitto grants 20."""
 CONNECT_TIMEOUT_S: Final = 20.0
 TICK_S: Final = 0.2
 
@@ -98,7 +100,7 @@ class _Line:
         client.on_message = self._on_message
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_queued_messages_set(0)
-        client.max_inflight_messages_set(0)
+        client.max_inflight_messages_set(INFLIGHT)
         self._address = line.address
 
     def connect(self) -> None:

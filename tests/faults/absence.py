@@ -65,13 +65,12 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
         allow(quota, 0)
         box = Process([sys.executable, "-m", "tests.faults.boxes", path], own / "log")
         stack.callback(end, box)
-        for part in range(1, plan.restarts + 2):
-            due = plan.incidents * part // (plan.restarts + 1)
+        for part in range(1, plan.restarts + 1):
+            due = plan.incidents * part // plan.restarts
             allow(quota, due / total)
             wait_for(lambda due=due: made(own) >= due, f"{due} incidents made: {box.text()[-500:]}", plan.patience_s)
-            if part <= plan.restarts:
-                box.kill()
-                box.start()
+            box.kill()
+            box.start()
             say(f"{due} incidents without a broker")
         broker.start()
         stack.callback(end, broker.process)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz.running import figures, run
@@ -18,10 +17,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="for each decoder")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}")
     asked = parser.parse_args()
-    names = asked.names or list(TARGETS)
-    with ThreadPoolExecutor(2) as pool:
-        halves = pool.map(lambda half: run(half, FOLDER, asked.seconds), filter(None, (names[::2], names[1::2])))
-        found = [one for half in halves for one in half]
+    found = run(asked.names or list(TARGETS), FOLDER, asked.seconds)
     for one in found:
         growth = f"memory grew by {one.grown / 1024:.0f} KiB"
         print(f"{one.name:18} {one.inputs:>10} inputs  {growth}  {one.fault or 'no crash'}")

@@ -1,8 +1,8 @@
 """Some targets, one after the other: `python -m tests.fuzz.child fuzz|replay FOLDER SECONDS NAME…`.
 
-Forks for each target, as libFuzzer ends the process that it ran in; what takes long to import and is not ours is
-imported before (atheris itself does not bear a fork). What a target says goes to `FOLDER/NAME.fuzz` or `.replay`, its
-corpus is `FOLDER/NAME`.
+Fuzzing forks for each target, as libFuzzer ends the process that it ran in; what takes long to import and is not ours
+is imported before (atheris itself does not bear a fork). What comes of a target goes to `FOLDER/NAME.fuzz` and
+`.replay`, its corpus is `FOLDER/NAME`.
 """
 
 import importlib
@@ -32,7 +32,7 @@ def fuzz(name: str, corpus: Path, seconds: int) -> None:
 
 
 def replay(name: str, corpus: Path, seconds: int) -> None:
-    """Feed what was found again and again; prints by how many bytes the memory grew after the first half."""
+    """Feed what was found again and again; writes by how many bytes the memory grew after the first half."""
     from tests.fuzz.targets import BROKEN, TARGETS  # noqa: PLC0415 - without instruments
 
     target = (TARGETS | BROKEN)[name]
@@ -46,25 +46,29 @@ def replay(name: str, corpus: Path, seconds: int) -> None:
             target.take(inputs[took % len(inputs)])
             took += 1
         sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-    print(f"replayed: {took} grown: {min(sizes[-3:]) - max(sizes[CHECKS // 2 - 3 : CHECKS // 2])}", flush=True)
+    grown = min(sizes[-3:]) - max(sizes[CHECKS // 2 - 3 : CHECKS // 2])
+    Path(f"{corpus}.replay").write_text(f"replayed: {took} grown: {grown}")
+
+
+def fork(name: str, corpus: Path, seconds: int) -> None:
+    """Fuzz in a process of its own, whose words go to a file."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        said = os.open(f"{corpus}.fuzz", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        fuzz(name, corpus, seconds)
+    os.waitpid(child, 0)
 
 
 def main(what: str, folder: Path, seconds: int, names: list[str]) -> None:
-    """Fork for each target."""
+    """Do it for each target."""
     logging.disable(logging.CRITICAL)
     for module in HEAVY:
         importlib.import_module(module)
     for name in names:
-        corpus = folder / name
-        corpus.mkdir(parents=True, exist_ok=True)
-        child = os.fork()
-        if child == 0:
-            said = os.open(f"{corpus}.{what}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            {"fuzz": fuzz, "replay": replay}[what](name, corpus, seconds)
-            os._exit(0)
-        os.waitpid(child, 0)
+        {"fuzz": fork, "replay": replay}[what](name, folder / name, seconds)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def _collectors(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
 
 def _absence(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
     found = absence.run(absence.FULL, folder, say)
-    held = found["out_of_order"] == 0 and found["backlog_done_after_last_live_s"] > 0
+    held = found["out_of_order"] == 0 and absence.not_behind(found)
     return found, held and not any(found[name] for name in FAULTS)
 
 

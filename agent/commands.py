@@ -1,4 +1,4 @@
-"""The command line of the box: `cityeye-agent run | check | replay | bench | scene | plane | outbox`."""
+"""The command line of the box: `cityeye-agent enrol | run | check | replay | bench | scene | plane | outbox`."""
 
 import contextlib
 import json
@@ -14,18 +14,21 @@ from agent import VERSION, live, plane_picture
 from agent.bench import Bench
 from agent.box import orders
 from agent.box.clock import Clock
+from agent.box.enrolment import EnrolmentError, enrol
 from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
 from agent.camera.errors import CameraError, FilmError
 from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
+from agent.camera.views import compare_views
 from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
 from protocol.broker import BrokerError, probe
-from protocol.documents import SettingsError
+from protocol.documents import SettingsError, read_toml
+from protocol.enrolment import Invitation, read_claim, read_fingerprint, read_url
 from protocol.instants import from_epoch, parse_rfc3339, rfc3339
 from protocol.messages import IncidentEvent
 
@@ -41,6 +44,13 @@ app = typer.Typer(
 scene = typer.Typer(no_args_is_help=True, help="The clear scene that a camera has learned.")
 app.add_typer(scene, name="scene")
 SettingsOption = Annotated[Path, typer.Option("--settings", help="box.toml", show_default=False)]
+BOX_TOML = Path("box.toml")
+FIRST_TOML = """\
+version = 1
+
+# who this box is and where its center is stands in state/center: `cityeye-agent enrol` has put it there
+[box]
+"""
 
 
 def _version(asked: bool) -> None:
@@ -63,7 +73,16 @@ def _one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (SettingsError, DetectorError, CameraError, StateError, BrokerError, OutboxError, FilmError) as fault:
+    except (
+        SettingsError,
+        DetectorError,
+        CameraError,
+        StateError,
+        BrokerError,
+        OutboxError,
+        FilmError,
+        EnrolmentError,
+    ) as fault:
         typer.echo(f"cityeye-agent: {fault}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 
@@ -79,6 +98,40 @@ def run(settings: SettingsOption) -> None:
         config = load_settings(settings)
         _log_to_stderr(logging.INFO)
         live.run(config, Clock())
+
+
+@app.command("enrol")
+def enrol_box(
+    label: Annotated[str | None, typer.Argument(help="all that the label's QR code says, in quotes")] = None,
+    url: Annotated[str | None, typer.Option(help="https://HOST:PORT on the label, where the code was typed")] = None,
+    claim: Annotated[str | None, typer.Option(help="the claim code on the label")] = None,
+    ca_fingerprint: Annotated[str | None, typer.Option(help="sha256:… on the label")] = None,
+    settings: Annotated[Path, typer.Option(help="box.toml; made where there is none")] = BOX_TOML,
+) -> None:
+    """Make this box one of a center's: get its certificate by the label's claim code. Again after a failure is fine."""
+    with _one_line():
+        invitation = _invitation(label, url, claim, ca_fingerprint)
+        values = read_toml(settings) if settings.exists() else {}
+        box = values.get("box", {})
+        with StateFolder(settings.resolve().parent / str(box.get("state_dir", "state"))) as folder:
+            member = enrol(folder.path, invitation, VERSION, box.get("id"))
+        typer.echo(f"ok    enrolled: box {member.box} at site {member.site}")
+        if not settings.exists():
+            settings.write_text(FIRST_TOML, "utf-8")
+            typer.echo(f"ok    {settings}: made; put cameras into it, see config/box.example.toml")
+        if not _check_center(load_settings(settings)):
+            raise typer.Exit(EXIT_FAILED)
+
+
+def _invitation(label: str | None, url: str | None, claim: str | None, fingerprint: str | None) -> Invitation:
+    try:
+        if label is not None:
+            return Invitation.read(label)
+        if url is not None and claim is not None and fingerprint is not None:
+            return Invitation(read_url(url), read_claim(claim), read_fingerprint(fingerprint))
+    except ValueError as fault:
+        raise EnrolmentError(str(fault)) from None
+    raise EnrolmentError("expected the text of the label's QR code, or all of --url, --claim and --ca-fingerprint")
 
 
 @app.command()
@@ -127,9 +180,19 @@ def _check_detector(config: BoxConfig) -> bool:
 def _check_camera(config: BoxConfig, camera_id: str) -> bool:
     try:
         source = Source.from_camera(pick_camera(config, camera_id), config)
-        return _line(f"camera {camera_id}", check_camera(source), good=True)
+        good = _line(f"camera {camera_id}", check_camera(source), good=True)
+        sub = source.of_sub()
+        return good if sub is None else _check_sub_stream(camera_id, source, sub)
     except (CameraError, SettingsError) as fault:
         return _line(f"camera {camera_id}", str(fault), good=False)
+
+
+def _check_sub_stream(camera_id: str, source: Source, sub: Source) -> bool:
+    try:
+        opened = check_camera(sub)
+        return _line(f"sub-stream {camera_id}", f"{opened}; {compare_views(source, sub)}", good=True)
+    except CameraError as fault:
+        return _line(f"sub-stream {camera_id}", str(fault), good=False)
 
 
 def _check_center(config: BoxConfig) -> bool:
@@ -233,7 +296,6 @@ def bench(
 CameraArgument = Annotated[str, typer.Argument(help="a camera's id", show_default=False)]
 ZoneArgument = Annotated[str | None, typer.Argument(help="one of its zones; default: the whole view")]
 SceneSettings = Annotated[Path, typer.Option("--settings", help="box.toml")]
-BOX_TOML = Path("box.toml")
 TAKEN_S = 20.0
 """A running agent takes an order with the next picture; a camera that is away has none."""
 

@@ -17,12 +17,14 @@ import cv2
 from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
+from agent.box.enrolment import Renewal
 from agent.box.identity import boot_id, load_key
 from agent.box.load import Load
 from agent.box.state import StateFolder
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
-from agent.camera.reader import Condition, Figures, LiveCamera
+from agent.camera.process import Figures
+from agent.camera.reader import Condition, LiveCamera
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture
@@ -307,6 +309,7 @@ class Agent:
             tell=self._tell,
         )
         end_removed(reporter, settings.camera, clock.now())
+        self._renewal = Renewal(folder.path, VERSION, clock.now, clock.monotonic)
         self._session = None
         if settings.center is not None:
             status = BoxStatus(state="online", boot_id=boot_id(), version=VERSION, public_key=public_key_text(key))
@@ -362,6 +365,7 @@ class Agent:
         if self._clock.monotonic() - self._kept_house_s >= HEALTH_S:
             self._kept_house_s = self._clock.monotonic()
             self._keep_house()
+        self._renewal.tend()
 
     def _keep_house(self) -> None:
         """Forget what the center has had for long, say how the box is."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -19,12 +19,13 @@ from agent.film import Film
 from agent.live import Eyes
 from agent.overlay import Overlay
 from agent.reporter import Reporter
+from agent.rules.loitering import TRACKING_FPS
 from agent.runner import CameraRunner
 from agent.settings import BoxConfig
 from agent.uplink.outbox import Outbox
 from protocol.messages import Acknowledgement, ClockReport, IncidentEvent
 from protocol.pictures import PictureHeader
-from protocol.settings import Camera
+from protocol.settings import Camera, GatheringZone
 
 LEARN_S: Final = 10.0
 
@@ -113,7 +114,7 @@ class Replay:
                 film = None
                 if self.overlay is not None:
                     film = stack.enter_context(Film(self.overlay, last_s=self.camera.sample_s))
-                for frame in read_clip(Source.of_clip(self.video, self.camera), self.start_s):
+                for frame in read_clip(self._source(), self.start_s):
                     now_s = frame.time_s
                     runner.look(frame)
                     if film is not None:
@@ -124,6 +125,13 @@ class Replay:
         finally:
             outbox.close()
         return samples
+
+    def _source(self) -> Source:
+        """The clip; where people are followed, with as many samples as a camera would give on demand."""
+        source = Source.of_clip(self.video, self.camera)
+        if any(isinstance(zone, GatheringZone) and zone.loiter_s is not None for zone in self.camera.zone):
+            source = replace(source, sample_s=min(source.sample_s, 1 / TRACKING_FPS))
+        return source
 
     def _keep_pictures(self, pictures: Sequence[Picture]) -> None:
         if self.evidence_dir is not None:

@@ -23,9 +23,9 @@ from agent.evidence.pictures import Picture, shoot
 from agent.evidence.samples import EVERY_S, Samples
 from agent.reporter import Reporter
 from agent.rules import frontage
-from agent.rules.gathering import Gathering
+from agent.rules.gathering import NEAR_FPS, Gathering
 from agent.rules.life import Breach, Change, Record, Sighting, ZoneLife
-from agent.rules.loitering import Loitering
+from agent.rules.loitering import TRACKING_FPS, Loitering
 from agent.snapshot import Snapshot, ZoneLook, frontage_marks, incident_marks, still_look, tally
 from agent.vision.attention import Attention
 from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
@@ -55,6 +55,12 @@ STILL_S: Final = 0.45
 QUIET_S: Final = 60.0
 """A scene in which nothing changes is looked at so often all the same."""
 MOVING_S: Final = 5.0
+MAIN_RARE_S: Final = 5.0
+"""Where no main picture has come for longer than this, those of the sub-stream stand in for it in everything."""
+MAIN_LOOKED_S: Final = 5.0
+"""Among pictures of the sub-stream a main one is looked at so often at least, as it may become evidence."""
+MAIN_FRESH_S: Final = 3.0
+"""A main picture that is no older shows what was decided on one of the sub-stream."""
 WAITING_SHARE: Final = 0.25
 """Of the dwell: who stops for a moment needs no name."""
 NOBODY: Final[NDArray[np.float32]] = np.zeros((0, 4), np.float32)
@@ -142,9 +148,22 @@ class CameraRunner:
     attention: Attention = field(default_factory=Attention)
     hour_every_s: float = EVERY_S
     shown: bool = False
-    _novelty: Novelty = field(init=False)
-    _people_last: NDArray[np.float32] = field(default_factory=lambda: NOBODY, init=False)
-    """Who was there at the last look, shape `(n, 4)`."""
+    _novelties: dict[bool, Novelty] = field(init=False)
+    """Of the main stream and of the sub-stream: two encoders make different pictures of one scene."""
+    _main: Frame | None = field(default=None, init=False)
+    """The newest main picture, while pictures of the sub-stream come."""
+    _main_s: float = field(default=float("-inf"), init=False)
+    _sub_s: float = field(default=float("-inf"), init=False)
+    _looked_s: dict[bool, float] = field(
+        default_factory=lambda: dict.fromkeys((False, True), float("-inf")), init=False
+    )
+    """When a main picture and one of the sub-stream were looked at last."""
+    _people_of: dict[bool, NDArray[np.float32]] = field(
+        default_factory=lambda: dict.fromkeys((False, True), NOBODY), init=False
+    )
+    """Who was there then, shape `(n, 4)`: a picture in which nothing has changed since shows the same people."""
+    _part_of: dict[bool, Box | None] = field(default_factory=lambda: {False: None, True: None}, init=False)
+    """Part of the picture that the detector saw then; None: all of it."""
     _moved_s: float = field(default=float("-inf"), init=False)
     _scene: StillScene = field(init=False)
     _plane: Plane | None = field(init=False)
@@ -163,8 +182,6 @@ class CameraRunner:
     _view: StillView | None = field(default=None, init=False)
     _naming: Naming = field(default_factory=Naming, init=False)
     _found: Detections | None = field(default=None, init=False)
-    _part: Box | None = field(default=None, init=False)
-    """Of the picture, what the detector looked at last; None: the whole."""
     _aspect: float = field(default=1.0, init=False)
     """Width of the picture by its height."""
     _counted: Counted | None = field(default=None, init=False)
@@ -189,7 +206,9 @@ class CameraRunner:
             zone.id: Gathering(zone, self._plane) for zone in self.camera.zone if isinstance(zone, GatheringZone)
         }
         gatherings = [zone for zone in self.camera.zone if isinstance(zone, GatheringZone)]
-        budget_ms = min(self.camera.compute_ms, BUSY * 1000 * self.camera.sample_s)
+        follows = any(zone.loiter_s is not None for zone in gatherings)
+        pace_s = min(self.camera.sample_s, 1 / TRACKING_FPS) if follows else self.camera.sample_s
+        budget_ms = min(self.camera.compute_ms, BUSY * 1000 * pace_s)
         places = [Place(zone.id, zone.polygon, zone.counting) for zone in gatherings]
         crowd = None if self.crowd is None else _CrowdTurns(self.crowd, self.attention, self.camera.id)
         self._people = PeopleCounter(places, budget_ms, crowd, self._plane)
@@ -199,7 +218,8 @@ class CameraRunner:
             for zone in gatherings
             if zone.loiter_s is not None
         }
-        self._novelty = Novelty([zone.polygon for zone in self.camera.zone])
+        polygons = [zone.polygon for zone in self.camera.zone]
+        self._novelties = {sub: Novelty(polygons) for sub in (False, True)}
         self._tracker = Tracker(sure_score=COUNT_SCORE)
         self._scene = self._load_scene(grey=self._grey)
         self.samples = Samples(self.masker, self.hour_every_s)
@@ -230,27 +250,32 @@ class CameraRunner:
         """Take one frame."""
         at_s, self._aspect = frame.time_s, frame.width / frame.height
         self._carry_out_orders(at_s)
+        keeps = self._keeps(frame)
         luma = frame.luma(WIDTH_PX)
-        looked = self._see(frame, luma)
+        looked = self._see(frame, luma, keeps=keeps)
         hidden = self._hidden if looked else None
-        if at_s - self._stilled_s >= STILL_S:
+        if keeps and at_s - self._stilled_s >= STILL_S:
             self._observe(frame, luma, hidden)
             self._stilled_s = at_s
         if looked:
-            if self._trusted:
-                self._shots.add(frame, self._people_last, everyone=self._knows_everyone)
-            if self._part is None:
-                self.samples.add(frame, self._people_last)
+            if keeps and self._trusted:
+                self._shots.add(frame, self._people_of[frame.sub], everyone=self._knows_everyone)
+            if keeps and self._part_of[frame.sub] is None:
+                self.samples.add(frame, self._people_of[frame.sub])
             self._count(frame)
         changes: list[Change] = []
         for zone in self.camera.zone:
             if isinstance(zone, FrontageZone):
                 changes += self._frontage(zone, at_s)
             elif looked:
-                changes += self._gathering(zone, self._counted, at_s)
+                # fewer of those who are small are seen in a small picture: it counts where there are too few others
+                if keeps or self._counts_fps(zone.id, at_s) > NEAR_FPS:
+                    changes += self._gathering(zone, self._counted, at_s)
                 changes += self._loitering(zone, at_s)
         if any(change.roles for change in changes):
             now = Shot(frame, self._people_last if looked else NOBODY, everyone=looked and self._knows_everyone)
+            if not keeps and self._main is not None:
+                now = Shot(self._main, NOBODY, everyone=False)
             self._report(changes, self._with_everyone(now))
         else:
             self._report(changes, None)
@@ -272,7 +297,30 @@ class CameraRunner:
                     demands.append(self._loiterers[zone.id].demand(at_s, *people, moves=moves))
         return reduce(Demand.most, demands) if demands else Demand(frontage.REST_FPS, None, at_s)
 
-    def _see(self, frame: Frame, luma: Luma) -> bool:
+    def _keeps(self, frame: Frame) -> bool:
+        """Say whether a picture is for the still scene, evidence and the hour: main ones are, where they come."""
+        at_s = frame.time_s
+        if frame.sub:
+            self._sub_s = at_s
+            if at_s - self._main_s > MAIN_FRESH_S:
+                self._main = None
+            return at_s - self._main_s > MAIN_RARE_S
+        self._main_s = at_s
+        # to keep one takes 3 MB
+        self._main = frame if at_s - self._sub_s <= MAIN_RARE_S else None
+        return True
+
+    def _counts_fps(self, zone: str, at_s: float) -> float:
+        return self._crowds[zone].demand(at_s, self._people.statures, self._aspect).fps
+
+    def _owed(self, frame: Frame) -> bool:
+        """Say whether a main picture is looked at out of turn, as all turns go to pictures of the sub-stream."""
+        main_s, sub_s = self._looked_s[False], self._looked_s[True]
+        wanted_s = [1 / self._counts_fps(zone, frame.time_s) for zone in self._crowds]
+        early_s = STILL_S  # key frames do not come on the second
+        return not frame.sub and sub_s > main_s and frame.time_s - main_s >= min([MAIN_LOOKED_S, *wanted_s]) - early_s
+
+    def _see(self, frame: Frame, luma: Luma, *, keeps: bool) -> bool:
         """Have the detector look, if it is this camera's turn; says whether it is known who is there now.
 
         Where nothing has changed since the last look, it would see the same.
@@ -280,28 +328,31 @@ class CameraRunner:
         if self.detector is None:
             return True
         at_s = frame.time_s
-        changed = self._novelty.changed(luma) or self._found is None
+        novelty = self._novelties[frame.sub]
+        changed = novelty.changed(luma) or self._found is None
         if changed:
             self._moved_s = at_s
         demand = self.demand(at_s)
         # who is shown has to be known everywhere; what stands in front of the still scene as well
-        everywhere = self.shown or self.samples.due(at_s) or self._found is None or self._tells_apart
-        lacking = changed or (everywhere and self._part is not None)
-        self._fresh = self.attention.ask(self.camera.id, 1 / demand.fps if lacking else QUIET_S, at_s, changed=lacking)
+        everywhere = self.shown or (keeps and self.samples.due(at_s)) or self._found is None or self._tells_apart
+        lacking = changed or (everywhere and self._part_of[frame.sub] is not None)
+        every_s = 1 / demand.fps if lacking else QUIET_S
+        asked = self.attention.ask(self.camera.id, every_s, at_s, changed=lacking)
+        self._fresh = asked or (lacking and self._owed(frame))
         if not self._fresh:
             return not changed
         seen = window(self.detector, frame.width, frame.height, None if everywhere else demand.region)
         eye = _Turns(seen.eye, self.attention, self.camera.id, seen.share)
         colours = frame.rgb(seen.size, seen.crop)
         self._found = found = seen.in_picture(eye.detect(colours))
-        self._part = seen.part
-        self._novelty.looked()
+        self._looked_s[frame.sub], self._part_of[frame.sub] = at_s, seen.part
+        novelty.looked()
         if self._tells_apart:
             waiting = self._view is not None and any(
                 self._something_waits(zone, self._view) for zone in self.camera.zone if isinstance(zone, FrontageZone)
             )
             self._naming.take(colours, at_s, eye, wanted=waiting)
-        self._people_last = found.of("person", min_score=PERSON_SCORE).boxes
+        self._people_of[frame.sub] = found.of("person", min_score=PERSON_SCORE).boxes
         return True
 
     def _count(self, frame: Frame) -> None:
@@ -311,7 +362,7 @@ class CameraRunner:
         elif self._fresh or self._counted is None:
             self._counted = self._people.count(frame, self._found, self._eye(self.detector), self._part)
             # those whom only a closer look found are hidden in evidence as well
-            self._people_last = self._counted.persons.of("person", min_score=PERSON_SCORE).boxes
+            self._people_of[frame.sub] = self._counted.persons.of("person", min_score=PERSON_SCORE).boxes
         self._track(self._counted, frame)
 
     @property
@@ -336,6 +387,21 @@ class CameraRunner:
         One that knows people only takes for one whatever looks most like one, such as a stack of crates.
         """
         return self._found is not None and len(self._found.names) > 1
+
+    @property
+    def _people_last(self) -> NDArray[np.float32]:
+        """Who was there at the last look, shape `(n, 4)`."""
+        return self._people_of[self._last_sub]
+
+    @property
+    def _part(self) -> Box | None:
+        """What the detector saw of the picture at the last look; None: all of it."""
+        return self._part_of[self._last_sub]
+
+    @property
+    def _last_sub(self) -> bool:
+        """Whether a picture of the sub-stream was looked at last."""
+        return self._looked_s[True] > self._looked_s[False]
 
     @property
     def _hidden(self) -> tuple[Box, ...]:
@@ -496,8 +562,8 @@ class CameraRunner:
         """Follow people where a zone asks how long somebody stays."""
         self._tracked = None
         if counted is not None and self._loiterers:
-            # in pixels: a tracker's unit must be the same along x and y
-            unit = np.array([frame.width, frame.height, frame.width, frame.height], np.float64)
+            # heights of the picture: a tracker's unit is the same along x and y, and for both streams
+            unit = np.array([frame.width, frame.height, frame.width, frame.height], np.float64) / frame.height
             found = counted.persons
             tracked = self._tracker.step(found.boxes * unit, found.scores.astype(np.float64), frame.time_s)
             self._tracked = Tracked(tracked.boxes / unit, tracked.ids, tracked.sources)

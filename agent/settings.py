@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from agent.box.enrolment import EnrolmentError, fill_in
 from protocol.broker import BrokerLine
-from protocol.documents import Section, SettingsError, TimeZoneName
+from protocol.documents import Section, SettingsError, TimeZoneName, read_toml
 from protocol.ids import Slug
 from protocol.settings import Camera
 
@@ -147,7 +148,12 @@ class BoxConfig:
 
 def load_settings(path: Path) -> BoxConfig:
     """Read `box.toml`; raises SettingsError with one line that says what to do."""
-    return BoxConfig(BoxSettings.load(path), path.resolve().parent)
+    folder = path.resolve().parent
+    try:
+        values = fill_in(read_toml(path), folder)
+    except EnrolmentError as fault:
+        raise SettingsError(f"{path}: {fault}") from None
+    return BoxConfig(BoxSettings.of(values, str(path)), folder)
 
 
 def pick_camera(config: BoxConfig, camera_id: str | None) -> Camera:

@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector serve | check`."""
+"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker` and more."""
 
 import contextlib
 import logging
@@ -6,36 +6,41 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+import time
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from collector import VERSION
+from collector.boxes.authority import AuthorityError
+from collector.boxes.commands import boxes, broker, certificates, init, open_door
+from collector.boxes.register import shared_group
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
+from collector.figures import Figures
+from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
-from collector.store import Store, StoreError, open_store
+from collector.store import Store, StoreError, alone
+from collector.store.commands import app as copies
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.broker import BrokerError, probe
-from protocol.documents import SettingsError
 
-EXIT_FAILED = 1
-EXIT_UNUSABLE = 2
+if TYPE_CHECKING:
+    from collector.store.relay import Relay
 
 log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
-
-
-class ListenError(Exception):
-    """The port cannot be had."""
+app.registered_commands += copies.registered_commands
+app.command()(init)
+app.add_typer(boxes, name="boxes")
+app.add_typer(broker, name="broker")
 
 
 def _version(asked: bool) -> None:
@@ -53,15 +58,6 @@ def _common(
     """CityEye at the street center."""
 
 
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    try:
-        yield
-    except (SettingsError, StoreError, BrokerError, ListenError) as fault:
-        typer.echo(f"cityeye-collector: {fault}", err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-
-
 def _listen(config: CenterConfig) -> socket.socket:
     host, port = config.listen
     try:
@@ -71,16 +67,6 @@ def _listen(config: CenterConfig) -> socket.socket:
             f"{host}:{port}: expected a free port, got: {fault.strerror}; "
             "stop what listens there, or set another [center] listen"
         ) from None
-
-
-def _open_data(config: CenterConfig) -> Store:
-    try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise StoreError(
-            f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
-        ) from None
-    return open_store(config.database_url)
 
 
 class _Server(uvicorn.Server):
@@ -93,26 +79,47 @@ class _Server(uvicorn.Server):
 @app.command()
 def serve(settings: SettingsOption) -> None:
     """Read the broker, keep tickets, and show pages, until stopped."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
         logging.basicConfig(
             level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
         )
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with _listen(config) as listening:
-            store = _open_data(config)
-            _serve(config, store, listening)
+            store = open_data(config)
+            with contextlib.nullcontext() if store.shared else alone(config.data_dir):
+                _serve(config, store, listening)
+
+
+def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | None":
+    if not store.shared:
+        return None
+    from collector.store.relay import Relay  # noqa: PLC0415 - its library comes with the extra `postgres` only
+
+    return Relay(config.database_url, changes.tell)
 
 
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
     files = PictureFiles(config.data_dir / "evidence")
-    writer = Writer(store, files, changes.tell)
-    session = InboxSession(config.settings.broker, config.folder, center.id, writer.put)
+    files.sweep(time.time())
+    registry = CollectorRegistry()
+    relay = _relay(config, store, changes)
+
+    def changed() -> None:
+        changes.tell()
+        if relay is not None:
+            relay.tell()
+
+    writer = Writer(store, files, changed, late_after_s=center.late_after_s, meter=Meter(registry))
+    with store.transaction() as database:
+        group = shared_group(database) if config.settings.broker.shared else None
+    session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
+    registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     ending = threading.Event()
-    health = Health(lambda: session.connected, lambda: writer.alive)
-    pages = make_app(center, store, files, changes, health, ending.is_set)
+    health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
+    pages = make_app(center, store, files, changes, health, ending.is_set, registry)
     settings = uvicorn.Config(
         pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
     )
@@ -126,15 +133,23 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    door = open_door(config, store)
     writer.start(session.answer)
     session.start()
     host, port = config.listen
+    if door is not None:
+        door.start()
+        log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
     log.info("center %s: pages at http://%s:%d/", center.id, f"[{host}]" if ":" in host else host, port)
     try:
         server.run(sockets=[listening])
     finally:
+        if door is not None:
+            door.stop()
         session.stop()
         writer.stop()
+        if relay is not None:
+            relay.close()
         store.close()
         log.info("stopped")
 
@@ -142,14 +157,22 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
 @app.command()
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open the database, try the broker and the port: one line each."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
     typer.echo(f"ok    settings {settings}: center {config.settings.center.id}")
     good = True
-    for name, part in (("database", _check_database), ("broker", _check_broker), ("pages", _check_listen)):
+    parts = (
+        ("database", _check_database),
+        ("certificates", certificates),
+        ("broker", _check_broker),
+        ("pages", _check_listen),
+    )
+    for name, part in parts:
         try:
-            typer.echo(f"ok    {name}: {part(config)}")
-        except (StoreError, BrokerError, ListenError) as fault:
+            found = part(config)
+            if found is not None:
+                typer.echo(f"ok    {name}: {found}")
+        except (StoreError, BrokerError, ListenError, AuthorityError) as fault:
             typer.echo(f"FAIL  {name}: {fault}")
             good = False
     if not good:
@@ -157,14 +180,14 @@ def check(settings: SettingsOption) -> None:
 
 
 def _check_database(config: CenterConfig) -> str:
-    store = _open_data(config)
+    store = open_data(config)
     url = str(store.engine.url)
     store.close()
     return url
 
 
 def _check_broker(config: CenterConfig) -> str:
-    return probe(config.settings.broker, config.folder, f"cityeye-center-{config.settings.center.id}-check")
+    return probe(config.settings.broker, config.folder, f"{config.client_id}-check")
 
 
 def _check_listen(config: CenterConfig) -> str:

@@ -1,22 +1,37 @@
 """Settings of the center: `center.toml`."""
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from protocol.broker import BrokerLine
-from protocol.documents import Section, TimeZoneName
+from protocol.documents import Section, SettingsError, TimeZoneName
+from protocol.enrolment import read_url
 from protocol.ids import Slug
 
 
-def _loopback(listen: str) -> str:
-    host, colon, port = listen.rpartition(":")
+def _address(listen: str) -> str:
+    _, colon, port = listen.rpartition(":")
     if not colon or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"expected HOST:PORT such as 127.0.0.1:8080, got {listen!r}")
-    name = host.strip("[]")
+    return listen
+
+
+def _mqtts(url: str) -> str:
+    line = BrokerLine(url=url, ca=Path("ca.crt"))
+    if not line.url.startswith("mqtts:"):
+        raise ValueError(f"expected mqtts://HOST[:PORT], got {url!r}: a box's certificate is of no use without TLS")
+    return url
+
+
+def _loopback(listen: str) -> str:
+    name = _address(listen).rpartition(":")[0].strip("[]")
     try:
         good = name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -28,10 +43,19 @@ def _loopback(listen: str) -> str:
     return listen
 
 
+POSTGRESQL: Final = "postgresql+psycopg"
+
+
 def _known_database(url: str) -> str:
-    if not url.startswith("sqlite:///"):
-        scheme = url.partition("://")[0]
-        raise ValueError(f"expected sqlite:///PATH (other databases are not supported yet), got {scheme}://…")
+    scheme = url.partition("://")[0]
+    if not url.startswith(("sqlite:///", f"{POSTGRESQL}://")):
+        raise ValueError(f"expected sqlite:///PATH or {POSTGRESQL}://USER@HOST/DATABASE, got {scheme}://…")
+    try:
+        password = make_url(url).password
+    except (ArgumentError, ValueError):
+        raise ValueError(f"expected {POSTGRESQL}://USER@HOST:PORT/DATABASE, got {scheme}://… with a mistake") from None
+    if password is not None:
+        raise ValueError("expected no password in it; put it alone into a file and name that in database_password_file")
     return url
 
 
@@ -46,14 +70,55 @@ class CenterSection(Section):
     timezone: TimeZoneName = "Asia/Shanghai"
     data_dir: Path = Path("data")
     database_url: Annotated[str, AfterValidator(_known_database)] | None = Field(
-        default=None, description="unset: SQLite in data_dir"
+        default=None, description="sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE; unset: SQLite in data_dir"
+    )
+    database_password_file: Path | None = Field(
+        default=None, description="a file with the password alone; unset: what libpq finds (peer, PGPASSFILE)"
     )
     listen: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1:8080"
+    instance: Slug | None = Field(
+        default=None, description="this collector among several of one center; unset: the name of the machine"
+    )
+    late_after_s: float = Field(
+        default=600, gt=0, description="an incident that arrives longer after it was decided counts as late"
+    )
     banner: str = Field(default="", max_length=300, description="a line shown at the top of every page")
 
 
 class BrokerSection(BrokerLine):
     """Where the MQTT v5 broker is."""
+
+    shared: bool = Field(
+        default=False, description="several collectors share the messages of one broker; needs PostgreSQL"
+    )
+
+
+class EnrolmentSection(Section):
+    """The center's CA and how boxes come to it."""
+
+    ca: Path = Field(default=Path("ca"), description="folder of the CA, made by `init`; closed to all but one user")
+    broker_files: Path = Field(default=Path("broker"), description="folder with what mosquitto reads")
+    broker_reload: tuple[str, ...] = Field(
+        default=(),
+        description="command that makes the broker read its CRL and ACL again; empty: something watches the files",
+    )
+    listen: Annotated[str, AfterValidator(_address)] | None = Field(
+        default=None, description="HOST:PORT that boxes enrol at, over HTTPS; unset: they cannot"
+    )
+    url: Annotated[str, AfterValidator(read_url)] | None = Field(
+        default=None, description="https://HOST:PORT of the same, as boxes reach it; stands on labels"
+    )
+    broker_url: Annotated[str, AfterValidator(_mqtts)] | None = Field(
+        default=None, description="mqtts://HOST:PORT of the broker, as boxes reach it"
+    )
+    claim_days: float = Field(default=30, gt=0, le=365, description="that a claim code is good for")
+    certificate_days: float = Field(default=365, ge=1, le=3650, description="that a box's certificate is good for")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.listen is not None and (self.url is None or self.broker_url is None):
+            raise ValueError("expected url and broker_url beside listen: boxes must be told where to go")
+        return self
 
 
 class CenterSettings(Section):
@@ -62,6 +127,16 @@ class CenterSettings(Section):
     version: Literal[1]
     center: CenterSection
     broker: BrokerSection
+    enrolment: EnrolmentSection = EnrolmentSection()
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        url = self.center.database_url
+        if self.broker.shared and (url is None or not url.startswith(POSTGRESQL)):
+            raise ValueError(
+                f'broker.shared: expected database_url = "{POSTGRESQL}://…" with it; SQLite has one writer'
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -81,18 +156,43 @@ class CenterConfig:
         return self.path(self.settings.center.data_dir)
 
     @property
-    def database_url(self) -> str:
-        """SQLAlchemy's URL of the database."""
-        url = self.settings.center.database_url
-        if url is None:
-            return f"sqlite:///{self.data_dir / 'center.db'}"
-        return f"sqlite:///{self.path(Path(url.removeprefix('sqlite:///')))}"
+    def client_id(self) -> str:
+        """For the broker: the same after a restart, another one for each of several collectors."""
+        client = f"cityeye-center-{self.settings.center.id}"
+        if not self.settings.broker.shared:
+            return client
+        return f"{client}-{self.settings.center.instance or socket.gethostname().lower()}"
+
+    @property
+    def database_url(self) -> URL:
+        """SQLAlchemy's URL of the database, with its password; raises SettingsError where that cannot be read."""
+        text = self.settings.center.database_url
+        if text is None:
+            return URL.create("sqlite", database=str(self.data_dir / "center.db"))
+        url = make_url(text)
+        if url.drivername == "sqlite":
+            return url.set(database=str(self.path(Path(url.database or ""))))
+        password_file = self.settings.center.database_password_file
+        if password_file is None:
+            return url
+        try:
+            return url.set(password=self.path(password_file).read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError) as fault:
+            raise SettingsError(
+                f"{password_file}: expected a file with the database's password, got: {fault}; "
+                "check [center] database_password_file"
+            ) from None
 
     @property
     def listen(self) -> tuple[str, int]:
         """Host and port of the pages."""
-        host, _, port = self.settings.center.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return host_and_port(self.settings.center.listen)
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Take HOST:PORT apart."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def load_settings(path: Path) -> CenterConfig:

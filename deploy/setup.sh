@@ -62,9 +62,10 @@ clip() {
 }
 
 tools() {
-    # not on every machine, and named by what they give: broker, browser, its Chinese font, RTSP server, git
+    # not on every machine, and named by what they give: broker, database, browser, its Chinese font, RTSP server, git
     missing=""
     command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
     [ -x /usr/bin/chromium ] || missing="$missing chromium fonts-noto-cjk"
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null ||
         missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"

@@ -30,6 +30,17 @@ class BrokerError(Exception):
     """A broker that cannot be used; one line that says what was expected, what came and what to do."""
 
 
+class _Context(ssl.SSLContext):
+    """Reads certificate and key anew for each connection: they are renewed while it is in use."""
+
+    pair: tuple[Path, Path] | None = None
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        if self.pair is not None:
+            self.load_cert_chain(*self.pair)
+        return super().wrap_socket(*args, **options)
+
+
 class BrokerLine(Section):
     """Address and certificates of an MQTT v5 broker; paths are relative to the settings file."""
 
@@ -61,9 +72,11 @@ class BrokerLine(Section):
         """TLS for paho; None for a plain line. Raises OSError (of which ssl.SSLError is one) for unusable files."""
         if self.ca is None:
             return None
-        context = ssl.create_default_context(cafile=str(folder / self.ca))
+        context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(str(folder / self.ca))
         if self.cert is not None and self.key is not None:
-            context.load_cert_chain(folder / self.cert, folder / self.key)
+            context.pair = folder / self.cert, folder / self.key
+            context.load_cert_chain(*context.pair)
         return context
 
 

@@ -33,13 +33,7 @@ class Section(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a TOML file; raises SettingsError."""
-        try:
-            values = tomllib.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            raise SettingsError(f"{path}: expected a settings file, found none; check the path") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-            raise SettingsError(f"{path}: expected TOML in UTF-8, got: {fault}") from None
-        return cls.of(values, str(path))
+        return cls.of(read_toml(path), str(path))
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -48,6 +42,16 @@ class Section(BaseModel):
             return cls.model_validate(values)
         except ValidationError as fault:
             raise SettingsError(f"{where}: {first_fault(fault, values)}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raises SettingsError."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: expected a settings file, found none; check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise SettingsError(f"{path}: expected TOML in UTF-8, got: {fault}") from None
 
 
 def first_fault(error: ValidationError, values: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Identifiers: slugs that people choose, and UUIDs that order by creation."""
 
+import re
 import uuid
 from typing import Annotated
 
@@ -8,6 +9,12 @@ from pydantic import StringConstraints
 SLUG_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 """Id of a site, box, camera, zone or shop: lower-case letters, digits and hyphens, at most 63."""
+
+
+def is_slug(text: str) -> bool:
+    """Whether a text could be such an id."""
+    return re.fullmatch(SLUG_PATTERN, text) is not None
+
 
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, PlainSerializer, WithJsonSchema
 
 
 def rfc3339(instant: datetime) -> str:
@@ -24,8 +24,16 @@ def parse_rfc3339(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
+def _within_reach(instant: datetime) -> datetime:
+    # the first and last days there are cannot be turned into UTC
+    if not 1900 <= instant.year <= 9998:
+        raise ValueError(f"expected a year from 1900 to 9998, got {instant.year}")
+    return instant
+
+
 Instant = Annotated[
     AwareDatetime,
+    AfterValidator(_within_reach),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

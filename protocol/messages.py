@@ -4,6 +4,7 @@ Readers ignore fields that they do not know and keep values of open lists (`rule
 they refuse an unknown major version, which `dataschema` carries.
 """
 
+import contextlib
 import json
 import re
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
@@ -16,6 +17,10 @@ from protocol.instants import Instant
 MAJOR: Final = 1
 MAX_JSON_BYTES: Final = 64 * 1024
 MAX_ACKNOWLEDGED: Final = 200
+MAX_NUMBER: Final = 2**31 - 1
+"""Of what is counted; a database's integer."""
+MAX_SPAN_S: Final = 1e10
+"""Three hundred years."""
 
 INCIDENT_OPENED: Final = "cityeye.incident.opened"
 INCIDENT_UPDATED: Final = "cityeye.incident.updated"
@@ -109,18 +114,20 @@ class ClockReport(Value):
     state: str = Field(description="synchronised, unsynchronised, unknown or replay")
     offset_s: float | None = Field(
         default=None,
+        ge=-MAX_SPAN_S,
+        le=MAX_SPAN_S,
         description="the center's clock minus the box's, measured from its answers; null: not known",
     )
     offset_error_s: float | None = Field(default=None, description="how far `offset_s` may be off, either way")
     boot_id: str
-    uptime_s: float = Field(description="since the boot, when this was written; never jumps")
+    uptime_s: float = Field(ge=0, le=MAX_SPAN_S, description="since the boot, when this was written; never jumps")
 
 
 class Incident(Value):
     """The full state of one incident, as of one change."""
 
     incident: str
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=MAX_NUMBER)
     previous: str | None = Field(default=None, description="the last incident at the same place")
     place_id: str
     rule: str
@@ -147,7 +154,7 @@ class OpenIncident(Value):
     """An incident that goes on, as the box knows it."""
 
     incident: str
-    seq: int = Field(ge=1, description="of its last message")
+    seq: int = Field(ge=1, le=MAX_NUMBER, description="of its last message")
 
 
 MAX_OPEN_INCIDENTS: Final = 500
@@ -183,7 +190,7 @@ class BoxHealth(Value):
 
     uptime_s: float
     waiting_messages: int
-    oldest_waiting_s: float
+    oldest_waiting_s: float = Field(ge=0, le=MAX_SPAN_S)
     parked_messages: int
     state_bytes: int = Field(description="what the outbox takes on the disk")
     clock: ClockReport
@@ -210,7 +217,7 @@ class CameraState(Value):
     )
     since: Instant
     text: str = ""
-    restarts: int = 0
+    restarts: int = Field(default=0, ge=0, le=MAX_NUMBER)
     learning_zones: tuple[Slug, ...] = Field(default=(), description="zones whose clear look is not known yet")
     unavailable_zones: tuple[Slug, ...] = Field(default=(), description="zones that cannot be judged; text says why")
 
@@ -303,6 +310,13 @@ EventModel = TypeVar("EventModel", bound=Event[Any])
 
 def read_event(payload: bytes, model: type[EventModel]) -> EventModel:
     """Read a message; raises MessageError (`too_large`, `not_json`, `unknown_major`, `invalid`)."""
+    if len(payload) <= MAX_JSON_BYTES:
+        # nearly all are sound, and this is much the quickest way to find out
+        with contextlib.suppress(ValueError):
+            event = model.model_validate_json(payload)
+            match = _DATASCHEMA.match(event.dataschema)
+            if match is not None and int(match[2]) == MAJOR and b"\\u0000" not in payload:
+                return event
     values = _read_object(payload)
     schema = values.get("dataschema")
     match = _DATASCHEMA.match(schema) if isinstance(schema, str) else None
@@ -312,7 +326,18 @@ def read_event(payload: bytes, model: type[EventModel]) -> EventModel:
         raise MessageError(
             "unknown_major", f"expected major version {MAJOR} of the protocol, got {match[2]}; update the older side"
         )
+    if not _is_text(values):
+        raise MessageError("invalid", "expected text, got NUL or half a character of two")
     return _validated(model, values)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all text in it can be stored; as deep as the JSON was, which its reader bounds."""
+    if isinstance(value, str):
+        return "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+    if isinstance(value, dict):
+        return all(_is_text(key) and _is_text(one) for key, one in value.items())
+    return not isinstance(value, list) or all(map(_is_text, value))
 
 
 def read_acknowledgement(payload: bytes) -> Acknowledgement:

@@ -4,11 +4,12 @@ Usage: `python -m protocol.schemas DIR` writes, `python -m protocol.schemas DIR 
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from protocol import messages, pictures, topics
+from protocol import enrolment, messages, pictures, topics
 from protocol.settings import Camera
 
 _TITLES = {
@@ -26,6 +27,9 @@ def documents() -> dict[str, str]:
     }
     schemas["ack"] = messages.Acknowledgement.model_json_schema(mode="serialization")
     schemas["picture-header"] = pictures.PictureHeader.model_json_schema(mode="serialization")
+    for model in (enrolment.EnrolRequest, enrolment.RenewRequest, enrolment.Enrolled, enrolment.Denied):
+        name = "-".join(re.findall("[A-Z][a-z]+", model.__name__)).lower()
+        schemas[name] = model.model_json_schema()
     schemas["camera-settings"] = Camera.model_json_schema()
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())

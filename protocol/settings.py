@@ -3,7 +3,7 @@
 Picture coordinates are shares of the whole displayed picture, 0 to 1, origin top left.
 """
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -13,10 +13,6 @@ from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
 from protocol.plane import Plane, PlaneError
-
-TRACKING_SAMPLE_S: Final = 0.34
-"""Who is who can be told from picture to picture at about 3 a second and more (identity F1 .98 at 5, .86 at 2, .43 at 1
-on a public sequence)."""
 
 
 def _sound_polygon(polygon: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -122,7 +118,7 @@ class GatheringZone(ZoneBase):
         default=None,
         gt=0,
         le=86400,
-        description=f"who stays longer is loitering; needs `sample_s` of at most {TRACKING_SAMPLE_S:g}",
+        description="who stays longer is loitering; looked at 5 times a second while anybody is there",
     )
     counting: Literal["auto", "detector", "tiles", "crowd"] = Field(
         default="auto",
@@ -155,6 +151,10 @@ class Camera(Section):
     source: Annotated[str, AfterValidator(_without_password)] = Field(
         min_length=1, description="rtsp://… or rtsps://…, a file's path, or usb:N"
     )
+    substream: Annotated[str, Field(min_length=1), AfterValidator(_without_password)] | None = Field(
+        default=None,
+        description="the camera's small second stream, rtsp://… or rtsps://… or a file's path; it shows the same view",
+    )
     credentials: Slug | None = Field(default=None, description="name of a secret; never the secret itself")
     sample_s: float = Field(default=1.0, ge=0.1, le=60, description="time between two samples that are looked at")
     learn_s: float | None = Field(
@@ -172,6 +172,14 @@ class Camera(Section):
         return None if self.plane is None else self.plane.plane()
 
     @model_validator(mode="after")
+    def _substream_fits(self) -> Self:
+        if self.substream is not None and "usb" in (self.source.partition(":")[0], self.substream.partition(":")[0]):
+            raise ValueError(
+                "substream: expected a network camera's second stream (rtsp://…) or a file, got usb; take it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _zones_have_what_they_need(self) -> Self:
         for zone in self.zone:
             fault = self._zone_fault(zone)
@@ -184,11 +192,6 @@ class Camera(Section):
             on_ground = None if zone.min_area_m2 is None else "min_area_m2"
         else:
             on_ground = None if zone.max_density is None else "max_density"
-            if zone.loiter_s is not None and self.sample_s > TRACKING_SAMPLE_S:
-                return (
-                    f"loiter_s: to know who is who, expected the camera's sample_s to be at most "
-                    f"{TRACKING_SAMPLE_S:g}, got {self.sample_s:g}; set sample_s = 0.2 or take loiter_s out"
-                )
         if on_ground is None:
             return None
         ground = self.ground()

@@ -1,7 +1,10 @@
 """Topic names: `cityeye/1/{site}/{box}/{leaf}[/{camera}]`, where 1 is the major version of the protocol."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
+
+from protocol.ids import SLUG_PATTERN
 
 ROOT: Final = "cityeye/1"
 
@@ -20,6 +23,9 @@ BOX_READS: Final = ("ack", "command", "settings/desired", "model/desired")
 """Leaves that a box subscribes to."""
 PER_CAMERA: Final = ("camera", "incident", "evidence")
 """Leaves that end in a camera's id."""
+
+
+_SLUG: Final = re.compile(SLUG_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ def parse(topic: str) -> Topic:
     if prefix or len(parts) < 3:
         raise ValueError(f"expected a topic below {ROOT}/SITE/BOX/, got {topic!r}")
     site, box, *tail = parts
+    for name in (site, box, *tail[1:]):
+        if not _SLUG.fullmatch(name):
+            raise ValueError(f"expected lower-case letters, digits and hyphens as an id, got {name!r:.80}")
     leaf = "/".join(tail)
     if leaf in BOX_WRITES or leaf in BOX_READS:
         if leaf not in PER_CAMERA:

@@ -54,6 +54,13 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clips.street(tmp_path_factory.mktemp("clips") / "street.mp4")
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[services.Postgres]:
+    """A real PostgreSQL; each test makes a database of its own."""
+    with services.Postgres() as postgres:
+        yield postgres
+
+
 @pytest.fixture(params=["iotcore", "mosquitto"])
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[services.Broker]:
     """A real broker on a free port; each test that takes it runs against both."""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.inbox.intake import Delivery
+from collector.inbox.reading import Delivery
 from protocol.ids import uuid7
 from protocol.instants import from_epoch
 from protocol.messages import BoxStatus, ClockReport, Evidence, Incident, IncidentEvent, Item, StatusEvent, dataschema

@@ -19,9 +19,9 @@ EPOCH_S = 1767225600.0
 """2026-01-01T00:00:00Z"""
 
 
-def frame(rgb, t: float) -> Frame:
+def frame(rgb, t: float, *, sub: bool = False) -> Frame:
     """A frame of a picture `(h, w, 3)`, both even."""
-    return Frame(EPOCH_S + t, key=True, planes=cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420))
+    return Frame(EPOCH_S + t, key=True, planes=cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), sub=sub)
 
 
 def runner(

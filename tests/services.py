@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+import psycopg
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,6 +194,61 @@ class Proxy:
             self._end(*line)
             for end in line:
                 end.close()
+
+
+class Postgres:
+    """A PostgreSQL of its own on a free port of loopback; as root it runs as the user `postgres`."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not found:
+            pytest.skip("needs PostgreSQL (deploy/setup.sh tools)")
+        programs = found[-1].parent
+        # pytest's own folders are closed to other users
+        self.folder = Path(tempfile.mkdtemp(prefix="cityeye-postgres-"))
+        as_user: list[Any] = []
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        data = self.folder / "data"
+        made = run(
+            *as_user, programs / "initdb", "-D", data, "-U", "center", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
+        )
+        assert made.returncode == 0, made.stderr
+        self.port = free_port()
+        options = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
+        if not durable:
+            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        log = Path(tempfile.mkstemp(prefix="cityeye-postgres-", suffix=".log")[1])
+        self.process = Process([*as_user, programs / "postgres", "-D", data, *settings], log, self.port)
+        self.made = 0
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://center@127.0.0.1:{self.port}/{database}"
+
+    def create(self, template: str = "template0") -> str:
+        """Make a new database, as a copy of another; returns its URL."""
+        self.made += 1
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=center dbname=postgres", autocommit=True) as line:
+            line.execute(f"CREATE DATABASE center{self.made} TEMPLATE {template}")
+        return self.url(f"center{self.made}")
+
+    def __enter__(self) -> Self:
+        wait_for(self._ready, "PostgreSQL lets somebody in")
+        return self
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(f"host=127.0.0.1 port={self.port} user=center dbname=postgres").close()
+            return True
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send(signal.SIGINT)  # its fast shutdown
+        self.process.process.wait(20)
+        self.process.log.unlink()
+        shutil.rmtree(self.folder)
 
 
 @contextlib.contextmanager

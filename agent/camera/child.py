@@ -38,6 +38,7 @@ class Desk:
     """The slot that was given back last."""
     _fps: float = field(default=0.0, init=False)
     _fps_until_s: float = field(default=0.0, init=False)
+    _relieved_until_s: float = field(default=0.0, init=False)
 
     def monotonic(self) -> float:
         """Seconds, for deadlines."""
@@ -63,6 +64,11 @@ class Desk:
         self._listen()
         return self._fps if self.monotonic() < self._fps_until_s else 0.0
 
+    def relieved(self) -> bool:
+        """Whether key frames are enough just now."""
+        self._listen()
+        return self.monotonic() < self._relieved_until_s
+
     def _listen(self) -> None:
         while self.orders.ready():
             self._obey()
@@ -81,6 +87,8 @@ class Desk:
         elif record.kind == wire.DEMAND:
             self._fps = record.values["fps"]
             self._fps_until_s = self.monotonic() + record.values["for_s"]
+        elif record.kind == wire.RELIEF:
+            self._relieved_until_s = self.monotonic() + record.values["for_s"]
 
 
 def load() -> None:

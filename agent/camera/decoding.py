@@ -35,6 +35,10 @@ CAUGHT_UP_S: Final = 0.005
 """Who had to wait so long for a packet has read all that there was."""
 DRIFT_S: Final = 2.0
 """A live stream's time that is further than this from arrival is set anew."""
+KEYS_LATE_S: Final = 1.0
+"""A key frame that is due may come so much later, as packets are read in bursts."""
+HELP_S: Final = 6.0
+"""So long a camera's sub-stream has to come to help; then the main stream is decoded in full after all."""
 MAX_BAD_PACKETS: Final = 200
 """So many packets in a row that do not decode: the stream is broken."""
 OFTEN_S: Final = 0.5
@@ -58,6 +62,10 @@ class Desk(Protocol):
 
     def fps(self) -> float:
         """Pictures a second that a rule wants just now; 0: no more than usual."""
+        ...
+
+    def relieved(self) -> bool:
+        """Whether key frames are enough just now, as the sub-stream brings the rest."""
         ...
 
 
@@ -177,6 +185,11 @@ class KeyGaps:
         return not self.enough(needed_s) and (bool(self._gaps) or needed_s < OFTEN_S)
 
     @property
+    def known(self) -> bool:
+        """Whether any distance is known."""
+        return bool(self._gaps)
+
+    @property
     def longest_s(self) -> float | None:
         """The longest of the last three gaps; None while fewer are known."""
         return max(self._gaps) if len(self._gaps) == 3 else None
@@ -217,6 +230,10 @@ class Reading:
     _decoded: int = field(default=0, init=False)
     _skipped: int = field(default=0, init=False)
     _key_seen: bool = field(default=False, init=False)
+    _keyed_s: float = field(default=0.0, init=False)
+    """When the last key frame came, by our own clock."""
+    _short_since_s: float | None = field(default=None, init=False)
+    """Since when key frames are too few for what is wanted."""
     _trials: "Trials" = field(init=False)
     _decoding: Decoding = field(default=Decoding(), init=False)
 
@@ -227,7 +244,8 @@ class Reading:
     def tally(self) -> Tally:
         """What was done so far."""
         waits_s = None if self._key_seen else self.desk.monotonic() - self._began_s
-        return Tally(self._read, self._decoded, self._skipped, self._gaps.longest_s, waits_s)
+        short = self._helped and self._short_s(self._enough_s(self.desk.fps())) > 0
+        return Tally(self._read, self._decoded, self._skipped, self._gaps.longest_s, waits_s, short)
 
     def once(self) -> Iterator[Event]:
         """Read from the beginning to the end; raises CameraError."""
@@ -237,18 +255,18 @@ class Reading:
                 raise CameraError(f"{source.address}: expected a video stream, found none; is it a sound file?")
             stream = container.streams.video[0]
             if self._turn == 0:
-                self._began_s = self._told_s = self.desk.monotonic()
+                self._began_s = self._told_s = self._keyed_s = self.desk.monotonic()
                 fps = round(float(stream.average_rate or stream.guessed_rate or 25), 2)
                 context = stream.codec_context
-                yield Opened(context.name, context.width, context.height, fps)
+                shape = context.width * float(stream.sample_aspect_ratio or 1) / max(1, context.height)
+                yield Opened(context.name, context.width, context.height, fps, shape)
                 self._trials = Trials(self.ways(context.name) if source.hardware else ())
-            if self._turn == 0 and source.begin > 0 and container.duration:
-                container.seek(int(source.begin * container.duration))
+            joins_s = self._seek(container) if self._turn == 0 and container.duration else None
             self._turn += 1
             self._timeline.restart()
             self._gaps.restart()
             try:
-                yield from self._packets(container, stream)
+                yield from self._packets(container, stream, joins_s)
             except (FFmpegError, OSError) as fault:
                 raise CameraError(fault_text(source, fault)) from None
         if self._decoded == before:
@@ -257,9 +275,25 @@ class Reading:
                 "it is empty or was cut off"
             )
 
-    def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[Event]:
+    def _seek(self, container: InputContainer) -> float | None:
+        """Go to where a file is to begin; gives the time of what would be played now, where its pictures come later."""
+        source, length_s = self.source, (container.duration or 0) / 1e6
+        begin_s = source.begin * length_s
+        if source.played_s <= 0:
+            if begin_s > 0:
+                container.seek(int(1e6 * begin_s))
+            return None
+        at_s = (begin_s + source.played_s) % length_s
+        try:
+            container.seek(int(1e6 * at_s), backward=False)
+        except (FFmpegError, OSError):  # no key frame comes before the end
+            container.seek(0)
+            return at_s - length_s
+        return at_s
+
+    def _packets(self, container: InputContainer, stream: av.VideoStream, joins_s: float | None) -> Iterator[Event]:
         decoder = Decoder(stream, threads=1 if self.source.live else 0, trials=self._trials)
-        pace = Pace(self.desk) if self.source.live and self.source.kind == "file" else None
+        pace = Pace(self.desk, joins_s) if self.source.live and self.source.kind == "file" else None
         step_s = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         aspect = float(stream.sample_aspect_ratio or 1)
         keys_only, bad = False, 0
@@ -276,11 +310,14 @@ class Reading:
                 yield self._tell()
             if packet.is_keyframe:
                 needed_s = self._at_key(packet)
-                keys_only = self._gaps.enough(needed_s)
+                keys_only = self._gaps.enough(needed_s) or self._is_helped(needed_s)
                 decoder.turn(keys_only=keys_only, by_hardware=self._gaps.too_rare(needed_s))
                 yield from self._news(decoder)
             elif self._joined_late:
                 continue
+            elif not keys_only and self._helped and self.desk.relieved():
+                keys_only = True
+                decoder.turn(keys_only=True, by_hardware=False)
             try:
                 frames = decoder.decode(packet)
             except FFmpegError:
@@ -299,11 +336,11 @@ class Reading:
                 arrival_s = self.desk.monotonic() - self._began_s if self.source.kind == "network" else None
                 t = self._timeline.at(None if stamp is None or base is None else float(stamp * base), step_s, arrival_s)
                 if not frame.is_corrupt and self._grid.due(t):
-                    planes = upright(frame, aspect, self.desk.room)
-                    if planes is None:
-                        self._skipped += 1
-                    else:
-                        self._told_s = self.desk.monotonic()
+                    shape = self.source.shape
+                    pixel = aspect if shape is None else shape * frame.height / frame.width
+                    planes = upright(frame, pixel, self.desk.room)
+                    self._skipped += planes is None
+                    if planes is not None:
                         yield Picture(t, bool(frame.key_frame), self._burn(planes))
             asked_s = self.desk.monotonic()
 
@@ -320,7 +357,7 @@ class Reading:
 
     def _at_key(self, packet: "av.Packet[av.VideoStream]") -> float:
         """Note a key frame; says how far apart, in seconds, key frames may be to be enough."""
-        self._key_seen = True
+        self._key_seen, self._keyed_s = True, self.desk.monotonic()
         # a camera's time stamps may stand still
         if self.source.kind == "network":
             self._gaps.key(self.desk.monotonic())
@@ -329,9 +366,32 @@ class Reading:
         wanted_fps = self.desk.fps()
         sample_s = min(self.source.sample_s, 1 / wanted_fps) if wanted_fps > 0 else self.source.sample_s
         self._grid.change(sample_s, self._timeline.last_s)
+        return self._enough_s(wanted_fps)
+
+    @property
+    def _helped(self) -> bool:
+        """Whether there is a sub-stream that may bring what key frames do not."""
+        return self.source.sub is not None
+
+    def _is_helped(self, needed_s: float) -> bool:
+        """Whether the sub-stream brings what key frames do not, or may soon."""
+        return self._helped and (self.desk.relieved() or 0 < self._short_s(needed_s) < HELP_S)
+
+    def _enough_s(self, wanted_fps: float) -> float:
         # who asks for more than a sample a second means it
         needed_s = max(KEYS_EVERY_S, self.source.sample_s) if self.source.sample_s >= 1 else self.source.sample_s
         return min(needed_s, 1 / wanted_fps) if wanted_fps > 0 else needed_s
+
+    def _short_s(self, needed_s: float) -> float:
+        """For how long key frames have been too few for what is wanted; 0: they are enough."""
+        now_s = self.desk.monotonic()
+        late = now_s - self._keyed_s > max(KEYS_EVERY_S, needed_s) + KEYS_LATE_S
+        if not late and (not self._gaps.known or self._gaps.enough(needed_s)):
+            self._short_since_s = None
+            return 0.0
+        if self._short_since_s is None:
+            self._short_since_s = now_s
+        return max(1e-3, now_s - self._short_since_s)
 
     def _wait(self, pace: "Pace", packet: "av.Packet[av.VideoStream]", nap_s: float) -> Iterator[Event]:
         while (left_s := pace.left_s(packet)) > 0:
@@ -393,7 +453,7 @@ class Decoder:
         return Decoding(SOFTWARE if self._session is None else self._session.label, self._trials.failed)
 
     def turn(self, *, keys_only: bool, by_hardware: bool) -> None:
-        """Say how to go on from here, a key frame; hardware that has begun goes on while all are decoded."""
+        """Say how to go on; with all from a key frame on. Hardware that has begun goes on while all are decoded."""
         session = None
         if not keys_only:
             session = self._session or (self._trials.begin(self._stream.codec_context) if by_hardware else None)
@@ -457,9 +517,15 @@ class Decoder:
 
 @dataclass
 class Pace:
-    """Lets a file come as a camera would send it."""
+    """Lets a file come as a camera would send it.
+
+    Args:
+        desk: the clock.
+        joins_s: time of what would be played just now; None: of the first packet.
+    """
 
     desk: Desk
+    joins_s: float | None = None
     _began_s: float | None = field(default=None, init=False)
     _first_s: float = field(default=0.0, init=False)
 
@@ -469,7 +535,8 @@ class Pace:
             return 0.0
         stamp_s = float(packet.dts * packet.time_base)
         if self._began_s is None:
-            self._began_s, self._first_s = self.desk.monotonic(), stamp_s
+            self._began_s = self.desk.monotonic()
+            self._first_s = stamp_s if self.joins_s is None else self.joins_s
         return self._began_s + stamp_s - self._first_s - self.desk.monotonic()
 
 

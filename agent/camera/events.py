@@ -20,6 +20,8 @@ class Opened:
     width: int
     height: int
     fps: float
+    shape: float | None = None
+    """Width to height, as the picture is displayed; None where that is what its pixels say."""
 
 
 SOFTWARE: Final = "software"
@@ -66,6 +68,7 @@ class Tally:
         skipped: pictures that were due and for which there was no room, as the parent is behind.
         key_gap_s: the longest of the last distances of key frames; None while it is not known.
         waits_s: for how long no key frame has come, without which nothing can be decoded; None: one has come.
+        short: whether key frames alone are too few for what is wanted.
     """
 
     read: int = 0
@@ -73,6 +76,7 @@ class Tally:
     skipped: int = 0
     key_gap_s: float | None = None
     waits_s: float | None = None
+    short: bool = False
 
 
 Event = Opened | Decoding | Picture | Tally

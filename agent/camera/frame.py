@@ -22,11 +22,13 @@ class Frame:
         time_s: seconds since the epoch.
         key: whether it is a key frame.
         planes: I420, shape `(height * 3 // 2, width)`; width and height are even.
+        sub: whether it is of the camera's small second stream.
     """
 
     time_s: float
     key: bool
     planes: NDArray[np.uint8]
+    sub: bool = False
 
     @property
     def width(self) -> int:

@@ -28,6 +28,9 @@ class Source:
         masks: polygons in picture coordinates that are burnt black.
         begin: where a live file begins, as a share of its length.
         hardware: whether hardware may decode it; replays are the same on each machine, and do without.
+        sub: URL or path of the camera's second, smaller stream.
+        shape: width to height as which the picture is displayed, whatever its pixels say; None: as they say.
+        played_s: what of a live file is over already: it is joined at its next key frame, as a camera is.
         live: at the pace of real time (a file then repeats), newest frame first; else as fast as it is read.
     """
 
@@ -41,12 +44,16 @@ class Source:
     live: bool = True
     begin: float = 0.0
     hardware: bool = False
+    sub: str | None = None
+    shape: float | None = None
+    played_s: float = 0.0
 
     @classmethod
     def from_camera(cls, camera: Camera, config: BoxConfig) -> Self:
         """Resolve a camera of the settings; raises SettingsError for a missing secret, CameraError for its address."""
         credentials = config.credentials(camera)
-        kind, address = _address(camera, config)
+        kind, address = _address(camera.id, "source", camera.source, config)
+        sub = None if camera.substream is None else _address(camera.id, "substream", camera.substream, config)[1]
         return cls(
             camera=camera.id,
             kind=kind,
@@ -56,6 +63,7 @@ class Source:
             user=credentials.user if credentials else None,
             password=credentials.password if credentials else None,
             hardware=config.settings.box.hardware_decoding,
+            sub=sub,
         )
 
     @classmethod
@@ -63,6 +71,13 @@ class Source:
         """Read a recorded clip as if it came from a camera, as fast as possible."""
         masks = tuple(mask.polygon for mask in camera.mask)
         return cls(camera.id, "file", str(path), camera.sample_s, masks, live=False)
+
+    def of_sub(self) -> Self | None:
+        """The sub-stream as a source of its own; None where there is none. It is too small for hardware to pay."""
+        if self.sub is None:
+            return None
+        kind: Kind = "network" if "://" in self.sub else "file"
+        return replace(self, kind=kind, address=self.sub, sub=None, hardware=False)
 
     @property
     def url(self) -> str:
@@ -84,19 +99,19 @@ class Source:
         return replace(source, masks=tuple(tuple((x, y) for x, y in mask) for mask in source.masks))
 
 
-def _address(camera: Camera, config: BoxConfig) -> tuple[Kind, str]:
-    scheme, separator, rest = camera.source.partition(":")
+def _address(camera: str, setting: str, value: str, config: BoxConfig) -> tuple[Kind, str]:
+    scheme, separator, rest = value.partition(":")
     if scheme == "usb":
         if not rest.isdigit():
-            raise CameraError(f"camera {camera.id}: source: expected usb:N with a number, got {camera.source!r}")
+            raise CameraError(f"camera {camera}: {setting}: expected usb:N with a number, got {value!r}")
         return "usb", rest
     if separator and rest.startswith("//"):
         if scheme not in ("rtsp", "rtsps"):
             raise CameraError(
-                f"camera {camera.id}: source: expected rtsp://…, rtsps://…, usb:N or a file, got {scheme}://…"
+                f"camera {camera}: {setting}: expected rtsp://…, rtsps://…, usb:N or a file, got {scheme}://…"
             )
-        return "network", camera.source
-    path = config.path(camera.source)
+        return "network", value
+    path = config.path(value)
     if not path.is_file():
-        raise CameraError(f"camera {camera.id}: source: {path}: expected a video file, found none; check the path")
+        raise CameraError(f"camera {camera}: {setting}: {path}: expected a video file, found none; check the path")
     return "file", str(path)

@@ -30,6 +30,9 @@ FREE: Final = b"f"
 DEMAND: Final = b"d"
 """To the child: pictures are wanted more often for a while; values: fps, for_s."""
 
+RELIEF: Final = b"r"
+"""To the child: key frames are enough for a while, as somebody else brings the rest; values: for_s."""
+
 MAX_BYTES: Final = select.PIPE_BUF
 MAX_TEXT: Final = 1000
 _HEAD = struct.Struct("<cH")

@@ -1,13 +1,18 @@
 """Picture files."""
 
+import contextlib
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from protocol.ids import SHA256_PATTERN
 
+PART: Final = ".part"
+LEFT_S: Final = 3600.0
+"""No picture takes longer to write."""
 _SHA256: Final = re.compile(SHA256_PATTERN)
 
 
@@ -29,14 +34,27 @@ class PictureFiles:
         if path.exists() and path.stat().st_size == len(jpeg):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(jpeg)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        # several collectors may write the same picture at once: each has a file of its own
+        number, name = tempfile.mkstemp(suffix=PART, dir=path.parent)
+        part = Path(name)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(jpeg)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def sweep(self, now_s: float) -> None:
+        """Remove what a collector left half written when it was killed; another one may be writing just now."""
+        for part in self.root.glob(f"*/*{PART}"):
+            with contextlib.suppress(FileNotFoundError):
+                if now_s - part.stat().st_mtime > LEFT_S:
+                    part.unlink()

@@ -1,24 +1,26 @@
-"""What is done with one delivery, inside the caller's transaction."""
+"""What is done with deliveries, inside the caller's transaction."""
 
-import hashlib
-import json
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session, defer
 
+from collector.boxes.register import OUT, has_authority
 from collector.evidence.files import PictureFiles
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Refused
-from collector.tickets.book import News, follow, ticket_for
-from protocol import messages, topics
+from collector.inbox import clocks, quarantine
+from collector.inbox.clocks import milliseconds
+from collector.inbox.orphans import find_orphans, remember_list
+from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
+from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock
+from collector.tickets.book import Book, News, ticket_key
+from protocol import topics
 from protocol.messages import (
     BoxStatus,
     CameraEvent,
     HealthEvent,
-    Incident,
     IncidentEvent,
     MessageError,
     Postponement,
@@ -26,65 +28,169 @@ from protocol.messages import (
     StatusEvent,
     read_event,
 )
-from protocol.pictures import MAX_PICTURE_BYTES, MEDIA_TYPE, read_header
+from protocol.pictures import PictureHeader
 
 log = logging.getLogger(__name__)
 
-INCIDENT_KINDS: Final = {
-    messages.INCIDENT_OPENED: "opened",
-    messages.INCIDENT_UPDATED: "updated",
-    messages.INCIDENT_CLEARED: "cleared",
-    messages.INCIDENT_ENDED: "ended",
-}
-KEEP_REFUSED: Final = 1000
-HEAD_CHARACTERS: Final = 300
+SEEN_STEP_MS: Final = 10_000
+"""That a box was heard is written down this often."""
+LATE_AFTER_S: Final = 600.0
+LATER_S: Final = 30.0
+UNKNOWN_LATER_S: Final = 900.0
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """One publish as the broker handed it over."""
-
-    topic: str
-    payload: bytes = field(repr=False)
-    properties: tuple[tuple[str, str], ...] = ()
-    content_type: str = ""
+class UnknownBoxError(Exception):
+    """A box that writes without being enrolled; it may try again later."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a delivery; for the box that sent it. All None: there is nothing to answer."""
+    """What became of a delivery; for the box that sent it. All None: there is nothing to answer.
+
+    Args:
+        fault: why it was refused, also where there is nobody to answer.
+        at_ms: when a new message of an incident was decided, by the center's clock.
+    """
 
     stored: str | None = None
     refused: Refusal | None = None
     later: Postponement | None = None
+    fault: MessageError | None = None
+    at_ms: int | None = None
 
 
-def take(session: Session, delivery: Delivery, files: PictureFiles, received_ms: int) -> Outcome:
-    """Store a delivery, or refuse it for good. Other errors (database, disk) are the caller's."""
+@dataclass
+class Batch:
+    """Deliveries taken together, and the rows that they need: read at once, written at once."""
+
+    session: Session
+    files: PictureFiles
+    received_ms: int
+    late_after_s: float
+    boxes: dict[str, Box] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    incidents: dict[str, IncidentRow] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    messages: list[dict[str, object]] = field(default_factory=list)
+    new_pictures: list[dict[str, object]] = field(default_factory=list)
+
+
+def take(
+    session: Session,
+    deliveries: Sequence[Delivery],
+    files: PictureFiles,
+    received_ms: int,
+    late_after_s: float = LATE_AFTER_S,
+) -> list[Outcome]:
+    """Store deliveries, or refuse them for good. Errors of the database are the caller's.
+
+    Several collectors may do this at once with the same messages: each first locks the incidents and ticket keys that
+    it will write, then reads what is there.
+    """
+    readings = [read(delivery) for delivery in deliveries]
+    batch = Batch(session, files, received_ms, late_after_s)
+    with session.no_autoflush:
+        _lock(session, readings)
+        _load(batch, readings)
+        book = _book(batch, readings)
+        taken = [_take(batch, book, reading) for reading in readings]
+        book.close()
+        if batch.messages:
+            session.execute(insert(MessageRow.__table__), batch.messages)
+        if batch.new_pictures:
+            session.execute(insert(PictureRow.__table__), batch.new_pictures)
+        refused = [
+            (reading, None if outcome.refused is None else outcome.refused.id, outcome.fault)
+            for reading, outcome in zip(readings, taken, strict=True)
+            if outcome.fault is not None
+        ]
+        session.flush()
+        if refused:
+            quarantine.keep(session, refused, received_ms)
+    return taken
+
+
+def _lock(session: Session, readings: Sequence[Reading]) -> None:
+    names = set()
+    for reading in readings:
+        if reading.topic is None:
+            continue
+        if reading.event is not None:
+            data = reading.event.data
+            names |= {f"incident/{data.incident}", f"ticket/{ticket_key(data, reading.topic.box)}"}
+        elif reading.header is not None:
+            names.add(f"incident/{reading.header.incident}")
+    lock(session, names)
+
+
+def _load(batch: Batch, readings: Sequence[Reading]) -> None:
+    session = batch.session
+    boxes = {reading.topic.box for reading in readings if reading.topic is not None}
+    events = [reading.event for reading in readings if reading.event is not None]
+    headers = [reading.header for reading in readings if reading.header is not None]
+    batch.boxes = {box.id: box for box in session.scalars(select(Box).where(Box.id.in_(boxes)))}
+    if events:
+        ids = {event.id for event in events}
+        batch.known = set(session.scalars(select(MessageRow.id).where(MessageRow.id.in_(ids))))
+    incidents = {event.data.incident for event in events} | {header.incident for header in headers}
+    if incidents:
+        found = session.scalars(
+            select(IncidentRow).where(IncidentRow.id.in_(incidents)).options(defer(IncidentRow.data))
+        )
+        batch.incidents = {row.id: row for row in found}
+    if headers:
+        wanted = select(PictureRow.id, PictureRow.box_id).where(PictureRow.id.in_({one.id for one in headers}))
+        batch.pictures = dict(session.execute(wanted).all())
+
+
+def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
+    keys, since_ms = set(), batch.received_ms
+    for reading in readings:
+        if reading.event is not None and reading.topic is not None:
+            data = reading.event.data
+            keys.add(ticket_key(data, reading.topic.box))
+            since_ms = min(since_ms, milliseconds(data.opened_at))
+    numbers = {row.ticket_number for row in batch.incidents.values()}
+    return Book(batch.session, keys, numbers, since_ms)
+
+
+def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
+    topic = reading.topic
     try:
-        topic = topics.parse(delivery.topic)
-    except ValueError as fault:
-        return _refuse(session, delivery, None, MessageError("invalid", str(fault)), received_ms)
-    try:
-        if topic.leaf == "incident":
-            return _take_incident(session, topic, delivery, received_ms)
-        if topic.leaf == "evidence":
-            return _take_picture(session, topic, delivery, files, received_ms)
-        if topic.leaf == "status":
-            _take_status(session, topic, delivery, received_ms)
-        elif topic.leaf == "health":
-            event = read_event(delivery.payload, HealthEvent)
-            _box(session, topic, received_ms).health = event.data.model_dump_json()
-        elif topic.leaf == "camera":
-            _take_camera(session, topic, delivery, received_ms)
+        if reading.fault is not None or topic is None:
+            raise reading.fault or MessageError("invalid", "expected a topic of ours")
+        if reading.event is not None:
+            return _take_incident(batch, book, topic, reading.event, reading.delivery)
+        if reading.header is not None:
+            return _take_picture(batch, topic, reading.header, reading.delivery)
+        taker = TAKERS.get(topic.leaf)
+        return Outcome() if taker is None else taker(batch.session, topic, reading.delivery, batch.received_ms)
     except MessageError as fault:
-        return _refuse(session, delivery, claimed_id(delivery), fault, received_ms)
-    return Outcome()
+        message_id = claimed_id(reading.delivery)
+        if message_id is None:
+            return Outcome(fault=fault)
+        refusal = Refusal(id=message_id, code=fault.code, text=quarantine.clean(str(fault))[:300])
+        return Outcome(refused=refusal, fault=fault)
+    except UnknownBoxError as fault:
+        log.warning("%s", fault)
+        message_id = claimed_id(reading.delivery)
+        return Outcome() if message_id is None else Outcome(later=Postponement(id=message_id, after_s=UNKNOWN_LATER_S))
 
 
-def _box(session: Session, topic: topics.Topic, received_ms: int) -> Box:
-    """The box that wrote to a topic; a new one is taken up, as nobody enrols boxes yet."""
+def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:
+    """The box that wrote to a topic; a center without a CA takes up boxes as they come.
+
+    Raises MessageError for one that was put out, UnknownBoxError for one that was never enrolled: after a back-up was
+    restored it may be one of ours, so that what it says is not refused for good.
+    """
     box = session.get(Box, topic.box)
+    if box is not None and box.standing in OUT:
+        raise MessageError("revoked", f"box {topic.box} was put out of this center")
+    if box.standing == "expected" if box is not None else has_authority(session):
+        raise UnknownBoxError(
+            f"box {topic.box} at site {topic.site}: it is not enrolled here; if it is one of yours, run "
+            f"`cityeye-collector boxes admit {topic.box} --site {topic.site}`"
+        )
     if box is None:
         box = Box(
             id=topic.box,
@@ -101,158 +207,149 @@ def _box(session: Session, topic: topics.Topic, received_ms: int) -> Box:
         raise MessageError(
             "wrong_site", f"expected box {topic.box} at site {box.site!r}, it wrote as {topic.site!r}; ids are unique"
         )
-    box.seen_ms = max(box.seen_ms, received_ms)
+    if received_ms - box.seen_ms >= SEEN_STEP_MS:
+        box.seen_ms = received_ms
     return box
 
 
-def _take_incident(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
-    event = read_event(delivery.payload, IncidentEvent)
+def _box(batch: Batch, topic: topics.Topic) -> Box:
+    # held by the batch: the session alone would forget it and ask the database again
+    box = batch.boxes[topic.box] = box_of(batch.session, topic, batch.received_ms)
+    return box
+
+
+def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: IncidentEvent, delivery: Delivery) -> Outcome:
     data = event.data
-    box = _box(session, topic, received_ms)
-    _check(event, data, topic)
-    row = session.get(IncidentRow, data.incident)
+    box = _box(batch, topic)
+    row = batch.incidents.get(data.incident)
     if row is not None and row.box_id != box.id:
         raise MessageError("wrong_box", f"expected {data.incident} from box {row.box_id}, got it from {box.id}")
-    if session.get(MessageRow, event.id) is not None:
+    if event.id in batch.known:
         return Outcome(stored=event.id)
-    session.add(
-        MessageRow(
-            id=event.id,
-            box_id=box.id,
-            incident=data.incident,
-            seq=data.seq,
-            type=event.type,
-            received_ms=received_ms,
-            payload=delivery.payload.decode(),
-        )
+    told_ms = milliseconds(data.at)
+    by_ms, how = clocks.shift(box, data.clock, told_ms, batch.received_ms)
+    clocks.learn(box, data.clock, batch.received_ms)
+    batch.known.add(event.id)
+    batch.messages.append(
+        {
+            "id": event.id,
+            "box_id": box.id,
+            "incident": data.incident,
+            "seq": data.seq,
+            "type": event.type,
+            "at_ms": told_ms + by_ms,
+            "received_ms": batch.received_ms,
+            "payload": delivery.payload.decode(),
+        }
     )
-    news = News(event.id, INCIDENT_KINDS[event.type], data, box.id, _ms(data.at), received_ms)
+    kind = INCIDENT_KINDS[event.type]
+    cleared_ms = None if data.cleared_at is None else milliseconds(data.cleared_at) + by_ms
+    news = News(event.id, kind, data, box.id, told_ms + by_ms, cleared_ms, how, batch.received_ms)
+    new = row is None
     if row is None:
-        ticket = ticket_for(session, news, _ms(data.opened_at))
-        row = IncidentRow(id=data.incident, box_id=box.id, ticket_number=ticket.number, seq=0)
-        session.add(row)
-        row.ticket = ticket
+        row = batch.incidents[data.incident] = IncidentRow(
+            id=data.incident, box_id=box.id, seq=0, received_ms=batch.received_ms, late=0
+        )
     # messages may overtake one another: each is the full state, and the newest one counts
     if data.seq > row.seq:
         row.seq = data.seq
         row.state = "ended" if data.reason is not None else "cleared" if data.cleared_at is not None else "open"
-        row.opened_ms = _ms(data.opened_at)
-        row.cleared_ms = None if data.cleared_at is None else _ms(data.cleared_at)
+        row.opened_ms = milliseconds(data.opened_at) + by_ms
+        row.cleared_ms = cleared_ms
+        row.ended_ms = news.at_ms if data.reason is not None else None
+        row.clock = how
         row.visibility = data.visibility
         row.data = data.model_dump_json()
-        follow(session, row.ticket, row, news)
-    return Outcome(stored=event.id)
+    late_ms = batch.late_after_s * 1000
+    if kind == "opened" and data.clock.state != "replay" and batch.received_ms - news.at_ms > late_ms:
+        row.late = 1
+    if new:
+        book.file(row, news)
+    book.follow(row, news)
+    return Outcome(stored=event.id, at_ms=news.at_ms)
 
 
-def _check(event: IncidentEvent, data: Incident, topic: topics.Topic) -> None:
-    expected = messages.source(topic.site, topic.box)
-    if event.source != expected:
-        raise MessageError("wrong_source", f"expected source {expected} on this topic, got {event.source}")
-    if data.camera != topic.camera:
-        raise MessageError("invalid", f"expected camera {topic.camera} on this topic, got {data.camera}")
-    if event.id != f"{data.incident}:{data.seq}":
-        raise MessageError("invalid", f"expected id {data.incident}:{data.seq}, got {event.id}")
-    if event.type not in INCIDENT_KINDS:
-        raise MessageError("unknown_type", f"expected one of {', '.join(INCIDENT_KINDS)}, got {event.type}")
-
-
-def _take_picture(
-    session: Session, topic: topics.Topic, delivery: Delivery, files: PictureFiles, received_ms: int
-) -> Outcome:
-    header = read_header(delivery.properties)
-    box = _box(session, topic, received_ms)
-    size = len(delivery.payload)
-    if size > MAX_PICTURE_BYTES:
-        raise MessageError("too_large", f"expected a picture of at most {MAX_PICTURE_BYTES} bytes, got {size}")
-    if not delivery.payload.startswith(b"\xff\xd8\xff"):
-        raise MessageError("invalid", f"expected {MEDIA_TYPE}, got something else")
-    if hashlib.sha256(delivery.payload).hexdigest() != header.sha256:
-        raise MessageError("wrong_hash", "expected bytes that match their SHA-256; the picture was damaged on its way")
-    known = session.get(PictureRow, header.id)
-    if known is not None and known.box_id != box.id:
-        raise MessageError("wrong_box", f"expected this picture from box {known.box_id}, got it from {box.id}")
-    owner = session.get(IncidentRow, header.incident)
+def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, delivery: Delivery) -> Outcome:
+    box = _box(batch, topic)
+    known = batch.pictures.get(header.id)
+    if known is not None and known != box.id:
+        raise MessageError("wrong_box", f"expected this picture from box {known}, got it from {box.id}")
+    owner = batch.incidents.get(header.incident)
     if owner is not None and owner.box_id != box.id:
         raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner.box_id}")
-    # the file first: a row never names a picture that is not there
-    files.put(header.sha256, delivery.payload)
+    try:
+        # the file first: a row never names a picture that is not there
+        batch.files.put(header.sha256, delivery.payload)
+    except OSError as fault:
+        log.error("inbox: picture %s cannot be written now: %s", header.id, fault)  # noqa: TRY400 - no trace wanted
+        return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
     if known is None:
-        session.add(
-            PictureRow(
-                id=header.id,
-                box_id=box.id,
-                incident=header.incident,
-                role=header.role,
-                view=header.view,
-                sha256=header.sha256,
-                bytes=size,
-                received_ms=received_ms,
-            )
+        batch.pictures[header.id] = box.id
+        batch.new_pictures.append(
+            {
+                "id": header.id,
+                "box_id": box.id,
+                "incident": header.incident,
+                "role": header.role,
+                "view": header.view,
+                "sha256": header.sha256,
+                "bytes": len(delivery.payload),
+                "received_ms": batch.received_ms,
+            }
         )
-        session.flush()
     return Outcome(stored=header.id)
 
 
-def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> None:
+def _answer(delivery: Delivery, message_id: str) -> Outcome:
+    """Nothing waits for it, but the answer tells the box what time it is; an old one would tell it wrongly."""
+    return Outcome() if delivery.retained else Outcome(stored=message_id)
+
+
+def _take_health(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    event = read_event(delivery.payload, HealthEvent)
+    box = box_of(session, topic, received_ms)
+    box.health = event.data.model_dump_json()
+    clocks.learn(box, event.data.clock, received_ms)
+    find_orphans(session, box, event, received_ms)
+    return _answer(delivery, event.id)
+
+
+def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    if not delivery.payload:  # a retained status that was taken back
+        return Outcome()
     event = read_event(delivery.payload, StatusEvent)
-    box = _box(session, topic, received_ms)
+    box = box_of(session, topic, received_ms)
     status: BoxStatus = event.data
     if status.state != box.state or status.boot_id != box.boot_id:
         box.state_since_ms = received_ms
     box.state, box.version, box.boot_id = status.state, status.version, status.boot_id
+    remember_list(box, event)
     if box.public_key is None:
         box.public_key = status.public_key
     elif status.public_key not in (None, box.public_key):
         log.warning("box %s: it signs with another key than before; its new pictures will not pass the seal", box.id)
+    return _answer(delivery, event.id)
 
 
-def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> None:
+def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     if not delivery.payload:  # a retained state that was taken back
-        return
+        return Outcome()
     event = read_event(delivery.payload, CameraEvent)
-    _box(session, topic, received_ms)
+    box_of(session, topic, received_ms)
     state = event.data
     row = session.get(CameraRow, (topic.box, state.camera))
     if row is None:
         row = CameraRow(box_id=topic.box, camera=state.camera)
         session.add(row)
-    row.state, row.since_ms, row.text, row.restarts = state.state, _ms(state.since), state.text, state.restarts
+    row.state, row.since_ms, row.text, row.restarts = state.state, milliseconds(state.since), state.text, state.restarts
+    return Outcome()
 
 
-def claimed_id(delivery: Delivery) -> str | None:
-    """The id that a delivery claims, whether or not it can be taken, so that its box can be answered."""
-    try:
-        if topics.parse(delivery.topic).leaf == "evidence":
-            return read_header(delivery.properties).id
-        values: Any = json.loads(delivery.payload)
-    except (ValueError, RecursionError):
-        return None
-    claimed = values.get("id") if isinstance(values, dict) else None
-    return claimed if isinstance(claimed, str) and 0 < len(claimed) <= 200 else None
-
-
-def _refuse(
-    session: Session, delivery: Delivery, message_id: str | None, fault: MessageError, received_ms: int
-) -> Outcome:
-    log.warning("topic %s message %s: refused (%s): %s", delivery.topic, message_id, fault.code, fault)
-    head = delivery.payload[:HEAD_CHARACTERS].decode("utf-8", "replace").replace("\x00", "�")
-    session.add(
-        Refused(
-            topic=delivery.topic[:300],
-            message_id=message_id,
-            code=fault.code,
-            text=str(fault)[:500],
-            received_ms=received_ms,
-            head=head,
-        )
-    )
-    session.flush()
-    newest = select(Refused.id).order_by(Refused.id.desc()).offset(KEEP_REFUSED).limit(1).scalar_subquery()
-    session.execute(delete(Refused).where(Refused.id <= newest))
-    if message_id is None:
-        return Outcome()
-    return Outcome(refused=Refusal(id=message_id, code=fault.code, text=str(fault)[:300]))
-
-
-def _ms(instant: datetime) -> int:
-    return round(instant.timestamp() * 1000)
+Taker = Callable[[Session, topics.Topic, Delivery, int], Outcome]
+"""Takes one delivery; the number is when it came, in milliseconds. Raises MessageError to refuse it."""
+TAKERS: Final[dict[str, Taker]] = {
+    "status": _take_status,
+    "health": _take_health,
+    "camera": _take_camera,
+}
+"""Leaf to what takes it; others are not taken. Incidents and pictures are taken by the batch."""

@@ -12,16 +12,31 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from collector.inbox.intake import Delivery
+from collector.boxes.broker_files import CHECK_USER
+from collector.inbox.reading import Delivery
 from collector.inbox.writer import Answer
 from protocol import topics
 from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
+from protocol.topics import Topic
 
 log = logging.getLogger(__name__)
 
-LEAVES: Final = ("incident", "evidence", "status", "health", "camera")
+LEAVES: Final = (
+    "incident",
+    "evidence",
+    "status",
+    "health",
+    "camera",
+    "reply",
+    "settings/reported",
+    "model/reported",
+)
+SHARED_LEAVES: Final = ("incident", "evidence", "reply")
+"""Never retained: a shared subscription is given no retained messages, and those all collectors may have."""
 SESSION_EXPIRY_S: Final = 24 * 3600
 """While the collector is away, the broker queues what it can; what it cannot, the boxes send again."""
+SHARED_EXPIRY_S: Final = 60
+"""One of several that stays away longer loses its share to the others."""
 MAX_DELAY_S: Final = 30
 PATIENCE_S: Final = 5.0
 """While the writer is behind, paho's thread waits this long; the broker then waits for us."""
@@ -33,17 +48,26 @@ class InboxSession:
     Args:
         broker: where it is.
         folder: what the paths of certificates are relative to.
-        center: the center's id.
+        client_id: the same after a restart, and nobody else's.
+        group: of the collectors that share what comes, None for a single one.
         put: takes a delivery within so many seconds, or says that it cannot.
     """
 
-    def __init__(self, broker: BrokerLine, folder: Path, center: str, put: Callable[[Delivery, float], bool]) -> None:
+    def __init__(
+        self,
+        broker: BrokerLine,
+        folder: Path,
+        client_id: str,
+        put: Callable[[Delivery, float], bool],
+        group: str | None = None,
+    ) -> None:
         self._broker = broker
         self._put = put
+        self._group = group
         self._connected = threading.Event()
         self._stopping = False
         self._told = ""
-        self._client = client = mqtt_client(broker, folder, f"cityeye-center-{center}")
+        self._client = client = mqtt_client(broker, folder, client_id)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = self._on_connect_fail
@@ -58,7 +82,7 @@ class InboxSession:
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives no types
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._group is None else SHARED_EXPIRY_S
         properties.MaximumPacketSize = MAX_PACKET_BYTES
         host, port = self._broker.address
         self._client.connect_async(host, port, keepalive=KEEPALIVE_S, clean_start=False, properties=properties)
@@ -72,8 +96,13 @@ class InboxSession:
 
     def answer(self, answer: Answer) -> None:
         """Send a box its acknowledgement; one that is lost is asked for again by what the box sends again."""
-        if self.connected:
-            self._client.publish(str(answer.topic), answer.acknowledgement.model_dump_json(), qos=1)
+        self.publish(answer.topic, answer.acknowledgement.model_dump_json().encode())
+
+    def publish(self, topic: Topic, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand a message to the broker at QoS 1; False where there is no line. From any thread."""
+        if not self.connected:
+            return False
+        return self._client.publish(str(topic), payload, qos=1, retain=retain).rc == mqtt.MQTT_ERR_SUCCESS
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         host, port = self._broker.address
@@ -82,8 +111,15 @@ class InboxSession:
             return
         self._told = ""
         log.info("connected to the broker at %s:%d", host, port)
-        client.subscribe([(topics.all_boxes(leaf), SubscribeOptions(qos=1)) for leaf in LEAVES])
+        client.subscribe([(self._filter(leaf), SubscribeOptions(qos=1)) for leaf in LEAVES])
         self._connected.set()
+
+    def _filter(self, leaf: str) -> str:
+        name = topics.all_boxes(leaf)
+        if self._group is None or leaf not in SHARED_LEAVES:
+            return name
+        # a group for each leaf: iotcore loses messages where one group has several filters
+        return f"$share/{self._group}-{leaf}/{name}"
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         self._connected.clear()
@@ -103,7 +139,10 @@ class InboxSession:
         try:
             properties = tuple(getattr(message.properties, "UserProperty", ()))
             content_type = getattr(message.properties, "ContentType", "")
-            delivery = Delivery(message.topic, bytes(message.payload), properties, content_type)
+            payload = bytes(message.payload)
+            if message.topic.startswith(f"{topics.ROOT}/{CHECK_USER}/"):
+                return  # nobody's: `broker check` tries what it may
+            delivery = Delivery(message.topic, payload, properties, content_type, bool(message.retain))
         except Exception:
             log.exception("inbox: a publish that cannot be read")
             return

@@ -1,18 +1,26 @@
 """Opening the database and bringing it to the newest schema."""
 
 import contextlib
+import fcntl
+import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
+
+from collector.store.tables import Ticket
+
+RACES: Final = ("40001", "40P01")
+"""PostgreSQL's states for a transaction that another one got in the way of: serialisation failure, deadlock."""
 
 
 class StoreError(Exception):
@@ -25,10 +33,23 @@ class Store:
 
     engine: Engine
 
+    @property
+    def shared(self) -> bool:
+        """Whether several collectors may write at once; not with SQLite."""
+        return self.engine.dialect.name == "postgresql"
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session that is committed at the end, or rolled back as a whole."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that will write: on SQLite it waits for its turn before it reads anything."""
+        with self.transaction() as session:
+            if not self.shared:
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             yield session
 
     def close(self) -> None:
@@ -36,17 +57,77 @@ class Store:
         self.engine.dispose()
 
 
-def open_store(url: str) -> Store:
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only collector that works in a folder; raises StoreError where another one is."""
+    with (folder / "collector.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"{folder}: expected no other collector on this SQLite database, one is running; "
+                "stop it, or use PostgreSQL for several"
+            ) from None
+        yield
+
+
+def lock(session: Session, names: Iterable[str]) -> None:
+    """Hold these names until the transaction ends, so that other collectors wait; SQLite has one writer anyway.
+
+    Taken in one order, so that two transactions that each lock once cannot wait for each other.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    numbers = sorted(
+        {int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True) for name in names}
+    )
+    if numbers:
+        # the numbers are in order, and unnest keeps it
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n"), {"numbers": numbers}
+        )
+
+
+def next_numbers(session: Session, count: int) -> list[int]:
+    """Numbers for so many new tickets, given beforehand so that their rows can be written at once."""
+    if not count:
+        return []
+    if session.get_bind().dialect.name == "postgresql":
+        numbers = text("SELECT nextval(pg_get_serial_sequence('ticket', 'number')) FROM generate_series(1, :count)")
+        return list(session.scalars(numbers, {"count": count}))
+    # the one writer of SQLite
+    last = session.scalar(select(func.max(Ticket.number))) or 0
+    return list(range(last + 1, last + 1 + count))
+
+
+def is_race(fault: SQLAlchemyError) -> bool:
+    """Whether a transaction failed only because another one was quicker, so that it is worth trying again."""
+    if isinstance(fault, IntegrityError):
+        return True
+    return isinstance(fault, DBAPIError) and getattr(fault.orig, "sqlstate", None) in RACES
+
+
+def is_away(fault: SQLAlchemyError) -> bool:
+    """Whether the database cannot be reached at all."""
+    return isinstance(fault, OperationalError) and (fault.connection_invalidated or fault.statement is None)
+
+
+def open_store(url: str | URL) -> Store:
     """Open a database, making or upgrading its tables; raises StoreError."""
-    engine = create_engine(url)
+    try:
+        engine = create_engine(url, pool_pre_ping=True, **_engine_options(url))
+    except ModuleNotFoundError as fault:
+        raise StoreError(
+            f"expected the package {fault.name} for this database; run: pip install 'cityeye[postgres]'"
+        ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-    config = Config()
-    config.set_main_option("script_location", str(files("collector.store") / "migrations"))
     try:
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if engine.dialect.name == "postgresql":
+                # collectors that start together: one makes the tables, the others wait and find them
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('cityeye schema'))"))
+            upgrade(connection)
     except CommandError as fault:
         raise StoreError(
             f"{engine.url}: expected a database of this version or an older one, got: {fault}; update the collector"
@@ -57,6 +138,20 @@ def open_store(url: str) -> Store:
             f"{engine.url}: expected a database that can be opened, got: {cause}".replace("\n", " ")
         ) from None
     return Store(engine)
+
+
+def _engine_options(url: str | URL) -> dict[str, Any]:
+    if make_url(url).get_backend_name() != "postgresql":
+        return {}
+    return {"connect_args": {"connect_timeout": 5}}
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to a revision, inside the caller's transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(files("collector.store") / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

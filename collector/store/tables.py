@@ -1,6 +1,8 @@
 """The tables."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, text
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _Number = BigInteger().with_variant(Integer, "sqlite")
@@ -9,6 +11,8 @@ _Number = BigInteger().with_variant(Integer, "sqlite")
 
 class Base(DeclarativeBase):
     """All tables; constraints have names, so that a migration can change them."""
+
+    __table__: ClassVar[Table]
 
     metadata = MetaData(
         naming_convention={
@@ -21,7 +25,7 @@ class Base(DeclarativeBase):
 
 
 class Box(Base):
-    """A box that has written to this center; its id is unique here."""
+    """A box that was announced, or has written to this center; its id is unique here."""
 
     __tablename__ = "box"
 
@@ -35,6 +39,60 @@ class Box(Base):
     state_since_ms: Mapped[int] = mapped_column(BigInteger)
     seen_ms: Mapped[int] = mapped_column(BigInteger)
     health: Mapped[str | None] = mapped_column(Text)
+    listed: Mapped[str | None] = mapped_column(Text)
+    """Ids of the incidents that went on as the box connected, JSON; null: not said, or dealt with."""
+    listed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it made that list, by its own clock."""
+    clock_boot: Mapped[str | None] = mapped_column(Text)
+    started_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the box started (`clock_boot`), by the center's clock."""
+    standing: Mapped[str] = mapped_column(Text, default="guest")
+    """`guest` came by itself, `expected` has a claim code, then `enrolled`; `revoked` and `replaced` are out."""
+    replaced_by: Mapped[str | None] = mapped_column(Text)
+
+
+class Claim(Base):
+    """A claim code; only its hash is kept."""
+
+    __tablename__ = "claim"
+
+    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    code_sha256: Mapped[str] = mapped_column(Text, unique=True)
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    """That were refused."""
+    key_sha256: Mapped[str | None] = mapped_column(Text)
+    """Of the key that used it; the same key is answered again."""
+    serial: Mapped[str | None] = mapped_column(Text)
+
+
+class CertificateRow(Base):
+    """A certificate that the center's CA signed, its own first."""
+
+    __tablename__ = "certificate"
+
+    serial: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Hexadecimal."""
+    usage: Mapped[str] = mapped_column(Text)
+    """`ca`, `server`, `collector` or `box`."""
+    name: Mapped[str] = mapped_column(Text, index=True)
+    """CN; a box's id."""
+    key_sha256: Mapped[str] = mapped_column(Text)
+    issued_ms: Mapped[int] = mapped_column(BigInteger)
+    not_after_ms: Mapped[int] = mapped_column(BigInteger)
+    revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+    pem: Mapped[str] = mapped_column(Text)
+
+
+class Secret(Base):
+    """What all collectors of a center know and no box does."""
+
+    __tablename__ = "secret"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class CameraRow(Base):
@@ -60,6 +118,8 @@ class MessageRow(Base):
     incident: Mapped[str] = mapped_column(Text, index=True)
     seq: Mapped[int] = mapped_column(Integer)
     type: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was decided, by the center's clock; the payload has the box's."""
     received_ms: Mapped[int] = mapped_column(BigInteger)
     payload: Mapped[str] = mapped_column(Text)
 
@@ -95,6 +155,9 @@ class Ticket(Base):
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
     repeat_of: Mapped[int | None] = mapped_column(_Number, ForeignKey("ticket.number"))
     reopened: Mapped[int] = mapped_column(Integer, default=0)
+    late: Mapped[int] = mapped_column(Integer, default=0)
+    """1: all its incidents came late; deadlines count from what the shop is told, and nobody is alarmed for one that
+    is over."""
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
     events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")
@@ -109,10 +172,17 @@ class IncidentRow(Base):
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     ticket_number: Mapped[int] = mapped_column(_Number, ForeignKey("ticket.number"), index=True)
     state: Mapped[str] = mapped_column(Text)
-    """`open`, `cleared` or `ended`."""
+    """`open`, `cleared`, `ended`, or `orphaned`: its box does not know it any more."""
     seq: Mapped[int] = mapped_column(Integer)
     opened_ms: Mapped[int] = mapped_column(BigInteger)
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
+    ended_ms: Mapped[int | None] = mapped_column(BigInteger)
+    received_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When its first message came."""
+    late: Mapped[int] = mapped_column(Integer, default=0)
+    """1: the message that opened it came long after it was decided."""
+    clock: Mapped[str] = mapped_column(Text, default="told")
+    """By what its times are known: `told`, `offset`, `uptime` or `received`."""
     visibility: Mapped[str] = mapped_column(Text)
     data: Mapped[str] = mapped_column(Text)
     """`data` of the newest message, JSON."""
@@ -152,11 +222,15 @@ class PictureRow(Base):
 
 
 class Refused(Base):
-    """What was not taken, and why; only the newest are kept."""
+    """What was not taken, and why; only the newest of each box are kept."""
 
     __tablename__ = "refused"
 
     id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    box: Mapped[str] = mapped_column(Text, default="", index=True)
+    """Empty for what came from no known box."""
+    bytes: Mapped[int] = mapped_column(Integer, default=0)
+    """Of the whole payload."""
     topic: Mapped[str] = mapped_column(Text)
     message_id: Mapped[str | None] = mapped_column(Text)
     code: Mapped[str] = mapped_column(Text)

@@ -11,6 +11,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, select_autoescape
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -58,6 +59,7 @@ class Health:
 
     broker_connected: Callable[[], bool]
     inbox_alive: Callable[[], bool]
+    lag_s: Callable[[], float] = lambda: 0.0
 
 
 def make_app(
@@ -67,6 +69,7 @@ def make_app(
     changes: Changes,
     health: Health,
     stopping: Callable[[], bool] = lambda: False,
+    registry: CollectorRegistry | None = None,
 ) -> FastAPI:
     """Put the pages together."""
     app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
@@ -141,7 +144,13 @@ def make_app(
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> JSONResponse:
         state = {"broker": health.broker_connected(), "inbox": health.inbox_alive(), "database": _answers(store)}
-        return JSONResponse({"ok": all(state.values()), **state}, 200 if all(state.values()) else 503)
+        good = all(state.values())
+        return JSONResponse({"ok": good, **state, "lag_s": round(health.lag_s(), 3)}, 200 if good else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        found = generate_latest(registry or CollectorRegistry())
+        return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
     return app
 

@@ -12,6 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
+from collector.tickets.book import GOES_ON
 from collector.web import words
 from collector.web.words import Words
 from protocol.instants import from_epoch, rfc3339
@@ -215,7 +216,7 @@ def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
         seen=row.visibility == "seen",
         opened=clock.text(row.opened_ms),
         cleared=clock.text(row.cleared_ms),
-        duration=_duration((clock.now_ms if row.state == "open" else row.cleared_ms or _ms(data)) - row.opened_ms),
+        duration=_duration((clock.now_ms if row.state in GOES_ON else row.cleared_ms or _ms(data)) - row.opened_ms),
         place=data.place,
         labels=", ".join(labels),
         count=count,
@@ -263,6 +264,8 @@ def _event(row: TicketEvent, clock: Clock) -> EventView:
         parts.append(Words(f"{detail['count']} 人", f"{detail['count']} people"))
     if detail.get("reason"):
         parts.append(words.words(words.REASONS, detail["reason"]))
+    if detail.get("clock"):
+        parts.append(words.words(words.CLOCKS, detail["clock"]))
     joined = Words("；".join(part.zh for part in parts), "; ".join(part.en for part in parts))
     return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined)
 
@@ -297,6 +300,11 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
                 "incident": row.id,
                 "state": row.state,
                 "seq": row.seq,
+                "opened_at": _iso(row.opened_ms),
+                "cleared_at": _iso(row.cleared_ms),
+                "received_at": _iso(row.received_ms),
+                "late": bool(row.late),
+                "clock": row.clock,
                 "data": json.loads(row.data),
                 "pictures": [
                     {"role": one.role, "view": one.view, "sha256": one.sha256, "url": f"/evidence/{one.sha256}.jpg"}
@@ -319,6 +327,7 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "cleared_at": _iso(ticket.cleared_ms),
         "repeat_of": ticket.repeat_of,
         "reopened": ticket.reopened,
+        "late": bool(ticket.late),
         "incidents": incidents,
         "events": [
             {"at": _iso(row.at_ms), "kind": row.kind, "message": row.message_id, **json.loads(row.detail)}

@@ -27,6 +27,11 @@ EVENTS: Final = {
     "incident_updated": Words("事件更新", "Incident updated"),
     "incident_cleared": Words("摄像头看到已恢复", "Seen clear by the camera"),
     "incident_ended": Words("事件终止", "Incident ended"),
+    "incident_orphaned": Words(
+        "设备已不记得此事件（可能更换或清空过），请人工核实",
+        "Its box no longer knows this incident: a person has to look",
+    ),
+    "filed_late": Words("迟到：送达时已恢复，仅存档", "Late: already over when it arrived, filed only"),
     "lapsed": Words("核实前已恢复，工单自行结束", "Clear before anyone reviewed it: the ticket lapsed"),
 }
 ROLES: Final = {
@@ -49,6 +54,11 @@ BOXES: Final = {
     "offline": Words("离线", "offline"),
     "stopped": Words("已停止", "stopped"),
     "unknown": Words("未知", "unknown"),
+}
+CLOCKS: Final = {
+    "offset": Words("时间已按设备时钟偏差校正", "time corrected by the box's clock offset"),
+    "uptime": Words("设备时钟有误，时间按开机时长推算", "the box's clock was wrong: time worked out from its uptime"),
+    "received": Words("设备时钟有误，按收到时间计", "the box's clock was wrong: time of receipt"),
 }
 REASONS: Final = {
     "rule_changed": Words("规则已改", "the rule was changed"),

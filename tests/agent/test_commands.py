@@ -6,11 +6,12 @@ import socket
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
-from tests import boxes, networks
+from tests import boxes, clips, networks
 from tests.services import BIN, Process, free_port, run, wait_for
 
 AGENT = BIN / "cityeye-agent"
@@ -137,6 +138,19 @@ def test_check_says_one_line_for_each_part(tmp_path, street, broker):
         ["ok", "center"],
     ]
     assert "640x360, h264, 10 frames a second" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("left", "code", "words"),
+    [(0, 0, "; the same view"), (160, 1, "set the sub-stream to the same channel")],
+)
+def test_check_compares_a_sub_stream_with_its_camera(tmp_path, street, left, code, words):
+    clips.write(tmp_path / "sub.mp4", lambda t: cv2.resize(clips.street_frame(t)[:, left:], (640, 360)), 12, gop=10)
+    camera = {"substream": "sub.mp4"}
+    done = run(AGENT, "check", "--settings", boxes.settings(tmp_path, source=str(street), camera=camera))
+    assert done.returncode == code
+    (line,) = [line for line in done.stdout.splitlines() if "sub-stream cam-1" in line]
+    assert words in line
 
 
 def test_check_fails_with_1_for_camera_detector_and_center(tmp_path):

@@ -6,6 +6,9 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.live import Eyes
+from agent.replay import Replay
+from agent.settings import load_settings
 from protocol.geometry import box_iou
 from protocol.messages import IncidentEvent, read_event
 from protocol.seal import picture_link, public_key_text, seal_fault
@@ -152,3 +155,11 @@ def test_crowding_by_the_limit(vtest, detectors, tmp_path, max_people, crowds):
         assert events[0].data.people.count > max_people
         assert events[0].data.people.level == "over"
         assert events[0].data.model.name == "yolo26n-640"
+
+
+def test_where_stays_are_measured_a_replay_looks_five_times_a_second(street, tmp_path):
+    """Nobody passes on there what the rule asks for."""
+    settings = boxes.settings(tmp_path, {**boxes.GATHERING, "loiter_s": 20.0})
+    config = load_settings(settings)
+    job = Replay(street, config.settings.camera[0], config, Eyes(None, None), 1000.0, None, None)
+    assert job.run(lambda _: None, lambda _: None) == 5 * clips.LENGTH_S

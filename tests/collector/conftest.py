@@ -1,28 +1,43 @@
 """A collector without its broker."""
 
+import re
+from datetime import datetime
+
 import pytest
 
 from collector.evidence.files import PictureFiles
 from collector.inbox.writer import Writer
-from collector.store import open_store
+from collector.store import Base, open_store
+from tests.incidents import START_S
+
+AT = re.compile(rb'"at":"([0-9T:.Z-]+)"')
 
 
 class Desk:
     """Store, pictures and writer; deliveries are committed at once."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url=None):
         self.folder = folder
-        self.store = open_store(f"sqlite:///{folder / 'center.db'}")
+        self.url = url or f"sqlite:///{folder / 'center.db'}"
+        self.store = open_store(self.url)
         self.files = PictureFiles(folder / "evidence")
         self.changes = 0
-        self.writer = Writer(self.store, self.files, self.change, lambda: 1_780_000_100.0)
+        self.now_s = START_S + 100
+        self.writer = Writer(self.store, self.files, self.change, lambda: self.now_s)
 
     def change(self):
         self.changes += 1
 
+    def take_any(self, *deliveries):
+        """Commit what several boxes sent."""
+        return self.writer.commit(deliveries)
+
     def take(self, *deliveries):
         """Commit; returns what one box is told: stored, refused codes, later."""
-        answers = self.writer.commit(deliveries)
+        # nothing arrives before it was decided
+        told = [found[1].decode() for one in deliveries if (found := AT.search(one.payload))]
+        self.now_s = max([self.now_s, *(datetime.fromisoformat(at).timestamp() + 1 for at in told)])
+        answers = self.take_any(*deliveries)
         assert len(answers) <= 1
         if not answers:
             return [], [], []
@@ -30,8 +45,28 @@ class Desk:
         return list(word.stored), [one.code for one in word.refused], [one.id for one in word.later]
 
 
-@pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
+@pytest.fixture(scope="session")
+def template(postgres):
+    """Name of a database of PostgreSQL that has the tables; copying it is quicker than making them."""
+    url = postgres.create()
+    open_store(url).close()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def emptied(postgres, template):
+    """URL of a database of PostgreSQL that is emptied after each test: quicker than a new one each time."""
+    return postgres.create(template)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def desk(request, tmp_path):
+    """A desk on either database."""
+    url = request.getfixturevalue("emptied") if request.param == "postgresql" else None
+    desk = Desk(tmp_path, url)
     yield desk
+    if url is not None:
+        names = ", ".join(Base.metadata.tables)
+        with desk.store.engine.begin() as connection:
+            connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
     desk.store.close()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
-from collector.inbox.intake import KEEP_REFUSED, Delivery
+from collector.inbox.quarantine import KEEP_PER_BOX, MAX_HEAD
+from collector.inbox.reading import Delivery
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.store import Box, IncidentRow, MessageRow, PictureRow, Refused, StoreError, Ticket, open_store
@@ -100,7 +101,8 @@ def test_what_is_wrong_is_refused_with_a_reason_and_kept_for_a_person(desk, make
     with desk.store.transaction() as session:
         (kept,) = session.scalars(select(Refused)).all()
         assert kept.code == code
-        assert len(kept.head) <= 300
+        assert len(kept.head) <= MAX_HEAD
+        assert kept.box == ""  # of no known box
     assert count(desk, MessageRow) == 0
 
 
@@ -127,9 +129,9 @@ def test_garbage_is_refused_and_takes_nothing_with_it(desk, delivery):
 
 def test_the_quarantine_is_bounded(desk):
     garbage = [Delivery("cityeye/1/s/box-1/incident/cam-1", b"no") for _ in range(50)]
-    for _ in range(KEEP_REFUSED // 50 + 3):
+    for _ in range(KEEP_PER_BOX // 50 + 3):
         desk.take(*garbage)
-    assert count(desk, Refused) <= KEEP_REFUSED
+    assert count(desk, Refused) <= KEEP_PER_BOX
 
 
 @pytest.mark.parametrize(
@@ -197,14 +199,14 @@ def test_one_bad_delivery_does_not_hold_up_its_batch(desk, monkeypatch):
     good, bad = Case(), Case(number=2, shop="shop-2")
     from collector.inbox import intake  # noqa: PLC0415 - to be broken here
 
-    honest = intake.ticket_for
+    honest = intake.ticket_key
 
-    def broken(session, news, opened_ms):
-        if news.data.shop == "shop-2":
+    def broken(data, box):
+        if data.shop == "shop-2":
             raise KeyError("a fault of ours")
-        return honest(session, news, opened_ms)
+        return honest(data, box)
 
-    monkeypatch.setattr(intake, "ticket_for", broken)
+    monkeypatch.setattr(intake, "ticket_key", broken)
     stored, refused, later = desk.take(good.opened(), bad.opened(), good.updated(START_S + 60))
     assert len(stored) == 2
     assert refused == []
@@ -247,7 +249,7 @@ def test_the_whole_way_over_a_real_broker(broker, desk):
     case = Case()
     with center(broker.port) as box:
         writer = Writer(desk.store, desk.files, desk.change)
-        session = InboxSession(BrokerLine(url=broker.url), desk.folder, "demo", writer.put)
+        session = InboxSession(BrokerLine(url=broker.url), desk.folder, "cityeye-center-demo", writer.put)
         writer.start(session.answer)
         session.start()
         box.answering = False

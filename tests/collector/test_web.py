@@ -127,7 +127,7 @@ def test_another_host_name_is_refused(client):
 def test_health_names_what_is_down(client):
     answer = client.get("/healthz")
     assert answer.status_code == 503
-    assert answer.json() == {"ok": False, "broker": True, "inbox": False, "database": True}
+    assert answer.json() == {"ok": False, "broker": True, "inbox": False, "database": True, "lag_s": 0.0}
 
 
 def settings(folder, broker="mqtt://127.0.0.1:1", listen=None, extra=""):
@@ -260,9 +260,9 @@ def test_a_browser_sees_the_ticket_open_and_clear_without_a_reload(served):
         served.send(incidents.status(), case.picture("clear"), case.picture("at", "close", 1), case.opened())
         page.get_by_text("#1 店外经营").click()
         page.get_by_role("heading", name="#1 店外经营").wait_for()
-        page.wait_for_function(
-            "[...document.images].length >= 3 && [...document.images].every(i => i.naturalWidth > 0)"
-        )
+        # not by wait_for_function, whose eval the page's own policy forbids
+        loaded = "[...document.images].length >= 3 && [...document.images].every(i => i.naturalWidth > 0)"
+        wait_for(lambda: page.evaluate(loaded), "pictures are shown")
         page.get_by_text("进行中").wait_for()
         served.send(case.picture("after", "wide", 3), case.cleared(START_S + 60))
         page.get_by_text("自行消失").wait_for()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collector.boxes.register import new_box
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import func, select
 
+from collector.boxes.register import new_box
 from collector.store import Box
 from tests.faults.center import end
 from tests.fleet import COLLECTOR, Fleet

@@ -13,7 +13,7 @@ import pytest
 from av.codec.hwaccel import hwdevices_available
 from av.error import ExternalError, InvalidDataError
 
-from agent.camera import reader, wire
+from agent.camera import process, reader, wire
 from agent.camera.decoding import Reading
 from agent.camera.events import SOFTWARE, Decoding, Opened, Picture
 from agent.camera.hardware import Way, choose, here
@@ -362,9 +362,9 @@ class Scripted:
         return process.pid, os.pidfd_open(process.pid)
 
     def close(self):
-        for process in self._processes:
-            process.kill()
-            process.wait()
+        for one in self._processes:
+            one.kill()
+            one.wait()
 
 
 CHIP = (wire.DECODING, {"decoder": "Chip (h264)", "failed": ""})
@@ -391,7 +391,7 @@ BROKE = (wire.FAILED, {"text": "the connection broke"})
 def test_hardware_that_hangs_or_crashes_is_not_used_again(monkeypatch, script, trusted):
     """Its process cannot tell: the next one is sent off without leave to use it."""
     nursery = Scripted(script, [BROKE])
-    monkeypatch.setattr(reader, "nursery", lambda: nursery)
+    monkeypatch.setattr(process, "nursery", lambda: nursery)
     skipped = [0.0]
 
     def monotonic():
@@ -412,7 +412,7 @@ def test_hardware_that_hangs_or_crashes_is_not_used_again(monkeypatch, script, t
 def test_hardware_is_told_once(monkeypatch, caplog):
     failed = (wire.DECODING, {"decoder": SOFTWARE, "failed": "Chip (h264): no memory"})
     nursery = Scripted([CHIP, failed, BROKE], [CHIP, failed, BROKE], [BROKE])
-    monkeypatch.setattr(reader, "nursery", lambda: nursery)
+    monkeypatch.setattr(process, "nursery", lambda: nursery)
     caplog.set_level("INFO", reader.__name__)
     try:
         source = Source("cam-1", "network", "rtsp://10.0.0.5/a", 1.0, hardware=True)

@@ -1,0 +1,62 @@
+"""How often somebody may fail."""
+
+import ipaddress
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+WINDOW_S: Final = 600.0
+PER_ADDRESS: Final = 10
+IN_ALL: Final = 1000
+ADDRESSES: Final = 10_000
+"""That are remembered; the oldest are forgotten, and count in all the same."""
+
+
+class Failures:
+    """Counts failures of the last ten minutes, by address and in all.
+
+    With 85 random bits nobody guesses a code; this keeps guessing from costing anything.
+
+    Args:
+        monotonic: seconds that never jump.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._all: deque[float] = deque(maxlen=IN_ALL)
+        self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait_s(self, address: str) -> float:
+        """How long this address has to wait; 0: not at all."""
+        now_s = self._monotonic()
+        with self._lock:
+            own = self._by_address.get(_network(address), deque())
+            waits = [
+                times[0] + WINDOW_S - now_s
+                for times, most in ((own, PER_ADDRESS), (self._all, IN_ALL))
+                if len(times) >= most
+            ]
+        return max([0.0, *waits])
+
+    def count(self, address: str) -> None:
+        """One more failure of this address."""
+        now_s = self._monotonic()
+        network = _network(address)
+        with self._lock:
+            self._all.append(now_s)
+            self._by_address.setdefault(network, deque(maxlen=PER_ADDRESS)).append(now_s)
+            self._by_address.move_to_end(network)
+            while len(self._by_address) > ADDRESSES:
+                self._by_address.popitem(last=False)
+
+
+def _network(address: str) -> str:
+    """One subscriber: an IPv4 address, or the /64 that an IPv6 address is in."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if parsed.version == 6:
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,44 @@
+"""What the commands of the center share."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from collector.boxes.authority import AuthorityError
+from collector.boxes.register import RegisterError
+from collector.settings import CenterConfig
+from collector.store import Store, StoreError, open_store
+from protocol.broker import BrokerError
+from protocol.documents import SettingsError
+
+EXIT_FAILED: Final = 1
+EXIT_UNUSABLE: Final = 2
+SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
+
+
+class ListenError(Exception):
+    """The port cannot be had."""
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turn an error that a person can mend into one line and exit 2."""
+    try:
+        yield
+    except (SettingsError, StoreError, BrokerError, ListenError, AuthorityError, RegisterError) as fault:
+        typer.echo(f"cityeye-collector: {fault}", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+
+
+def open_data(config: CenterConfig) -> Store:
+    """Open the database, in a folder that is made if need be; raises StoreError."""
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StoreError(
+            f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
+        ) from None
+    return open_store(config.database_url)

@@ -1,0 +1,65 @@
+"""`cityeye-collector backup | restore`."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from collector.evidence.files import PictureFiles
+from collector.settings import load_settings
+from collector.store.backup import BackupError, back_up
+from collector.store.backup import restore as put_back
+from collector.store.engine import StoreError, alone
+from protocol.documents import SettingsError
+from protocol.instants import from_epoch, rfc3339
+
+EXIT_UNUSABLE: Final = 2
+RESTORED: Final = "restored.json"
+
+app = typer.Typer()
+SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except (SettingsError, StoreError, BackupError) as fault:
+        typer.echo(f"cityeye-collector: {fault}", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+
+
+@app.command()
+def backup(folder: Annotated[Path, typer.Argument(help="a new folder")], settings: SettingsOption) -> None:
+    """Copy database and pictures into a new folder, while the collector runs."""
+    with _one_line():
+        config = load_settings(settings)
+        began_at = rfc3339(from_epoch(time.time()))
+        manifest = back_up(config.database_url, PictureFiles(config.data_dir / "evidence"), folder, began_at)
+    typer.echo(f"{folder}: {manifest.database} as of {manifest.made_at}, {len(manifest.pictures)} pictures")
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="made by backup")],
+    settings: SettingsOption,
+    over: Annotated[bool, typer.Option("--over", help="replace a database that holds something")] = False,
+) -> None:
+    """Verify a copy and put it back; the collector must be stopped."""
+    with _one_line():
+        config = load_settings(settings)
+        url = config.database_url
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+        with alone(config.data_dir) if url.get_backend_name() == "sqlite" else contextlib.nullcontext():
+            manifest = put_back(folder, url, PictureFiles(config.data_dir / "evidence"), over=over)
+        # boxes keep for 7 days what was acknowledged
+        note = {"restored_at": rfc3339(from_epoch(time.time())), "made_at": manifest.made_at}
+        (config.data_dir / RESTORED).write_text(json.dumps(note) + "\n", "utf-8")
+    typer.echo(f"{folder}: restored as of {manifest.made_at}, {len(manifest.pictures)} pictures")
+    typer.echo(
+        f"now start the collector and have the boxes send again what came since: resend since={manifest.made_at}"
+    )

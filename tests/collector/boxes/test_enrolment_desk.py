@@ -1,0 +1,372 @@
+"""Claims: once, in time, not too often; over real TLS where that matters."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select
+
+from collector.boxes import register
+from collector.boxes.authority import Authority, private_pem, write_secret
+from collector.boxes.door import CONNECTIONS, Door
+from collector.boxes.enrolment import MAX_ATTEMPTS, DeniedError, Desk
+from collector.boxes.limits import IN_ALL, PER_ADDRESS, WINDOW_S, Failures
+from collector.boxes.register import RegisterError
+from collector.store import Box, CameraRow, CertificateRow, Claim, open_store
+from protocol.enrolment import MAX_BODY_BYTES, EnrolRequest, RenewRequest, make_claim
+from tests import incidents
+from tests.incidents import Case
+from tests.services import free_port
+
+NOW_S = time.time()
+NOW_MS = round(NOW_S * 1000)
+DAY_S = 86_400.0
+BROKER = "mqtts://center.example:8883"
+
+
+def new_key():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def csr(key):
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(Encoding.PEM).decode()
+
+
+class Office:
+    """A desk whose clock the test moves."""
+
+    def __init__(self, folder, url=None):
+        self.folder = folder
+        self.now_s = NOW_S
+        self.store = open_store(url or f"sqlite:///{folder / 'center.db'}")
+        self.authority = Authority.create(folder / "ca", "xiaohe", NOW_S)
+        self.desk = Desk(self.store, self.authority, BROKER, 365, lambda: self.now_s)
+
+    def claims(self, count=1, days=30.0):
+        with self.store.transaction() as session:
+            return register.add_boxes(session, "xiaohe", "xiaohe", count, days, NOW_MS)
+
+    def enrol(self, claim, key, box=None):
+        return self.desk.enrol(EnrolRequest(claim=claim, csr=csr(key), box=box))
+
+    def denial(self, claim, key, box=None):
+        with pytest.raises(DeniedError) as caught:
+            self.enrol(claim, key, box)
+        return caught.value.code
+
+    def renew(self, certificate, key):
+        serial = f"{x509.load_pem_x509_certificate(certificate.encode()).serial_number:x}"
+        return self.desk.renew(RenewRequest(csr=csr(key)), serial)
+
+    def box(self, box):
+        with self.store.transaction() as session:
+            return session.get(Box, box)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def office(request, tmp_path):
+    url = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").create(request.getfixturevalue("template"))
+    office = Office(tmp_path, url)
+    yield office
+    office.store.close()
+
+
+def test_boxes_are_numbered_on_and_their_codes_are_kept_as_hashes(office):
+    first, second = office.claims(2)
+    (third,) = office.claims()
+    assert [one.box for one in (first, second, third)] == ["xiaohe-0001", "xiaohe-0002", "xiaohe-0003"]
+    with office.store.transaction() as session:
+        kept = {value for row in session.execute(select(Claim.__table__)) for value in row if isinstance(value, str)}
+    assert kept == {
+        *(register.code_sha256(one.code) for one in (first, second, third)),
+        *("xiaohe-0001", "xiaohe-0002", "xiaohe-0003"),
+    }
+
+
+@pytest.mark.parametrize(("site", "prefix"), [("Xiaohe", "x"), ("x", "cityeye-center"), ("x", "x" * 60), ("x\n", "x")])
+def test_bad_names_are_refused(office, site, prefix):
+    with office.store.transaction() as session, pytest.raises(RegisterError):
+        register.add_boxes(session, site, prefix, 1, 30, NOW_MS)
+
+
+def test_a_claim_gives_the_certificate_of_its_box(office):
+    (claim,) = office.claims()
+    key = new_key()
+    answer = office.enrol(claim.code.lower().replace("-", " "), key)
+    certificate = x509.load_pem_x509_certificate(answer.certificate.encode())
+    assert (answer.box, answer.site, answer.broker_url, answer.ca) == (
+        "xiaohe-0001",
+        "xiaohe",
+        BROKER,
+        office.authority.pem,
+    )
+    assert certificate.public_key() == key.public_key()
+    assert certificate.subject.rfc4514_string() == "CN=xiaohe-0001"
+    assert office.box("xiaohe-0001").standing == "enrolled"
+
+
+def test_a_code_works_once_and_again_for_the_same_key_only(office):
+    (claim,) = office.claims()
+    key = new_key()
+    first = office.enrol(claim.code, key)
+    assert office.enrol(claim.code, key) == first  # its answer was lost
+    assert office.denial(claim.code, new_key()) == "used"
+    office.now_s += 31 * DAY_S
+    assert office.denial(claim.code, key) == "expired"
+
+
+def test_of_two_that_come_at_once_with_one_code_one_gets_it(office):
+    (claim,) = office.claims()
+    keys = [new_key() for _ in range(6)]
+
+    def attempt(key):
+        try:
+            return office.enrol(claim.code, key).certificate
+        except DeniedError as fault:
+            assert fault.code in ("used", "busy")  # noqa: PT017 - most are denied
+            return None
+
+    with ThreadPoolExecutor(6) as pool:
+        got = [one for one in pool.map(attempt, keys) if one is not None]
+    assert len(got) == 1
+    with office.store.transaction() as session:
+        assert len(session.scalars(select(CertificateRow)).all()) == 1
+
+
+def test_a_code_expires(office):
+    (claim,) = office.claims(days=2)
+    office.now_s += 2 * DAY_S
+    assert office.denial(claim.code, new_key()) == "expired"
+
+
+def test_tries_with_a_code_are_counted_and_end(office):
+    (claim,) = office.claims()
+    key = new_key()
+    for _ in range(MAX_ATTEMPTS):
+        assert office.denial(claim.code, key, "xiaohe-0009") == "wrong_box"
+    assert office.denial(claim.code, key) == "locked"
+
+
+def test_a_code_nobody_made_and_one_with_a_mistake_are_told_apart(office):
+    (claim,) = office.claims()
+    assert office.denial(make_claim(), new_key()) == "unknown_claim"
+    assert office.denial(claim.code[:-1] + ("2" if claim.code[-1] != "2" else "3"), new_key()) == "invalid"
+
+
+def test_a_renewal_gives_the_same_box_a_new_certificate_and_the_old_one_stays_good(office):
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key())
+    office.now_s += 250 * DAY_S
+    key = new_key()
+    second = office.renew(first.certificate, key)
+    assert x509.load_pem_x509_certificate(second.certificate.encode()).not_valid_after_utc.timestamp() == pytest.approx(
+        office.now_s + 365 * DAY_S, abs=1
+    )
+    assert office.renew(first.certificate, key) == second  # its answer was lost
+    with pytest.raises(DeniedError, match="one renewal an hour"):
+        office.renew(first.certificate, new_key())
+    office.now_s += 3700
+    assert office.renew(first.certificate, new_key()).box == "xiaohe-0001"
+
+
+def test_who_is_put_out_gets_nothing_more(office):
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key())
+    with office.store.transaction() as session:
+        register.put_out(session, "xiaohe-0001", "revoked", NOW_MS)
+    with pytest.raises(DeniedError, match="put out"):
+        office.renew(first.certificate, new_key())
+    assert office.denial(claim.code, new_key()) == "revoked"
+    with office.store.transaction() as session, pytest.raises(RegisterError, match="it is revoked"):
+        register.renew_claim(session, "xiaohe-0001", 30, NOW_MS)
+
+
+def test_a_certificate_of_the_center_renews_no_box(office):
+    key = new_key()
+    issued = office.authority.issue(key.public_key(), "cityeye-center-xiaohe", "collector", NOW_S, 1)
+    with office.store.transaction() as session:
+        register.record(session, issued, "collector", "cityeye-center-xiaohe", NOW_MS)
+    for pem in (issued.pem, office.authority.pem):
+        with pytest.raises(DeniedError, match="no box of this center"):
+            office.renew(pem, key)
+
+
+def test_a_new_claim_for_a_known_box_ends_the_old_one(office):
+    (old,) = office.claims()
+    with office.store.transaction() as session:
+        new = register.renew_claim(session, old.box, 30, NOW_MS)
+    assert office.denial(old.code, new_key()) == "expired"
+    assert office.enrol(new.code, new_key()).box == old.box
+
+
+def camera(box, name="cam-1"):
+    return CameraRow(box_id=box, camera=name, state="live", since_ms=1, text="", restarts=0)
+
+
+def test_a_box_is_replaced_with_its_cameras(office):
+    old, new, third = office.claims(3)
+    office.enrol(old.code, new_key())
+    with office.store.transaction() as session:
+        session.add_all([camera(old.box), camera(old.box, "cam-2")])
+    moved = []
+    with office.store.transaction() as session:
+        register.replace(session, old.box, new.box, NOW_MS, [lambda _, *pair: moved.append(pair)])
+    assert moved == [(old.box, new.box)]
+    with office.store.transaction() as session:
+        rows = session.scalars(select(CameraRow)).all()
+        assert {(row.box_id, row.camera) for row in rows} == {(new.box, "cam-1"), (new.box, "cam-2")}
+        assert session.scalars(select(CertificateRow.revoked_ms)).all() == [NOW_MS]
+        gone = session.get(Box, old.box)
+        assert (gone.standing, gone.replaced_by) == ("replaced", new.box)
+        for pair in ((old.box, third.box), (third.box, new.box), (third.box, old.box), (third.box, third.box)):
+            with pytest.raises(RegisterError):
+                register.replace(session, *pair, NOW_MS)
+    assert office.enrol(new.code, new_key()).box == new.box
+
+
+def test_the_inbox_takes_only_who_is_enrolled_once_there_is_a_ca(desk):
+    case = Case()
+    assert desk.take(incidents.status()) == (["x"], [], [])  # a center without a CA takes up boxes as they come
+    with desk.store.transaction() as session:
+        session.add(
+            CertificateRow(serial="1", usage="ca", name="x", key_sha256="", issued_ms=1, not_after_ms=2, pem="")
+        )
+        register.add_boxes(session, "s", "box", 2, 30, NOW_MS)
+    # the guest of before stays, a stranger and one that is still expected may come again
+    assert desk.take(case.opened())[0] == [f"{case.id}:1"]
+    for number, name in ((2, "stranger"), (3, "box-0002")):
+        other = Case(number=number, box=name)
+        assert desk.take(other.opened()) == ([], [], [f"{other.id}:1"])
+    with desk.store.transaction() as session:
+        assert session.get(Box, "stranger") is None
+        register.put_out(session, "box-1", "revoked", NOW_MS)
+    assert desk.take(case.updated(case.opened_s + 60)) == ([], ["revoked"], [])
+
+
+def test_failures_are_limited_by_address_and_in_all():
+    clock = [0.0]
+    failures = Failures(lambda: clock[0])
+    for _ in range(PER_ADDRESS):
+        assert failures.wait_s("10.0.0.1") == 0
+        failures.count("10.0.0.1")
+    assert failures.wait_s("10.0.0.1") == WINDOW_S
+    assert failures.wait_s("::ffff:10.0.0.1") == WINDOW_S
+    assert failures.wait_s("10.0.0.2") == 0
+    for number in range(PER_ADDRESS):  # a subscriber has a whole /64
+        failures.count(f"2001:db8::{number}")
+    assert failures.wait_s("2001:db8::ffff") == WINDOW_S
+    assert failures.wait_s("2001:db8:0:1::1") == 0
+    clock[0] = WINDOW_S
+    assert failures.wait_s("10.0.0.1") == 0
+    for number in range(IN_ALL):
+        failures.count(f"10.1.{number // 250}.{number % 250}")
+    assert failures.wait_s("10.9.9.9") > 0
+    clock[0] = 2 * WINDOW_S
+    assert failures.wait_s("10.9.9.9") == 0
+
+
+@pytest.fixture
+def door(tmp_path):
+    office = Office(tmp_path)
+    key = new_key()
+    issued = office.authority.issue(key.public_key(), "cityeye-server", "server", NOW_S, 1, ("127.0.0.1",))
+    write_secret(office.folder / "ca" / "server.pem", private_pem(key) + issued.pem.encode())
+    door = Door(("127.0.0.1", free_port()), office.desk, office.authority.pem, office.folder / "ca")
+    door.start()
+    door.office = office
+    yield door
+    door.stop()
+    office.store.close()
+
+
+def context(door, pem=None):
+    made = ssl.create_default_context(cadata=door.ca)
+    if pem is not None:
+        made.load_cert_chain(pem)
+    return made
+
+
+def ask(door, verb, path, body=None, pem=None):
+    line = http.client.HTTPSConnection("127.0.0.1", door.server_port, timeout=5, context=context(door, pem))
+    with contextlib.closing(line):
+        line.request(verb, path, body)
+        answer = line.getresponse()
+        text = answer.read().decode()
+    return answer.status, json.loads(text) if text.startswith("{") else text
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "status"),
+    [
+        ("GET", "/", None, 404),
+        ("GET", "/enrol", None, 404),
+        ("GET", "/../ca", None, 404),
+        ("POST", "/other", "{}", 404),
+        ("POST", "/enrol", "", 413),
+        ("POST", "/enrol", "{}", 400),
+        ("POST", "/enrol", "[" * 10_000, 400),
+        ("POST", "/enrol", b"\xff\xfe", 400),
+        ("POST", "/enrol", '{"claim": 1, "csr": "-----BEGIN "}', 400),
+        ("POST", "/enrol", '{"claim": "x", "csr": "-----BEGIN "}', 400),
+        ("POST", "/enrol", "x" * (MAX_BODY_BYTES + 1), 413),
+        ("POST", "/renew", "{}", 401),
+        ("PUT", "/enrol", "{}", 501),
+    ],
+)
+def test_the_door_serves_nothing_else(door, verb, path, body, status):
+    assert ask(door, verb, path, body)[0] == status
+
+
+def test_the_door_enrols_renews_and_limits(door):
+    office = door.office
+    (claim,) = office.claims()
+    key = new_key()
+    status, answer = ask(door, "POST", "/enrol", json.dumps({"claim": claim.code, "csr": csr(key)}))
+    assert status == 200
+    pem = office.folder / "box.pem"
+    write_secret(pem, private_pem(key) + answer["certificate"].encode())
+    status, renewed = ask(door, "POST", "/renew", json.dumps({"csr": csr(new_key())}), pem)
+    assert (status, renewed["box"]) == (200, claim.box)
+    # failures count, and then nobody at this address is heard
+    for _ in range(PER_ADDRESS):
+        wrong = json.dumps({"claim": make_claim(), "csr": csr(key)})
+        assert ask(door, "POST", "/enrol", wrong)[0] == 403
+    status, answer = ask(door, "POST", "/enrol", json.dumps({"claim": claim.code, "csr": csr(key)}))
+    assert (status, answer["code"]) == (429, "too_many")
+    assert ask(door, "GET", "/ca") == (200, office.authority.pem)
+
+
+@pytest.mark.parametrize("what", ["foreign", "expired", "a server's"])
+def test_a_bad_certificate_does_not_even_get_a_handshake(door, what):
+    office = door.office
+    key = new_key()
+    authority = Authority.create(office.folder / "foreign", "xiaohe", NOW_S) if what == "foreign" else office.authority
+    usage = "server" if what == "a server's" else "box"
+    issued = authority.issue(key.public_key(), "x-0001", usage, NOW_S, -0.5 if what == "expired" else 1)
+    pem = office.folder / "bad.pem"
+    write_secret(pem, private_pem(key) + issued.pem.encode())
+    with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+        ask(door, "POST", "/renew", json.dumps({"csr": csr(new_key())}), pem)
+
+
+def test_slow_and_silent_connections_do_not_keep_others_out(door, monkeypatch):
+    monkeypatch.setattr("collector.boxes.door.TIMEOUT_S", 1.0)
+    silent = [socket.create_connection(("127.0.0.1", door.server_port)) for _ in range(CONNECTIONS + 5)]
+    time.sleep(2.0)  # the real time-out of a real connection
+    assert ask(door, "GET", "/ca")[0] == 200
+    for one in silent:
+        one.close()
+    assert threading.active_count() < CONNECTIONS

@@ -1,0 +1,194 @@
+"""What comes late, what its box has forgotten, and what a wrong clock wrote."""
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from collector.store import Box, IncidentRow, MessageRow, Ticket
+from protocol.instants import from_epoch
+from protocol.messages import BoxHealth, BoxStatus, ClockReport, HealthEvent, OpenIncident, StatusEvent, dataschema
+from tests.incidents import START_S, Case
+
+HOUR_S = 3600.0
+LOST = ClockReport(state="unsynchronised", boot_id="b", uptime_s=100.0)
+
+
+def the(desk, table):
+    with desk.store.transaction() as session:
+        (row,) = session.scalars(select(table)).all()
+        return row
+
+
+def kinds(desk, number=1):
+    with desk.store.transaction() as session:
+        return [(event.kind, json.loads(event.detail)) for event in session.get(Ticket, number).events]
+
+
+@pytest.mark.parametrize(("away_s", "late"), [(60, 0), (590, 0), (700, 1), (24 * HOUR_S, 1)])
+def test_late_and_still_open_waits_for_a_person(desk, away_s, late):
+    desk.now_s = START_S + 12 + away_s
+    desk.take(Case().opened())
+    ticket = the(desk, Ticket)
+    assert (ticket.state, ticket.open, ticket.late) == ("pending_review", 1, late)
+    assert ticket.created_ms == round(desk.now_s * 1000)  # from which a shop's minutes count
+    assert the(desk, IncidentRow).received_ms == ticket.created_ms
+
+
+def test_late_and_already_over_is_filed(desk):
+    desk.now_s = START_S + 24 * HOUR_S
+    case = Case()
+    desk.take(case.opened())
+    desk.take(case.cleared(START_S + 100))
+    ticket = the(desk, Ticket)
+    assert (ticket.state, ticket.open, ticket.late, ticket.cleared_ms) == (
+        "lapsed",
+        0,
+        1,
+        round((START_S + 100) * 1000),
+    )
+    assert kinds(desk)[-1][0] == "filed_late"
+
+
+def test_a_ticket_that_has_something_new_is_not_late(desk):
+    desk.now_s = START_S + 1000
+    desk.take(Case().opened())
+    desk.take(Case(number=2, opened_s=START_S + 980).opened())
+    assert the(desk, Ticket).late == 0
+
+
+def test_an_old_case_that_comes_late_leaves_the_open_one_alone(desk):
+    """The line was away; what is new comes first, then the backlog."""
+    new, old = Case(number=1, opened_s=START_S + 20 * HOUR_S), Case(number=2)
+    desk.take(new.opened())
+    desk.take(old.opened())
+    desk.take(old.cleared(START_S + 300))
+    with desk.store.transaction() as session:
+        first, second = session.scalars(select(Ticket).order_by(Ticket.number)).all()
+        assert (first.open, first.opened_ms, first.reopened) == (1, round((START_S + 20 * HOUR_S) * 1000), 0)
+        assert (second.state, second.late, second.repeat_of, first.repeat_of) == ("lapsed", 1, None, second.number)
+
+
+def connected(*cases, at_s, said=True):
+    listed = tuple(OpenIncident(incident=case.id, seq=case.seq) for case in cases) if said else None
+    event = StatusEvent(
+        id="s",
+        source="/cityeye/s/box-1",
+        type="cityeye.box.status",
+        time=from_epoch(at_s),
+        dataschema=dataschema("status"),
+        data=BoxStatus(state="online", boot_id="b", version="1", open_incidents=listed),
+    )
+    return case_topic("status", event)
+
+
+def health(at_s, waiting_s=0.0, boot="b"):
+    data = BoxHealth(
+        uptime_s=1,
+        waiting_messages=int(waiting_s > 0),
+        oldest_waiting_s=waiting_s,
+        parked_messages=0,
+        state_bytes=0,
+        clock=ClockReport(state="synchronised", boot_id=boot, uptime_s=1),
+    )
+    event = HealthEvent(
+        id="h",
+        source="/cityeye/s/box-1",
+        type="cityeye.box.health",
+        time=from_epoch(at_s),
+        dataschema=dataschema("health"),
+        data=data,
+    )
+    return case_topic("health", event)
+
+
+def case_topic(leaf, event):
+    from collector.inbox.reading import Delivery  # noqa: PLC0415 - for this helper
+
+    return Delivery(f"cityeye/1/s/box-1/{leaf}", event.to_json())
+
+
+def states(desk):
+    with desk.store.transaction() as session:
+        return [row.state for row in session.scalars(select(IncidentRow).order_by(IncidentRow.id))]
+
+
+def test_what_a_box_no_longer_knows_is_orphaned_and_stays_open(desk):
+    known, forgotten = Case(number=1), Case(number=2, shop="shop-2")
+    desk.take(known.opened(), forgotten.opened())
+    desk.take(connected(known, at_s=START_S + 50))
+    assert states(desk) == ["open", "open"]  # messages of before may still be on their way
+    desk.take(health(START_S + 60))
+    desk.take(connected(known, at_s=START_S + 50), health(START_S + 90))  # another collector was told as well
+    assert states(desk) == ["open", "orphaned"]
+    assert [kind for kind, _ in kinds(desk, 2)] == ["appeared", "opened", "incident_orphaned"]
+    with desk.store.transaction() as session:
+        assert session.get(Ticket, 2).open == 1
+    # it was wrong after all: the next message takes it back
+    desk.take(forgotten.updated(START_S + 100))
+    assert states(desk) == ["open", "open"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        lambda _: [connected(at_s=START_S + 5), health(START_S + 60)],  # decided after the list was made
+        lambda _: [connected(at_s=START_S + 50), health(START_S + 60, waiting_s=30)],  # something may be on its way
+        lambda case: [connected(at_s=START_S + 50), case.cleared(START_S + 30), health(START_S + 60)],
+        lambda _: [connected(at_s=START_S + 50), health(START_S + 60, boot="another")],
+        lambda _: [connected(at_s=START_S + 50, said=False), health(START_S + 60)],
+        lambda case: [connected(case, at_s=START_S + 50), health(START_S + 60)],
+    ],
+)
+def test_nothing_in_flight_is_orphaned(desk, steps):
+    case = Case()
+    desk.take(case.opened())
+    for step in steps(case):
+        desk.take(step)
+    assert states(desk)[0] in ("open", "cleared")
+
+
+@pytest.mark.parametrize(
+    ("box_s", "clock", "opened_s", "how"),
+    [
+        # its clock is right, or nobody knows better
+        (START_S, ClockReport(state="synchronised", boot_id="b", uptime_s=1), START_S, "told"),
+        (START_S, LOST, START_S, "told"),
+        # a day behind, and it has measured that
+        (START_S - 86_400, LOST.model_copy(update={"offset_s": 86_400.0}), START_S, "offset"),
+        # synchronised: the network's time is better than ours
+        (START_S, ClockReport(state="synchronised", offset_s=500, boot_id="b", uptime_s=1), START_S, "told"),
+        # no battery: 1970, and the center knows nothing but when it came
+        (1000.0, LOST, START_S + 88, "received"),
+        # in the future
+        (START_S + 86_400, LOST, START_S + 88, "received"),
+        # an offset that leads nowhere
+        (START_S, LOST.model_copy(update={"offset_s": 1e9}), START_S, "told"),
+    ],
+)
+def test_nothing_is_misdated_by_a_wrong_clock(desk, box_s, clock, opened_s, how):
+    case = Case(opened_s=box_s)
+    desk.writer._now = lambda: START_S + 100
+    payload = case.message("opened", box_s + 12, clock=clock)
+    assert desk.take(payload)[0] == [f"{case.id}:1"]
+    row, message = the(desk, IncidentRow), the(desk, MessageRow)
+    assert (row.opened_ms, row.clock) == (round(opened_s * 1000), how)
+    assert message.payload.encode() == payload.payload  # as it came
+    assert message.at_ms == row.opened_ms + 12_000
+    assert ("clock" in kinds(desk)[0][1]) == (how != "told")
+
+
+def test_uptime_dates_what_waited_through_a_wrong_clock(desk):
+    """Decided 20 s after the start with a clock of 1970, delivered an hour later."""
+    desk.writer._now = lambda: START_S + HOUR_S
+    now = health(START_S + HOUR_S)
+    desk.take(now)  # clock: uptime 1 s just now, so that the box started at START + 1 h - 1 s
+    start_s = START_S + HOUR_S - 1
+    desk.writer._now = lambda: START_S + 2 * HOUR_S
+    case = Case(opened_s=100.0)
+    desk.take(case.message("opened", 112.0, clock=LOST.model_copy(update={"uptime_s": 20.0})))
+    row = the(desk, IncidentRow)
+    assert row.clock == "uptime"
+    assert the(desk, MessageRow).at_ms == round((start_s + 20) * 1000)
+    assert row.late == 1
+    assert the(desk, Box).clock_boot == "b"

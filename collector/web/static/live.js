@@ -2,7 +2,7 @@
 // again as a whole, and its main part exchanged.
 const light = document.getElementById("live");
 const PAUSE_MS = 60; // a burst of messages is one change for the reader
-const OVERLAP_MS = 1500; // a row's time is taken before it is committed
+const OVERLAP_MS = 500; // a row's time is taken before it is committed; what takes longer comes with the whole
 const WHOLE_MS = 10000; // what is not a row (cameras, counts) is as old as this at most
 const ROWS = 200; // of the list, at the center
 let busy = false;

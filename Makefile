@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench eval docs pictures clean
+.PHONY: help demo test bench eval faults fuzz docs pictures clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -45,6 +45,16 @@ pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder
 	@deploy/setup.sh venv $(demo_extra)
 	@deploy/setup.sh clip
 	@$(BIN)/python deploy/demo/pictures.py .cache/vtest.avi
+
+faults: ## break everything on purpose, write tests/faults/figures.json; an hour or two; ONLY=chaos,powercut,…
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh tools
+	@$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
+
+SECONDS ?= 600
+fuzz: ## fuzz every decoder, SECONDS=600 each, two at a time
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 clean: ## remove everything that was set up
 	rm -rf .venv .cache .demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache

@@ -27,6 +27,7 @@ from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.settings import CenterConfig, load_settings
+from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
 from collector.store.commands import app as copies
 from collector.web.app import Health, make_app
@@ -199,6 +200,9 @@ def _check_broker(config: CenterConfig) -> str:
 def _check_listen(config: CenterConfig) -> str:
     with _listen(config):
         return f"{config.settings.center.listen} is free"
+
+
+app.command()(simulate)
 
 
 def main() -> None:

@@ -71,6 +71,8 @@ tools() {
         missing="$missing python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad"
     # playwright's own node needs it
     ldconfig -p 2>/dev/null | grep -q libatomic.so.1 || /sbin/ldconfig -p | grep -q libatomic.so.1 || missing="$missing libatomic1"
+    # records what an outbox writes, for cutting its power
+    command -v strace >/dev/null || missing="$missing strace"
     [ -z "$missing" ] && return 0
     [ "$(id -u)" = 0 ] || { echo "setup: tests that need them are skipped, as these are missing:$missing"; return 0; }
     echo "setup: installing$missing (once)"

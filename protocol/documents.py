@@ -73,7 +73,8 @@ def _fault_text(fault: ErrorDetails, values: Mapping[str, Any]) -> str:
     here: Any = values
     for step in fault["loc"]:
         if isinstance(step, int) and isinstance(here, list):
-            here = here[step]
+            # a list that is too short lacks this one
+            here = here[step] if step < len(here) else None
             name = here.get("id") if isinstance(here, Mapping) else None
             where[-1] = f"{where[-1]} {name or f'number {step + 1}'}"
         elif isinstance(here, Mapping) and step in here:

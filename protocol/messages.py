@@ -42,7 +42,10 @@ class MessageError(ValueError):
 
 
 class Value(BaseModel):
-    """A part of a message: frozen, and tolerant of fields that a later minor version added."""
+    """A part of a message: frozen, and tolerant of fields that a later minor version added.
+
+    Numbers are finite: JSON has no other ones, and what was read must be fit to be written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 

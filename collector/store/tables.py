@@ -149,6 +149,7 @@ class Ticket(Base):
             sqlite_where=text("open = 1"),
             postgresql_where=text("open = 1"),
         ),
+        Index("ix_ticket_list", "open", "number"),
     )
 
     number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
@@ -163,7 +164,7 @@ class Ticket(Base):
     opened_ms: Mapped[int] = mapped_column(BigInteger)
     """First instant of its first incident's presence."""
     created_ms: Mapped[int] = mapped_column(BigInteger)
-    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    changed_ms: Mapped[int] = mapped_column(BigInteger, index=True)
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
     repeat_of: Mapped[int | None] = mapped_column(_Number, ForeignKey("ticket.number"))
     reopened: Mapped[int] = mapped_column(Integer, default=0)
@@ -230,7 +231,7 @@ class PictureRow(Base):
     view: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(Text, index=True)
     bytes: Mapped[int] = mapped_column(Integer)
-    received_ms: Mapped[int] = mapped_column(BigInteger)
+    received_ms: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Refused(Base):

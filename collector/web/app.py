@@ -92,8 +92,15 @@ def make_app(
     @app.get("/", include_in_schema=False)
     def show_tickets() -> HTMLResponse:
         with store.transaction() as session:
-            found = views.tickets(session, clock)
-            return page("tickets.html", tickets=found, cameras=views.cameras(session, clock))
+            until_ms = clock.now_ms
+            found = views.rows(session, clock)
+            return page("tickets.html", rows=found, until_ms=until_ms, cameras=views.cameras(session, clock))
+
+    @app.get("/rows", include_in_schema=False)
+    def show_rows(since: int) -> HTMLResponse:
+        with store.transaction() as session:
+            until_ms = clock.now_ms
+            return page("rows.html", rows=views.rows(session, clock, since), until_ms=until_ms)
 
     @app.get("/tickets/{number}", include_in_schema=False)
     def show_ticket(number: int) -> HTMLResponse:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
@@ -20,6 +20,8 @@ from protocol.messages import Incident
 from protocol.pictures import PictureHeader
 from protocol.seal import seal_fault
 
+ROWS = 200
+"""Tickets on the list."""
 ROLE_ORDER = ("clear", "at", "after")
 VIEW_ORDER = ("wide", "close")
 
@@ -101,9 +103,25 @@ class TicketView:
     duration: str
     repeat_of: int | None
     reopened: int
-    thumbnail: str | None
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
+
+
+@dataclass(frozen=True)
+class RowView:
+    """One line of the list of tickets."""
+
+    number: int
+    rule: Words
+    state: Words
+    open: bool
+    place: str
+    shop: str
+    opened: str
+    cleared: str
+    duration: str
+    repeat_of: int | None
+    thumbnail: str | None
 
 
 @dataclass(frozen=True)
@@ -119,22 +137,53 @@ class CameraView:
     text: str
 
 
-def tickets(session: Session, clock: Clock, limit: int = 200) -> list[TicketView]:
-    """Newest tickets, open ones first."""
-    rows = session.scalars(select(Ticket).order_by(Ticket.open.desc(), Ticket.number.desc()).limit(limit)).all()
-    return [ticket_view(session, row, clock) for row in rows]
+def rows(session: Session, clock: Clock, since_ms: int | None = None, limit: int = ROWS) -> list[RowView]:
+    """Newest tickets, open ones first; of those that changed since then, or got a picture.
+
+    One query for the tickets and one for their pictures: this is asked for at every change, by every open page.
+    """
+    query = select(Ticket).order_by(Ticket.open.desc(), Ticket.number.desc()).limit(limit)
+    if since_ms is not None:
+        shown = select(PictureRow.incident).where(PictureRow.received_ms >= since_ms)
+        pictured = select(IncidentRow.ticket_number).where(IncidentRow.id.in_(shown))
+        query = query.where(or_(Ticket.changed_ms >= since_ms, Ticket.number.in_(pictured)))
+    found = session.scalars(query).all()
+    pictures = session.execute(
+        select(IncidentRow.ticket_number, PictureRow.sha256)
+        .join(PictureRow, PictureRow.incident == IncidentRow.id)
+        .where(IncidentRow.ticket_number.in_([ticket.number for ticket in found]))
+        .where(PictureRow.role == "at", PictureRow.view == "close")
+        .order_by(IncidentRow.opened_ms, PictureRow.received_ms)
+    )
+    # the last one counts
+    thumbnails = {row.ticket_number: row.sha256 for row in pictures}
+    return [_row(ticket, clock, thumbnails.get(ticket.number)) for ticket in found]
+
+
+def _row(ticket: Ticket, clock: Clock, thumbnail: str | None) -> RowView:
+    return RowView(
+        number=ticket.number,
+        rule=words.words(words.RULES, ticket.rule),
+        state=words.words(words.STATES, ticket.state),
+        open=bool(ticket.open),
+        place=f"{ticket.box_id} / {ticket.camera} / {ticket.zone}",
+        shop=ticket.shop or "",
+        opened=clock.text(ticket.opened_ms),
+        cleared=clock.text(ticket.cleared_ms),
+        duration=_elapsed(ticket, clock),
+        repeat_of=ticket.repeat_of,
+        thumbnail=thumbnail,
+    )
+
+
+def _elapsed(ticket: Ticket, clock: Clock) -> str:
+    last_ms = clock.now_ms if ticket.open else ticket.cleared_ms or ticket.changed_ms
+    return _duration(last_ms - ticket.opened_ms)
 
 
 def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
     """One ticket with all that belongs to it."""
     incidents = tuple(_incident(session, row, clock) for row in ticket.incidents)
-    close = [
-        picture.sha256
-        for incident in incidents
-        for picture in incident.pictures
-        if picture.here and not picture.is_wide and picture.role == words.ROLES["at"]
-    ]
-    last_ms = clock.now_ms if ticket.open else ticket.cleared_ms or ticket.changed_ms
     return TicketView(
         number=ticket.number,
         rule=words.words(words.RULES, ticket.rule),
@@ -144,10 +193,9 @@ def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
         shop=ticket.shop or "",
         opened=clock.text(ticket.opened_ms),
         cleared=clock.text(ticket.cleared_ms),
-        duration=_duration(last_ms - ticket.opened_ms),
+        duration=_elapsed(ticket, clock),
         repeat_of=ticket.repeat_of,
         reopened=ticket.reopened,
-        thumbnail=close[-1] if close else None,
         incidents=incidents,
         events=tuple(_event(row, clock) for row in ticket.events),
     )

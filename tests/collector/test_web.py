@@ -59,6 +59,20 @@ def test_the_list_and_the_ticket_show_what_is_stored(desk, client):
     assert "恢复后" in page
 
 
+def test_the_rows_since_an_instant_are_those_that_changed_or_got_a_picture(desk, client):
+    first, second = Case(shop="shop-1"), Case(number=2, shop="shop-2")
+    now_s = START_S + 100
+    desk.take(incidents.status(), first.opened())
+    desk.writer._now = lambda: now_s + 10
+    desk.take(second.opened())
+    since = f"/rows?since={round((now_s + 5) * 1000)}"
+    assert [shop in client.get(since).text for shop in ("shop-1", "shop-2")] == [False, True]
+    assert [shop in client.get("/rows?since=0").text for shop in ("shop-1", "shop-2")] == [True, True]
+    shot = first.picture("at", "close", 1)
+    desk.take(shot)
+    assert first.pictures[0][0].sha256 in client.get(since).text
+
+
 def test_a_picture_on_its_way_and_a_broken_seal_are_said(desk, client):
     case = Case()
     case.picture("at")

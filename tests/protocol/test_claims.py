@@ -18,7 +18,7 @@ from protocol.enrolment import (
 )
 
 FINGERPRINT = "0123456789abcdef" * 4
-codes = st.integers(0, 2**32).map(lambda seed: make_claim(random.Random(seed).getrandbits))  # noqa: S311 - a test's
+codes = st.integers(0, 2**32).map(lambda seed: make_claim(random.Random(seed).getrandbits))
 
 
 def test_a_code_has_85_random_bits_and_no_symbol_that_is_hard_to_type():

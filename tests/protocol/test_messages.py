@@ -62,6 +62,15 @@ def test_a_message_survives_the_wire():
     assert again.data.opened_at == message.data.opened_at
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_number_that_json_cannot_write_is_refused(number):
+    wire = json.dumps(event()).replace('"dwell_s": 180', f'"dwell_s": {number}')
+    with pytest.raises(MessageError, match="finite number"):
+        read_event(wire.encode(), IncidentEvent)
+    with pytest.raises(MessageError, match="finite number"):
+        read_acknowledgement(b'{"later": [{"id": "a", "after_s": %s}]}' % number.encode())
+
+
 def test_the_wire_has_utc_with_milliseconds_and_four_decimals():
     wire = json.loads(read(event()).to_json())
     assert wire["time"] == "2026-01-01T00:03:00.000Z"

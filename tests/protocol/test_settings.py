@@ -27,6 +27,8 @@ def plane(**changes):
         (zone(polygon=[[0, 0], [1, 1]]), ["zone z", "polygon", "at least 3 corners, got 2"]),
         (zone(polygon=[[0, 0], [1, 1], [1, 0], [0, 1]]), ["zone z", "polygon", "cross"]),
         (zone(polygon=[[0, 0], [2, 0], [1, 1]]), ["polygon", "between 0 and 1", "[2.0, 0.0]"]),
+        # a corner of one number only; the list lacks the place that the fault names
+        (zone(polygon=[[0, 0], [1], [1, 1]]), ["zone z", "polygon number 2 number 2", "expected a value, found none"]),
         (zone(max_peple=4), ["zone z", "unknown key 'max_peple'", "'max_people'"]),
         (zone(max_people=0), ["zone z", "max_people", "greater than or equal to 1", "got 0"]),
         (zone(kind="frontal"), ["zone z", "frontage", "gathering", "frontal"]),

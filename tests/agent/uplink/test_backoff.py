@@ -42,7 +42,7 @@ def test_what_the_broker_says_decides_how_long(codes, limits):
 
 def test_boxes_do_not_come_back_in_step():
     """A broker that 200 boxes lost at once is asked by no more than a tenth of them in any tenth of a second."""
-    choose = random.Random(7)  # noqa: S311 - the same tries on each run
+    choose = random.Random(7)
     tries_s = sorted(Backoff(choose.uniform).next_s() for _ in range(200))
     assert max(sum(1 for one in tries_s if at <= one < at + 0.1) for at in tries_s) <= 20
     assert tries_s[0] > 0.4

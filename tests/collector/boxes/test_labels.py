@@ -20,7 +20,7 @@ URL = "https://street-center.xiaohe.example.cn:8884"
 
 @pytest.fixture(scope="module")
 def claims():
-    bits = random.Random(1).getrandbits  # noqa: S311 - the same pictures on each run
+    bits = random.Random(1).getrandbits
     return [NewClaim(f"xiaohe-{number:04d}", "xiaohe", make_claim(bits), 1_800_000_000_000) for number in range(1, 14)]
 
 

@@ -1,5 +1,6 @@
 """The decoders. Each takes bytes and may only fail as it says it does; any other exception is a defect."""
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -11,10 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from agent.box.document import Standing, begun
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
+from protocol.commands import CommandEvent, read_arguments
+from protocol.sealed import SealedError, open_secret, seal_secret
 
 from agent.rules.life import Record
 from agent.settings import BoxSettings
@@ -30,6 +35,7 @@ from protocol.documents import SettingsError
 from protocol.enrolment import Denied, Enrolled, EnrolRequest, Invitation, RenewRequest, make_claim, read_claim
 from protocol.messages import Acknowledgement, MessageError, read_acknowledgement, read_event
 from protocol.pictures import read_header
+from protocol.settings import DocumentError, read_document
 from tests import incidents
 from tests.faults.scribe import Scribe
 from tests.incidents import Case
@@ -178,6 +184,77 @@ def _enrolment_bodies() -> list[bytes]:
     ]
 
 
+# orders
+
+
+@_tolerant(MessageError)
+def _command(data: bytes) -> None:
+    command = read_event(data, CommandEvent)
+    read_arguments(command.data.verb, command.data.args)
+
+
+def _commands() -> list[bytes]:
+    arguments: dict[str, dict[str, Any]] = {
+        "snapshot": {"camera": "c"},
+        "verify": {"camera": "c", "zone": "z"},
+        "scene": {"camera": "c", "action": "reset"},
+        "secret": {"name": "n", "sealed": "AAAA"},
+        "restart": {},
+        "diagnostics": {},
+        "resend": {"since": "2026-01-01T00:00:00Z"},
+    }
+    return [
+        json.dumps(
+            {
+                "specversion": "1.0",
+                "id": "018f0000-0000-7000-8000-000000000001",
+                "source": "/cityeye/s/b",
+                "type": "cityeye.box.command",
+                "time": "2026-01-01T00:00:00Z",
+                "dataschema": messages.dataschema("command"),
+                "data": {"verb": verb, "args": args, "expires_at": "2026-01-01T00:01:00Z"},
+            }
+        ).encode()
+        for verb, args in arguments.items()
+    ]
+
+
+@_tolerant(SealedError)
+def _sealed(data: bytes) -> None:
+    open_secret(data.decode("utf-8", "replace"), _KEY, "box-1", "command-1", "name")
+
+
+_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def _sealed_secrets() -> list[bytes]:
+    public = base64.b64encode(_KEY.public_key().public_bytes_raw()).decode()
+    return [seal_secret(b"hunter2", public, "box-1", "command-1", "name").encode()]
+
+
+@_tolerant(DocumentError)
+def _document(data: bytes) -> None:
+    """The cameras' settings, as a center wants them."""
+    with contextlib.suppress(SettingsError):
+        document = read_document(_object(data))
+        assert read_document(document.values()) == document
+
+
+def _documents() -> list[bytes]:
+    return [json.dumps({"camera": json.loads(_box_documents()[0])["camera"]}).encode()]
+
+
+@_tolerant(ValueError, KeyError, TypeError)
+def _standing(data: bytes) -> None:
+    """What a box remembers of its settings."""
+    standing = Standing.from_json(data.decode("utf-8", "replace"))
+    assert Standing.from_json(standing.to_json()) == standing
+
+
+def _standings() -> list[bytes]:
+    return [begun(read_document(json.loads(_documents()[0])), None).to_json().encode()]
+
+
 # the center
 
 
@@ -292,6 +369,10 @@ TARGETS: dict[str, Target] = {
     "invitation": Target(_invitation, _invitations, 1024),
     "enrolment": Target(_enrolment, _enrolment_bodies),
     "signing-request": Target(_signing_request, _signing_requests, 4096),
+    "command": Target(_command, _commands),
+    "sealed": Target(_sealed, _sealed_secrets, 1024),
+    "document": Target(_document, _documents),
+    "standing": Target(_standing, _standings),
     "center-settings": Target(
         _center_settings, lambda: [b'{"version":1,"center":{"id":"c"},"broker":{"url":"mqtt://127.0.0.1"}}']
     ),

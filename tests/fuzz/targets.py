@@ -12,15 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from agent.box.document import Standing, begun
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from protocol.commands import CommandEvent, read_arguments
-from protocol.sealed import SealedError, open_secret, seal_secret
 
+from agent.box.document import Standing, begun
 from agent.rules.life import Record
 from agent.settings import BoxSettings
 from agent.uplink.outbox import Outbox, OutboxError
@@ -31,10 +29,12 @@ from collector.inbox.writer import Writer
 from collector.settings import CenterSettings
 from collector.store import open_store
 from protocol import messages, topics
+from protocol.commands import CommandEvent, read_arguments
 from protocol.documents import SettingsError
 from protocol.enrolment import Denied, Enrolled, EnrolRequest, Invitation, RenewRequest, make_claim, read_claim
 from protocol.messages import Acknowledgement, MessageError, read_acknowledgement, read_event
 from protocol.pictures import read_header
+from protocol.sealed import SealedError, open_secret, seal_secret
 from protocol.settings import DocumentError, read_document
 from tests import incidents
 from tests.faults.scribe import Scribe

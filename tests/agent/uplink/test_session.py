@@ -230,8 +230,11 @@ def test_a_broker_that_grants_little_gets_no_more(tmp_path, outbox):
         listening.answering = False
         put(outbox, *(f"m{n}" for n in range(WINDOW)))
         wait_for(lambda: len(listening.on("incident")) == 2, "two come")
+        time.sleep(0.5)
+        came = [one.payload.decode() for one in listening.on("incident")]
+        assert len(came) == 2
         listening.answering = True
-        listening.answer(stored=["m0", "m1"])
+        listening.answer(stored=came)
         wait_for(lambda: outbox.figures().waiting == 0, "and one after the other all")
 
 

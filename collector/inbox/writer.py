@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,9 +24,9 @@ from protocol.topics import Topic
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = MAX_ACKNOWLEDGED
-"""As many as one acknowledgement may hold."""
-MAX_WAITING: Final = 600
+BATCH: Final = 400
+"""What a commit costs is shared by more, and no delivery waits much longer for it."""
+MAX_WAITING: Final = 800
 """Deliveries in memory; beyond it the broker has to wait."""
 TRIES: Final = 4
 """For a transaction that another collector was in the way of."""
@@ -184,7 +184,7 @@ def _cause(fault: Exception) -> object:
 
 
 def _answers(outcomes: Sequence[tuple[Delivery, Outcome]], now_s: float) -> list[Answer]:
-    """One acknowledgement per box; a batch is not larger than what one may hold."""
+    """One acknowledgement per box, or several where one may not hold all."""
     boxes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for delivery, outcome in outcomes:
         if outcome.stored is not None or outcome.refused is not None or outcome.later is not None:
@@ -200,5 +200,11 @@ def _answers(outcomes: Sequence[tuple[Delivery, Outcome]], now_s: float) -> list
                 later=tuple(one.later for one in found if one.later is not None),
             ),
         )
-        for (site, box), found in boxes.items()
+        for (site, box), answered in boxes.items()
+        for found in _parts(answered)
     ]
+
+
+def _parts(answered: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
+    for begin in range(0, len(answered), MAX_ACKNOWLEDGED):
+        yield answered[begin : begin + MAX_ACKNOWLEDGED]

@@ -13,9 +13,10 @@ from sqlalchemy.exc import OperationalError
 from collector.inbox.quarantine import KEEP_PER_BOX, MAX_HEAD
 from collector.inbox.reading import Delivery
 from collector.inbox.session import InboxSession
-from collector.inbox.writer import Writer
+from collector.inbox.writer import BATCH, Writer
 from collector.store import Box, IncidentRow, MessageRow, PictureRow, Refused, StoreError, Ticket, open_store
 from protocol.broker import BrokerLine
+from protocol.messages import MAX_ACKNOWLEDGED
 from tests import incidents
 from tests.collector.conftest import Desk
 from tests.incidents import START_S, Case
@@ -45,6 +46,13 @@ def test_a_message_is_stored_once_however_often_it_comes(desk):
     assert desk.take(opened) == first
     assert desk.take(opened, opened)[0] == first[0] * 2
     assert (count(desk, MessageRow), count(desk, IncidentRow), count(desk, Ticket)) == (1, 1, 1)
+
+
+def test_no_acknowledgement_holds_more_than_it_may(desk):
+    cases = [Case(number=number, shop=None) for number in range(1, BATCH + 1)]
+    answers = desk.take_any(*[case.opened() for case in cases])
+    assert [len(answer.acknowledgement.stored) for answer in answers] == [MAX_ACKNOWLEDGED, BATCH - MAX_ACKNOWLEDGED]
+    assert {one for answer in answers for one in answer.acknowledgement.stored} == {f"{case.id}:1" for case in cases}
 
 
 def test_a_picture_may_come_before_its_incident(desk):

@@ -89,25 +89,6 @@ class EventView:
 
 
 @dataclass(frozen=True)
-class TicketView:
-    """One ticket."""
-
-    number: int
-    rule: Words
-    state: Words
-    open: bool
-    place: str
-    shop: str
-    opened: str
-    cleared: str
-    duration: str
-    repeat_of: int | None
-    reopened: int
-    incidents: tuple[IncidentView, ...]
-    events: tuple[EventView, ...]
-
-
-@dataclass(frozen=True)
 class RowView:
     """One line of the list of tickets."""
 
@@ -122,6 +103,14 @@ class RowView:
     duration: str
     repeat_of: int | None
     thumbnail: str | None
+
+
+@dataclass(frozen=True)
+class TicketView(RowView):
+    """One ticket with all that belongs to it."""
+
+    incidents: tuple[IncidentView, ...]
+    events: tuple[EventView, ...]
 
 
 @dataclass(frozen=True)
@@ -183,20 +172,9 @@ def _elapsed(ticket: Ticket, clock: Clock) -> str:
 
 def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
     """One ticket with all that belongs to it."""
-    incidents = tuple(_incident(session, row, clock) for row in ticket.incidents)
     return TicketView(
-        number=ticket.number,
-        rule=words.words(words.RULES, ticket.rule),
-        state=words.words(words.STATES, ticket.state),
-        open=bool(ticket.open),
-        place=f"{ticket.box_id} / {ticket.camera} / {ticket.zone}",
-        shop=ticket.shop or "",
-        opened=clock.text(ticket.opened_ms),
-        cleared=clock.text(ticket.cleared_ms),
-        duration=_elapsed(ticket, clock),
-        repeat_of=ticket.repeat_of,
-        reopened=ticket.reopened,
-        incidents=incidents,
+        **vars(_row(ticket, clock, thumbnail=None)),
+        incidents=tuple(_incident(session, row, clock) for row in ticket.incidents),
         events=tuple(_event(row, clock) for row in ticket.events),
     )
 

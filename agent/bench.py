@@ -69,6 +69,8 @@ class Bench:
                     "id": f"cam-{number + 1}",
                     "source": str(self.clips[number % len(self.clips)].resolve()),
                     "credentials": None,
+                    "substream": None,
+                    "learn_s": LEARN_S,
                 }
             )
             for number in range(self.cameras)

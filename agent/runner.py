@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 SAVE_S: Final = 600.0
 GAP_S: Final = 10.0
 """Without a picture for longer than this nothing was seen."""
+BACK_S: Final = 5.0
+"""By more than this pictures go back in time only where the box's clock was set back."""
 STILL_S: Final = 0.45
 """The still scene takes at most 2 samples a second (a little more, as clocks waver): others tell it nothing new."""
 QUIET_S: Final = 60.0
@@ -191,9 +193,11 @@ class CameraRunner:
     _found: Detections | None = field(default=None, init=False)
     _aspect: float = field(default=1.0, init=False)
     """Width of the picture by its height."""
-    _counted: Counted | None = field(default=None, init=False)
+    _counts: dict[bool, Counted | None] = field(default_factory=lambda: dict.fromkeys((False, True), None), init=False)
+    """Who was counted in the last main picture and in the last one of the sub-stream."""
     _fresh: bool = field(default=False, init=False)
     """Whether the detector looked at this sample."""
+    _seen_s: float = field(default=float("-inf"), init=False)
     _stilled_s: float = field(default=float("-inf"), init=False)
     _health: ViewHealth = field(default_factory=ViewHealth, init=False)
     _sight: ViewState | None = field(default=None, init=False)
@@ -256,6 +260,9 @@ class CameraRunner:
     def look(self, frame: Frame) -> None:
         """Take one frame."""
         at_s, self._aspect = frame.time_s, frame.width / frame.height
+        if at_s < self._seen_s - BACK_S:
+            self._forget_times()
+        self._seen_s = at_s
         self._carry_out_orders(at_s)
         keeps = self._keeps(frame)
         luma = frame.luma(WIDTH_PX)
@@ -265,11 +272,12 @@ class CameraRunner:
             self._observe(frame, luma, hidden)
             self._stilled_s = at_s
         if looked:
+            # first of all: those whom only a closer look finds are to be hidden in whatever is kept
+            self._count(frame)
             if keeps and self._trusted:
                 self._shots.add(frame, self._people_of[frame.sub], everyone=self._knows_everyone)
             if keeps and self._part_of[frame.sub] is None:
                 self.samples.add(frame, self._people_of[frame.sub])
-            self._count(frame)
         changes: list[Change] = []
         for zone in self.camera.zone:
             if isinstance(zone, FrontageZone):
@@ -277,17 +285,27 @@ class CameraRunner:
             elif looked:
                 # fewer of those who are small are seen in a small picture: it counts where there are too few others
                 if keeps or self._counts_fps(zone.id, at_s) > NEAR_FPS:
-                    changes += self._gathering(zone, self._counted, at_s)
+                    changes += self._gathering(zone, self._counts[frame.sub], at_s)
                 changes += self._loitering(zone, at_s)
-        if any(change.roles for change in changes):
-            now = Shot(frame, self._people_last if looked else NOBODY, everyone=looked and self._knows_everyone)
-            if not keeps and self._main is not None:
-                now = Shot(self._main, NOBODY, everyone=False)
-            self._report(changes, self._with_everyone(now))
-        else:
-            self._report(changes, None)
+        shows = any(change.roles for change in changes)
+        self._report(changes, self._shot(frame, looked=looked, keeps=keeps) if shows else None)
         if changes or (self._saved_s is not None and at_s - self._saved_s >= SAVE_S):
             self._save_scene(at_s)
+
+    def _shot(self, frame: Frame, *, looked: bool, keeps: bool) -> Shot:
+        """What shows the place as it is now."""
+        now = Shot(frame, self._people_last if looked else NOBODY, everyone=looked and self._knows_everyone)
+        if not keeps and self._main is not None:
+            now = Shot(self._main, self._people_of[False], everyone=False)
+        return self._with_everyone(now)
+
+    def _forget_times(self) -> None:
+        """The box's clock was set back: what was done last is not in the future."""
+        past_s = float("-inf")
+        self._stilled_s = self._main_s = self._sub_s = self._moved_s = past_s
+        self._looked_s = dict.fromkeys((False, True), past_s)
+        self._main = self._saved_s = None
+        self.samples.forget()
 
     def demand(self, at_s: float) -> Demand:
         """How often the rules want to see from now on."""
@@ -365,12 +383,12 @@ class CameraRunner:
     def _count(self, frame: Frame) -> None:
         """Count people, unless they are those who were counted already."""
         if self.detector is None or self._found is None or not self._crowds or not self._trusted:
-            self._counted = None
-        elif self._fresh or self._counted is None:
-            self._counted = self._people.count(frame, self._found, self._eye(self.detector), self._part)
-            # those whom only a closer look found are hidden in evidence as well
-            self._people_of[frame.sub] = self._counted.persons.of("person", min_score=PERSON_SCORE).boxes
-        self._track(self._counted, frame)
+            self._counts[frame.sub] = None
+        elif self._fresh or self._counts[frame.sub] is None:
+            counted = self._people.count(frame, self._found, self._eye(self.detector), self._part)
+            self._counts[frame.sub] = counted
+            self._people_of[frame.sub] = counted.persons.of("person", min_score=PERSON_SCORE).boxes
+        self._track(self._counts[frame.sub], frame)
 
     @property
     def _knows_everyone(self) -> bool:
@@ -404,6 +422,11 @@ class CameraRunner:
     def _part(self) -> Box | None:
         """What the detector saw of the picture at the last look; None: all of it."""
         return self._part_of[self._last_sub]
+
+    @property
+    def _counted(self) -> Counted | None:
+        """Who was counted at the last look."""
+        return self._counts[self._last_sub]
 
     @property
     def _last_sub(self) -> bool:

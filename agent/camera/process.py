@@ -91,6 +91,11 @@ class Child:
         try:
             self.pid, self._pidfd = nursery().start(source.to_json(), (events, orders, memory))
             self._ring = Ring(memory)
+        except BaseException:
+            # a process that has begun ends when its pipes do
+            os.close(readable)
+            os.close(writable)
+            raise
         finally:
             for descriptor in (events, orders, memory):
                 os.close(descriptor)

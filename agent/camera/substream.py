@@ -84,7 +84,11 @@ class SubStream:
         if self._reading is None:
             if needed and now_s >= self._retry_s:
                 source = replace(self._source, shape=shape, played_s=played_s)
-                self._reading = Reading(source, self._now, self._monotonic, self._news, StreamClock())
+                try:
+                    self._reading = Reading(source, self._now, self._monotonic, self._news, StreamClock())
+                except OSError as refused:
+                    self._fail(f"it cannot be read: {refused.strerror or refused}", now_s)
+                    return None
                 self._began_s = now_s
                 self.demand(self._fps, max(0.0, self._fps_until_s - now_s))
             return None
@@ -98,12 +102,15 @@ class SubStream:
                 self._failures = 0
             return replace(frame, sub=True)
         if fault := self._reading.fault():
-            self._failures += 1
-            pause_s = delay_s(self._failures)
-            self._retry_s = now_s + pause_s
-            self.text = f"sub-stream: {fault}; the main stream is used in its place, trying again in {pause_s:.0f} s"
-            self.rest()
+            self._fail(fault, now_s)
         return None
+
+    def _fail(self, fault: str, now_s: float) -> None:
+        self._failures += 1
+        pause_s = delay_s(self._failures)
+        self._retry_s = now_s + pause_s
+        self.text = f"sub-stream: {fault}; the main stream is used in its place, trying again in {pause_s:.0f} s"
+        self.rest()
 
     def rest(self) -> None:
         """End it until it is needed again."""

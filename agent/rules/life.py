@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Self
 
 from protocol.geometry import Box, box_intersection
-from protocol.messages import Evidence, Incident, Item, People
+from protocol.messages import Evidence, Item, People
 
 HEARTBEAT_S: Final = 600.0
 QUIET_S: Final = 60.0
@@ -292,9 +292,3 @@ def _differ(record: Record, items: tuple[Item, ...], people: People | None) -> b
 def dwell_s(record: Record, at_s: float) -> float:
     """Elapsed time of an incident: until it was seen clear, or until now."""
     return max(0.0, (record.cleared_s if record.cleared_s is not None else at_s) - record.opened_s)
-
-
-def incident_fields(record: Record) -> dict[str, object]:
-    """Fields of the message that a record gives as they are."""
-    names = {name for name in Incident.model_fields if name in record.__dict__}
-    return {name: record.__dict__[name] for name in names}

@@ -120,13 +120,13 @@ def test_a_film_that_cannot_be_written_is_told_in_one_line(tmp_path, overlay_pat
 
 FILLED = """
 import resource
-from agent.camera import reader
-make = reader.new_memory
+from agent.camera import process
+make = process.new_memory
 def limited():
     memory = make()  # which counts as a file
     resource.setrlimit(resource.RLIMIT_FSIZE, (102400, 102400))
     return memory
-reader.new_memory = limited
+process.new_memory = limited
 from agent.commands import main
 main()
 """

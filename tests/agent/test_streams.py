@@ -108,7 +108,8 @@ def test_evidence_and_the_hour_are_of_the_main_stream(monkeypatch):
     opened = said[0].data
     (picture,) = [one for one in shot if one[0] == "at"]
     role, width, persons, taken_s = picture
-    assert (role, width, persons) == ("at", clips.WIDTH, 1)
+    assert (role, width) == ("at", clips.WIDTH)
+    assert persons >= 1  # once of the last look, once of the one for the evidence
     assert 0 <= opened.at.timestamp() - runners.EPOCH_S - taken_s <= 2
     assert {one.frame.rgb().shape[1] for one in runner._shots._kept} == {clips.WIDTH}
     assert all(((one.time_s - runners.EPOCH_S) / KEYS_S) % 1 == pytest.approx(0, abs=0.01) for one in runner.samples)

@@ -6,7 +6,7 @@ with which the agent does not last is found at the next start and taken back.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,7 @@ class Wishes:
         folder: the state folder.
         seed: what `box.toml` holds.
         check: says what this box lacks for a document, in a line each.
-        apply: puts a document in force; raises where it cannot.
+        apply: puts a document in force and says which cameras began anew; raises where it cannot.
         failing: cameras whose pipeline has failed since it was put in force, and how.
         publish: sends on one of the box's leaves; False where there is no line.
         connects: how often the line was made.
@@ -58,7 +58,7 @@ class Wishes:
     folder: Path
     seed: CamerasDocument
     check: Callable[[CamerasDocument], list[str]]
-    apply: Callable[[CamerasDocument], None]
+    apply: Callable[[CamerasDocument], Collection[str]]
     failing: Callable[[], Mapping[str, str]]
     publish: Callable[..., bool]
     connects: Callable[[], int]
@@ -122,7 +122,8 @@ class Wishes:
         self._keep(tried(standing, revision, document))
         self._tried_s = self.monotonic()
         try:
-            self.apply(document)
+            # what failed with its old settings is judged anew by the new ones
+            self._failed_before -= frozenset(self.apply(document))
         except Exception as fault:
             log.exception("settings: revision %d", revision)
             self._take_back(f"it cannot be put in force ({type(fault).__name__}: {fault})")

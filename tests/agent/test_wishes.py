@@ -19,6 +19,11 @@ def document(*names):
     return CamerasDocument.model_validate({"camera": [{"id": name, "source": "clip.mp4"} for name in names]})
 
 
+def moved(*names):
+    """The same cameras at another source."""
+    return {"camera": [{"id": name, "source": "other.mp4"} for name in names]}
+
+
 def wish(revision, *names, **more):
     data = Desired(revision=revision, document=more.pop("values", document(*names).values()), **more)
     return DesiredEvent(
@@ -37,7 +42,7 @@ class Box:
     def __init__(self, folder, *seed):
         self.folder, self.seed = folder, document(*(seed or ("cam-1",)))
         self.uptime_s, self.online, self.connects = 0.0, True, 1
-        self.running, self.reports = [], []
+        self.running, self.reports, self.cameras = [], [], []
         self.start()
 
     def start(self):
@@ -61,6 +66,9 @@ class Box:
         if "worse" in names:
             raise RuntimeError("no")
         self.running = names
+        new = [one.id for one in wanted.camera if one not in self.cameras]
+        self.cameras = wanted.camera
+        return new
 
     def publish(self, leaf, payload, *, retain):
         assert (leaf, retain) == ("settings/reported", True)
@@ -109,6 +117,12 @@ def test_what_failed_before_is_not_the_new_revisions_fault(tmp_path):
     box.wishes.take(wish(1, "broken", "cam-2"))
     box.tick(TRIAL_S)
     assert box.told() == (1, "applied", 1)
+
+
+def test_a_changed_camera_that_failed_before_is_judged_anew(tmp_path):
+    box = Box(tmp_path, "broken")
+    box.wishes.take(wish(1, values=moved("broken")))
+    assert box.told() == (0, "rolled_back", 1)
 
 
 @pytest.mark.parametrize(

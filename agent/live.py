@@ -524,10 +524,14 @@ class Agent:
         return [camera.id for camera in new]
 
     def renew_secret(self, name: str) -> list[str]:
-        """Start the cameras again that use a secret; returns their ids."""
-        cameras = [camera.id for camera in self.config.settings.camera if camera.credentials == name]
-        self._apply(self.config.document, cameras)
-        return cameras
+        """Start the cameras again that use a secret; returns their ids. Settings that lacked it are taken after all."""
+        self._apply(self.config.document, self._users(name))
+        if self.wishes is not None:
+            self.wishes.take_again()
+        return self._users(name)
+
+    def _users(self, secret: str) -> list[str]:
+        return [camera.id for camera in self.config.settings.camera if camera.credentials == secret]
 
     def restart(self) -> None:
         """End in order, to be started again."""

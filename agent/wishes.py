@@ -68,6 +68,8 @@ class Wishes:
     _kept: Standing | None = field(default=None, init=False)
     _tried_s: float = field(init=False)
     _failed_before: frozenset[str] = field(default=frozenset(), init=False)
+    _last: bytes = field(default=b"", init=False)
+    """What the center wanted last, as it came."""
     _reported: tuple[int, Standing] | None = field(default=None, init=False)
     """On which connection what was told."""
 
@@ -88,6 +90,7 @@ class Wishes:
 
     def take(self, payload: bytes) -> None:
         """Take what the center wants, as it came."""
+        self._last = payload
         if not payload:  # a retained wish that was taken back
             return
         try:
@@ -115,6 +118,11 @@ class Wishes:
             self._keep(confirmed(Standing(standing.seed, now, wanted=desired.revision, edit=standing.edit)))
         else:
             self._try(standing, desired.revision, document)
+
+    def take_again(self) -> None:
+        """Take what was rejected once more: the box has got something that it may have lacked."""
+        if self.standing.state == "rejected":
+            self.take(self._last)
 
     def _try(self, standing: Standing, revision: int, document: CamerasDocument) -> None:
         log.info("settings: revision %d is on trial for %.0f s", revision, TRIAL_S)

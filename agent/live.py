@@ -488,8 +488,8 @@ class Agent:
                 found.append(str(fault))
         return found
 
-    def _apply(self, document: CamerasDocument, renewed: Container[str] = ()) -> None:
-        """Watch what a document says; cameras that did not change go on.
+    def _apply(self, document: CamerasDocument, renewed: Container[str] = ()) -> list[str]:
+        """Watch what a document says; cameras that did not change go on. Returns the ids of those that began anew.
 
         Args:
             document: cameras, zones and rules.
@@ -521,12 +521,17 @@ class Agent:
         self.cameras = [thread for thread in self.cameras if thread not in ended] + started
         for thread in started:
             thread.start()
+        return [camera.id for camera in new]
 
     def renew_secret(self, name: str) -> list[str]:
-        """Start the cameras again that use a secret; returns their ids."""
-        cameras = [camera.id for camera in self.config.settings.camera if camera.credentials == name]
-        self._apply(self.config.document, cameras)
-        return cameras
+        """Start the cameras again that use a secret; returns their ids. Settings that lacked it are taken after all."""
+        self._apply(self.config.document, self._users(name))
+        if self.wishes is not None:
+            self.wishes.take_again()
+        return self._users(name)
+
+    def _users(self, secret: str) -> list[str]:
+        return [camera.id for camera in self.config.settings.camera if camera.credentials == secret]
 
     def restart(self) -> None:
         """End in order, to be started again."""

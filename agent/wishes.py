@@ -6,7 +6,7 @@ with which the agent does not last is found at the next start and taken back.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,7 @@ class Wishes:
         folder: the state folder.
         seed: what `box.toml` holds.
         check: says what this box lacks for a document, in a line each.
-        apply: puts a document in force; raises where it cannot.
+        apply: puts a document in force and says which cameras began anew; raises where it cannot.
         failing: cameras whose pipeline has failed since it was put in force, and how.
         publish: sends on one of the box's leaves; False where there is no line.
         connects: how often the line was made.
@@ -58,7 +58,7 @@ class Wishes:
     folder: Path
     seed: CamerasDocument
     check: Callable[[CamerasDocument], list[str]]
-    apply: Callable[[CamerasDocument], None]
+    apply: Callable[[CamerasDocument], Collection[str]]
     failing: Callable[[], Mapping[str, str]]
     publish: Callable[..., bool]
     connects: Callable[[], int]
@@ -68,6 +68,8 @@ class Wishes:
     _kept: Standing | None = field(default=None, init=False)
     _tried_s: float = field(init=False)
     _failed_before: frozenset[str] = field(default=frozenset(), init=False)
+    _last: bytes = field(default=b"", init=False)
+    """What the center wanted last, as it came."""
     _reported: tuple[int, Standing] | None = field(default=None, init=False)
     """On which connection what was told."""
 
@@ -88,6 +90,7 @@ class Wishes:
 
     def take(self, payload: bytes) -> None:
         """Take what the center wants, as it came."""
+        self._last = payload
         if not payload:  # a retained wish that was taken back
             return
         try:
@@ -116,13 +119,19 @@ class Wishes:
         else:
             self._try(standing, desired.revision, document)
 
+    def take_again(self) -> None:
+        """Take what was rejected once more: the box has got something that it may have lacked."""
+        if self.standing.state == "rejected":
+            self.take(self._last)
+
     def _try(self, standing: Standing, revision: int, document: CamerasDocument) -> None:
         log.info("settings: revision %d is on trial for %.0f s", revision, TRIAL_S)
         self._failed_before = frozenset(self.failing())
         self._keep(tried(standing, revision, document))
         self._tried_s = self.monotonic()
         try:
-            self.apply(document)
+            # what failed with its old settings is judged anew by the new ones
+            self._failed_before -= frozenset(self.apply(document))
         except Exception as fault:
             log.exception("settings: revision %d", revision)
             self._take_back(f"it cannot be put in force ({type(fault).__name__}: {fault})")

@@ -123,8 +123,12 @@ def begun(seed: CamerasDocument, standing: Standing | None) -> Standing:
 
 
 def wants_trial(standing: Standing, desired: Desired) -> bool:
-    """Whether a revision is new to this box: newer than what is in force, and not the one that failed."""
-    return desired.revision > standing.now.revision and desired.revision != standing.wanted
+    """Whether a revision is new to this box: newer than what is in force, and not the one that failed.
+
+    One that was rejected counts: what the box lacked for it may be there now.
+    """
+    unsettled = desired.revision != standing.wanted or standing.state == "rejected"
+    return desired.revision > standing.now.revision and unsettled
 
 
 def answered(standing: Standing, desired: Desired) -> Standing:

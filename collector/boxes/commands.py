@@ -409,7 +409,8 @@ def open_door(config: CenterConfig, store: Store) -> Door | None:
     if section.listen is None:
         return None
     authority = Authority.open(config.path(section.ca))
-    desk = Desk(store, authority, section.broker_url or "", section.certificate_days, time.time)
+    lists = Office(config, store, authority).lists
+    desk = Desk(store, authority, section.broker_url or "", section.certificate_days, time.time, lists)
     try:
         return Door(host_and_port(section.listen), desk, authority.pem, authority.folder)
     except OSError as fault:

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from collector.boxes import register
 from collector.boxes.authority import Authority, key_sha256, read_request
+from collector.boxes.revocation import Lists
 from collector.store import Box, CertificateRow, Claim, Store
+from protocol.broker import BrokerError
 from protocol.enrolment import Enrolled, EnrolRequest, RenewRequest, read_claim
 
 log = logging.getLogger(__name__)
@@ -49,16 +51,24 @@ class Desk:
         broker_url: what boxes are told.
         days: that a certificate of a box lasts.
         now: seconds since the epoch.
+        lists: what the broker refuses; None where it asks for no certificates.
     """
 
     def __init__(
-        self, store: Store, authority: Authority, broker_url: str, days: float, now: Callable[[], float]
+        self,
+        store: Store,
+        authority: Authority,
+        broker_url: str,
+        days: float,
+        now: Callable[[], float],
+        lists: Lists | None = None,
     ) -> None:
         self._store = store
         self._authority = authority
         self._broker_url = broker_url
         self._days = days
         self._now = now
+        self._lists = lists
 
     def enrol(self, request: EnrolRequest) -> Enrolled:
         """Take a claim; raises DeniedError."""
@@ -73,6 +83,7 @@ class Desk:
         # raised outside, so that the attempt is counted
         if isinstance(outcome, DeniedError):
             raise outcome
+        self._catch_up()
         log.info("box %s: enrolled at site %s with version %r", outcome.box, outcome.site, request.version)
         return outcome
 
@@ -98,6 +109,8 @@ class Desk:
         )
         if getattr(won, "rowcount", 0) != 1:
             return DeniedError(409, "busy", "this claim code is being used right now; try again")
+        # a second claim is for a new disk: whoever has the old one is that box no longer
+        register.end_certificates(session, box.id, now_ms, but_of=key_digest)
         row = self._issue(session, box, key, now_ms)
         session.execute(update(Claim).where(Claim.id == claim.id).values(serial=row.serial))
         box.standing = "enrolled"
@@ -114,6 +127,8 @@ class Desk:
             key = read_request(request.csr)
         except ValueError as fault:
             raise DeniedError(400, "invalid", str(fault)) from None
+        if self._is_refused(serial):
+            raise DeniedError(403, "revoked", "this certificate was revoked; ask the center for a new code")
         now_ms = self._now_ms()
         with self._store.transaction() as session:
             shown = session.get(CertificateRow, serial)
@@ -132,6 +147,25 @@ class Desk:
             row = self._issue(session, box, key, now_ms)
             log.info("box %s: certificate renewed, with version %r", box.id, request.version)
             return self._answer(row.pem, box)
+
+    def _is_refused(self, serial: str) -> bool:
+        """Whether the broker refuses it: a database that was restored may not know of that any more."""
+        try:
+            return self._lists is not None and serial in self._lists.listed()
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError) as fault:
+            log.error("enrolment: the broker's list of revoked certificates: %s", fault)  # noqa: TRY400 - no trace wanted
+            raise DeniedError(
+                503, "later", "the center cannot read which certificates are revoked; try later"
+            ) from None
+
+    def _catch_up(self) -> None:
+        try:
+            if self._lists is not None and self._lists.catch_up():
+                log.info("enrolment: older certificates were revoked; the broker's list is written")
+        except (BrokerError, OSError) as fault:
+            log.error("enrolment: older certificates are revoked, but the broker goes on with them: %s", fault)  # noqa: TRY400 - no trace wanted
 
     def _issue(self, session: Session, box: Box, key: ec.EllipticCurvePublicKey, now_ms: int) -> CertificateRow:
         issued = self._authority.issue(key, box.id, "box", now_ms / 1000, self._days)

@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from collector.store import Box, CommandPicture, CommandRow
@@ -24,6 +24,10 @@ GRACE_MS: Final = 30_000
 GOES_ON_MS: Final = 180_000
 """What was accepted is done by then: a restart, for one."""
 KEEP_PICTURES_MS: Final = 24 * 3600 * 1000
+PICTURES_AFTER_MS: Final = 60_000
+"""Pictures of a command come with its reply; later ones are not kept."""
+MAX_VIEWS: Final = 4
+"""A box sends `wide` and `close`; it must not fill the database."""
 OPEN: Final = ("waiting", "sent", "accepted")
 CENTER: Final = "center"
 """Site in the `source` of what the center says."""
@@ -168,9 +172,13 @@ def take_reply(session: Session, box: Box, reply: Reply, received_ms: int) -> No
 
 
 def take_picture(session: Session, box: Box, header: AnswerHeader, jpeg: bytes, received_ms: int) -> None:
-    """Take a picture that a command asked for; raises MessageError."""
+    """Take a picture that a command asked for; raises MessageError. One too late, or one too many, is not kept."""
     row = _of_box(session, box, header.command)
-    if session.get(CommandPicture, (row.id, header.view)) is None:
+    ended_ms = row.expires_ms + GRACE_MS if row.replied_ms is None else row.replied_ms
+    if row.state not in OPEN and received_ms - ended_ms > PICTURES_AFTER_MS:
+        return
+    views = select(func.count()).select_from(CommandPicture).where(CommandPicture.command_id == row.id)
+    if session.get(CommandPicture, (row.id, header.view)) is None and session.scalars(views).one() < MAX_VIEWS:
         session.add(
             CommandPicture(
                 command_id=row.id,

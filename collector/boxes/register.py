@@ -159,13 +159,22 @@ def put_out(session: Session, box_id: str, standing: str, now_ms: int) -> Box:
     box = find_box(session, box_id)
     if box.standing != "replaced":
         box.standing = standing
+    if box.state != "offline":
+        # its last will is not heard any more
+        box.state, box.state_since_ms = "offline", now_ms
     end_claims(session, box_id, now_ms)
+    end_certificates(session, box_id, now_ms)
+    return box
+
+
+def end_certificates(session: Session, box_id: str, now_ms: int, but_of: str = "") -> None:
+    """Revoke the certificates of a box, but not those of one key (`key_sha256`)."""
     session.execute(
         update(CertificateRow)
         .where(CertificateRow.name == box_id, CertificateRow.usage == "box", CertificateRow.revoked_ms.is_(None))
+        .where(CertificateRow.key_sha256 != but_of)
         .values(revoked_ms=now_ms)
     )
-    return box
 
 
 def replace(session: Session, old_id: str, new_id: str, now_ms: int, move: Sequence["Move"] = ()) -> None:

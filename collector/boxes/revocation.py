@@ -23,6 +23,7 @@ from collector.store import CertificateRow, Store
 from protocol.broker import BrokerError, BrokerLine
 from protocol.topics import Topic
 
+CRL: Final = "crl.pem"
 IN_FORCE_S: Final = 60.0
 EVERY_S: Final = 1.0
 RELOAD_S: Final = 20.0
@@ -65,6 +66,26 @@ class Lists:
             write_public(self._files / "acl", broker_files.acl(register.collectors(session)).encode())
             self._write_crl(session)
 
+    def listed(self) -> dict[str, float]:
+        """What the broker refuses: serial to when it was revoked, in seconds; raises OSError, ValueError."""
+        return revoked_serials((self._files / CRL).read_bytes())
+
+    def catch_up(self) -> bool:
+        """Have the broker refuse what was revoked in the database alone; says whether there was any.
+
+        Raises BrokerError, OSError.
+        """
+        with self._store.transaction() as session:
+            serials, expired = register.revoked(session, round(self._now() * 1000))
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            listed = self.listed()
+            serials = {serial: at_s for serial, at_s in serials.items() if serial not in listed}
+        if not serials.keys() - expired:
+            return False
+        self.write()
+        self.read_again()
+        return True
+
     def _write_crl(self, session: Session) -> None:
         now_s = self._now()
         now_ms = round(now_s * 1000)
@@ -72,12 +93,11 @@ class Lists:
         session.execute(
             delete(CertificateRow).where(CertificateRow.usage == "probe", CertificateRow.not_after_ms < now_ms)
         )
-        path = self._files / "crl.pem"
         # what was revoked stays so, even where the database was restored from an old copy
         with contextlib.suppress(FileNotFoundError, ValueError):
-            serials = revoked_serials(path.read_bytes()) | serials
+            serials = self.listed() | serials
         kept = {serial: at_s for serial, at_s in serials.items() if serial not in expired}
-        write_public(path, self._authority.revocations(kept, now_s))
+        write_public(self._files / CRL, self._authority.revocations(kept, now_s))
 
     def read_again(self) -> None:
         """Make the broker read both; raises BrokerError."""
@@ -131,5 +151,6 @@ class Lists:
             with Probe(self._line, self._folder, box, shown) as probe:
                 if not probe.connect():
                     raise BrokerError(f"{self._line.url}: box {box}: its session could not be closed; try again")
-                for topic in (Topic(site, box, "status"), *(Topic(site, box, "camera", one) for one in cameras)):
+                own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported")]
+                for topic in (*own, *(Topic(site, box, "camera", one) for one in cameras)):
                     probe.publish(str(topic), b"", retain=True)

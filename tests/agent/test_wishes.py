@@ -19,6 +19,11 @@ def document(*names):
     return CamerasDocument.model_validate({"camera": [{"id": name, "source": "clip.mp4"} for name in names]})
 
 
+def moved(*names):
+    """The same cameras at another source."""
+    return {"camera": [{"id": name, "source": "other.mp4"} for name in names]}
+
+
 def wish(revision, *names, **more):
     data = Desired(revision=revision, document=more.pop("values", document(*names).values()), **more)
     return DesiredEvent(
@@ -36,8 +41,9 @@ class Box:
 
     def __init__(self, folder, *seed):
         self.folder, self.seed = folder, document(*(seed or ("cam-1",)))
+        self.lacks = ("lost",)
         self.uptime_s, self.online, self.connects = 0.0, True, 1
-        self.running, self.reports = [], []
+        self.running, self.reports, self.cameras = [], [], []
         self.start()
 
     def start(self):
@@ -46,7 +52,7 @@ class Box:
             box="box-1",
             folder=self.folder,
             seed=self.seed,
-            check=lambda wanted: [f"camera {one.id}: no file" for one in wanted.camera if one.id == "lost"],
+            check=lambda wanted: [f"camera {one.id}: no file" for one in wanted.camera if one.id in self.lacks],
             apply=self.apply,
             failing=lambda: {name: "it broke" for name in self.running if name == "broken"},
             publish=self.publish,
@@ -61,6 +67,9 @@ class Box:
         if "worse" in names:
             raise RuntimeError("no")
         self.running = names
+        new = [one.id for one in wanted.camera if one not in self.cameras]
+        self.cameras = wanted.camera
+        return new
 
     def publish(self, leaf, payload, *, retain):
         assert (leaf, retain) == ("settings/reported", True)
@@ -111,6 +120,12 @@ def test_what_failed_before_is_not_the_new_revisions_fault(tmp_path):
     assert box.told() == (1, "applied", 1)
 
 
+def test_a_changed_camera_that_failed_before_is_judged_anew(tmp_path):
+    box = Box(tmp_path, "broken")
+    box.wishes.take(wish(1, values=moved("broken")))
+    assert box.told() == (0, "rolled_back", 1)
+
+
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
@@ -130,6 +145,22 @@ def test_what_cannot_be_used_is_rejected_with_all_that_is_wrong(box, payload, wo
     assert len(box.reports[-1]["errors"]) == len(words)
     for error, word in zip(box.reports[-1]["errors"], words, strict=True):
         assert word in error
+
+
+@pytest.mark.parametrize("again", ["delivered", "started", "provided"])
+def test_what_was_rejected_is_taken_once_the_box_has_what_it_lacked(box, again):
+    box.wishes.take(wish(1, "cam-1", "lost"))
+    assert box.told() == (0, "rejected", 1)
+    box.lacks = ()
+    if again == "started":
+        box.start()
+    if again == "provided":
+        box.wishes.take_again()
+    else:
+        box.wishes.take(wish(1, "cam-1", "lost"))
+    assert (box.running, box.told()) == (["cam-1", "lost"], (1, "pending", 1))
+    box.wishes.take_again()
+    assert box.told() == (1, "pending", 1)
 
 
 def test_an_older_or_the_same_revision_changes_nothing(box):

@@ -196,6 +196,21 @@ def test_pictures_of_commands_are_kept_for_a_day(desk, line):
     assert row(desk, CommandPicture, ("c1", "wide")) is None
 
 
+def test_a_box_cannot_fill_the_database_with_pictures_of_commands(desk, line):
+    ask(desk)
+    desk.take(*(picture(view=view, number=n) for n, view in enumerate(("a", "b", "c", "d", "e"), 1)))
+    assert [row(desk, CommandPicture, ("c1", view)) is not None for view in "abcde"] == [True] * 4 + [False]
+    ask(desk, command="c2")
+    desk.take(reply(command="c2"))
+    desk.take(picture("c2"))
+    with desk.store.transaction() as session:
+        session.get_one(CommandRow, "c2").replied_ms -= 61_000
+    desk.take(picture("c2", view="close"))
+    assert row(desk, CommandPicture, ("c2", "wide")) is not None
+    assert row(desk, CommandPicture, ("c2", "close")) is None
+    assert refusals(desk) == []
+
+
 @pytest.mark.parametrize(
     ("box", "verb", "args"),
     [("box-9", "restart", {}), ("box-1", "fly", {}), ("box-1", "snapshot", {}), ("box-1", "restart", {"now": 1})],

@@ -22,7 +22,9 @@ from collector.boxes.door import CONNECTIONS, Door
 from collector.boxes.enrolment import MAX_ATTEMPTS, DeniedError, Desk
 from collector.boxes.limits import IN_ALL, PER_ADDRESS, WINDOW_S, Failures
 from collector.boxes.register import RegisterError
+from collector.boxes.revocation import Lists
 from collector.store import Box, CameraRow, CertificateRow, Claim, open_store
+from protocol.broker import BrokerLine
 from protocol.enrolment import MAX_BODY_BYTES, EnrolRequest, RenewRequest, make_claim
 from tests import incidents
 from tests.incidents import Case
@@ -43,6 +45,10 @@ def csr(key):
     return request.public_bytes(Encoding.PEM).decode()
 
 
+def serial(enrolled):
+    return f"{x509.load_pem_x509_certificate(enrolled.certificate.encode()).serial_number:x}"
+
+
 class Office:
     """A desk whose clock the test moves."""
 
@@ -51,7 +57,10 @@ class Office:
         self.now_s = NOW_S
         self.store = open_store(url or f"sqlite:///{folder / 'center.db'}")
         self.authority = Authority.create(folder / "ca", "xiaohe", NOW_S)
-        self.desk = Desk(self.store, self.authority, BROKER, 365, lambda: self.now_s)
+        self.lists = Lists(
+            self.store, self.authority, folder, (), BrokerLine(url="mqtt://127.0.0.1"), folder, lambda: self.now_s
+        )
+        self.desk = Desk(self.store, self.authority, BROKER, 365, lambda: self.now_s, self.lists)
 
     def claims(self, count=1, days=30.0):
         with self.store.transaction() as session:
@@ -210,6 +219,43 @@ def test_a_new_claim_for_a_known_box_ends_the_old_one(office):
         new = register.renew_claim(session, old.box, 30, NOW_MS)
     assert office.denial(old.code, new_key()) == "expired"
     assert office.enrol(new.code, new_key()).box == old.box
+
+
+def test_a_second_claim_with_another_key_ends_the_older_certificates(office):
+    (claim,) = office.claims()
+    key = new_key()
+    first = office.enrol(claim.code, key)
+    assert not (office.folder / "crl.pem").exists()
+    for mine, ended in ((key, False), (new_key(), True)):
+        with office.store.transaction() as session:
+            again = register.renew_claim(session, claim.box, 30, round(office.now_s * 1000))
+        latest = office.enrol(again.code, mine)
+        assert office.enrol(again.code, mine) == latest
+        assert (office.folder / "crl.pem").exists() == ended
+        office.now_s += 3700
+    assert serial(first) in office.lists.listed()
+    assert serial(latest) not in office.lists.listed()
+    with pytest.raises(DeniedError, match="revoked"):
+        office.renew(first.certificate, new_key())
+    assert office.renew(latest.certificate, new_key()).box == claim.box
+
+
+def test_what_the_broker_refuses_is_not_renewed_by_a_restored_database(office):
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key())
+    with office.store.transaction() as session:
+        register.put_out(session, claim.box, "revoked", NOW_MS)
+        assert session.get_one(Box, claim.box).state == "offline"
+    assert office.lists.catch_up()
+    assert not office.lists.catch_up()
+    with office.store.transaction() as session:  # as of before the revocation
+        session.get_one(Box, claim.box).standing = "enrolled"
+        session.get_one(CertificateRow, serial(first)).revoked_ms = None
+    with pytest.raises(DeniedError, match="was revoked"):
+        office.renew(first.certificate, new_key())
+    (office.folder / "crl.pem").write_text("damaged")
+    with pytest.raises(DeniedError, match="cannot read"):
+        office.renew(first.certificate, new_key())
 
 
 def camera(box, name="cam-1"):

@@ -24,7 +24,8 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --config setup.cfg >.cache/imports.log || { cat .cache/imports.log; exit 1; }
 	@$(BIN)/python -m protocol.schemas docs/ref --check
-	@$(BIN)/pytest $(PYTEST)
+	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/bench $(PYTEST)
+	@$(BIN)/pytest tests/bench
 
 bench: ## measure speed beside what else one might use, write docs/design/speed.md; some 40 minutes
 	@deploy/setup.sh venv dev

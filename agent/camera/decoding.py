@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agent.box import memory
 from agent.camera import hardware
 from agent.camera.errors import CameraError
-from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, SOFTWARE, Decoding, Event, Opened, Picture, Tally
+from agent.camera.events import DRIFT_S, KEY_WAIT_S, KEYS_EVERY_S, SOFTWARE, Decoding, Event, Opened, Picture, Tally
 from agent.camera.planes import split
 from agent.camera.ring import MAX_SIDE_PX
 from agent.camera.source import Source
@@ -33,8 +33,6 @@ NAP_S: Final = 0.25
 frames. The socket holds it."""
 CAUGHT_UP_S: Final = 0.005
 """Who had to wait so long for a packet has read all that there was."""
-DRIFT_S: Final = 2.0
-"""A live stream's time that is further than this from arrival is set anew."""
 KEYS_LATE_S: Final = 1.0
 """A key frame that is due may come so much later, as packets are read in bursts."""
 HELP_S: Final = 6.0

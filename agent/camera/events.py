@@ -6,6 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+DRIFT_S: Final = 2.0
+"""A live stream's time that is further than this from arrival is set anew."""
 KEYS_EVERY_S: Final = 2.0
 """Key frames alone are enough where they come at least this often: 0.5 CPU-seconds a minute against 8 to 13."""
 KEY_WAIT_S: Final = 90.0

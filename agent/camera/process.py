@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from agent.camera import wire
-from agent.camera.events import Decoding, Tally
+from agent.camera.events import DRIFT_S, Decoding, Tally
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.ring import WAITING, Lender, Ring, new_memory
@@ -27,8 +27,6 @@ MAX_DELAY_S: Final = 60.0
 TICK_S: Final = 1.0
 TRUSTED_AFTER_S: Final = 30.0
 """A camera that was live for this long gets its whole budget back."""
-DRIFT_S: Final = 2.0
-"""A stream's clock that is further than this from arrival is set anew."""
 
 
 def delay_s(failures: int) -> float:

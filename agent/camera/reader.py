@@ -10,10 +10,9 @@ from typing import Final, Self
 
 from agent.camera import wire
 from agent.camera.errors import CameraError
-from agent.camera.events import KEY_WAIT_S, KEYS_EVERY_S, Decoding, Tally
+from agent.camera.events import DRIFT_S, KEY_WAIT_S, KEYS_EVERY_S, Decoding, Tally
 from agent.camera.frame import Frame
 from agent.camera.process import (
-    DRIFT_S,
     TICK_S,
     TRUSTED_AFTER_S,
     Child,

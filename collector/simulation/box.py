@@ -1,6 +1,5 @@
 """One simulated box: what it makes, and what it has to send until the center has it."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -9,7 +8,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector import VERSION
-from collector.simulation.pictures import HEIGHT, WIDTH, picture
+from collector.simulation.pictures import entry, picture
 from protocol import messages
 from protocol.ids import uuid7
 from protocol.instants import from_epoch
@@ -113,8 +112,8 @@ class SimulatedBox:
             settings_digest=SETTINGS_DIGEST,
         )
         self._post(data, "opened", now_s)
-        for entry, content in pictures:
-            header = PictureHeader(incident=incident, role=entry.role, view=entry.view, sha256=entry.sha256)
+        for evidence, content in pictures:
+            header = PictureHeader(incident=incident, role=evidence.role, view=evidence.view, sha256=evidence.sha256)
             topic = str(Topic(self.site, self.id, "evidence", camera))
             self._keep(Parcel(header.id, topic, content, MEDIA_TYPE, tuple(header.to_properties())), now_s)
         return data
@@ -192,20 +191,9 @@ class SimulatedBox:
 
     def _shoot(self, incident: str, now_s: float) -> list[tuple[Evidence, bytes]]:
         content = picture(incident, self._picture_bytes)
-        entry = Evidence(
-            role="at",
-            view="wide",
-            sha256=hashlib.sha256(content).hexdigest(),
-            bytes=len(content),
-            media_type=MEDIA_TYPE,
-            width=WIDTH,
-            height=HEIGHT,
-            taken_at=from_epoch(now_s),
-            masked=True,
-        )
-        entry = seal(incident, entry, self._head, self._key)
-        self._head = picture_link(incident, entry)
-        return [(entry, content)]
+        sealed = seal(incident, entry(content, "wide", now_s), self._head, self._key)
+        self._head = picture_link(incident, sealed)
+        return [(sealed, content)]
 
     def _clock(self, now_s: float) -> ClockReport:
         return ClockReport(state="synchronised", boot_id=self._boot_id, uptime_s=round(now_s % 86_400, 1))

@@ -8,6 +8,10 @@ from typing import Final
 import cv2
 import numpy as np
 
+from protocol.instants import from_epoch
+from protocol.messages import Evidence
+from protocol.pictures import MEDIA_TYPE
+
 WIDTH: Final = 320
 HEIGHT: Final = 180
 _MAX_COMMENT: Final = 60_000
@@ -29,3 +33,18 @@ def picture(name: str, size: int) -> bytes:
     parts = [rest[start : start + _MAX_COMMENT] for start in range(0, len(rest), _MAX_COMMENT)]
     comments = b"".join(b"\xff\xfe" + struct.pack(">H", len(part) + 2) + part for part in parts)
     return base[:2] + comments + base[2:]
+
+
+def entry(content: bytes, view: str, taken_s: float) -> Evidence:
+    """What an incident says of such a picture, not sealed yet; the time is in seconds since the epoch."""
+    return Evidence(
+        role="at",
+        view=view,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        media_type=MEDIA_TYPE,
+        width=WIDTH,
+        height=HEIGHT,
+        taken_at=from_epoch(taken_s),
+        masked=True,
+    )

@@ -10,11 +10,9 @@ from agent.evidence.pictures import Picture
 from agent.reporter import Reporter
 from agent.rules.life import Change, Record
 from agent.uplink.outbox import Outbox
-from collector.simulation.pictures import HEIGHT, WIDTH, picture
+from collector.simulation.pictures import entry, picture
 from protocol.ids import uuid7
-from protocol.instants import from_epoch
-from protocol.messages import ClockReport, Evidence, IncidentEvent, Item
-from protocol.pictures import MEDIA_TYPE
+from protocol.messages import ClockReport, IncidentEvent, Item
 
 PLACE = (0.4, 0.5, 0.1, 0.2)
 CAMERAS = 4
@@ -90,15 +88,5 @@ class Scribe:
     @staticmethod
     def _shoot(name: str, view: str, now_s: float, size: int) -> Picture:
         content = picture(name, size)
-        evidence = Evidence(
-            role="at",
-            view=view,
-            sha256=hashlib.sha256(content).hexdigest(),
-            bytes=len(content),
-            media_type=MEDIA_TYPE,
-            width=WIDTH,
-            height=HEIGHT,
-            taken_at=from_epoch(now_s),
-            masked=True,
-        )
+        evidence = entry(content, view, now_s)
         return Picture(evidence, content)

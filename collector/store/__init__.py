@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.people import AuditRow
 from collector.store.tables import (
     Base,
     Box,
@@ -27,6 +28,7 @@ from collector.store.tables import (
 )
 
 __all__ = [
+    "AuditRow",
     "Base",
     "Box",
     "CameraRow",

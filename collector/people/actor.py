@@ -1,0 +1,67 @@
+"""Who does something."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, Self
+
+EVERYWHERE: Final = "*"
+
+
+class Role(StrEnum):
+    """What a person is at a street."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    GRID_WORKER = "grid_worker"
+    OFFICER = "officer"
+    AUDITOR = "auditor"
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role at one street; `*` is all of them."""
+
+    role: Role
+    street: str = EVERYWHERE
+
+
+@dataclass(frozen=True)
+class Actor:
+    """The author of a change.
+
+    Args:
+        kind: only a `person` has grants; the others are the system's own hands.
+        id: of the person, the shop, the box; empty for the system.
+        name: as it stands in time lines.
+    """
+
+    kind: Literal["person", "policy", "camera", "shop", "system"]
+    id: str = ""
+    name: str = ""
+    grants: frozenset[Grant] = frozenset()
+
+    @classmethod
+    def policy(cls, street: str) -> Self:
+        """A street's policy, acting by itself."""
+        return cls("policy", street)
+
+    @classmethod
+    def camera(cls, box: str) -> Self:
+        """What a box saw."""
+        return cls("camera", box)
+
+    @classmethod
+    def shop(cls, shop: str) -> Self:
+        """A shopkeeper, by the link of a notice."""
+        return cls("shop", shop)
+
+    def roles(self, street: str) -> frozenset[Role]:
+        """The roles that this actor has at a street."""
+        return frozenset(grant.role for grant in self.grants if grant.street in (EVERYWHERE, street))
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.id}" if self.id else self.kind
+
+
+SYSTEM: Final = Actor("system")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,6 +28,7 @@ from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.state import StateFolder
 from agent.camera.errors import CameraError
+from agent.camera.events import KEYS_EVERY_S
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.process import Figures
@@ -85,6 +86,8 @@ OFF_S: Final = 10.0
 ASKED_FPS: Final = 2.0
 ASKED_S: Final = 5.0
 """Whoever asks waits for a picture, so they come more often for a while."""
+ASKED_MAIN_FPS: Final = 1 / KEYS_EVERY_S
+"""Where there is a sub-stream, no more than key frames bring: it would be opened, and is no answer."""
 
 T = TypeVar("T")
 
@@ -163,6 +166,27 @@ def end_removed(reporter: Reporter, cameras: Sequence[Camera], at_s: float) -> N
         reporter.report(end(Record.from_json(row.state), at_s, reason), [])
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What somebody wants to know of a picture.
+
+    Args:
+        small: whether one of the sub-stream serves as well.
+    """
+
+    ask: Callable[[CameraRunner, Frame], Any]
+    small: bool
+    answer: "Future[Any]" = field(default_factory=Future)
+
+    def put_to(self, runner: CameraRunner, frame: Frame) -> None:
+        """Answer it, unless nobody waits any more."""
+        if self.answer.set_running_or_notify_cancel():
+            try:
+                self.answer.set_result(self.ask(runner, frame))
+            except Exception as fault:  # noqa: BLE001 - it is raised again where it was asked
+                self.answer.set_exception(fault)
+
+
 class CameraThread(threading.Thread):
     """Runs one camera; whatever happens to it happens to it alone.
 
@@ -190,7 +214,9 @@ class CameraThread(threading.Thread):
         """How often its pipeline failed."""
         self.failure = ""
         """How it did last."""
-        self._questions: queue.SimpleQueue[Callable[[CameraRunner, Frame], None]] = queue.SimpleQueue()
+        self.condition = Condition("starting", clock.now(), "", 0)
+        """How its reader is."""
+        self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
         self._source = source
         self._make_runner = make_runner
         self._session = session
@@ -222,26 +248,34 @@ class CameraThread(threading.Thread):
         state, _, _, text = self._published
         return f"{state} ({text})" if text else state
 
-    def ask(self, question: Callable[[CameraRunner, Frame], T]) -> "Future[T]":
-        """Have a question answered on this thread, with the next picture once that was looked at."""
-        future: Future[T] = Future()
+    @property
+    def has_sub(self) -> bool:
+        """Whether there is a sub-stream as well."""
+        return self._source.sub is not None
 
-        def answer(runner: CameraRunner, frame: Frame) -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(question(runner, frame))
-                except Exception as fault:  # noqa: BLE001 - it is raised again where it was asked
-                    future.set_exception(fault)
+    def ask(self, question: Callable[[CameraRunner, Frame], T], *, small: bool = False) -> "Future[T]":
+        """Have a question answered on this thread, with the next picture once that was looked at.
 
-        self._questions.put(answer)
+        Args:
+            question: gets the runner and the picture.
+            small: whether a picture of the sub-stream serves as well; else the main stream's next one is waited for.
+        """
+        asked = _Question(question, small)
+        self._questions.put(asked)
         if self._live is not None:
-            self._live.demand(ASKED_FPS, ASKED_S)
-        return future
+            self._live.demand(ASKED_MAIN_FPS if self.has_sub else ASKED_FPS, ASKED_S)
+        return asked.answer
 
     def _answer(self, runner: CameraRunner, frame: Frame) -> None:
+        asked: list[_Question] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                self._questions.get_nowait()(runner, frame)
+                asked.append(self._questions.get_nowait())
+        for one in asked:
+            if one.small or not frame.sub:
+                one.put_to(runner, frame)
+            elif not one.answer.cancelled():
+                self._questions.put(one)
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
@@ -264,7 +298,7 @@ class CameraThread(threading.Thread):
 
     def _watch(self) -> None:
         runner = self._runner = self._make_runner()
-        condition = Condition("starting", self._clock.now(), "", 0)
+        condition = self.condition = Condition("starting", self._clock.now(), "", 0)
         with LiveCamera(self._source, now=self._clock.now, monotonic=self._clock.monotonic) as live:
             self._live = live
             if self._stopping.is_set():
@@ -277,7 +311,7 @@ class CameraThread(threading.Thread):
                     demand = runner.demand(event.time_s)
                     live.demand(demand.fps, demand.until_s - event.time_s)
                 elif isinstance(event, Condition):
-                    condition = event
+                    condition = self.condition = event
                     if event.state in ("stalled", "lost"):
                         log.warning("camera %s: %s: %s", self._source.camera, event.state, event.text)
                         runner.hide(self._clock.now())

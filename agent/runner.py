@@ -173,7 +173,8 @@ class CameraRunner:
     """Who was there then, shape `(n, 4)`: a picture in which nothing has changed since shows the same people."""
     _part_of: dict[bool, Box | None] = field(default_factory=lambda: {False: None, True: None}, init=False)
     """Part of the picture that the detector saw then; None: all of it."""
-    _moved_s: float = field(default=float("-inf"), init=False)
+    _moved_s: dict[str, float] = field(default_factory=dict, init=False)
+    """When something moved last, in or near each zone."""
     _scene: StillScene = field(init=False)
     _plane: Plane | None = field(init=False)
     _lives: dict[str, ZoneLife] = field(init=False)
@@ -197,6 +198,8 @@ class CameraRunner:
     """Who was counted in the last main picture and in the last one of the sub-stream."""
     _fresh: bool = field(default=False, init=False)
     """Whether the detector looked at this sample."""
+    _alike: bool = field(default=True, init=False)
+    """Whether this sample shows everywhere what the one last looked at does."""
     _seen_s: float = field(default=float("-inf"), init=False)
     _stilled_s: float = field(default=float("-inf"), init=False)
     _health: ViewHealth = field(default_factory=ViewHealth, init=False)
@@ -278,7 +281,7 @@ class CameraRunner:
             self._count(frame)
             if keeps and self._trusted:
                 self._shots.add(frame, self._people_of[frame.sub], everyone=self._knows_everyone)
-            if keeps and self._part_of[frame.sub] is None:
+            if keeps and self._part_of[frame.sub] is None and self._alike:
                 self.samples.add(frame, self._people_of[frame.sub])
         changes: list[Change] = []
         for zone in self.camera.zone:
@@ -305,14 +308,14 @@ class CameraRunner:
     def _forget_times(self) -> None:
         """The box's clock was set back: what was done last is not in the future."""
         past_s = float("-inf")
-        self._stilled_s = self._main_s = self._sub_s = self._moved_s = past_s
+        self._stilled_s = self._main_s = self._sub_s = past_s
+        self._moved_s.clear()
         self._looked_s = dict.fromkeys((False, True), past_s)
         self._main = self._saved_s = None
         self.samples.forget()
 
     def demand(self, at_s: float) -> Demand:
         """How often the rules want to see from now on."""
-        moves = at_s - self._moved_s <= MOVING_S
         people = self._people.statures, self._aspect
         demands = []
         for zone in self.camera.zone:
@@ -322,6 +325,7 @@ class CameraRunner:
             else:
                 demands.append(self._crowds[zone.id].demand(at_s, *people))
                 if zone.id in self._loiterers:
+                    moves = at_s - self._moved_s.get(zone.id, float("-inf")) <= MOVING_S
                     demands.append(self._loiterers[zone.id].demand(at_s, *people, moves=moves))
         return reduce(Demand.most, demands) if demands else Demand(frontage.REST_FPS, None, at_s)
 
@@ -358,15 +362,17 @@ class CameraRunner:
         at_s = frame.time_s
         novelty = self._novelties[frame.sub]
         changed = novelty.changed(luma) or self._found is None
-        if changed:
-            self._moved_s = at_s
+        moved = [zone.id for zone, near in zip(self.camera.zone, novelty.near, strict=True) if near]
+        self._moved_s |= dict.fromkeys(moved, at_s)
         demand = self.demand(at_s)
         # who is shown has to be known everywhere; what stands in front of the still scene as well
-        everywhere = self.shown or (keeps and self.samples.due(at_s)) or self._found is None or self._tells_apart
-        lacking = changed or (everywhere and self._part_of[frame.sub] is not None)
+        due = keeps and self.samples.due(at_s)
+        everywhere = self.shown or due or self._found is None or self._tells_apart
+        lacking = changed or (due and novelty.anywhere) or (everywhere and self._part_of[frame.sub] is not None)
         every_s = 1 / demand.fps if lacking else QUIET_S
         asked = self.attention.ask(self.camera.id, every_s, at_s, changed=lacking)
         self._fresh = asked or (lacking and self._owed(frame))
+        self._alike = self._fresh or not novelty.anywhere
         if not self._fresh:
             return not changed
         seen = window(self.detector, frame.width, frame.height, None if everywhere else demand.region)
@@ -462,6 +468,14 @@ class CameraRunner:
             still=None if view is None else still_look(view),
             looked_at=self._part,
         )
+
+    def hidden(self, frame: Frame) -> NDArray[np.float32]:
+        """Boxes `(n, 4)` of all who are in a frame that was looked at just now and is shown to somebody.
+
+        The rules do without a look at each frame; heads are to be hidden where they are in this one.
+        """
+        shot = Shot(frame, self._people_last, everyone=self._alike and self._part is None)
+        return self._with_everyone(shot).persons
 
     def _zone_look(self, zone: Zone, outlook: Outlook, at_s: float) -> ZoneLook:
         note = "" if self._active(zone, at_s) else "outside its hours"

@@ -119,7 +119,8 @@ def _scene(agent: Agent, _command: str, args: SceneArguments) -> Answer:
         raise _unknown_zone(args.camera, args.zone)
     order = Order("approve" if args.action == "approve" else "reset", args.zone)
     try:
-        done = _asked(thread, lambda runner, frame: runner.carry_out(order, frame.time_s))
+        # the scene may be that of the sub-stream
+        done = _asked(thread, lambda runner, frame: runner.carry_out(order, frame.time_s), small=True)
     except TooLate:
         raise CommandError("no_picture", _no_picture(thread)) from None
     if not done:
@@ -206,9 +207,9 @@ def _record(agent: Agent, incident: str) -> Record:
     raise CommandError("unknown_incident", f"this box does not know an incident {incident!r}")
 
 
-def _asked(thread: CameraThread, question: Callable[[CameraRunner, Frame], T]) -> T:
-    """Ask a camera about its next picture; raises TimeoutError where none comes."""
-    asked = thread.ask(question)
+def _asked(thread: CameraThread, question: Callable[[CameraRunner, Frame], T], *, small: bool = False) -> T:
+    """Ask a camera about its next picture, `small` or of its main stream; raises TimeoutError where none comes."""
+    asked = thread.ask(question, small=small)
     try:
         return asked.result(PICTURE_S)
     except TooLate:
@@ -217,7 +218,8 @@ def _asked(thread: CameraThread, question: Callable[[CameraRunner, Frame], T]) -
 
 
 def _no_picture(thread: CameraThread) -> str:
-    return f"camera {thread.camera}: no picture came within {PICTURE_S:.0f} s; it is {thread.state}"
+    of = " of its main stream" if thread.has_sub else ""
+    return f"camera {thread.camera}: no picture{of} came within {PICTURE_S:.0f} s; it is {thread.state}"
 
 
 def _sent(command: str, camera: str, pictures: list[Picture]) -> list[AnswerPicture]:

@@ -444,7 +444,7 @@ class Agent:
         )
         handlers = {
             "command": executor.take,
-            "settings/desired": lambda payload: executor.put(lambda: wishes.take(payload)),
+            "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
         }
         self._session = Session(
             center,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.boxes import register
@@ -78,7 +78,7 @@ class Desk:
         except ValueError as fault:
             raise DeniedError(400, "invalid", str(fault)) from None
         now_ms = self._now_ms()
-        with self._store.transaction() as session:
+        with self._store.writing() as session:
             outcome = self._enrol(session, code, key, request.box, now_ms)
         # raised outside, so that the attempt is counted
         if isinstance(outcome, DeniedError):
@@ -94,7 +94,8 @@ class Desk:
         claim = session.scalars(select(Claim).where(Claim.code_sha256 == digest)).first()
         if claim is None or not hmac.compare_digest(claim.code_sha256, digest):
             return DeniedError(403, "unknown_claim", "this center knows no such claim code; read the label again")
-        box = register.find_box(session, claim.box_id)
+        box = register.hold_box(session, claim.box_id)
+        session.refresh(claim)
         denied = _denied(claim, box, key_digest, expected, now_ms)
         if denied is not None:
             claim.attempts += 1
@@ -103,16 +104,10 @@ class Desk:
         if claim.serial is not None:
             row = session.get_one(CertificateRow, claim.serial)
             return self._answer(row.pem, box)
-        # of two that come at once, one
-        won = session.execute(
-            update(Claim).where(Claim.id == claim.id, Claim.key_sha256.is_(None)).values(key_sha256=key_digest)
-        )
-        if getattr(won, "rowcount", 0) != 1:
-            return DeniedError(409, "busy", "this claim code is being used right now; try again")
         # a second claim is for a new disk: whoever has the old one is that box no longer
         register.end_certificates(session, box.id, now_ms, but_of=key_digest)
         row = self._issue(session, box, key, now_ms)
-        session.execute(update(Claim).where(Claim.id == claim.id).values(serial=row.serial))
+        claim.key_sha256, claim.serial = key_digest, row.serial
         box.standing = "enrolled"
         return self._answer(row.pem, box)
 
@@ -130,11 +125,12 @@ class Desk:
         if self._is_refused(serial):
             raise DeniedError(403, "revoked", "this certificate was revoked; ask the center for a new code")
         now_ms = self._now_ms()
-        with self._store.transaction() as session:
+        with self._store.writing() as session:
             shown = session.get(CertificateRow, serial)
-            box = None if shown is None or shown.usage != "box" else session.get(Box, shown.name)
-            if shown is None or box is None:
+            if shown is None or shown.usage != "box" or session.get(Box, shown.name) is None:
                 raise DeniedError(403, "unknown_box", "this certificate is of no box of this center")
+            box = register.hold_box(session, shown.name)
+            session.refresh(shown)
             if shown.revoked_ms is not None or box.standing != "enrolled":
                 raise DeniedError(403, "revoked", f"box {box.id} was put out of this center")
             newest = register.newest_certificate(session, "box", box.id)

@@ -9,7 +9,7 @@ in force is seen, not believed: each list revokes a certificate that was made fo
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from collector.boxes import broker_files, register
 from collector.boxes.authority import Authority, Issued, revoked_serials, write_public
 from collector.boxes.probe import Passes, Probe
-from collector.store import CertificateRow, Store
+from collector.store import CertificateRow, Store, lock
 from protocol.broker import BrokerError, BrokerLine
 from protocol.topics import Topic
 
@@ -62,9 +62,16 @@ class Lists:
 
     def write(self) -> None:
         """Write both anew; `read_again` has the broker read them."""
-        with self._store.transaction() as session:
+        with self._writing() as session:
             write_public(self._files / "acl", broker_files.acl(register.collectors(session)).encode())
             self._write_crl(session)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Session]:
+        """A transaction in which nobody else reads or writes the files: a list that was read before is not written."""
+        with self._store.writing() as session:
+            lock(session, ["revocations"])
+            yield session
 
     def listed(self) -> dict[str, float]:
         """What the broker refuses: serial to when it was revoked, in seconds; raises OSError, ValueError."""
@@ -119,7 +126,7 @@ class Lists:
         with Passes() as passes:
             good, _ = passes.issue(self._authority, broker_files.CHECK_USER, self._now())
             bad, revoked = passes.issue(self._authority, f"{broker_files.CHECK_USER}-revoked", self._now())
-            with self._store.transaction() as session:
+            with self._writing() as session:
                 self._revoke_probe(session, revoked)
                 self._write_crl(session)
             self.read_again()

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_any
 
 import pytest
 from cryptography import x509
@@ -201,6 +202,58 @@ def test_who_is_put_out_gets_nothing_more(office):
     assert office.denial(claim.code, new_key()) == "revoked"
     with office.store.transaction() as session, pytest.raises(RegisterError, match="it is revoked"):
         register.renew_claim(session, "xiaohe-0001", 30, NOW_MS)
+
+
+def put_out(office, box):
+    with office.store.writing() as session:
+        register.put_out(session, box, "revoked", NOW_MS)
+
+
+@pytest.mark.parametrize("what", ["enrol", "renew"])
+def test_who_is_put_out_while_a_certificate_is_made_is_left_with_none(office, what):
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key()) if what == "renew" else None
+    office.now_s += 7200
+    issue, revoking = office.authority.issue, []
+
+    def issue_slowly(*arguments):
+        revoking.append(pool.submit(put_out, office, claim.box))
+        wait_for_any(revoking, 1.0)  # done by then, or it waits for this one
+        return issue(*arguments)
+
+    office.authority.issue = issue_slowly
+    with ThreadPoolExecutor(1) as pool:
+        if first is None:
+            office.enrol(claim.code, new_key())
+        else:
+            office.renew(first.certificate, new_key())
+        revoking[0].result(20)
+    assert office.box(claim.box).standing == "revoked"
+    with office.store.transaction() as session:
+        assert None not in session.scalars(select(CertificateRow.revoked_ms)).all()
+
+
+def test_two_that_write_the_list_at_once_lose_no_revocation(office):
+    claims = office.claims(2)
+    enrolled = [office.enrol(claim.code, new_key()) for claim in claims]
+    put_out(office, claims[0].box)
+    sign, writing = office.authority.revocations, []
+
+    def put_out_and_write():
+        put_out(office, claims[1].box)
+        office.lists.write()
+
+    def sign_slowly(*arguments):
+        office.authority.revocations = sign
+        writing.append(pool.submit(put_out_and_write))
+        wait_for_any(writing, 1.0)
+        return sign(*arguments)
+
+    office.authority.revocations = sign_slowly
+    with ThreadPoolExecutor(1) as pool:
+        office.lists.write()
+        writing[0].result(20)
+    assert office.lists.listed().keys() == {serial(one) for one in enrolled}
 
 
 def test_a_certificate_of_the_center_renews_no_box(office):

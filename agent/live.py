@@ -42,6 +42,7 @@ from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
 from agent.uplink.executor import Executor, Journal
 from agent.uplink.outbox import Outbox, OutboxError
+from agent.uplink.retained import Retained
 from agent.uplink.session import Session
 from agent.verbs import verbs_of
 from agent.vision.attention import Attention
@@ -446,6 +447,7 @@ class Agent:
             "command": executor.take,
             "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
         }
+        retained = Retained(state_dir)
         self._session = Session(
             center,
             self.config.folder,
@@ -457,7 +459,10 @@ class Agent:
             heard=clock.heard,
             monotonic=clock.monotonic,
             handlers=handlers,
+            retained=retained,
         )
+        for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
+            self._session.forget_camera(camera)
 
     def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
         return self._session is not None and self._session.publish(leaf, payload, **more)
@@ -622,6 +627,7 @@ class Agent:
             pictures_dropped=figures.dropped,
             unwritten_messages=figures.unwritten,
             refused_connections=None if self._session is None else self._session.refused_connections,
+            refused_publishes=None if self._session is None else self._session.refused_publishes,
         )
 
 

@@ -6,6 +6,7 @@ same key and gets the same certificate, as long as its claim lasts; with another
 
 import hmac
 import logging
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -83,13 +84,18 @@ class Desk:
         # raised outside, so that the attempt is counted
         if isinstance(outcome, DeniedError):
             raise outcome
+        enrolled, ended = outcome
         self._catch_up()
-        log.info("box %s: enrolled at site %s with version %r", outcome.box, outcome.site, request.version)
-        return outcome
+        if ended and self._lists is not None:
+            # it may take a minute, and the box waits for its answer
+            threading.Thread(target=self._throw_off, args=(self._lists, enrolled.box), daemon=True).start()
+        log.info("box %s: enrolled at site %s with version %r", enrolled.box, enrolled.site, request.version)
+        return enrolled
 
     def _enrol(
         self, session: Session, code: str, key: ec.EllipticCurvePublicKey, expected: str | None, now_ms: int
-    ) -> Enrolled | DeniedError:
+    ) -> tuple[Enrolled, int] | DeniedError:
+        """The answer, and how many older certificates of the box it has ended."""
         digest, key_digest = register.code_sha256(code), key_sha256(key)
         claim = session.scalars(select(Claim).where(Claim.code_sha256 == digest)).first()
         if claim is None or not hmac.compare_digest(claim.code_sha256, digest):
@@ -103,13 +109,13 @@ class Desk:
             return denied
         if claim.serial is not None:
             row = session.get_one(CertificateRow, claim.serial)
-            return self._answer(row.pem, box)
+            return self._answer(row.pem, box), 0
         # a second claim is for a new disk: whoever has the old one is that box no longer
-        register.end_certificates(session, box.id, now_ms, but_of=key_digest)
+        ended = register.end_certificates(session, box.id, now_ms, but_of=key_digest)
         row = self._issue(session, box, key, now_ms)
         claim.key_sha256, claim.serial = key_digest, row.serial
         box.standing = "enrolled"
-        return self._answer(row.pem, box)
+        return self._answer(row.pem, box), ended
 
     def renew(self, request: RenewRequest, serial: str) -> Enrolled:
         """Give a new certificate to a box that has shown one that is valid; raises DeniedError.
@@ -162,6 +168,14 @@ class Desk:
                 log.info("enrolment: older certificates were revoked; the broker's list is written")
         except (BrokerError, OSError) as fault:
             log.error("enrolment: older certificates are revoked, but the broker goes on with them: %s", fault)  # noqa: TRY400 - no trace wanted
+
+    def _throw_off(self, lists: Lists, box: str) -> None:
+        """End the session that somebody may have open with an older certificate: the broker looks when one connects."""
+        try:
+            lists.throw_off(box)
+            log.info("box %s: it was enrolled anew; a session with its older certificate is closed", box)
+        except Exception as fault:  # noqa: BLE001 - on a thread of its own nobody else says it
+            log.error("box %s: a session with its older certificate may go on: %s", box, fault)  # noqa: TRY400 - no trace
 
     def _issue(self, session: Session, box: Box, key: ec.EllipticCurvePublicKey, now_ms: int) -> CertificateRow:
         issued = self._authority.issue(key, box.id, "box", now_ms / 1000, self._days)

@@ -151,13 +151,22 @@ class Lists:
         with Probe(self._line, self._folder, shown.stem, shown) as probe:
             return probe.connect()
 
+    def throw_off(self, box: str) -> None:
+        """Close the session of a box, whoever has it, once what was revoked lets nobody in; raises BrokerError."""
+        self.in_force()
+        self._take_over(box, ())
+
     def evict(self, site: str, box: str, cameras: Sequence[str]) -> None:
         """Close a box's session and take back what it had retained; raises BrokerError."""
+        own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported")]
+        self._take_over(box, (*own, *(Topic(site, box, "camera", one) for one in cameras)))
+
+    def _take_over(self, box: str, retained: Sequence[Topic]) -> None:
+        """Be this box for a moment, and take back what it had retained."""
         with Passes() as passes:
             shown, _ = passes.issue(self._authority, box, self._now())
             with Probe(self._line, self._folder, box, shown) as probe:
                 if not probe.connect():
                     raise BrokerError(f"{self._line.url}: box {box}: its session could not be closed; try again")
-                own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported")]
-                for topic in (*own, *(Topic(site, box, "camera", one) for one in cameras)):
+                for topic in retained:
                     probe.publish(str(topic), b"", retain=True)

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from collector.boxes import register
 from collector.boxes.authority import Authority, private_pem, write_secret
-from collector.boxes.door import CONNECTIONS, Door
+from collector.boxes.door import CONNECTIONS, TIMEOUT_S, Door
 from collector.boxes.enrolment import MAX_ATTEMPTS, DeniedError, Desk
 from collector.boxes.limits import IN_ALL, PER_ADDRESS, WINDOW_S, Failures
 from collector.boxes.register import RegisterError
@@ -459,6 +459,41 @@ def test_a_bad_certificate_does_not_even_get_a_handshake(door, what):
     write_secret(pem, private_pem(key) + issued.pem.encode())
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
         ask(door, "POST", "/renew", json.dumps({"csr": csr(new_key())}), pem)
+
+
+def drip(line, sent):
+    """A byte from time to time: none of them comes too late."""
+    with contextlib.suppress(OSError):
+        for byte in b"POST /enrol HTTP/1.0\r\ncontent-length: 9000\r\n\r\n" + b"x" * 9000:
+            line.send(bytes([byte]))
+            sent.append(byte)
+            time.sleep(0.05)
+
+
+def test_a_request_has_its_time_however_slowly_it_comes(door, monkeypatch):
+    monkeypatch.setattr("collector.boxes.door.TIMEOUT_S", 1.0)
+    sent, began_s = [], time.monotonic()
+    with (
+        socket.create_connection(("127.0.0.1", door.server_port)) as line,
+        context(door).wrap_socket(line, server_hostname="127.0.0.1") as secure,
+    ):
+        drip(secure, sent)
+    assert 1.0 < time.monotonic() - began_s < 4.0
+    assert len(sent) > 10
+
+
+def test_one_address_does_not_take_all_connections(door):
+    silent = [socket.create_connection(("127.0.0.1", door.server_port)) for _ in range(CONNECTIONS + 5)]
+    began_s = time.monotonic()
+    with (
+        socket.create_connection(("127.0.0.1", door.server_port), source_address=("127.0.0.2", 0)) as line,
+        context(door).wrap_socket(line, server_hostname="127.0.0.1") as secure,
+    ):
+        secure.send(b"GET /ca HTTP/1.0\r\n\r\n")
+        assert secure.recv(100).startswith(b"HTTP/1.0 200")
+    assert time.monotonic() - began_s < TIMEOUT_S
+    for one in silent:
+        one.close()
 
 
 def test_slow_and_silent_connections_do_not_keep_others_out(door, monkeypatch):

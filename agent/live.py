@@ -81,6 +81,9 @@ HOUR_S: Final = 0.5
 LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
+ENDS_S: Final = 0.5
+JOIN_S: Final = 10.0
+"""A camera's thread ends within a second or two, unless what it waits for does not answer."""
 OFF_S: Final = 10.0
 """A measure of the center's time that may be further off does not tell whether a command has expired."""
 ASKED_FPS: Final = 2.0
@@ -174,6 +177,7 @@ class CameraThread(threading.Thread):
         session: told of its state.
         clock: the time.
         delay_s: it begins after this long.
+        after: threads of this camera that were told to end and have not: it begins once they have.
     """
 
     def __init__(
@@ -184,6 +188,7 @@ class CameraThread(threading.Thread):
         session: Session | None,
         clock: Clock,
         delay_s: float = 0.0,
+        after: Sequence["CameraThread"] = (),
     ) -> None:
         super().__init__(name=f"camera-{source.camera}")
         self.camera, self.zones = source.camera, zones
@@ -197,6 +202,7 @@ class CameraThread(threading.Thread):
         self._session = session
         self._clock = clock
         self._delay_s = delay_s
+        self._after = after
         self.lags_s: deque[float] = deque(maxlen=LAGS)
         """Age of the last pictures when all was decided on them."""
         self._stopping = threading.Event()
@@ -253,6 +259,7 @@ class CameraThread(threading.Thread):
     def run(self) -> None:
         """Go on until stopped; a failure of the pipeline is logged and the camera started again."""
         self._stopping.wait(self._delay_s)
+        self._wait_for_others()
         while not self._stopping.is_set():
             try:
                 self._watch()
@@ -262,6 +269,14 @@ class CameraThread(threading.Thread):
                     "camera %s: its pipeline failed; starting it again in %.0f s", self._source.camera, RESTART_S
                 )
                 self._stopping.wait(RESTART_S)
+
+    def _wait_for_others(self) -> None:
+        """Two that watch one camera would report its incidents twice."""
+        text = "its last pipeline does not end; it begins once that has"
+        while not self._stopping.is_set() and any(one.is_alive() for one in self._after):
+            self._publish(Condition("starting", self._clock.now(), text, 0), Outlook())
+            self._stopping.wait(ENDS_S)
+        self._after = ()
 
     def _watch(self) -> None:
         runner = self._runner = self._make_runner()
@@ -318,6 +333,18 @@ class CameraThread(threading.Thread):
         )
 
 
+def _end(threads: Sequence[CameraThread]) -> tuple[CameraThread, ...]:
+    """End threads; returns those that do not."""
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
+        thread.join(JOIN_S)
+    left = tuple(thread for thread in threads if thread.is_alive())
+    for thread in left:
+        log.error("camera %s: its thread does not end within %.0f s", thread.camera, JOIN_S)
+    return left
+
+
 class Agent:
     """The agent of one box, from its start to its end; inside `with`.
 
@@ -345,6 +372,8 @@ class Agent:
         """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
         self.cameras: list[CameraThread] = []
         self.log_tail = LogTail()
+        self._lingering: tuple[CameraThread, ...] = ()
+        """Threads that were told to end and have not."""
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._load, self._kept_house_s = Load(), clock.monotonic()
@@ -434,7 +463,7 @@ class Agent:
             now=clock.now,
             monotonic=clock.monotonic,
             center_now=self._center_now,
-            tick=wishes.tick,
+            tick=self._tick,
         )
         status = BoxStatus(
             state="online",
@@ -478,8 +507,17 @@ class Agent:
         # each camera has a thread of its own: more would only get into their way
         cv2.setNumThreads(1 if len(self.config.settings.camera) > 1 else 0)
         delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
+        lingering = self._lingering
         return [
-            CameraThread(camera.zone, source, self._maker(camera), self._session, self.clock, number * delay_s)
+            CameraThread(
+                camera.zone,
+                source,
+                self._maker(camera),
+                self._session,
+                self.clock,
+                number * delay_s,
+                [thread for thread in lingering if thread.camera == camera.id],
+            )
             for number, (camera, source) in enumerate(zip(cameras, sources, strict=True))
         ]
 
@@ -510,10 +548,7 @@ class Agent:
             for thread in self.cameras
             if thread.camera in renewed or wanted.get(thread.camera) != before.get(thread.camera)
         ]
-        for thread in ended:
-            thread.stop()
-        for thread in ended:
-            thread.join(10)
+        self._lingering += _end(ended)
         self.config = config
         self._reporter.settings_digest = config.settings.digest()
         end_removed(self._reporter, document.camera, self.clock.now())
@@ -527,6 +562,25 @@ class Agent:
         for thread in started:
             thread.start()
         return [camera.id for camera in new]
+
+    def _tick(self) -> None:
+        """What is done about once a second on the executor's thread, which also puts settings in force."""
+        if self.wishes is not None:
+            self.wishes.tick()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Clear up behind threads that have ended at last: what they said then may be of a camera that is gone."""
+        ended = [thread for thread in self._lingering if not thread.is_alive()]
+        if not ended:
+            return
+        self._lingering = tuple(thread for thread in self._lingering if thread not in ended)
+        cameras = self.config.settings.camera
+        end_removed(self._reporter, cameras, self.clock.now())
+        for camera in {thread.camera for thread in ended}:
+            log.warning("camera %s: its thread has ended at last", camera)
+            if self._session is not None and camera not in {one.id for one in cameras}:
+                self._session.forget_camera(camera)
 
     def renew_secret(self, name: str) -> list[str]:
         """Start the cameras again that use a secret; returns their ids. Settings that lacked it are taken after all."""
@@ -546,10 +600,7 @@ class Agent:
     def _close(self) -> None:
         if self._executor is not None:
             self._executor.stop()
-        for thread in self.cameras:
-            thread.stop()
-        for thread in self.cameras:
-            thread.join(10)
+        _end(self.cameras)
         if self._session is not None:
             self._session.stop()
 

@@ -43,6 +43,7 @@ from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
 from agent.uplink.executor import Executor, Journal
 from agent.uplink.outbox import Outbox, OutboxError
+from agent.uplink.retained import Retained
 from agent.uplink.session import Session
 from agent.verbs import verbs_of
 from agent.vision.attention import Attention
@@ -81,6 +82,9 @@ HOUR_S: Final = 0.5
 LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
+ENDS_S: Final = 0.5
+JOIN_S: Final = 10.0
+"""A camera's thread ends within a second or two, unless what it waits for does not answer."""
 OFF_S: Final = 10.0
 """A measure of the center's time that may be further off does not tell whether a command has expired."""
 ASKED_FPS: Final = 2.0
@@ -197,6 +201,7 @@ class CameraThread(threading.Thread):
         session: told of its state.
         clock: the time.
         delay_s: it begins after this long.
+        after: threads of this camera that were told to end and have not: it begins once they have.
     """
 
     def __init__(
@@ -207,6 +212,7 @@ class CameraThread(threading.Thread):
         session: Session | None,
         clock: Clock,
         delay_s: float = 0.0,
+        after: Sequence["CameraThread"] = (),
     ) -> None:
         super().__init__(name=f"camera-{source.camera}")
         self.camera, self.zones = source.camera, zones
@@ -222,6 +228,7 @@ class CameraThread(threading.Thread):
         self._session = session
         self._clock = clock
         self._delay_s = delay_s
+        self._after = after
         self.lags_s: deque[float] = deque(maxlen=LAGS)
         """Age of the last pictures when all was decided on them."""
         self._stopping = threading.Event()
@@ -286,6 +293,7 @@ class CameraThread(threading.Thread):
     def run(self) -> None:
         """Go on until stopped; a failure of the pipeline is logged and the camera started again."""
         self._stopping.wait(self._delay_s)
+        self._wait_for_others()
         while not self._stopping.is_set():
             try:
                 self._watch()
@@ -295,6 +303,14 @@ class CameraThread(threading.Thread):
                     "camera %s: its pipeline failed; starting it again in %.0f s", self._source.camera, RESTART_S
                 )
                 self._stopping.wait(RESTART_S)
+
+    def _wait_for_others(self) -> None:
+        """Two that watch one camera would report its incidents twice."""
+        text = "its last pipeline does not end; it begins once that has"
+        while not self._stopping.is_set() and any(one.is_alive() for one in self._after):
+            self._publish(Condition("starting", self._clock.now(), text, 0), Outlook())
+            self._stopping.wait(ENDS_S)
+        self._after = ()
 
     def _watch(self) -> None:
         runner = self._runner = self._make_runner()
@@ -351,6 +367,18 @@ class CameraThread(threading.Thread):
         )
 
 
+def _end(threads: Sequence[CameraThread]) -> tuple[CameraThread, ...]:
+    """End threads; returns those that do not."""
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
+        thread.join(JOIN_S)
+    left = tuple(thread for thread in threads if thread.is_alive())
+    for thread in left:
+        log.error("camera %s: its thread does not end within %.0f s", thread.camera, JOIN_S)
+    return left
+
+
 class Agent:
     """The agent of one box, from its start to its end; inside `with`.
 
@@ -378,6 +406,8 @@ class Agent:
         """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
         self.cameras: list[CameraThread] = []
         self.log_tail = LogTail()
+        self._lingering: tuple[CameraThread, ...] = ()
+        """Threads that were told to end and have not."""
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._load, self._kept_house_s = Load(), clock.monotonic()
@@ -467,7 +497,7 @@ class Agent:
             now=clock.now,
             monotonic=clock.monotonic,
             center_now=self._center_now,
-            tick=wishes.tick,
+            tick=self._tick,
         )
         status = BoxStatus(
             state="online",
@@ -478,8 +508,9 @@ class Agent:
         )
         handlers = {
             "command": executor.take,
-            "settings/desired": lambda payload: executor.put(lambda: wishes.take(payload)),
+            "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
         }
+        retained = Retained(state_dir)
         self._session = Session(
             center,
             self.config.folder,
@@ -491,7 +522,10 @@ class Agent:
             heard=clock.heard,
             monotonic=clock.monotonic,
             handlers=handlers,
+            retained=retained,
         )
+        for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
+            self._session.forget_camera(camera)
 
     def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
         return self._session is not None and self._session.publish(leaf, payload, **more)
@@ -507,8 +541,17 @@ class Agent:
         # each camera has a thread of its own: more would only get into their way
         cv2.setNumThreads(1 if len(self.config.settings.camera) > 1 else 0)
         delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
+        lingering = self._lingering
         return [
-            CameraThread(camera.zone, source, self._maker(camera), self._session, self.clock, number * delay_s)
+            CameraThread(
+                camera.zone,
+                source,
+                self._maker(camera),
+                self._session,
+                self.clock,
+                number * delay_s,
+                [thread for thread in lingering if thread.camera == camera.id],
+            )
             for number, (camera, source) in enumerate(zip(cameras, sources, strict=True))
         ]
 
@@ -539,10 +582,7 @@ class Agent:
             for thread in self.cameras
             if thread.camera in renewed or wanted.get(thread.camera) != before.get(thread.camera)
         ]
-        for thread in ended:
-            thread.stop()
-        for thread in ended:
-            thread.join(10)
+        self._lingering += _end(ended)
         self.config = config
         self._reporter.settings_digest = config.settings.digest()
         end_removed(self._reporter, document.camera, self.clock.now())
@@ -556,6 +596,25 @@ class Agent:
         for thread in started:
             thread.start()
         return [camera.id for camera in new]
+
+    def _tick(self) -> None:
+        """What is done about once a second on the executor's thread, which also puts settings in force."""
+        if self.wishes is not None:
+            self.wishes.tick()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Clear up behind threads that have ended at last: what they said then may be of a camera that is gone."""
+        ended = [thread for thread in self._lingering if not thread.is_alive()]
+        if not ended:
+            return
+        self._lingering = tuple(thread for thread in self._lingering if thread not in ended)
+        cameras = self.config.settings.camera
+        end_removed(self._reporter, cameras, self.clock.now())
+        for camera in {thread.camera for thread in ended}:
+            log.warning("camera %s: its thread has ended at last", camera)
+            if self._session is not None and camera not in {one.id for one in cameras}:
+                self._session.forget_camera(camera)
 
     def renew_secret(self, name: str) -> list[str]:
         """Start the cameras again that use a secret; returns their ids. Settings that lacked it are taken after all."""
@@ -575,10 +634,7 @@ class Agent:
     def _close(self) -> None:
         if self._executor is not None:
             self._executor.stop()
-        for thread in self.cameras:
-            thread.stop()
-        for thread in self.cameras:
-            thread.join(10)
+        _end(self.cameras)
         if self._session is not None:
             self._session.stop()
 
@@ -656,6 +712,7 @@ class Agent:
             pictures_dropped=figures.dropped,
             unwritten_messages=figures.unwritten,
             refused_connections=None if self._session is None else self._session.refused_connections,
+            refused_publishes=None if self._session is None else self._session.refused_publishes,
         )
 
 

@@ -36,7 +36,7 @@ from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, who
 from collector.settings import CenterConfig, host_and_port, load_settings
-from collector.store import Box, CameraRow, Store
+from collector.store import Box, CameraRow, Store, lock
 from protocol.broker import BrokerError
 from protocol.documents import SettingsError
 from protocol.ids import is_slug
@@ -208,7 +208,7 @@ def add(
     """Announce boxes and make a claim code for each; a code is shown this once."""
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             claims = register.add_boxes(session, site, prefix or site, count, good_days, _now_ms())
             # written before the commit: a code that nobody has is not kept
             _hand_out(office, claims, csv, page)
@@ -225,7 +225,7 @@ def renew(
     """Make a new claim code for a box that is known: its certificate has expired, or its disk is new."""
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             _hand_out(office, [register.renew_claim(session, box, good_days, _now_ms())], csv, page)
 
 
@@ -266,7 +266,7 @@ def revoke(box: BoxArgument, settings: SettingsOption) -> None:
     """Put a box out: its certificate ends now, its session is closed, and it is not heard any more."""
     with _office(settings) as office:
         cameras = _cameras(office.store, box)
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             site = register.put_out(session, box, "revoked", _now_ms()).site
         _enforce(office, site, box, cameras)
 
@@ -280,7 +280,7 @@ def replace(
     """Put a new box in the place of an old one: cameras and settings go over, the old one is put out."""
     with _office(settings) as office:
         cameras = _cameras(office.store, old)
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             settings_too = partial(wanted.inherit, by=who(), now_ms=_now_ms())
             register.replace(session, old, new, _now_ms(), move=[settings_too])
             site = register.find_box(session, old).site
@@ -314,7 +314,8 @@ def admit(
         if not is_slug(box) or not is_slug(site) or box.startswith(RESERVED):
             raise RegisterError(f"expected ids of lower-case letters, digits and hyphens, got {box!r} and {site!r}")
         store = open_data(load_settings(settings))
-        with store.transaction() as session:
+        with store.writing() as session:
+            lock(session, [f"box {box}"])
             known = session.get(Box, box)
             if known is not None and known.standing in register.OUT:
                 raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")

@@ -10,7 +10,9 @@ let again = false;
 let wholeAt = Date.now();
 
 async function get(url) {
-  const answer = await fetch(url, { cache: "no-store" });
+  // a page that asks by itself does not keep its session alive; when that has ended, the person signs in again
+  const answer = await fetch(url, { cache: "no-store", headers: { "x-background": "1" } });
+  if (answer.status === 401) location.reload();
   if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
@@ -77,5 +79,10 @@ feed.addEventListener("open", () => {
   if (broken) { wholeAt = 0; soon(); }
   broken = false;
 });
-feed.addEventListener("error", () => { show(false); broken = true; });
+feed.addEventListener("error", () => {
+  show(false);
+  broken = true;
+  // refused, not merely away
+  if (feed.readyState === EventSource.CLOSED) soon();
+});
 feed.addEventListener("changed", soon);

@@ -119,9 +119,13 @@ def _fault(row: AuditRow, good: Head, noted: Head | None) -> str | None:
 
 
 def _rows(session: Session) -> Iterator[AuditRow]:
-    """All lines in order, a part at a time."""
-    query = select(AuditRow).order_by(AuditRow.number).execution_options(yield_per=CHUNK)
-    yield from session.scalars(query)
+    """All lines in order, a part at a time; apart from the session, which would keep them all."""
+    query = select(*AuditRow.__table__.columns).order_by(AuditRow.number).limit(CHUNK)
+    found = session.execute(query).mappings().all()
+    while found:
+        for line in found:
+            yield AuditRow(**line)
+        found = session.execute(query.where(AuditRow.number > found[-1]["number"])).mappings().all()
 
 
 def show(

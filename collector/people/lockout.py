@@ -48,6 +48,8 @@ LIMITS: Final = {
     # one name from everywhere: a botnet
     "account": Limit(100, 1, 900),
 }
+SHARE: Final = 10
+"""Failures that one network adds to those of a name over all networks."""
 
 
 class TooManyError(Exception):
@@ -89,7 +91,10 @@ def begin(session: Session, one: Try, now_ms: int) -> bool:
     if max(waits, default=0) > 0:
         raise TooManyError(max(waits) / 1000)
     delayed = False
+    pair = rows[0]
     for key, known in zip(one.keys, rows, strict=True):
+        if _kind(key) == "account" and pair is not None and pair.count > SHARE:
+            continue  # one network alone does not make a name slow for all others
         row = known or FailureRow(key=key, count=0, last_ms=now_ms)
         row.count += 1
         row.last_ms = now_ms
@@ -102,13 +107,17 @@ def begin(session: Session, one: Try, now_ms: int) -> bool:
 def succeeded(session: Session, one: Try) -> None:
     """It was no failure: this name from here is as new, and the network has one failure less."""
     session.execute(delete(FailureRow).where(FailureRow.key.in_([key for key in one.keys if _kind(key) != "network"])))
-    networks = [key for key in one.keys if _kind(key) == "network"]
-    session.execute(update(FailureRow).where(FailureRow.key.in_(networks)).values(count=FailureRow.count - 1))
+    _one_less(session, [key for key in one.keys if _kind(key) == "network"])
 
 
 def passed(session: Session, one: Try) -> None:
     """The first of two steps was right: this try was no failure, those before stay."""
-    session.execute(update(FailureRow).where(FailureRow.key.in_(one.keys)).values(count=FailureRow.count - 1))
+    _one_less(session, one.keys)
+
+
+def _one_less(session: Session, keys: Sequence[str]) -> None:
+    less = update(FailureRow).where(FailureRow.key.in_(keys), FailureRow.count > 0)
+    session.execute(less.values(count=FailureRow.count - 1))
 
 
 def forgive(session: Session, name: str) -> int:

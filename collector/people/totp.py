@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import secrets
 import struct
+import unicodedata
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -35,7 +36,8 @@ def step_at(now_ms: int) -> int:
 
 def matching_step(secret: str, typed: str, now_ms: int) -> int | None:
     """The step that a code is of, if it is near now; the newest, where two have the same."""
-    digits = "".join(typed.split())
+    # full-width digits too, as a Chinese keyboard may give them
+    digits = "".join(unicodedata.normalize("NFKC", typed).split())
     if not digits.isascii():
         return None
     key = base64.b32decode(secret)

@@ -307,7 +307,8 @@ class Provider:
 
     def _new(self, session: Session, claims: Mapping[str, Any], granted: frozenset[Grant], now_ms: int) -> PersonRow:
         section = self.section
-        person = str(claims.get(section.person_claim, "")).lower()
+        said = claims.get(section.person_claim)
+        person = said.lower() if isinstance(said, str) else ""
         if session.get(PersonRow, person) is not None:
             # whoever chooses their own name over there must not become somebody here by it
             raise SsoError(

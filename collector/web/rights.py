@@ -5,8 +5,8 @@
         check(actor, "places.write", street)   # where it is about one street
 
 A browser shows a session's cookie, a program an API token. A change by cookie must come from a page of this center
-(`Sec-Fetch-Site`, else `Origin`) and bring what only such a page can know (`x-csrf-token`, or `csrf` in a form): the
-first alone would do in today's browsers, the second still holds where a proxy or an old browser drops those headers.
+(`Sec-Fetch-Site`, else `Origin`) and bring what only such a page can know (`x-csrf-token`, or `csrf` in a form; an
+upload brings the header, which a script takes from `<meta name="csrf">`): the first alone would do in today's browsers, the second still holds where a proxy or an old browser drops those headers.
 A token goes in a header that no other page can set, so it needs neither.
 """
 
@@ -222,7 +222,7 @@ Fields = Annotated[dict[str, str], Depends(form)]
 def check(actor: Actor, right: str, street: str) -> None:
     """Refuse who has not this right at this street."""
     if not rights.may(actor, right, street):
-        raise RefusedError(403, f"此街道无此权限：{right} / expected the right {right} at {street}", right)
+        raise RefusedError(403, f"此街道无此权限：{right} / expected the right {right} at {street}")
 
 
 def _gate(request: HTTPConnection) -> Gate:
@@ -267,9 +267,6 @@ async def _check_csrf(request: Request, caller: Caller) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if not given and kind == FORM:
         given = (await form(request)).get("csrf", "")
-    elif not given and kind == "multipart/form-data":
-        value = (await request.form()).get("csrf")
-        given = value if isinstance(value, str) else ""
     if not compare_digest(given.encode(), sessions.csrf(caller.cookie).encode()):
         raise RefusedError(
             403, "页面已过期，请刷新后重试 / expected the token of this session; load the page again", CSRF

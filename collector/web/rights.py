@@ -6,8 +6,9 @@
 
 A browser shows a session's cookie, a program an API token. A change by cookie must come from a page of this center
 (`Sec-Fetch-Site`, else `Origin`) and bring what only such a page can know (`x-csrf-token`, or `csrf` in a form; an
-upload brings the header, which a script takes from `<meta name="csrf">`): the first alone would do in today's browsers, the second still holds where a proxy or an old browser drops those headers.
-A token goes in a header that no other page can set, so it needs neither.
+upload brings the header, which a script takes from `<meta name="csrf">`): the first alone would do in today's
+browsers, the second still holds where a proxy or an old browser drops those headers. A token goes in a header that no
+other page can set, so it needs neither.
 """
 
 from collections.abc import Callable, Iterator

@@ -26,6 +26,7 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
@@ -45,6 +46,10 @@ app.add_typer(boxes, name="boxes")
 app.add_typer(broker, name="broker")
 app.command()(command)
 app.add_typer(settings_commands, name="settings")
+app.add_typer(shop_commands, name="shops")
+app.add_typer(permit_commands, name="permits")
+app.add_typer(grid_commands, name="grid")
+app.add_typer(camera_commands, name="cameras")
 
 
 def _version(asked: bool) -> None:

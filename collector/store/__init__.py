@@ -8,6 +8,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.people import AuditRow
+from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.tables import (
     Base,
     Box,
@@ -31,18 +32,24 @@ __all__ = [
     "AuditRow",
     "Base",
     "Box",
+    "CameraPlace",
     "CameraRow",
     "CertificateRow",
     "Claim",
     "CommandPicture",
     "CommandRow",
+    "GridCell",
     "IncidentRow",
     "MessageRow",
+    "PermitRow",
     "PictureRow",
+    "PlaceRevision",
     "Refused",
     "Secret",
     "SettingsReport",
     "SettingsRow",
+    "ShopRow",
+    "ShopZone",
     "Store",
     "StoreError",
     "Ticket",

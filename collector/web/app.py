@@ -21,8 +21,9 @@ from collector import VERSION
 from collector.evidence.files import PictureFiles
 from collector.settings import CenterSection
 from collector.store import PictureRow, Store, Ticket
-from collector.web import views
+from collector.web import places_api, views
 from collector.web.live import Changes
+from collector.web.rights import Desk
 
 HEADERS: Final = {
     "content-security-policy": (
@@ -152,6 +153,8 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    desk = Desk(store, pictures, lambda: clock.now_ms, changes.tell)
+    app.include_router(places_api.router(desk, center.region, clock.zone))
     return app
 
 

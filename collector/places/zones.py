@@ -1,0 +1,30 @@
+"""What boxes' settings say of zones, as far as the center knows them."""
+
+import json
+from collections.abc import Collection
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from collector.places.fields import Zone
+from collector.store import Box, SettingsRow
+
+
+def sites(session: Session) -> dict[str, str]:
+    """Site of every box that is known."""
+    return {row.id: row.site for row in session.execute(select(Box.id, Box.site))}
+
+
+def zone_shops(session: Session, boxes: Collection[str] | None = None) -> dict[Zone, str | None]:
+    """Zones of the newest settings of boxes (default: of all), and the shop that each names."""
+    newest = select(func.max(SettingsRow.revision)).where(SettingsRow.box_id == Box.id).scalar_subquery()
+    query = select(SettingsRow.box_id, SettingsRow.document).join(Box, Box.id == SettingsRow.box_id)
+    query = query.where(SettingsRow.revision == newest)
+    found: dict[Zone, str | None] = {}
+    for box, document in session.execute(query):
+        if boxes is not None and box not in boxes:
+            continue
+        for camera in json.loads(document).get("camera", ()):
+            for zone in camera.get("zone", ()):
+                found[(box, camera["id"], zone["id"])] = zone.get("shop")
+    return found

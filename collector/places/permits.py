@@ -296,7 +296,7 @@ def _check(session: Session, changes: Sequence[Change[Permit]], around: Around, 
                 "至少要有店铺、区域或范围之一",
                 "expected a shop, zones or an area, got none of them",
             )
-        if not permit.street:
+        if not permit.street and (permit.shop is None or permit.shop in known):
             findings.fault(
                 one,
                 "street",

@@ -233,9 +233,9 @@ def write_workbook(rows: Iterable[Sequence[str]], title: str) -> bytes:
     sheet.title = title
     for number, row in enumerate(rows, 1):
         for column, value in enumerate(row, 1):
-            cell = sheet.cell(number, column)
-            # of texts that begin like a formula, only the mark itself needs one
-            cell.set_explicit_value(f"'{value}" if _QUOTED.match(value) else value, "s")
+            # of texts that begin like a formula, only those that begin with the mark need one more
+            cell = sheet.cell(number, column, f"'{value}" if _QUOTED.match(value) else value)
+            cell.data_type = "s"
             cell.number_format = "@"
     sheet.freeze_panes = "A2"
     for column in sheet.columns:

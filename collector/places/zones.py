@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Collection
+from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from collector.places.fields import Zone
 from collector.store import Box, SettingsRow
+
+MAX_NAMED: Final = 500
+"""Values that a question names; of more boxes all are read."""
 
 
 def sites(session: Session) -> dict[str, str]:
@@ -17,9 +21,11 @@ def sites(session: Session) -> dict[str, str]:
 
 def zone_shops(session: Session, boxes: Collection[str] | None = None) -> dict[Zone, str | None]:
     """Zones of the newest settings of boxes (default: of all), and the shop that each names."""
-    newest = select(func.max(SettingsRow.revision)).where(SettingsRow.box_id == Box.id).scalar_subquery()
-    query = select(SettingsRow.box_id, SettingsRow.document).join(Box, Box.id == SettingsRow.box_id)
-    query = query.where(SettingsRow.revision == newest)
+    newest = select(SettingsRow.box_id, func.max(SettingsRow.revision)).group_by(SettingsRow.box_id)
+    query = select(SettingsRow.box_id, SettingsRow.document)
+    query = query.where(tuple_(SettingsRow.box_id, SettingsRow.revision).in_(newest))
+    if boxes is not None and len(boxes) <= MAX_NAMED:
+        query = query.where(SettingsRow.box_id.in_(boxes))
     found: dict[Zone, str | None] = {}
     for box, document in session.execute(query):
         if boxes is not None and box not in boxes:

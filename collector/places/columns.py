@@ -39,6 +39,7 @@ class Column:
         write: what `read` reads as the same value.
         required: a new record must have it, and it is never emptied.
         empty: what no text means.
+        keeps: no text means that it stays as it is.
         others: further headings that are understood.
     """
 
@@ -48,6 +49,7 @@ class Column:
     write: Callable[[Any], str] = _same
     required: bool = False
     empty: Any = ""
+    keeps: bool = False
     others: tuple[str, ...] = ()
 
     @property
@@ -67,7 +69,7 @@ class Column:
 
     def text(self, value: Any) -> str:
         """Text of a value."""
-        return "" if value is None or value == self.empty else self.write(value)
+        return "" if value in (None, "", ()) else self.write(value)
 
 
 def heading(text: str) -> str:
@@ -87,7 +89,9 @@ def values_of(columns: Sequence[Column], given: Mapping[str, object]) -> Values:
             faults.append(_unknown(name, list(known), None))
             continue
         try:
-            values[name] = column.of(_text(value))
+            text = _text(value)
+            if text.strip() or not column.keeps:
+                values[name] = column.of(text)
         except BadValueError as bad:
             faults.append(Fault(bad.code, bad.text, field=name))
     if faults:
@@ -220,6 +224,8 @@ def _row(
         cell = line.cells[index] if index < len(line.cells) else ""
         if index in bad:
             faults.append(Fault(bad[index], _BAD_CELLS[bad[index]], line.number, field, headings[field]))
+            continue
+        if not cell and columns[field].keeps:
             continue
         try:
             values[field] = columns[field].of(cell)

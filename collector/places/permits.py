@@ -123,7 +123,9 @@ COLUMNS: Final = (
     Column("hours", "时段", fields.times, fields.times_text, required=True, others=("时间", "time", "times")),
     Column("excluded", "除外日期", fields.days, fields.days_text, empty=(), others=("excluded dates", "不含日期")),
     Column("note", "备注", fields.text, others=("说明", "remark")),
-    Column("state", "状态", lambda text: fields.choice(text, _STATES), str, empty=ACTIVE, others=("status",)),
+    Column(
+        "state", "状态", lambda text: fields.choice(text, _STATES), str, empty=ACTIVE, keeps=True, others=("status",)
+    ),
 )
 
 

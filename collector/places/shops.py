@@ -86,7 +86,9 @@ COLUMNS: Final = (
     Column("lat", "纬度", fields.latitude, fields.number_text, empty=None, others=("latitude",)),
     Column("zones", "店前区", fields.zones, fields.zones_text, empty=(), others=("区域", "zone")),
     Column("note", "备注", fields.text, others=("说明", "remark")),
-    Column("state", "状态", lambda text: fields.choice(text, _STATES), str, empty=ACTIVE, others=("status",)),
+    Column(
+        "state", "状态", lambda text: fields.choice(text, _STATES), str, empty=ACTIVE, keeps=True, others=("status",)
+    ),
 )
 
 

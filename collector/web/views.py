@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from collector.places.standing import spot, standing
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets.book import GOES_ON
 from collector.web import words
@@ -109,6 +110,10 @@ class RowView:
 class TicketView(RowView):
     """One ticket with all that belongs to it."""
 
+    shop_name: str
+    """By the register; empty for none."""
+    warning: Words | None
+    """Of its shop: nobody is told by itself, or the register alone knows whose place it is."""
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
 
@@ -172,8 +177,11 @@ def _elapsed(ticket: Ticket, clock: Clock) -> str:
 
 def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
     """One ticket with all that belongs to it."""
+    whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
     return TicketView(
         **vars(_row(ticket, clock, thumbnail=None)),
+        shop_name="" if whose.shop is None else whose.shop.name,
+        warning=None if whose.warning is None else Words(*whose.warning),
         incidents=tuple(_incident(session, row, clock) for row in ticket.incidents),
         events=tuple(_event(row, clock) for row in ticket.events),
     )
@@ -270,6 +278,8 @@ def cameras(session: Session, clock: Clock) -> list[CameraView]:
 
 def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
     """One ticket for the API."""
+    whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
+    where = spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
     incidents = []
     for row in ticket.incidents:
         pictures = session.scalars(select(PictureRow).where(PictureRow.incident == row.id).order_by(PictureRow.id))
@@ -298,6 +308,8 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "box": ticket.box_id,
         "camera": ticket.camera,
         "zone": ticket.zone,
+        "standing": whose.as_json(),
+        "spot": dict(vars(where)),
         "state": ticket.state,
         "open": bool(ticket.open),
         "opened_at": _iso(ticket.opened_ms),

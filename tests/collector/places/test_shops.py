@@ -248,6 +248,15 @@ def test_what_a_file_has_no_column_for_stays(desk):
     assert (found.name, found.phone, found.owner) == ("新名", "13800000000", "张三")
 
 
+def test_an_empty_state_opens_no_closed_shop(desk):
+    add(desk)
+    change(desk, state="closed")
+    report = take(desk, sheet(("tea-12", "新名", ""), head=("编号", "名称", "状态")))
+    assert (told(report), report.changed) == ([], 1)
+    with desk.store.transaction() as session:
+        assert shops.find(session, "tea-12").state == "closed"
+
+
 @pytest.mark.parametrize("write", [write_csv, lambda rows: write_workbook(rows, "店铺")])
 def test_what_is_exported_is_imported_as_it_was(desk, write):
     add(desk, note="+1 号门", owner="@张", lon="120.1350001", lat="-0.0000001", other_phone="+852 2123 4567")

@@ -84,11 +84,11 @@ def find_all(session: Session, keys: Collection[str]) -> dict[str, Camera]:
     return found
 
 
-def listed(session: Session, *, street: str | None = None) -> list[Camera]:
+def listed(session: Session, *, streets: Collection[str] | None = None) -> list[Camera]:
     """All cameras whose place is known."""
     query = select(CameraPlace).order_by(CameraPlace.box_id, CameraPlace.camera)
-    if street is not None:
-        query = query.where(CameraPlace.street == street)
+    if streets is not None:
+        query = query.where(CameraPlace.street.in_(streets))
     return [_camera(row) for row in session.scalars(query)]
 
 

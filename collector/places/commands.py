@@ -140,6 +140,10 @@ def _set(kind: Kind[Any], key: dict[str, object], given: Sequence[str], settings
     typer.echo(f"{kind.name} {found.key}: revision {found.revision}")
 
 
+def _only(street: str | None) -> list[str] | None:
+    return None if street is None else [street]
+
+
 def _fields(columns: Sequence[Column]) -> list[str]:
     return [column.field for column in columns]
 
@@ -198,7 +202,7 @@ def export_shops(
     """Write all shops, so that `import` takes them as they are."""
     with _open(settings) as (_, store):
         with store.transaction() as session:
-            found = shops.listed(session, street=street)
+            found = shops.listed(session, streets=_only(street))
         _export(SHOPS, found, file, english, store)
 
 
@@ -212,7 +216,7 @@ def list_shops(
 ) -> None:
     """List shops."""
     with _open(settings) as (_, store), store.transaction() as session:
-        found = shops.listed(session, street=street, state=None if closed else shops.ACTIVE)
+        found = shops.listed(session, streets=_only(street), state=None if closed else shops.ACTIVE)
     _show(found, SHOPS, ("id", "state", "street", "name", "address", "owner", "phone", "zones"), as_json)
 
 
@@ -266,12 +270,11 @@ def check_shops(settings: SettingsOption, *, as_json: JsonOption = False) -> Non
     with _open(settings) as (_, store), store.transaction() as session:
         found = standing.disagreements(session)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps([vars(one) for one in found], ensure_ascii=False))
     else:
         for one in found:
-            typer.echo(
-                f"{one['zone']}\t{one['code']}\tsettings: {one['settings'] or '-'}\tregister: {one['register'] or '-'}"
-            )
+            said = f"settings: {one.settings or '-'}\tregister: {one.register or '-'}"
+            typer.echo(f"{one.street}\t{one.zone}\t{one.code}\t{said}")
     if found:
         raise typer.Exit(EXIT_FAILED)
 
@@ -330,7 +333,7 @@ def export_permits(
     """Write all permits, so that `import` takes them as they are."""
     with _open(settings) as (_, store):
         with store.transaction() as session:
-            found = permits.listed(session, street=street)
+            found = permits.listed(session, streets=_only(street))
         _export(PERMITS, found, file, english, store)
 
 
@@ -347,7 +350,7 @@ def list_permits(
     with _open(settings) as (config, store), store.transaction() as session:
         today = datetime.now(ZoneInfo(config.settings.center.timezone)).date()
         state, on = (None, None) if everything else (permits.ACTIVE, today)
-        found = permits.listed(session, street=street, shop=shop, on=on, state=state)
+        found = permits.listed(session, streets=_only(street), shop=shop, on=on, state=state)
     names = ("number", "state", "issuer", "shop", "zones", "from_day", "until_day", "weekdays", "hours", "excluded")
     _show(found, PERMITS, names, as_json)
 
@@ -457,7 +460,7 @@ def export_cameras(
     """Write where all cameras are, so that `import` takes it as it is."""
     with _open(settings) as (_, store):
         with store.transaction() as session:
-            found = cameras.listed(session, street=street)
+            found = cameras.listed(session, streets=_only(street))
         _export(CAMERAS, found, file, english, store)
 
 
@@ -465,7 +468,7 @@ def export_cameras(
 def list_cameras(settings: SettingsOption, *, street: StreetOption = None, as_json: JsonOption = False) -> None:
     """List cameras, each with its cell of the unit grid."""
     with _open(settings) as (_, store), store.transaction() as session:
-        found = cameras.listed(session, street=street)
+        found = cameras.listed(session, streets=_only(street))
         cells = [cameras.cell_of(session, one) or "" for one in found]
     if as_json:
         _show(found, CAMERAS, (), as_json=True)

@@ -24,7 +24,7 @@ from collector.places.shapes import area_m2, covers, polygon_of
 from collector.store import GridCell, lock, rewrite, write
 
 MAX_BYTES: Final = 32 << 20
-MAX_CELLS: Final = 20_000
+MAX_CELLS: Final = 10_000
 MAX_CORNERS: Final = 10_000
 """Of one cell, its holes included."""
 OVERLAP: Final = 0.001

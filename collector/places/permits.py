@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from collector.places import cameras, fields, register, shops
 from collector.places.columns import Column
-from collector.places.effects import look_again
+from collector.places.effects import concerned, look_again
 from collector.places.faults import BadValueError, Fault
 from collector.places.fields import Position, Times, Zone
 from collector.places.history import Author
@@ -25,7 +25,7 @@ from collector.places.register import Around, Change, Findings, Kind
 from collector.places.shapes import covers, polygon_of
 from collector.places.windows import Schedule
 from collector.places.zones import sites
-from collector.store import PermitRow, Ticket, rewrite, write
+from collector.store import PermitRow, rewrite, write
 
 ACTIVE: Final = "active"
 WITHDRAWN: Final = "withdrawn"
@@ -147,7 +147,7 @@ def find_all(session: Session, numbers: Collection[str]) -> dict[str, Permit]:
 def listed(
     session: Session,
     *,
-    street: str | None = None,
+    streets: Collection[str] | None = None,
     shop: str | None = None,
     on: date | None = None,
     state: str | None = None,
@@ -156,8 +156,8 @@ def listed(
 ) -> list[Permit]:
     """Permits as they were entered; `on`: those whose days include this one."""
     query = select(PermitRow).where(PermitRow.id > after).order_by(PermitRow.id).limit(limit)
-    if street is not None:
-        query = query.where(PermitRow.street == street)
+    if streets is not None:
+        query = query.where(PermitRow.street.in_(streets))
     if shop is not None:
         query = query.where(PermitRow.shop_id == shop)
     if state is not None:
@@ -396,31 +396,17 @@ def _save(session: Session, changes: Sequence[Change[Permit]], author: Author) -
     rewrite(session, PermitRow.__table__, [row for row, one in zip(rows, changes, strict=True) if one.before], "number")
     session.expire_all()
     permits = [permit for one in changes for permit in (one.before, one.after) if permit is not None]
-    look_again(session, touched(session, permits))
+    look_again(session, _touched(session, permits))
 
 
-def touched(session: Session, permits: Sequence[Permit]) -> list[int]:
-    """Numbers of tickets that permits may concern: open ones, and exempt ones, which are not."""
-    found: set[int] = set()
-    going_on = or_(Ticket.open == 1, and_(Ticket.state == "exempt", Ticket.cleared_ms.is_(None)))
-    for permit in permits:
-        query = select(Ticket.number).where(going_on)
-        if permit.shop is not None:
-            held = shops.find(session, permit.shop)
-            places = [] if held is None else [_at(zone) for zone in held.zones]
-            query = query.where(or_(Ticket.shop == permit.shop, *places))
-        if permit.zones:
-            query = query.where(or_(*map(_at, permit.zones)))
-        if permit.shop is None and not permit.zones:
-            query = query.where(
-                Ticket.box_id.in_([box for box, site in sites(session).items() if site == permit.street])
-            )
-        found.update(session.scalars(query))
-    return sorted(found)
-
-
-def _at(zone: Zone) -> Any:
-    return and_(Ticket.box_id == zone[0], Ticket.camera == zone[1], Ticket.zone == zone[2])
+def _touched(session: Session, permits: Sequence[Permit]) -> dict[int, str]:
+    """Tickets that permits may concern."""
+    of = shops.find_all(session, {permit.shop for permit in permits if permit.shop})
+    zones = {zone for shop in of.values() for zone in shop.zones}
+    zones |= {zone for permit in permits for zone in permit.zones}
+    streets = {permit.street for permit in permits if not permit.shop and not permit.zones}
+    boxes = [box for box, site in sites(session).items() if site in streets]
+    return concerned(session, of.keys(), zones, boxes)
 
 
 def _row(permit: Permit, at_ms: int) -> dict[str, object]:

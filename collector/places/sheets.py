@@ -20,7 +20,8 @@ from openpyxl.cell.read_only import EmptyCell, ReadOnlyCell
 from collector.places.faults import PlacesError, shown
 
 MAX_BYTES: Final = 8 << 20
-MAX_ROWS: Final = 20_000
+MAX_ROWS: Final = 5_000
+"""A street has some hundreds of shops; writing this many takes seconds, in which SQLite lets nobody else write."""
 MAX_COLUMNS: Final = 64
 MAX_UNPACKED_BYTES: Final = 128 << 20
 """Of a workbook; they are zip files, and a small one can hold very much."""

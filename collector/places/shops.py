@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from collector.places import fields, register
 from collector.places.columns import Column, texts_of
+from collector.places.effects import concerned, look_again
 from collector.places.faults import Fault, PlacesError
 from collector.places.fields import Zone
 from collector.places.history import Author, Step, emptied, keep
@@ -108,12 +109,17 @@ def find_all(session: Session, ids: Collection[str]) -> dict[str, Shop]:
 
 
 def listed(
-    session: Session, *, street: str | None = None, state: str | None = None, after: str = "", limit: int | None = None
+    session: Session,
+    *,
+    streets: Collection[str] | None = None,
+    state: str | None = None,
+    after: str = "",
+    limit: int | None = None,
 ) -> list[Shop]:
     """Shops in the order of their ids."""
     query = select(ShopRow).where(ShopRow.id > after).order_by(ShopRow.id).limit(limit)
-    if street is not None:
-        query = query.where(ShopRow.street == street)
+    if streets is not None:
+        query = query.where(ShopRow.street.in_(streets))
     if state is not None:
         query = query.where(ShopRow.state == state)
     return [_shop(row) for row in session.scalars(query)]
@@ -283,6 +289,8 @@ def _save(session: Session, changes: Sequence[Change[Shop]], author: Author) -> 
     ]
     write(session, ShopZone.__table__, held)
     session.expire_all()
+    zones = {zone for one in changes for shop in (one.before, one.after) if shop for zone in shop.zones}
+    look_again(session, concerned(session, {one.after.id for one in changes}, zones))
 
 
 def _row(shop: Shop, at_ms: int) -> dict[str, object]:

@@ -129,21 +129,35 @@ def spot(session: Session, shop: Shop | None, box: str, camera: str) -> Spot:
     return Spot(lon, lat, cell, gb28181, map_url(lon, lat, name))
 
 
-def disagreements(session: Session) -> list[dict[str, str | None]]:
-    """Zones of which boxes' settings and the register do not say the same, and shops that only settings know."""
+@dataclass(frozen=True)
+class Disagreement:
+    """A zone of which a box's settings and the register do not say the same.
+
+    Args:
+        zone: `box/camera/zone`.
+        settings: the shop that the settings name.
+        register: the shop that the register has.
+        code: as of `Standing`; `zone_unknown` where the settings have no such zone.
+    """
+
+    street: str
+    zone: str
+    settings: str | None
+    register: str | None
+    code: str
+
+
+def disagreements(session: Session) -> list[Disagreement]:
+    """All of them, by zone; a box of which no settings are known says nothing."""
     settings = zone_shops(session)
     known = sites(session)
-    found: list[dict[str, str | None]] = []
-    for (box, camera, zone), shop in sorted(settings.items()):
+    found = []
+    for (box, camera, zone), shop in settings.items():
         one = standing(session, shop, box, camera, zone)
         if one.code:
-            found.append(
-                {"zone": f"{box}/{camera}/{zone}", "settings": shop, "register": one.registered, "code": one.code}
-            )
-    for one_shop in shops.listed(session, state=shops.ACTIVE):
-        found += [
-            {"zone": "/".join(place), "settings": None, "register": one_shop.id, "code": "zone_unknown"}
-            for place in one_shop.zones
-            if place[0] in known and place not in settings
-        ]
-    return found
+            found.append(Disagreement(known[box], f"{box}/{camera}/{zone}", shop, one.registered, one.code))
+    heard = {box for box, _, _ in settings}
+    for held in shops.listed(session, state=shops.ACTIVE):
+        missing = [zone for zone in held.zones if zone[0] in heard and zone not in settings]
+        found += [Disagreement(held.street, "/".join(zone), None, held.id, "zone_unknown") for zone in missing]
+    return sorted(found, key=lambda one: one.zone)

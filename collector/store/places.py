@@ -121,7 +121,10 @@ class CameraPlace(Base):
 
 
 class PlaceRevision(Base):
-    """What a shop, permit, cell or camera was at some time; never changed, one more for each change."""
+    """What a shop, permit, cell or camera was at some time, one more for each change.
+
+    Never changed, but that `forget` takes people out of those of a closed shop.
+    """
 
     __tablename__ = "place_revision"
 

@@ -15,7 +15,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
-from collector.people.actor import Actor
+from collector.people.actor import EVERYWHERE, Actor
 from collector.people.audit import record
 from collector.places import cameras, grid, permits, shops, standing
 from collector.places.cameras import CAMERAS
@@ -39,12 +39,20 @@ Fields = Annotated[
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-def may(who: Actor, street: str) -> bool:
-    """Whether somebody who has a right has it at this street; the system has it everywhere.
+def may(who: Actor, right: str, street: str) -> bool:
+    """Whether somebody has a right at this street.
 
-    A stand-in until `rights` tells which roles have which right: any role there counts.
+    A stand-in, like `in_streets`, until `rights` tells which roles have which right: any role there counts.
     """
+    del right
     return who.kind == "system" or bool(who.roles(street))
+
+
+def in_streets(who: Actor, right: str) -> frozenset[str] | None:
+    """Streets at which somebody has a right; None: at all."""
+    del right
+    everywhere = who.kind == "system" or any(grant.street == EVERYWHERE for grant in who.grants)
+    return None if everywhere else frozenset(grant.street for grant in who.grants)
 
 
 @dataclass(frozen=True)
@@ -64,19 +72,20 @@ class Places:
         """Who does it, now."""
         return Author(who, self.desk.now_ms(), str(reason or "")[:500])
 
-    def around(self, who: Actor) -> Around:
+    def around(self, who: Actor, right: str) -> Around:
         """What checks are told."""
-        return Around(self.region, self.desk.now_ms(), lambda street: may(who, street))
+        return Around(self.region, self.desk.now_ms(), lambda street: may(who, right, street))
 
     def put(self, kind: Kind[Any], who: Actor, given: Mapping[str, Any], *, new: bool | None) -> Any:
         """Add or change one record."""
+        right = "permits.write" if kind is PERMITS else "places.write"
         values = dict(given)
         seen, reason = values.pop("seen", None), values.pop("reason", "")
         if seen is not None and (not isinstance(seen, int) or isinstance(seen, bool)):
             raise HTTPException(422, "seen: expected the number of a revision")
         try:
             with self.desk.store.writing() as session:
-                author, around = self.author(who, reason), self.around(who)
+                author, around = self.author(who, reason), self.around(who, right)
                 found, warnings = change(session, kind, values, author, around, new=new, seen=seen)
                 answer = {**_fields(kind, found), "warnings": [one.as_json() for one in warnings]}
         except PlacesError as fault:
@@ -128,14 +137,14 @@ def _add_files(
     name: str,
     kind: Kind[Any],
     right: str,
-    everything: Callable[[Session], Sequence[Any]],
+    everything: Callable[..., Sequence[Any]],
 ) -> None:
     @routes.post(f"/api/{name}/import", dependencies=[needs(right)], name=f"import_{name}")
     async def import_(
         request: Request, who: Who, *, dry_run: bool = False, encoding: str | None = None
     ) -> JSONResponse:
         def work(session: Session, content: bytes) -> Report:
-            author, around = places.author(who), places.around(who)
+            author, around = places.author(who), places.around(who, right)
             return import_file(session, kind, content, author, around, dry_run=dry_run, encoding=encoding)
 
         return await places.take(request, MAX_BYTES, work)
@@ -145,7 +154,7 @@ def _add_files(
         if suffix not in ("csv", "xlsx"):
             raise HTTPException(404, "expected export.csv or export.xlsx")
         with places.desk.store.transaction() as session:
-            records = [one for one in everything(session) if may(who, one.street)]
+            records = everything(session, streets=in_streets(who, right))
         return places.send(kind, records, who, suffix, english=english)
 
 
@@ -157,18 +166,19 @@ def _add_shops(routes: APIRouter, places: Places) -> None:
         who: Who, street: str | None = None, state: str | None = None, after: str = "", limit: Limit = 200
     ) -> list[dict[str, Any]]:
         with store.transaction() as session:
-            found = shops.listed(session, street=street, state=state, after=after, limit=limit)
-        return [_masked(one) for one in found if may(who, one.street)]
+            seen = _streets(who, street)
+            return [_masked(one) for one in shops.listed(session, streets=seen, state=state, after=after, limit=limit)]
 
     @routes.get("/api/shops/check", dependencies=[needs("places.read")])
-    def check_shops() -> list[dict[str, Any]]:
+    def check_shops(who: Who) -> list[dict[str, Any]]:
         with store.transaction() as session:
-            return list(standing.disagreements(session))
+            found = standing.disagreements(session)
+        return [dict(vars(one)) for one in found if may(who, "places.read", one.street)]
 
     @routes.get("/api/shops/{shop}", dependencies=[needs("places.read")])
     def get_shop(shop: str, who: Who) -> dict[str, Any]:
         with store.writing() as session:
-            found = _shop(session, shop, who)
+            found = _shop(session, shop, who, "places.read")
             numbers = [one.number for one in permits.listed(session, shop=shop)]
             # names and numbers of people: who looked is on record
             record(session, who, "shop.looked_at", f"shop/{shop}", {}, now_ms())
@@ -177,7 +187,7 @@ def _add_shops(routes: APIRouter, places: Places) -> None:
     @routes.get("/api/shops/{shop}/history", dependencies=[needs("places.write")])
     def get_shop_history(shop: str, who: Who) -> list[dict[str, Any]]:
         with store.writing() as session:
-            _shop(session, shop, who)
+            _shop(session, shop, who, "places.write")
             found = history(session, "shop", shop)
             record(session, who, "shop.looked_at", f"shop/{shop}", {"history": True}, now_ms())
         return found
@@ -194,14 +204,16 @@ def _add_shops(routes: APIRouter, places: Places) -> None:
     def forget_shop(shop: str, who: Who) -> Any:
         try:
             with store.writing() as session:
-                return _fields(SHOPS, shops.forget(session, shop, places.author(who), places.around(who)))
+                return _fields(
+                    SHOPS, shops.forget(session, shop, places.author(who), places.around(who, "places.write"))
+                )
         except PlacesError as fault:
             return _refusal(fault)
 
 
-def _shop(session: Session, shop: str, who: Actor) -> shops.Shop:
+def _shop(session: Session, shop: str, who: Actor, right: str) -> shops.Shop:
     found = shops.find(session, shop)
-    if found is None or not may(who, found.street):
+    if found is None or not may(who, right, found.street):
         raise HTTPException(404, f"没有登记店铺 {shop} / there is no shop {shop}")
     return found
 
@@ -220,9 +232,9 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
         with store.transaction() as session:
-            found = permits.listed(session, street=street, shop=shop, on=on, state=state, after=after, limit=limit)
-        shown = [one for one in found if may(who, one.street)]
-        return [{"permit_id": one.id, **_fields(PERMITS, one), "withdrawn_ms": one.withdrawn_ms} for one in shown]
+            seen = _streets(who, street)
+            found = permits.listed(session, streets=seen, shop=shop, on=on, state=state, after=after, limit=limit)
+        return [{"permit_id": one.id, **_fields(PERMITS, one), "withdrawn_ms": one.withdrawn_ms} for one in found]
 
     @routes.post("/api/permits", dependencies=[needs("permits.write")], status_code=201)
     def add_permit(given: Fields, who: Who) -> Any:
@@ -241,7 +253,7 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
     def get_permit_history(number: str, who: Who) -> list[dict[str, Any]]:
         with store.transaction() as session:
             found = permits.find(session, number)
-            if found is None or not may(who, found.street):
+            if found is None or not may(who, "places.read", found.street):
                 raise HTTPException(404, f"没有备案 {number} / there is no permit {number}")
             return history(session, "permit", number)
 
@@ -249,7 +261,7 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
     def get_cover(
         who: Who, street: str, box: str, camera: str, zone: str, shop: str | None = None, at: datetime | None = None
     ) -> dict[str, Any] | None:
-        if not may(who, street):
+        if not may(who, "places.read", street):
             raise HTTPException(403, f"你无权查看街道 {street} / you may not look at street {street}")
         if at is not None and (at.tzinfo is None or not 1990 <= at.year <= 2200):
             raise HTTPException(422, "at: expected an instant with an offset such as 2026-01-01T00:00:00Z")
@@ -263,7 +275,7 @@ def _add_cameras(routes: APIRouter, places: Places) -> None:
     @routes.get("/api/cameras/places", dependencies=[needs("places.read")])
     def list_cameras(who: Who, street: str | None = None) -> list[dict[str, Any]]:
         with places.desk.store.transaction() as session:
-            found = [one for one in cameras.listed(session, street=street) if may(who, one.street)]
+            found = cameras.listed(session, streets=_streets(who, street))
             return [{**_fields(CAMERAS, one), "in_cell": cameras.cell_of(session, one)} for one in found]
 
     @routes.put("/api/cameras/{box}/{camera}/place", dependencies=[needs("places.write")])
@@ -278,13 +290,13 @@ def _add_grid(routes: APIRouter, places: Places) -> None:
     async def import_grid(
         request: Request, who: Who, *, dry_run: bool = False, replace: bool = False, code: str | None = None
     ) -> JSONResponse:
-        if not may(who, "*"):
+        if not may(who, "places.write", EVERYWHERE):
             raise HTTPException(
                 403, "网格属于全中心，需要 * 的角色 / the grid is the whole center's: it needs a role at *"
             )
 
         def work(session: Session, content: bytes) -> Report:
-            author, around = places.author(who), places.around(who)
+            author, around = places.author(who), places.around(who, "places.write")
             return grid.import_grid(
                 session, content, author, around, replace_all=replace, code_name=code, dry_run=dry_run
             )
@@ -304,6 +316,14 @@ def _add_grid(routes: APIRouter, places: Places) -> None:
         with store.transaction() as session:
             cells = [{"code": row.code, "name": row.name} for row in grid.cells_at(session, lon, lat)]
         return {"cells": cells, "gcj02": to_gcj02(lon, lat)}
+
+
+def _streets(who: Actor, street: str | None) -> frozenset[str] | None:
+    """Streets whose rows somebody sees, of the one that is asked for."""
+    seen = in_streets(who, "places.read")
+    if street is None:
+        return seen
+    return frozenset({street}) if seen is None or street in seen else frozenset()
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -278,8 +278,6 @@ def cameras(session: Session, clock: Clock) -> list[CameraView]:
 
 def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
     """One ticket for the API."""
-    whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
-    where = spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
     incidents = []
     for row in ticket.incidents:
         pictures = session.scalars(select(PictureRow).where(PictureRow.incident == row.id).order_by(PictureRow.id))
@@ -308,8 +306,6 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "box": ticket.box_id,
         "camera": ticket.camera,
         "zone": ticket.zone,
-        "standing": whose.as_json(),
-        "spot": dict(vars(where)),
         "state": ticket.state,
         "open": bool(ticket.open),
         "opened_at": _iso(ticket.opened_ms),
@@ -324,6 +320,13 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
             for row in ticket.events
         ],
     }
+
+
+def place_json(session: Session, ticket: Ticket) -> dict[str, Any]:
+    """What the register knows of a ticket's shop and place, for the API; not for lists, it takes several questions."""
+    whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
+    where = spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
+    return {"standing": whose.as_json(), "spot": dict(vars(where))}
 
 
 def _iso(at_ms: int | None) -> str | None:

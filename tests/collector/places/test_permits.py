@@ -206,7 +206,7 @@ def test_which_permits_are_listed(desk):
         assert [one.number for one in permits.listed(session, on=today)] == ["外摆-7"]
         assert [one.number for one in permits.listed(session, shop="tea-12")] == ["外摆-7", "old"]
         assert [one.number for one in permits.listed(session, after=1, limit=1)] == ["old"]
-        assert permits.listed(session, street="other") == []
+        assert permits.listed(session, streets=["other"]) == []
 
 
 def test_the_tickets_that_a_permit_concerns_are_looked_at_again(desk, monkeypatch):

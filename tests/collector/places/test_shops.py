@@ -1,11 +1,13 @@
 """The register of shops: single changes, whole files, history, and what the boxes' settings say."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from collector.people.audit import START
 from collector.places import fields, register, shops
@@ -16,6 +18,7 @@ from collector.places.sheets import write_csv, write_workbook
 from collector.places.shops import COLUMNS, SHOPS
 from collector.places.standing import disagreements, standing
 from collector.store import AuditRow, PlaceRevision, ShopRow, ShopZone, open_store
+from tests.incidents import Case
 from tests.places import AROUND, AUTHOR, NOW_MS, SHOP, box
 
 HEAD = [column.zh for column in COLUMNS]
@@ -327,7 +330,7 @@ def test_where_register_and_settings_do_not_agree_is_listed(desk):
     _, warnings = add(desk, zones="box-1/cam-1/front; box-1/cam-1/back; box-1/cam-9/front")
     assert sorted(one.code for one in warnings) == ["contradiction", "zone_unknown"]
     with desk.store.transaction() as session:
-        found = {(one["zone"], one["code"]) for one in disagreements(session)}
+        found = {(one.zone, one.code) for one in disagreements(session)}
     assert found == {
         ("box-1/cam-1/side", "unregistered"),
         ("box-1/cam-1/back", "from_register"),
@@ -335,6 +338,41 @@ def test_where_register_and_settings_do_not_agree_is_listed(desk):
     }
     with pytest.raises(PlacesError, match="is of a box of street s, the shop of other"):
         add(desk, id="far-1", street="other", zones="box-1/cam-1/side")
+
+
+def test_the_tickets_of_a_shop_are_looked_at_again(desk, monkeypatch):
+    looked = []
+    monkeypatch.setattr(shops, "look_again", lambda _session, numbers: looked.append(list(numbers)))
+    desk.take(Case(shop="tea-12").opened(), Case(number=2, shop=None, zone="side").opened())
+    add(desk)
+    change(desk, zones="box-1/cam-1/side")
+    change(desk, zones="")
+    add(desk, id="noodle-3", zones="")
+    assert looked == [[1], [1, 2], [1, 2], []]
+
+
+def test_of_two_who_claim_a_zone_at_once_one_gets_it(desk):
+    """Each with a connection of its own: what was checked is still so when it is written."""
+    barrier = threading.Barrier(2)
+
+    def claim(shop):
+        barrier.wait()
+        try:
+            add(desk, id=shop)
+        except PlacesError as fault:
+            return fault.code
+        return "kept"
+
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            told = list(pool.map(claim, ("tea-12", "noodle-3")))
+        assert sorted(told) == ["kept", "zone_taken"]
+        with desk.store.writing() as session:
+            winner = shops.owner_of(session, "box-1", "cam-1", "front")
+            session.delete(session.get(ShopZone, ("box-1", "cam-1", "front")))
+            session.flush()
+            session.delete(session.get(ShopRow, winner))
+            session.execute(delete(PlaceRevision))
 
 
 cell = st.text(max_size=6) | st.sampled_from(

@@ -100,17 +100,22 @@ def values_of(columns: Sequence[Column], given: Mapping[str, object]) -> Values:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_scalar, value))
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, list | tuple):
-        return "; ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:.15f}".rstrip("0").rstrip(".")
-    if not isinstance(value, str | int) or isinstance(value, bool):
+    # very long integers cannot even be written
+    if isinstance(value, bool) or not isinstance(value, str | int) or (isinstance(value, int) and abs(value) > 10**30):
         raise BadValueError(
             "type",
-            f"应为文字、数字或其列表，现为 {shown(value)}",
-            f"expected text, a number or a list of them, got {shown(value)}",
+            f"应为文字、数字或其列表，现为 {type(value).__name__}",
+            f"expected text, a number or a list of them, got {type(value).__name__}",
         )
     return str(value)
 

@@ -26,7 +26,7 @@ Position = tuple[float, float]
 """Longitude and latitude in degrees, WGS84."""
 
 _SPLIT: Final = re.compile(r"[;；,，、\s]+")
-_PHONES: Final = re.compile(r"1[3-9]\d{9}|0\d{2,3}[1-9]\d{6,7}|[48]00\d{7}|\+[1-9]\d{6,14}")
+_PHONES: Final = re.compile(r"1[3-9]\d{9}|0\d{2,3}[1-9]\d{6,7}|[48]00\d{7}|\+[1-9]\d{6,14}", re.ASCII)
 _DATE: Final = re.compile(r"(\d{4})(?:-|/|\.|年)(\d{1,2})(?:-|/|\.|月)(\d{1,2})日?(?:[ T]00:00(?::00)?)?")
 _RANGE: Final = re.compile(r"\s*(?:\.\.|~|～|至|到)\s*")
 _EMAIL: Final = re.compile(r"[^@\s<>\"(),:;\\\[\]]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
@@ -89,6 +89,7 @@ def phone(value: str) -> str:
 
 def email(value: str) -> str:
     """An address of e-mail."""
+    text(value)
     if len(value) > 254 or not _EMAIL.fullmatch(value) or ".." in value:
         raise BadValueError(
             "email",

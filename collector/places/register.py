@@ -172,11 +172,13 @@ def import_file(
     source = hashlib.sha256(content).hexdigest()
     lock(session, [LOCK])
     findings = Findings()
+    how = ""
     try:
         sheet = read_sheet(content, encoding)
+        how = sheet.how
         table = read_table(sheet, kind.columns, kind.key, findings.faults)
     except PlacesError as fault:
-        return Report(kind.name, "", source, dry_run, 0, faults=tuple(fault.faults))
+        return Report(kind.name, how, source, dry_run, 0, faults=tuple(fault.faults))
     changes = _changes(session, kind, [(row.number, row.values) for row in table.rows], findings)
     changes = kind.whole(session, changes)
     real = [change for change in changes if change.before != change.after]
@@ -187,7 +189,7 @@ def import_file(
     added = sum(change.before is None for change in real)
     return Report(
         kind=kind.name,
-        how=sheet.how,
+        how=how,
         source=source,
         dry_run=dry_run,
         rows=len(sheet.lines) - 1,

@@ -28,10 +28,12 @@ from collector.places.register import Around, Kind, Report, change, export_rows,
 from collector.places.sheets import MAX_BYTES, write_csv, write_workbook
 from collector.places.shops import SHOPS
 from collector.web.rights import Desk, actor, needs
+from protocol.ids import Slug, is_slug
 
 _STATUS: Final = {"unknown": 404, "exists": 409, "changed": 409, "withdrawn": 409, "not_allowed": 403, "too_big": 413}
 _XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _EXAMPLE: Final = {"id": "tea-12", "name": "示例茶铺", "street": "xiaohe", "phone": "13800000000"}
+MAX_REASON: Final = 500
 Who = Annotated[Actor, Depends(actor)]
 Fields = Annotated[
     dict[str, Any], Body(examples=[_EXAMPLE], description="fields by name, as texts or lists; `seen` and `reason` too")
@@ -70,7 +72,8 @@ class Places:
 
     def author(self, who: Actor, reason: object = "") -> Author:
         """Who does it, now."""
-        return Author(who, self.desk.now_ms(), str(reason or "")[:500])
+        text = str(reason or "")[:MAX_REASON]
+        return Author(who, self.desk.now_ms(), "".join(one if one.isprintable() else " " for one in text))
 
     def around(self, who: Actor, right: str) -> Around:
         """What checks are told."""
@@ -163,7 +166,11 @@ def _add_shops(routes: APIRouter, places: Places) -> None:
 
     @routes.get("/api/shops", dependencies=[needs("places.read")])
     def list_shops(
-        who: Who, street: str | None = None, state: str | None = None, after: str = "", limit: Limit = 200
+        who: Who,
+        street: Slug | None = None,
+        state: Slug | None = None,
+        after: str = Query("", pattern=r"^[a-z0-9-]*$"),
+        limit: Limit = 200,
     ) -> list[dict[str, Any]]:
         with store.transaction() as session:
             seen = _streets(who, street)
@@ -212,7 +219,7 @@ def _add_shops(routes: APIRouter, places: Places) -> None:
 
 
 def _shop(session: Session, shop: str, who: Actor, right: str) -> shops.Shop:
-    found = shops.find(session, shop)
+    found = shops.find(session, shop) if is_slug(shop) else None
     if found is None or not may(who, right, found.street):
         raise HTTPException(404, f"没有登记店铺 {shop} / there is no shop {shop}")
     return found
@@ -224,10 +231,10 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
     @routes.get("/api/permits", dependencies=[needs("places.read")])
     def list_permits(
         who: Who,
-        street: str | None = None,
-        shop: str | None = None,
+        street: Slug | None = None,
+        shop: Slug | None = None,
         on: date | None = None,
-        state: str | None = None,
+        state: Slug | None = None,
         after: int = 0,
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
@@ -252,14 +259,20 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
     @routes.get("/api/permits/history", dependencies=[needs("places.read")])
     def get_permit_history(number: str, who: Who) -> list[dict[str, Any]]:
         with store.transaction() as session:
-            found = permits.find(session, number)
+            found = permits.find(session, number) if number.isprintable() else None
             if found is None or not may(who, "places.read", found.street):
                 raise HTTPException(404, f"没有备案 {number} / there is no permit {number}")
             return history(session, "permit", number)
 
     @routes.get("/api/permits/covering", dependencies=[needs("places.read")])
     def get_cover(
-        who: Who, street: str, box: str, camera: str, zone: str, shop: str | None = None, at: datetime | None = None
+        who: Who,
+        street: Slug,
+        box: Slug,
+        camera: Slug,
+        zone: Slug,
+        shop: Slug | None = None,
+        at: datetime | None = None,
     ) -> dict[str, Any] | None:
         if not may(who, "places.read", street):
             raise HTTPException(403, f"你无权查看街道 {street} / you may not look at street {street}")
@@ -273,7 +286,7 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
 
 def _add_cameras(routes: APIRouter, places: Places) -> None:
     @routes.get("/api/cameras/places", dependencies=[needs("places.read")])
-    def list_cameras(who: Who, street: str | None = None) -> list[dict[str, Any]]:
+    def list_cameras(who: Who, street: Slug | None = None) -> list[dict[str, Any]]:
         with places.desk.store.transaction() as session:
             found = cameras.listed(session, streets=_streets(who, street))
             return [{**_fields(CAMERAS, one), "in_cell": cameras.cell_of(session, one)} for one in found]

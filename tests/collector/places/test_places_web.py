@@ -198,3 +198,26 @@ def test_what_does_not_agree_with_the_boxes_is_listed(desk, client):
         box(session, zones={("cam-1", "front"): "nobody"})
     client.post("/api/shops", json=SHOP)
     assert [one["code"] for one in client.get("/api/shops/check").json()] == ["contradiction"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("get", "/api/shops/%00", None),
+        ("get", "/api/shops?street=%00", None),
+        ("get", "/api/shops?after=%00", None),
+        ("get", "/api/permits?shop=%00", None),
+        ("get", "/api/permits/history?number=%00", None),
+        ("get", "/api/permits/covering?street=s&box=%00&camera=c&zone=z", None),
+        ("put", "/api/cameras/%00/c/place", {"street": "s"}),
+        ("patch", "/api/permits", {"number": "\0", "hours": "全天"}),
+        ("post", "/api/shops", {**SHOP, "email": "\0@b.cn"}),
+        ("post", "/api/shops", {**SHOP, "note": "\ud800"}),
+        ("post", "/api/shops", [SHOP]),
+        ("post", "/api/shops/import?encoding=%00", None),
+    ],
+)
+def test_what_no_database_takes_is_refused_before(desk, client, method, path, body):
+    answer = client.request(method, path, content=None if body is None else json.dumps(body).encode())
+    assert answer.status_code in (404, 422), answer.text
+    assert client.post("/api/shops", json={**SHOP, "reason": "a\0b"}).status_code == 201

@@ -429,6 +429,34 @@ def test_no_file_is_taken_by_half_or_breaks_the_import(store, rows, head, spoil,
             json.dumps(fault.as_json()).encode()
 
 
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=8)
+    | st.just(10**4000)
+    | cell,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+fields_of = st.sampled_from([column.field for column in COLUMNS] + ["x"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(fields_of, anything, max_size=6))
+def test_no_json_breaks_a_change(store, values):
+    with store.writing() as session:
+        try:
+            found, _ = register.change(session, SHOPS, {**SHOP, **values}, AUTHOR, AROUND)
+        except PlacesError as refused:
+            told = [one.as_json() for one in refused.faults]
+        else:
+            told = [found.key, history(session, "shop", found.key)]
+        json.dumps(told).encode()
+        session.rollback()
+
+
 good = st.fixed_dictionaries(
     {
         "id": st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True),

@@ -139,7 +139,7 @@ def import_grid(
     faults: list[Fault] = []
     try:
         features = read_features(content)
-        read = _cells(features, code_name, faults)
+        read = read_cells(features, code_name, faults)
     except PlacesError as fault:
         return Report("cell", "GeoJSON", source, dry_run, 0, faults=tuple(fault.faults))
     cells = [cell for _, cell, _ in read]
@@ -221,7 +221,7 @@ def _check_crs(crs: Any) -> None:
         )
 
 
-def _cells(features: Sequence[Any], code_name: str | None, faults: list[Fault]) -> list[tuple[int, Cell, Any]]:
+def read_cells(features: Sequence[Any], code_name: str | None, faults: list[Fault]) -> list[tuple[int, Cell, Any]]:
     """Cells, each with the number of its feature from 1 and its shape; what is wrong goes to `faults`."""
     found: list[tuple[int, Cell, Any]] = []
     first: dict[str, int] = {}

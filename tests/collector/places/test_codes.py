@@ -1,7 +1,9 @@
 """The table of event codes."""
 
 from datetime import date
+from pathlib import Path
 
+import cityeye_config
 import pytest
 
 from collector.places.codes import CaseNumber, full_code, load_codes
@@ -20,6 +22,12 @@ def test_the_table_that_comes_with_the_program_is_good():
     assert codes.of_rule("something new") is None
     agreed = {"0501": "无照经营游商", "0505": "机动车乱停放", "0506": "非机动车乱停放", "0507": "乱堆物堆料"}
     assert agreed.items() <= {event.code: event.zh for event in codes.event}.items()
+
+
+def test_without_a_table_of_its_own_a_center_has_that_of_the_program(tmp_path):
+    if Path(cityeye_config.__file__).resolve().parent != ROOT / "config":
+        pytest.skip("another checkout's settings are installed here")
+    assert load_codes(tmp_path / "none.toml") == load_codes(ROOT / "config/codes.toml")
 
 
 def test_a_city_may_file_crowding_as_it_does(tmp_path):

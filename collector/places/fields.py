@@ -46,9 +46,7 @@ def text(value: str) -> str:
             f"应为文字，现为公式 {shown(value)}；请复制后“选择性粘贴为数值”",
             f"expected text, got a formula {shown(value)}; paste it as a value",
         )
-    odd = [
-        one for one in value if unicodedata.category(one) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp") or one in _STEERING
-    ]
+    odd = [one for one in value if _is_odd(one)]
     if odd:
         raise BadValueError(
             "odd_character",
@@ -56,6 +54,13 @@ def text(value: str) -> str:
             f"expected letters that can be seen, got U+{ord(odd[0]):04X}; remove it",
         )
     return value
+
+
+def _is_odd(sign: str) -> bool:
+    # rare names have signs that are younger than this table of Unicode: planes 2 and 3 are for them alone
+    if 0x20000 <= ord(sign) < 0x3FFFE and ord(sign) & 0xFFFE != 0xFFFE:
+        return False
+    return unicodedata.category(sign) in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp") or sign in _STEERING
 
 
 _STEERING: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from collector.places.standing import spot, standing
+from collector.places.standing import Spot, spot, standing
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets.book import GOES_ON
 from collector.web import words
@@ -114,6 +114,7 @@ class TicketView(RowView):
     """By the register; empty for none."""
     warning: Words | None
     """Of its shop: nobody is told by itself, or the register alone knows whose place it is."""
+    spot: Spot
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
 
@@ -182,6 +183,7 @@ def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
         **vars(_row(ticket, clock, thumbnail=None)),
         shop_name="" if whose.shop is None else whose.shop.name,
         warning=None if whose.warning is None else Words(*whose.warning),
+        spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
         incidents=tuple(_incident(session, row, clock) for row in ticket.incidents),
         events=tuple(_event(row, clock) for row in ticket.events),
     )

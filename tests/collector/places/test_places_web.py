@@ -136,6 +136,11 @@ def test_grid_and_cameras(desk, client):
     assert again.json()["unchanged"] == 4
     put = client.put("/api/cameras/box-1/cam-1/place", json={"street": "s", "lon": 120.1305, "lat": 30.3105})
     assert put.json()["lon"] == "120.1305"
+    desk.take(Case().opened())
+    page = client.get("/tickets/1").text
+    assert "330105999001001" in page
+    assert 'href="https://uri.amap.com/marker?position=120.135' in page  # in GCJ-02
+    assert client.get("/api/tickets/1").json()["spot"]["cell"] == "330105999001001"
     assert client.get("/api/cameras/places").json()[0]["in_cell"] == "330105999001001"
 
 

@@ -140,7 +140,7 @@ def make_app(
             ticket = session.get(Ticket, number)
             if ticket is None:
                 raise HTTPException(404, f"there is no ticket {number}")
-            return views.ticket_json(session, ticket) | views.place_json(session, ticket)
+            return views.ticket_json(session, ticket)
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> JSONResponse:

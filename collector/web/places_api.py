@@ -27,6 +27,7 @@ from collector.places.permits import PERMITS
 from collector.places.register import Around, Kind, Report, change, export_rows, import_file
 from collector.places.sheets import MAX_BYTES, write_csv, write_workbook
 from collector.places.shops import SHOPS
+from collector.store import Box, Ticket
 from collector.web.rights import Desk, actor, needs
 from protocol.ids import Slug, is_slug
 
@@ -131,6 +132,7 @@ def router(desk: Desk, region: str = "", zone: ZoneInfo | None = None) -> APIRou
     _add_permits(routes, places)
     _add_cameras(routes, places)
     _add_grid(routes, places)
+    _add_tickets(routes, places)
     return routes
 
 
@@ -329,6 +331,20 @@ def _add_grid(routes: APIRouter, places: Places) -> None:
         with store.transaction() as session:
             cells = [{"code": row.code, "name": row.name} for row in grid.cells_at(session, lon, lat)]
         return {"cells": cells, "gcj02": to_gcj02(lon, lat)}
+
+
+def _add_tickets(routes: APIRouter, places: Places) -> None:
+    @routes.get("/api/tickets/{number}/place", dependencies=[needs("tickets.read")])
+    def get_place(number: int, who: Who) -> dict[str, Any]:
+        """What the register knows of a ticket's shop, whom one may tell, and where it is."""
+        with places.desk.store.transaction() as session:
+            ticket = session.get(Ticket, number)
+            box = None if ticket is None else session.get(Box, ticket.box_id)
+            if ticket is None or box is None or not may(who, "tickets.read", box.site):
+                raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
+            whose = standing.standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
+            where = standing.spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
+        return {"standing": whose.as_json(), "spot": dict(vars(where))}
 
 
 def _streets(who: Actor, street: str | None) -> frozenset[str] | None:

@@ -324,13 +324,6 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def place_json(session: Session, ticket: Ticket) -> dict[str, Any]:
-    """What the register knows of a ticket's shop and place, for the API; not for lists, it takes several questions."""
-    whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
-    where = spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
-    return {"standing": whose.as_json(), "spot": dict(vars(where))}
-
-
 def _iso(at_ms: int | None) -> str | None:
     return None if at_ms is None else rfc3339(from_epoch(at_ms / 1000))
 

@@ -27,6 +27,7 @@ from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.people import audit
 from collector.people.commands import api_tokens, audit_log, people
+from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
@@ -52,6 +53,10 @@ app.add_typer(settings_commands, name="settings")
 app.add_typer(people, name="people")
 app.add_typer(api_tokens, name="tokens")
 app.add_typer(audit_log, name="audit")
+app.add_typer(shop_commands, name="shops")
+app.add_typer(permit_commands, name="permits")
+app.add_typer(grid_commands, name="grid")
+app.add_typer(camera_commands, name="cameras")
 
 
 def _version(asked: bool) -> None:

@@ -29,7 +29,7 @@ from collector.people.sessions import csrf
 from collector.people.signing import Caller, Signing
 from collector.settings import CenterSection
 from collector.store import Box, Store, Ticket
-from collector.web import evidence_api, people_api, sign_in, views
+from collector.web import evidence_api, people_api, places_api, sign_in, views
 from collector.web.live import Changes
 from collector.web.rights import (
     BACKGROUND,
@@ -217,6 +217,7 @@ def make_app(
     app.include_router(evidence_api.router(desk))
     app.include_router(sign_in.router(desk, gate, clock, page))
     app.include_router(people_api.router(desk, gate.signing))
+    app.include_router(places_api.router(desk, center.region, clock.zone))
     seal(app.routes)
     return app
 

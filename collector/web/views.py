@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
+from collector.places.standing import Spot, spot, standing
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets.book import GOES_ON
 from collector.web import words
@@ -109,6 +110,11 @@ class RowView:
 class TicketView(RowView):
     """One ticket with all that belongs to it."""
 
+    shop_name: str
+    """By the register; empty for none."""
+    warning: Words | None
+    """Of its shop: nobody is told by itself, or the register alone knows whose place it is."""
+    spot: Spot
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
 
@@ -185,8 +191,12 @@ def _elapsed(ticket: Ticket, clock: Clock) -> str:
 
 def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
     """One ticket with all that belongs to it."""
+    whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
     return TicketView(
         **vars(_row(ticket, clock, thumbnail=None)),
+        shop_name="" if whose.shop is None else whose.shop.name,
+        warning=None if whose.warning is None else Words(*whose.warning),
+        spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
         incidents=tuple(_incident(session, row, clock) for row in ticket.incidents),
         events=tuple(_event(row, clock) for row in ticket.events),
     )

@@ -12,7 +12,16 @@ import sys
 import time
 from pathlib import Path
 
-HEAVY = ("alembic.command", "cryptography.x509", "cv2", "paho.mqtt.client", "pydantic", "sqlalchemy.orm")
+HEAVY = (
+    "alembic.command",
+    "cryptography.x509",
+    "cv2",
+    "openpyxl",
+    "paho.mqtt.client",
+    "pydantic",
+    "shapely",
+    "sqlalchemy.orm",
+)
 CHECKS = 20
 
 

@@ -26,6 +26,14 @@ from collector.boxes.authority import read_request
 from collector.evidence.files import PictureFiles
 from collector.inbox.intake import Delivery
 from collector.inbox.writer import Writer
+from collector.places import grid
+from collector.places.cameras import CAMERAS
+from collector.places.columns import read_table, values_of
+from collector.places.faults import Fault, PlacesError
+from collector.places.permits import PERMITS
+from collector.places.shapes import area_m2
+from collector.places.sheets import read_sheet, write_csv, write_workbook
+from collector.places.shops import SHOPS
 from collector.settings import CenterSettings
 from collector.store import open_store
 from protocol import messages, topics
@@ -39,6 +47,7 @@ from protocol.settings import DocumentError, read_document
 from tests import incidents
 from tests.faults.scribe import Scribe
 from tests.incidents import Case
+from tests.places import collection, square
 
 START_S = 1_780_000_000.0
 
@@ -359,6 +368,47 @@ def _outbox_file(data: bytes) -> None:
         outbox.close()
 
 
+# lists of shops and grids, as anybody may send them
+
+
+@_tolerant(PlacesError)
+def _sheet(data: bytes) -> None:
+    faults: list[Fault] = []
+    kind = KINDS[data[0] % len(KINDS) if data else 0]
+    table = read_table(read_sheet(data[1:]), kind.columns, kind.key, faults)
+    assert all(str(one) for one in faults)
+    # what was read can be written, and is the same when it is read again
+    for row in table.rows:
+        texts = {
+            column.field: column.text(row.values[column.field]) for column in kind.columns if column.field in row.values
+        }
+        assert values_of(kind.columns, texts) == row.values
+
+
+def _sheets() -> list[bytes]:
+    rows = [["店铺编号", "店铺名称", "街道", "电话"], ["tea-12", "示例茶铺", "s", "13800000000"]]
+    permits = "备案编号,开始日期,星期,时段,除外日期,范围\n"
+    permits += "7,2026-05-01,周一至周五,18:00-次日02:00,2026-06-01..2026-06-03,1 1;2 1;2 2"
+    texts = write_csv(rows).decode("utf-8-sig")
+    written = [texts.encode(one) for one in ("utf-8", "gb18030", "utf-16")]
+    return [b"\0" + one for one in (*written, write_workbook(rows, "x"))] + [b"\1" + permits.encode()]
+
+
+@_tolerant(PlacesError)
+def _grid(data: bytes) -> None:
+    faults: list[Fault] = []
+    cells = grid.read_cells(grid.read_features(data), None, faults)
+    assert all(str(one) for one in faults)
+    assert all(area_m2(shape) > 0 for _, _, shape in cells)
+
+
+def _grids() -> list[bytes]:
+    crossing = collection(square("33010500100101", 1, 1)).replace(b"1.001", b"0.999", 1)
+    return [collection(square("330105001001001", 120.13, 30.31), square("330105001001002", 120.1305, 30.31)), crossing]
+
+
+KINDS = (SHOPS, PERMITS, CAMERAS)
+
 TARGETS: dict[str, Target] = {
     "event": Target(_event, lambda: [bytes([n]) + one for one in _payloads() for n in range(4)], 70 * 1024),
     "acknowledgement": Target(_acknowledgement, _acknowledgements),
@@ -378,6 +428,8 @@ TARGETS: dict[str, Target] = {
     ),
     "box-settings": Target(_box_settings, _box_documents),
     "record": Target(_record, _states),
+    "sheet": Target(_sheet, _sheets),
+    "grid": Target(_grid, _grids),
     "outbox-file": Target(_outbox_file, lambda: [b"\0\0\0S", b"\0\x10\x20\xff" * 8], 64),
 }
 

@@ -1,0 +1,147 @@
+"""Tables of shops, permits, grid cells and of where cameras are."""
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.store.tables import Base, _Number
+
+
+class ShopRow(Base):
+    """A shop, as its newest revision says."""
+
+    __tablename__ = "shop"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    """As boxes' settings name it."""
+    revision: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(Text)
+    street: Mapped[str] = mapped_column(Text, index=True)
+    """Site of its boxes; policies and rights go by it."""
+    address: Mapped[str] = mapped_column(Text)
+    business: Mapped[str] = mapped_column(Text)
+    owner: Mapped[str] = mapped_column(Text)
+    phone: Mapped[str] = mapped_column(Text)
+    other_phone: Mapped[str] = mapped_column(Text)
+    email: Mapped[str] = mapped_column(Text)
+    language: Mapped[str] = mapped_column(Text)
+    """`zh` or `en`: of its notices."""
+    lon: Mapped[float | None] = mapped_column(Float)
+    """Of its door, WGS84; `lat` likewise."""
+    lat: Mapped[float | None] = mapped_column(Float)
+    zones: Mapped[str] = mapped_column(Text)
+    """`box/camera/zone; …`; a closed shop keeps them, but they are no longer its own."""
+    note: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    """`active` or `closed`."""
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class ShopZone(Base):
+    """Whose frontage a zone is; a zone belongs to one shop at most, and to none that is closed."""
+
+    __tablename__ = "shop_zone"
+
+    box_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    """No foreign key: a list of shops may be there before its boxes."""
+    camera: Mapped[str] = mapped_column(Text, primary_key=True)
+    zone: Mapped[str] = mapped_column(Text, primary_key=True)
+    shop_id: Mapped[str] = mapped_column(ForeignKey("shop.id"), index=True)
+
+
+class PermitRow(Base):
+    """An approved exception, as its newest revision says."""
+
+    __tablename__ = "permit"
+    __table_args__ = (Index("ix_permit_days", "until_day", "from_day"),)
+
+    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    number: Mapped[str] = mapped_column(Text, unique=True)
+    """Of the approval, as it is printed there."""
+    revision: Mapped[int] = mapped_column(Integer)
+    issuer: Mapped[str] = mapped_column(Text)
+    business: Mapped[str] = mapped_column(Text)
+    street: Mapped[str] = mapped_column(Text, index=True)
+    shop_id: Mapped[str | None] = mapped_column(ForeignKey("shop.id"), index=True)
+    zones: Mapped[str] = mapped_column(Text)
+    area: Mapped[str] = mapped_column(Text)
+    """`longitude latitude, …`, WGS84."""
+    from_day: Mapped[str] = mapped_column(Text)
+    """ISO dates, both inclusive: of the days on which its hours begin."""
+    until_day: Mapped[str] = mapped_column(Text)
+    weekdays: Mapped[str] = mapped_column(Text)
+    hours: Mapped[str] = mapped_column(Text)
+    excluded: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    """`active` or `withdrawn`."""
+    withdrawn_ms: Mapped[int | None] = mapped_column(BigInteger)
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class GridCell(Base):
+    """A cell of the municipal unit grid."""
+
+    __tablename__ = "grid_cell"
+    __table_args__ = (Index("ix_grid_cell_box", "state", "west", "east"),)
+
+    code: Mapped[str] = mapped_column(Text, primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(Text)
+    rings: Mapped[str] = mapped_column(Text)
+    """Coordinates of a GeoJSON polygon, WGS84: the outer ring, then holes."""
+    west: Mapped[float] = mapped_column(Float)
+    south: Mapped[float] = mapped_column(Float)
+    east: Mapped[float] = mapped_column(Float)
+    north: Mapped[float] = mapped_column(Float)
+    area_m2: Mapped[float] = mapped_column(Float)
+    state: Mapped[str] = mapped_column(Text)
+    """`active` or `retired`."""
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class CameraPlace(Base):
+    """Where a camera is, and what the video platform calls it."""
+
+    __tablename__ = "camera_place"
+
+    box_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    camera: Mapped[str] = mapped_column(Text, primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer)
+    street: Mapped[str] = mapped_column(Text, index=True)
+    name: Mapped[str] = mapped_column(Text)
+    gb28181: Mapped[str | None] = mapped_column(Text, unique=True)
+    lon: Mapped[float | None] = mapped_column(Float)
+    lat: Mapped[float | None] = mapped_column(Float)
+    height_m: Mapped[float | None] = mapped_column(Float)
+    """Above the ground."""
+    cell: Mapped[str] = mapped_column(Text)
+    """Of the unit grid, where it was given; else it is looked up."""
+    note: Mapped[str] = mapped_column(Text)
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class PlaceRevision(Base):
+    """What a shop, permit, cell or camera was at some time, one more for each change.
+
+    Never changed, but that `forget` takes people out of those of a closed shop.
+    """
+
+    __tablename__ = "place_revision"
+
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    """`shop`, `permit`, `cell` or `camera`."""
+    of: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Its id, number, code, or `box/camera`."""
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """From 1, without gaps."""
+    action: Mapped[str] = mapped_column(Text)
+    """`added`, `changed`, `closed`, `reopened`, `withdrawn`, `retired`, `forgotten`."""
+    document: Mapped[str] = mapped_column(Text)
+    """All fields as they are since then, as texts, JSON."""
+    by: Mapped[str] = mapped_column(Text)
+    """Who did it, `kind:id`."""
+    by_name: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    """SHA-256 of the file that it came with; empty for a single change."""
+    at_ms: Mapped[int] = mapped_column(BigInteger, index=True)

@@ -1,0 +1,249 @@
+"""The unit grid: what is a cell, what two of them share, and which one a position is in."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from collector.places import grid
+from collector.places.history import history
+from collector.places.register import Around
+from collector.store import GridCell, PlaceRevision, open_store
+from protocol.geometry import contains, polygon_area, polygon_fault
+from tests.places import AROUND, AUTHOR, NOW_MS, collection, square
+
+A, B, C = "330105001001001", "330105001001002", "33010500100103"
+
+
+def take(desk, *features, **how):
+    content = features[0] if features and isinstance(features[0], bytes) else collection(*features)
+    with desk.store.writing() as session:
+        return grid.import_grid(session, content, AUTHOR, AROUND, **how)
+
+
+def at(desk, lon, lat):
+    with desk.store.transaction() as session:
+        return grid.cell_at(session, lon, lat)
+
+
+def told(faults):
+    return [(one.row, one.field, one.code) for one in faults]
+
+
+def test_a_position_is_in_one_cell(desk):
+    report = take(desk, square(A, 120.130, 30.310, name="甲"), square(B, 120.131, 30.310), square(C, 120.130, 30.311))
+    assert (report.good, report.added, told(report.warnings)) == (True, 3, [])
+    assert at(desk, 120.1305, 30.3105) == A
+    assert at(desk, 120.1315, 30.3105) == B
+    assert at(desk, 120.1305, 30.3115) == C
+    assert at(desk, 120.1325, 30.3105) is None
+    # on an edge it is always the same one
+    assert at(desk, 120.131, 30.3105) == A
+    assert at(desk, 120.130, 30.310) == A
+
+
+def test_a_second_survey_changes_what_changed_and_retires_the_rest(desk):
+    take(desk, square(A, 120.130, 30.310), square(B, 120.131, 30.310))
+    report = take(desk, square(A, 120.130, 30.310, name="甲"), square(C, 120.131, 30.310))
+    assert (report.added, report.changed, [one.code for one in report.warnings]) == (1, 1, ["overlap"])
+    report = take(desk, square(A, 120.130, 30.310, name="甲"), square(C, 120.131, 30.310), replace_all=True)
+    assert (report.added, report.changed, report.unchanged, report.warnings) == (0, 1, 2, ())
+    assert at(desk, 120.1315, 30.3105) == C
+    with desk.store.transaction() as session:
+        assert [one["action"] for one in history(session, "cell", B)] == ["retired", "added"]
+        assert [row.code for row in grid.listed(session)] == [A, C]
+    # what was retired may come back
+    assert take(desk, square(B, 120.141, 30.310)).changed == 1
+
+
+def test_overlaps_are_told_with_their_area_and_slivers_are_not(desk):
+    report = take(desk, square(A, 120.130, 30.310), square(B, 120.1305, 30.310), square(C, 120.132, 30.31, 0.0005))
+    assert told(report.warnings) == [(1, "geometry", "overlap")]
+    assert report.warnings[0].text.en == f"{A} and {B} overlap by 5337 m²"  # half of 96 m by 111 m
+    assert report.good
+    assert take(desk, square(B, 120.1309999, 30.310)).warnings == ()
+
+
+def test_what_is_exported_is_imported_as_it_was(desk):
+    take(desk, square(A, 120.130, 30.310, name="甲"), square(B, 120.131, 30.310))
+    with desk.store.transaction() as session:
+        features = [grid.feature(row) for row in grid.listed(session)]
+    assert take(desk, *features).unchanged == 2
+
+
+def test_a_code_of_another_region_is_told(desk):
+    report = take(desk, square("110105001001001", 120.13, 30.31))
+    assert told(report.warnings) == [(1, "code", "region")]
+    with desk.store.writing() as session:
+        nowhere = Around("", NOW_MS)
+        content = collection(square("110105001001001", 120.13, 30.31))
+        assert grid.import_grid(session, content, AUTHOR, nowhere).warnings == ()
+
+
+def ring(*corners):
+    return {"type": "Feature", "properties": {"code": A}, "geometry": {"type": "Polygon", "coordinates": [corners]}}
+
+
+def with_code(**properties):
+    return {**square(A, 120.13, 30.31), "properties": properties}
+
+
+BOW = ring([0, 0], [1, 1], [1, 0], [0, 1], [0, 0])
+WRONG = [
+    ([BOW], (1, "geometry", "crosses")),
+    ([square(A, 120.13, 30.31), {**BOW, "properties": {"code": B}}], (2, "geometry", "crosses")),
+    ([ring([0, 0], [1, 0], [1, 1], [0, 1])], (1, "geometry", "not_closed")),
+    ([ring([0, 0], [1, 0], [0, 0])], (1, "geometry", "corners")),
+    ([ring([0, 0], [1, 1], [2, 2], [0, 0])], (1, "geometry", "crosses")),
+    ([ring([0, 0], [1e-9, 0], [1e-9, 1e-9], [0, 0])], (1, "geometry", "no_area")),
+    ([ring([0, 0], ["1", 0], [1, 1], [0, 0])], (1, "geometry", "position")),
+    ([ring([0, 0], [True, 0], [1, 1], [0, 0])], (1, "geometry", "position")),
+    ([ring([0], [1, 0], [1, 1], [0])], (1, "geometry", "position")),
+    ([ring([500000, 3350000], [500100, 3350000], [500100, 3350100], [500000, 3350000])], (1, "geometry", "position")),
+    ([ring([30.31, 120.13], [30.32, 120.13], [30.32, 120.14], [30.31, 120.13])], (1, "geometry", "position")),
+    ([{**square(A, 1, 1), "geometry": None}], (1, "geometry", "geometry")),
+    ([{**square(A, 1, 1), "geometry": {"type": "Point", "coordinates": [1, 1]}}], (1, "geometry", "geometry")),
+    ([with_code(code="1234")], (1, "code", "cell_code")),
+    ([with_code(code=3301050010010011)], (1, "code", "cell_code")),
+    ([with_code(other=A)], (1, "code", "missing")),
+    ([with_code(code=None)], (1, "code", "missing")),
+    ([square(A, 1, 1), square(A, 2, 2)], (2, "code", "twice")),
+    (["x"], (1, "type", "feature")),
+    ([None], (1, "type", "feature")),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('places') / 'a.db'}")
+    yield store
+    store.close()
+
+
+def tried(store, content):
+    with store.writing() as session:
+        report = grid.import_grid(session, content, AUTHOR, AROUND)
+        kept = session.scalar(select(func.count()).select_from(GridCell))
+        revisions = session.scalar(select(func.count()).select_from(PlaceRevision))
+        session.rollback()
+    assert (kept, revisions) == ((report.added, report.added) if report.good else (0, 0))
+    assert all(str(one) and json.dumps(one.as_json()) for one in (*report.faults, *report.warnings))
+    return report
+
+
+@pytest.mark.parametrize(("features", "expected"), WRONG)
+def test_what_is_no_cell_is_named_and_nothing_is_taken(store, features, expected):
+    assert told(tried(store, collection(*features)).faults) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "json"),
+        (b"{", "json"),
+        (b"[" * 100_000, "json"),
+        (b'{"type": "FeatureCollection", "features": [NaN]}', "json"),
+        (b'{"type": "FeatureCollection", "features": 1}', "geojson"),
+        (b"[]", "geojson"),
+        (b'{"type": "FeatureCollection", "features": []}', "cells"),
+        ('{"名": 1}'.encode("gbk"), "encoding"),
+        (
+            collection(square(A, 1, 1), crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}),
+            "crs",
+        ),
+        (collection(square(A, 1, 1), crs=7), "crs"),
+        (bytes(grid.MAX_BYTES + 1), "too_big"),
+    ],
+)
+def test_a_file_that_is_no_grid_is_refused(store, content, code):
+    assert [one.code for one in tried(store, content).faults] == [code]
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        with_code(编码=A),
+        with_code(BGCODE=int(A)),
+        with_code(bgcode=float(A[:14])),
+        {**with_code(), "id": A},
+        {
+            **square(A, 120.13, 30.31),
+            "geometry": {"type": "MultiPolygon", "coordinates": [square(A, 120.13, 30.31)["geometry"]["coordinates"]]},
+        },
+        ring([0, 0, 5], [1, 0, 5], [1, 1, 5], [0, 0, 5]),
+    ],
+)
+def test_cells_as_mapping_programs_write_them(store, feature):
+    assert tried(store, collection(feature)).good
+    good_crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+    assert tried(store, collection(feature, crs=good_crs)).good
+
+
+def test_the_property_of_the_code_may_be_named(store):
+    with store.writing() as session:
+        content = collection(with_code(nr=A, code="7"))
+        assert grid.import_grid(session, content, AUTHOR, AROUND, code_name="NR", dry_run=True).good
+
+
+hundredths = st.integers(0, 40).map(lambda one: one / 100)
+polygons = st.lists(st.tuples(hundredths, hundredths), min_size=3, max_size=8, unique=True)
+
+
+@settings(deadline=None, max_examples=200)
+@given(polygons, st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=20))
+def test_cells_and_lookups_agree_with_another_way_to_compute_them(store, corners, points):
+    """Against the polygons of pictures, which were written apart from this and on plain floats."""
+    report = tried(store, collection(ring(*map(list, corners), list(corners[0]))))
+    fault = polygon_fault(corners)
+    if fault is None or polygon_area(corners) > 1e-6:
+        assert report.good == (fault is None)
+    if not report.good:
+        return
+    with store.writing() as session:
+        grid.import_grid(session, collection(ring(*map(list, corners), list(corners[0]))), AUTHOR, AROUND)
+        # points beside the lines on which all corners lie, so that none is on an edge by chance
+        places = np.array([(x / 1000 + 0.00037, y / 1000 + 0.00041) for x, y in points])
+        inside = contains(corners, places)
+        found = [grid.cell_at(session, *place) for place in places.tolist()]
+        near = _near_an_edge(corners, places)
+        assert [one is not None for one, close in zip(found, near, strict=True) if not close] == inside[~near].tolist()
+        session.rollback()
+
+
+def _near_an_edge(corners, places):
+    near = np.zeros(len(places), bool)
+    for a, b in zip(corners, [*corners[1:], corners[0]], strict=True):
+        side = np.subtract(b, a)
+        along = np.clip(((places - a) @ side) / (side @ side), 0, 1)
+        near |= np.hypot(*(places - a - along[:, None] * side).T) < 1e-9
+    return near
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "features", "geometry", "coordinates", "properties", "code"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(json_values, st.integers(0, 5))
+def test_no_json_breaks_the_import(store, value, depth):
+    feature = square(A, 120.13, 30.31)
+    places = [
+        value,
+        {"type": "FeatureCollection", "features": value},
+        {"type": "FeatureCollection", "features": [value]},
+        {"type": "FeatureCollection", "features": [{**feature, "geometry": value}]},
+        {"type": "FeatureCollection", "features": [{**feature, "geometry": {"type": "Polygon", "coordinates": value}}]},
+        {"type": "FeatureCollection", "features": [{**feature, "properties": value}], "crs": value},
+    ]
+    tried(store, json.dumps(places[depth]).encode())

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from collector.boxes import register
 from collector.boxes.authority import Authority, key_sha256, read_request
 from collector.boxes.revocation import Lists
+from collector.people import audit
+from collector.people.actor import Actor
 from collector.store import Box, CertificateRow, Claim, Store
 from protocol.broker import BrokerError
 from protocol.enrolment import Enrolled, EnrolRequest, RenewRequest, read_claim
@@ -169,7 +171,10 @@ class Desk:
 
     def _issue(self, session: Session, box: Box, key: ec.EllipticCurvePublicKey, now_ms: int) -> CertificateRow:
         issued = self._authority.issue(key, box.id, "box", now_ms / 1000, self._days)
-        return register.record(session, issued, "box", box.id, now_ms)
+        row = register.record(session, issued, "box", box.id, now_ms)
+        told = {"serial": issued.serial, "usage": "box"}
+        audit.record(session, Actor.camera(box.id), "certificate.issue", f"box/{box.id}", told, now_ms)
+        return row
 
     def _answer(self, pem: str, box: Box) -> Enrolled:
         return Enrolled(certificate=pem, ca=self._authority.pem, broker_url=self._broker_url, box=box.id, site=box.site)

@@ -17,7 +17,12 @@ async function get(url) {
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
+// somebody is writing there: what they have written must not be taken away
+const busyWriting = () => document.activeElement?.matches("main input, main textarea, main select")
+  || [...document.querySelectorAll("main input[type=text], main input:not([type]), main textarea")].some((one) => one.value !== one.defaultValue);
+
 async function whole() {
+  if (busyWriting()) return;
   wholeAt = Date.now();
   const details = () => [...document.querySelectorAll("details")];
   const open = new Set(details().flatMap((one, index) => (one.open ? [index] : [])));

@@ -1,18 +1,24 @@
 """The command line of people, and a collector that others reach: real processes."""
 
 import json
+import re
 import ssl
 import stat
+from types import SimpleNamespace
 
 import httpx2 as httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from typer.testing import CliRunner
 
 from collector.boxes.authority import Authority, private_pem
+from collector.commands import app
 from collector.people import audit
 from collector.settings import load_settings
 from collector.store import open_store
-from tests.services import BIN, Process, free_port, run, wait_for
+from collector.web import serving
+from protocol.documents import SettingsError
+from tests.services import BIN, ROOT, Process, free_port, run, wait_for
 
 COLLECTOR = BIN / "cityeye-collector"
 PASSWORD = "correct horse battery"
@@ -31,8 +37,15 @@ class Center:
             f'version = 1\n[center]\nid = "demo"\nlisten = "{listen}"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n{more}'
         )
 
-    def do(self, *words, ok=True, typed=None):
-        done = run(COLLECTOR, *words, "--settings", self.toml, typed=typed)
+    def do(self, *words, ok=True):
+        """Run a command: in this process, where it does not listen."""
+        command = [*map(str, words), "--settings", str(self.toml)]
+        if words[0] in ("serve", "check"):
+            done = run(COLLECTOR, *command)
+        else:
+            found = CliRunner().invoke(app, command)
+            assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+            done = SimpleNamespace(returncode=found.exit_code, stdout=found.stdout, stderr=found.stderr)
         assert ok is None or (done.returncode == 0) == ok, (done.stdout, done.stderr)
         return done
 
@@ -197,6 +210,26 @@ def test_what_was_done_to_boxes_at_the_command_line_is_on_record(center):
     assert log[0] == ("certificate.issue", "certificate/cityeye-server")
 
 
+def test_what_the_example_offers_can_be_taken_in(tmp_path):
+    """Every line about pages, people and single sign-on that is commented out there."""
+    text = (ROOT / "config/center.example.toml").read_text("utf-8")
+    head, tail = text.split("# [pages]", 1)
+    path = tmp_path / "center.toml"
+    path.write_text(head + re.sub(r"(?m)^# (?=\[|\w+ = )", "", f"# [pages]{tail}"), "utf-8")
+    settings = load_settings(path).settings
+    assert settings.pages.url == "https://center.example"
+    assert settings.people.second_factor == "admins"
+    assert settings.sso.roles["street-admins"] == ("admin@xiaohe",)
+
+
+def test_copies_are_on_record(center):
+    center.do("people", "add", "wang", "--admin")
+    center.do("backup", center.folder / "copy")
+    center.do("people", "grant", "wang", "auditor")
+    center.do("restore", center.folder / "copy", "--over")
+    assert [action for _, action, _ in center.log()] == ["person.add", "store.restore"]
+
+
 URL = 'url = "https://localhost"\n'
 
 
@@ -217,10 +250,29 @@ URL = 'url = "https://localhost"\n'
     ],
 )
 def test_pages_that_others_reach_want_tls_and_an_admin(center, more, listen, expected):
+    center.do("people", "list")  # makes the database
     center.write(more, listen and listen.format(port=center.port))
+    with pytest.raises(SettingsError) as found:
+        ready(center)
+    assert expected in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def ready(center):
+    config = load_settings(center.toml)
+    store = open_store(config.database_url)
+    try:
+        serving.check_people(config, store)
+    finally:
+        store.close()
+
+
+def test_serve_does_not_begin_without_an_admin(center):
+    center.do("people", "list")
+    center.write(f'[pages]\n{URL}proxies = ["10.0.0.0/8"]\n', f"0.0.0.0:{center.port}")
     done = center.do("serve", ok=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert expected in done.stderr
+    assert "expected a first admin" in done.stderr
 
 
 def test_check_tells_what_is_missing(center):
@@ -263,7 +315,7 @@ def test_somebody_signs_in_over_tls_at_a_center_that_others_reach(center, certif
             # loopback itself is this machine, under TLS as well
             assert client.get("/healthz").status_code == 503
         assert process.stop() == 0
-    assert "audit log at 2:" in process.text()
+    assert "audit log at 1:" in process.text()
     assert PASSWORD not in process.text()
 
 

@@ -19,6 +19,7 @@ from collector.people.roster import PeopleError
 from collector.people.signing import Caller, SignedIn, WrongError
 from collector.people.sso import SsoError
 from collector.store import SignInRow, TokenRow
+from collector.web import words
 from collector.web.rights import Asking, Desk, Fields, From, Gate, needs, public
 from collector.web.views import Clock
 
@@ -117,6 +118,9 @@ def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
                 status,
                 caller=asking,
                 person=row,
+                roles=[
+                    (words.words(words.OFFICES, one.role), one.street) for one in sorted(asking.actor.grants, key=str)
+                ],
                 sessions=[_session(one, asking, clock) for one in sessions.of(session, row.id, now_ms)],
                 tokens=[_token(one, clock) for one in tokens.listed(session, row.id) if _good(one, now_ms)],
                 shortest=passwords.SHORTEST,
@@ -257,7 +261,7 @@ def _own_path(text: str) -> str:
 
 def _qr(text: str) -> Markup:
     out = io.BytesIO()
-    segno.make(text, error="m").save(out, kind="svg", scale=5, border=2, xmldecl=False, svgns=True, light="white")
+    segno.make(text, error="m").save(out, kind="svg", border=4, xmldecl=False, omitsize=True, light="white")
     return Markup(out.getvalue().decode())  # noqa: S704 - made here, of squares alone
 
 

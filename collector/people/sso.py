@@ -33,6 +33,7 @@ from collector.store import PersonRow, SsoRow, lock
 log = logging.getLogger(__name__)
 
 FLOW_MS: Final = 10 * 60_000
+MAX_FLOWS: Final = 10_000
 TIMEOUT_S: Final = 10.0
 MAX_BYTES: Final = 1_000_000
 FRESH_MS: Final = 3_600_000
@@ -124,7 +125,7 @@ class Provider:
         cookie, state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(4))
         now_ms = self._now_ms()
         with signing.store.writing() as session:
-            session.execute(delete(SsoRow).where(SsoRow.expires_ms <= now_ms))
+            session.execute(delete(SsoRow).where(SsoRow.expires_ms <= _sweep(session, now_ms)))
             session.add(
                 SsoRow(
                     id_sha256=sessions.kept(cookie),
@@ -335,6 +336,12 @@ class Provider:
         return frozenset(
             Grant.read(text) for value in values if isinstance(value, str) for text in self.section.roles.get(value, ())
         )
+
+
+def _sweep(session: Session, now_ms: int) -> int:
+    """Until when flows are swept: those that have ended, and the oldest where somebody begins them by the thousand."""
+    newest = select(SsoRow.expires_ms).order_by(SsoRow.expires_ms.desc())
+    return max(now_ms, session.scalar(newest.offset(MAX_FLOWS - 1).limit(1)) or 0)
 
 
 def _is_number(value: object) -> bool:

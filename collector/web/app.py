@@ -118,8 +118,7 @@ def make_app(
     gate = gate or Gate(Signing(store, desk.now_ms, Passwords(), issuer=center.name))
     app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gate = gate
-    host = [] if gate.url is None else [urlsplit(gate.url).hostname or ""]
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_NAMES, *host], www_redirect=False)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
     app.add_middleware(Headers, more=HSTS if gate.secure else None)
     app.mount("/static", StaticFiles(directory=Path(str(files("collector.web") / "static"))), name="static")
     pages = Environment(loader=PackageLoader("collector.web"), autoescape=select_autoescape())
@@ -220,6 +219,13 @@ def make_app(
     app.include_router(people_api.router(desk, gate.signing))
     seal(app.routes)
     return app
+
+
+def _hosts(url: str | None) -> list[str]:
+    """Names that are answered; a page elsewhere that has its own name point to this machine gets nothing."""
+    name = None if url is None else urlsplit(url).hostname
+    own = [] if name is None else [f"[{name}]" if ":" in name else name]
+    return [*LOCAL_NAMES, *own]
 
 
 def _refusal(request: Request, fault: RefusedError, page: Callable[..., HTMLResponse]) -> Response:

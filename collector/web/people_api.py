@@ -64,6 +64,12 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         found: PersonRow = row
         return found
 
+    def near(actor: Actor, person: dict[str, Any]) -> bool:
+        """Whether somebody has a role at one's own streets, at all of them, or at none yet."""
+        own = in_streets(actor, "people.read")
+        streets = {grant["street"] for grant in person["grants"]}
+        return own is None or not streets or bool(streets & (own | {EVERYWHERE}))
+
     @routes.get("/api/me", dependencies=[needs(OWN)])
     def me(asking: Asking) -> dict[str, Any]:
         """Who one is, with roles and rights."""
@@ -81,11 +87,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         """Everybody with a role at one's own streets, or with none yet."""
         with desk.store.transaction() as session:
             found = [roster.person_json(session, row) for row in roster.everybody(session)]
-        own = in_streets(acting, "people.read")
-        if own is None:
-            return found
-        near = own | {EVERYWHERE}
-        return [one for one in found if not one["grants"] or any(grant["street"] in near for grant in one["grants"])]
+        return [one for one in found if near(acting, one)]
 
     @routes.post("/api/people", dependencies=[needs("people.write")], status_code=201)
     def add_person(acting: Acting, body: PersonBody) -> dict[str, Any]:
@@ -104,10 +106,13 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         return found | {"password_once": word}
 
     @routes.get("/api/people/{person}", dependencies=[needs("people.read")])
-    def get_person(person: str) -> dict[str, Any]:
+    def get_person(acting: Acting, person: str) -> dict[str, Any]:
         """One person."""
         with desk.store.transaction() as session:
-            return roster.person_json(session, known(session, person))
+            found = roster.person_json(session, known(session, person))
+        if not near(acting, found):
+            raise HTTPException(404, f"there is no person {person!r:.80}")
+        return found
 
     @routes.post("/api/people/{person}/grants", dependencies=[needs("people.write")])
     def give(acting: Acting, person: str, body: GrantBody) -> dict[str, Any]:

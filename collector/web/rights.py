@@ -11,6 +11,7 @@ browsers, the second still holds where a proxy or an old browser drops those hea
 other page can set, so it needs neither.
 """
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -194,7 +195,7 @@ def source(request: Request) -> Source:
     """Where a request comes from."""
     host = request.client.host if request.client is not None else ""
     device = request.cookies.get(_gate(request).device_cookie, "")
-    return Source(host if _is_address(host) else "0.0.0.0", request.headers.get("user-agent", ""), device)  # noqa: S104 - no address
+    return Source(_address(host), request.headers.get("user-agent", ""), device)
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -290,8 +291,13 @@ def _same_origin(request: Request, *, strict: bool) -> None:
         raise RefusedError(403, "请求来自其他网站 / expected a request of a page of this center", "origin")
 
 
-def _is_address(host: str) -> bool:
-    return bool(host) and all(one in "0123456789abcdefABCDEF.:%" for one in host)
+def _address(host: str) -> str:
+    """An IP address; what a proxy wrote may be none."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return "0.0.0.0"  # noqa: S104 - of nobody
+    return host
 
 
 @dataclass(frozen=True)

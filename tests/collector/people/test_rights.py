@@ -1,9 +1,15 @@
 """The table of roles and rights, and streets."""
 
-import pytest
+from urllib.parse import urljoin
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.people import tokens
 from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.people.rights import MAY, MEANING, may, streets
+from collector.web.sign_in import _own_path
 
 
 def person(*grants):
@@ -65,3 +71,24 @@ def test_an_unknown_right_is_a_mistake():
 def test_what_is_no_role_is_said(text):
     with pytest.raises(ValueError, match="expected a"):
         Grant.read(text)
+
+
+GRANTS = st.frozensets(st.builds(Grant, st.sampled_from([*Role]), st.sampled_from(["*", "s", "t"])), max_size=6)
+
+
+@given(GRANTS, GRANTS, st.sampled_from([*MAY]), st.sampled_from(["*", "s", "t", "elsewhere"]))
+def test_a_token_may_what_both_its_own_and_its_owners_roles_say_and_no_more(given_, held, right, street):
+    one, other, both = (Actor("person", "x", "x", grants) for grants in (given_, held, tokens.common(given_, held)))
+    if may(both, right, street):
+        assert may(one, right, street)
+        assert may(other, right, street)
+    roles = [{grant.role for grant in grants if grant.street in ("*", street)} for grants in (given_, held)]
+    assert {grant.role for grant in both.grants if grant.street in ("*", street)} == roles[0] & roles[1]
+
+
+@given(st.text(max_size=30))
+def test_a_page_that_is_led_to_is_one_of_this_center(text):
+    for wanted in (text, f"/{text}"):
+        path = _own_path(wanted)
+        assert urljoin("http://center/sign-in", path).startswith("http://center/")
+        assert path.isprintable()

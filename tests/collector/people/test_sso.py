@@ -310,6 +310,18 @@ def test_an_answer_is_good_once_in_time_and_in_the_browser_that_asked(known):
         known.provider.finish(known.signing, cookie, known.server.sign_in(url), HERE)
 
 
+def test_who_begins_many_fills_nothing(known, monkeypatch):
+    monkeypatch.setattr(sso, "MAX_FLOWS", 3)
+    begun = []
+    for _ in range(6):
+        known.now_ms += 1000
+        begun.append(known.provider.begin(known.signing, "/"))
+    with known.store.transaction() as session:
+        assert session.query(SsoRow).count() == 3
+    url, cookie = begun[-1]
+    known.provider.finish(known.signing, cookie, known.server.sign_in(url), HERE)
+
+
 def test_a_code_of_another_sign_in_is_worth_nothing(known):
     """PKCE: who steals a code lacks the verifier."""
     first, _ = known.provider.begin(known.signing, "/")

@@ -437,6 +437,8 @@ def test_an_admin_of_a_street_by_the_api(desk, client):
     make_person(desk.store, "far", "operator@t")
     headers = bearer(desk.store, "local")
     assert [one["id"] for one in client.get("/api/people", headers=headers).json()] == ["local", "wang"]
+    assert client.get("/api/people/far", headers=headers).status_code == 404
+    assert client.get("/api/people/wang", headers=headers).status_code == 200
     for path, body in (
         ("/api/people/far/disable", None),
         ("/api/people/wang/password", None),
@@ -485,6 +487,14 @@ def test_sessions_and_tokens_by_the_api(desk, client):
 def test_a_form_that_cannot_be_read_is_said(client, content, kind, expected):
     answer = client.post("/sign-in", content=content, headers={**SAME, "content-type": kind})
     assert answer.status_code == expected
+
+
+@pytest.mark.parametrize("address", ["abc", "unknown", "fe80::1%eth0", "::ffff:192.0.2.1", ""])
+def test_whatever_a_proxy_calls_the_caller_a_try_is_counted(desk, client, address):
+    other = browser(client.app, address=address)
+    for _ in range(5):
+        assert enter(other, password="wrong").status_code == 401
+    assert enter(other).status_code == 429
 
 
 def test_what_people_call_themselves_is_text_on_pages(desk, client):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from collector.boxes.authority import Authority, private_pem
 from collector.commands import app
-from collector.people import audit
+from collector.people import audit, first
 from collector.settings import load_settings
 from collector.store import open_store
 from collector.web import serving
@@ -86,6 +86,19 @@ def test_init_takes_their_password_from_a_file_and_nothing_from_the_command_line
     center.do("init", "--name", "127.0.0.1", "--admin", "wang", "--admin-password-file", center.file(PASSWORD))
     (row,) = json.loads(center.says("people", "list", "--json"))
     assert not row["password_once"]
+
+
+@pytest.mark.parametrize(("password", "once"), [(PASSWORD, False), ("", True)])
+def test_at_a_terminal_init_asks_for_them(center, monkeypatch, password, once):
+    monkeypatch.setattr(first, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    command = ["init", "--name", "127.0.0.1", "--settings", str(center.toml)]
+    typed = f"wang\n王磊\n{password}\n{password}\n"
+    found = CliRunner().invoke(app, command, input=typed)
+    assert found.exit_code == 0, found.output
+    assert PASSWORD not in found.output
+    assert ("wang, password" in found.output) is once
+    (row,) = json.loads(center.says("people", "list", "--json"))
+    assert (row["id"], row["name"], row["password_once"]) == ("wang", "王磊", once)
 
 
 @pytest.mark.parametrize(

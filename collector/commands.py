@@ -9,6 +9,7 @@ import threading
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 import uvicorn
@@ -26,6 +27,9 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.notices.commands import app as notices_commands
+from collector.notices.secrets import SecretError
+from collector.notices.service import open_notices, tools_of
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
@@ -45,6 +49,7 @@ app.add_typer(boxes, name="boxes")
 app.add_typer(broker, name="broker")
 app.command()(command)
 app.add_typer(settings_commands, name="settings")
+app.add_typer(notices_commands, name="notices")
 
 
 def _version(asked: bool) -> None:
@@ -124,7 +129,17 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     dispatch = Dispatch(store, center.id, session.publish)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
-    pages = make_app(center, store, files, changes, health, ending.is_set, registry)
+    pages = make_app(center, store, files, changes, health, ending.is_set, registry, config.settings)
+    notices = open_notices(
+        config.settings.notices,
+        config.settings.shop_pages,
+        config.folder,
+        store,
+        files,
+        center.name,
+        ZoneInfo(center.timezone),
+        changed,
+    )
     settings = uvicorn.Config(
         pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
     )
@@ -142,6 +157,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     writer.start(session.answer)
     session.start()
     dispatch.start()
+    notices.start()
     host, port = config.listen
     if door is not None:
         door.start()
@@ -150,6 +166,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     try:
         server.run(sockets=[listening])
     finally:
+        notices.stop()
         dispatch.stop()
         if door is not None:
             door.stop()
@@ -172,6 +189,7 @@ def check(settings: SettingsOption) -> None:
         ("database", _check_database),
         ("certificates", certificates),
         ("broker", _check_broker),
+        ("notices", _check_notices),
         ("pages", _check_listen),
     )
     for name, part in parts:
@@ -179,7 +197,7 @@ def check(settings: SettingsOption) -> None:
             found = part(config)
             if found is not None:
                 typer.echo(f"ok    {name}: {found}")
-        except (StoreError, BrokerError, ListenError, AuthorityError) as fault:
+        except (StoreError, BrokerError, ListenError, AuthorityError, SecretError) as fault:
             typer.echo(f"FAIL  {name}: {fault}")
             good = False
     if not good:
@@ -195,6 +213,15 @@ def _check_database(config: CenterConfig) -> str:
 
 def _check_broker(config: CenterConfig) -> str:
     return probe(config.settings.broker, config.folder, f"{config.client_id}-check")
+
+
+def _check_notices(config: CenterConfig) -> str | None:
+    section = config.settings.notices
+    secrets = tools_of(section, config.folder).secrets
+    for channel in section.channel:
+        for name in channel.secret_names():
+            secrets.get(name)
+    return f"{len(section.channel)} channels; try each with `notices test`" if section.channel else None
 
 
 def _check_listen(config: CenterConfig) -> str:

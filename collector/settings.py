@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.enrolment import read_url
@@ -128,6 +129,8 @@ class CenterSettings(Section):
     center: CenterSection
     broker: BrokerSection
     enrolment: EnrolmentSection = EnrolmentSection()
+    notices: NoticesSection = NoticesSection()
+    shop_pages: ShopPagesSection = ShopPagesSection()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -136,6 +139,9 @@ class CenterSettings(Section):
             raise ValueError(
                 f'broker.shared: expected database_url = "{POSTGRESQL}://…" with it; SQLite has one writer'
             )
+        fault = objectable(self.notices, self.shop_pages)
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
 

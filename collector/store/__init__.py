@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
 from collector.store.people import AuditRow
 from collector.store.tables import (
     Base,
@@ -38,6 +39,10 @@ __all__ = [
     "CommandRow",
     "IncidentRow",
     "MessageRow",
+    "NoticeAnswer",
+    "NoticeAttempt",
+    "NoticeLink",
+    "NoticeRow",
     "PictureRow",
     "Refused",
     "Secret",

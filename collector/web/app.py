@@ -19,10 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector import VERSION
 from collector.evidence.files import PictureFiles
-from collector.settings import CenterSection
+from collector.settings import CenterSection, CenterSettings
 from collector.store import PictureRow, Store, Ticket
-from collector.web import views
+from collector.web import notices_api, views
 from collector.web.live import Changes
+from collector.web.rights import Desk
 
 HEADERS: Final = {
     "content-security-policy": (
@@ -70,6 +71,7 @@ def make_app(
     health: Health,
     stopping: Callable[[], bool] = lambda: False,
     registry: CollectorRegistry | None = None,
+    settings: CenterSettings | None = None,
 ) -> FastAPI:
     """Put the pages together."""
     app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
@@ -82,6 +84,10 @@ def make_app(
     def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
         html = pages.get_template(template).render(center=center, version=VERSION, **values)
         return HTMLResponse(html, status, headers={"cache-control": "no-store"})
+
+    desk = Desk(store, pictures, lambda: clock.now_ms, changes.tell)
+    told = (None, None) if settings is None else (settings.notices, settings.shop_pages)
+    app.include_router(notices_api.router(desk, *told, center.name, center.timezone))
 
     @app.exception_handler(404)
     def not_found(request: Request, fault: HTTPException) -> Response:

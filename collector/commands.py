@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -29,7 +30,7 @@ from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
-from collector.notices.service import open_notices, tools_of
+from collector.notices.service import Notices, open_notices, tools_of
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
@@ -130,16 +131,6 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     pages = make_app(center, store, files, changes, health, ending.is_set, registry, config.settings)
-    notices = open_notices(
-        config.settings.notices,
-        config.settings.shop_pages,
-        config.folder,
-        store,
-        files,
-        center.name,
-        ZoneInfo(center.timezone),
-        changed,
-    )
     settings = uvicorn.Config(
         pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
     )
@@ -157,16 +148,15 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     writer.start(session.answer)
     session.start()
     dispatch.start()
-    notices.start()
     host, port = config.listen
     if door is not None:
         door.start()
         log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
     log.info("center %s: pages at http://%s:%d/", center.id, f"[{host}]" if ":" in host else host, port)
     try:
-        server.run(sockets=[listening])
+        with _notices(config, store, files, changed):
+            server.run(sockets=[listening])
     finally:
-        notices.stop()
         dispatch.stop()
         if door is not None:
             door.stop()
@@ -176,6 +166,12 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
             relay.close()
         store.close()
         log.info("stopped")
+
+
+def _notices(config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None]) -> Notices:
+    settings, zone = config.settings, ZoneInfo(config.settings.center.timezone)
+    name = settings.center.name
+    return open_notices(settings.notices, settings.shop_pages, config.folder, store, files, name, zone, changed)
 
 
 @app.command()

@@ -56,10 +56,9 @@ def _now_ms() -> int:
     return round(time.time() * 1000)
 
 
-def _audience(audience: str) -> str:
+def _known(audience: str) -> None:
     if audience not in get_args(Audience):
         raise TemplateError(f"audience: expected one of {', '.join(get_args(Audience))}, got {audience!r}")
-    return audience
 
 
 def _sign(channel: ChannelBase) -> str:
@@ -82,8 +81,9 @@ def preview(
     with _faults():
         config = load_settings(settings)
         notices, pages, center = config.settings.notices, config.settings.shop_pages, config.settings.center
+        _known(audience)
         facts = desk.sample(
-            _audience(audience), kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms(),
+            kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms(),
             shop=shop, minutes=minutes, text=text,
         )  # fmt: skip
         shown = desk.preview(facts, audience, notices, pages)
@@ -101,8 +101,8 @@ def preview(
             typer.echo(f"-- {name}: {sent if by_id[name].own_texts else 'as above'}")
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_channel(
     channel: Annotated[str, typer.Argument(help="id of a channel")],
     settings: SettingsOption,
     *,
@@ -121,9 +121,8 @@ def test(
             raise TemplateError(f"channel: expected one of the settings ({known}), got {channel!r}")
         if found.address_kind() != "none" and not to:
             raise TemplateError(f"--to: expected a {found.address_kind()} for this channel, got none")
-        facts = desk.sample(
-            _audience(audience), kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms()
-        )
+        _known(audience)
+        facts = desk.sample(kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms())
         message = desk.sample_message(found, facts, audience, to, os.urandom(16).hex(), notices, pages)
         tools = tools_of(notices, config.folder)
         report = found.send(message, tools)
@@ -152,9 +151,8 @@ def list_notices(
     for one in found:
         of = "" if one["ticket"] is None else f" ticket {one['ticket']}"
         why = f": {one['code']} {one['reason']}" if one["reason"] else ""
-        typer.echo(
-            f"{one['number']} {one['created_at']} {one['kind']} to {one['audience']} {one['to']}{of} {one['state']}{why}"
-        )
+        to = f"{one['audience']} {one['to']}".strip()
+        typer.echo(f"{one['number']} {one['created_at']} {one['kind']} to {to}{of} {one['state']}{why}")
 
 
 @app.command()

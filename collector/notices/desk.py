@@ -18,7 +18,7 @@ from collector.people.audit import record
 from collector.store import NoticeAnswer, NoticeAttempt, NoticeRow, lock
 from protocol.instants import from_epoch, rfc3339
 
-SAMPLE_TOKEN: Final = "Ab3dEf6hIj9kLm2nOp5qRs"
+SAMPLE_TOKEN: Final = "Ab3dEf6hIj9kLm2nOp5qRs"  # noqa: S105 - it opens nothing
 SAMPLE_SINCE_MS: Final = 12 * 60_000
 DECISIONS: Final = ("told", "again", "failed")
 
@@ -39,7 +39,7 @@ class Preview:
 
 
 def sample(
-    audience: str, kind: str, language: str, notices: NoticesSection, center: str, zone: ZoneInfo, now_ms: int,
+    kind: str, language: str, notices: NoticesSection, center: str, zone: ZoneInfo, now_ms: int,
     *, shop: str = "", minutes: int | None = 5, rule: str = "encroachment", text: str = "",
 ) -> Facts:  # fmt: skip
     """Facts to try a template with."""
@@ -220,7 +220,7 @@ def channels(session: Session, notices: NoticesSection) -> list[dict[str, Any]]:
                 "last_outcome": None if last is None else last.outcome,
                 "last_code": None if last is None else last.code,
                 "last_text": None if last is None else last.text,
-                "outcomes": {outcome: count for outcome, count in counts},
+                "outcomes": dict(row.tuple() for row in counts),
             }
         )
     return found

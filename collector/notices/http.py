@@ -166,4 +166,4 @@ def _is_plain_proxy(line: Line, scheme: str) -> bool:
 
 def _words(fault: BaseException) -> str:
     strerror: Any = getattr(fault, "strerror", None)
-    return short(strerror or fault or type(fault).__name__) or type(fault).__name__
+    return short(strerror or str(fault)) or type(fault).__name__

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy import func, select
@@ -58,7 +59,7 @@ VERBS: Final = {
 TODO: Final = {
     "encroachment": (
         "请把门前的货物、桌椅等收回店内。整改后摄像头会自动复核，无需到场，也无需再做其他事情。",
-        "Please take goods, tables and chairs back inside. The camera looks again by itself; nothing else is to be done.",
+        "Please take goods, tables and chairs back inside. The camera looks again by itself; that is all.",
     ),
     "crowding": (
         "请协助疏导门前人群，保持通行。",
@@ -192,52 +193,66 @@ class ShopPages:
     now: Callable[[], float] = time.time
 
 
-def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
-    """Put the listener's app together."""
-    app = FastAPI(title="CityEye", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_Headers)
-    environment = Environment(
-        loader=PackageLoader("collector.notices", "shop"), autoescape=select_autoescape(), undefined=StrictUndefined
-    )
-    style = (files("collector.notices") / "shop" / "style.css").read_bytes()
-    counter = visits or Visits()
-    prefix = urlsplit(pages.settings.url or "").path
+class _Site:
+    """What the routes share."""
 
-    def page(template: str, language: str, status: int = 200, **more: Any) -> HTMLResponse:
-        text = environment.get_template(template).render(
+    def __init__(self, pages: ShopPages, visits: Visits | None) -> None:
+        self.pages = pages
+        self.prefix = urlsplit(pages.settings.url or "").path
+        self._visits = visits or Visits()
+        self._templates = Environment(
+            loader=PackageLoader("collector.notices", "shop"), autoescape=select_autoescape(), undefined=StrictUndefined
+        )
+
+    @property
+    def now_ms(self) -> int:
+        return round(self.pages.now() * 1000)
+
+    def page(self, template: str, language: str, status: int = 200, **more: Any) -> HTMLResponse:
+        pages = self.pages
+        text = self._templates.get_template(template).render(
             language=language,
             t=lambda zh, en: zh if language == "zh" else en,
             center=pages.center,
             contact=pages.contact,
             contact_digits="".join(one for one in pages.contact if one.isdigit() or one == "+"),
             imprint=pages.settings.imprint,
-            style=f"{prefix}/style.css",
+            style=f"{self.prefix}/style.css",
             **more,
         )
         return HTMLResponse(text, status)
 
-    def gone(address: str) -> HTMLResponse:
-        counter.missed(address)
-        return page("gone.html", "zh", 404)
+    def gone(self, request: Request) -> HTMLResponse:
+        """There is no such link, and never was, or not any more: all look alike."""
+        self._visits.missed(self._address(request))
+        return self.page("gone.html", "zh", 404)
 
-    def address_of(request: Request) -> str:
-        if pages.settings.behind_proxy:
+    def busy(self, request: Request) -> HTMLResponse | None:
+        """Refuse whoever asks too often."""
+        if self._visits.allowed(self._address(request)):
+            return None
+        return HTMLResponse("请稍后再试 / please try again later", 429, headers={"retry-after": "60"})
+
+    def _address(self, request: Request) -> str:
+        if self.pages.settings.behind_proxy:
             named = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
             if named:
                 return named[:64]
         return request.client.host if request.client else "unknown"
 
-    def busy(request: Request) -> HTMLResponse | None:
-        if counter.allowed(address_of(request)):
-            return None
-        return HTMLResponse("请稍后再试 / please try again later", 429, headers={"retry-after": "60"})
+
+def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
+    """Put the listener's app together."""
+    app = FastAPI(title="CityEye", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.add_middleware(_Headers)
+    site = _Site(pages, visits)
+    style = (files("collector.notices") / "shop" / "style.css").read_bytes()
 
     @app.exception_handler(HTTPException)
-    def other(request: Request, fault: HTTPException) -> Response:
-        if fault.status_code == 405:
-            return Response(status_code=405, headers={"allow": "GET, POST"})
+    @app.exception_handler(RequestValidationError)
+    def other(request: Request, _fault: Exception) -> Response:
         # whatever there is not looks like a link that there is not
-        return gone(address_of(request))
+        return site.busy(request) or site.gone(request)
 
     @app.exception_handler(SQLAlchemyError)
     def away(_request: Request, fault: SQLAlchemyError) -> Response:
@@ -254,56 +269,63 @@ def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
 
     @app.get("/s/{token}")
     def show(request: Request, token: str, lang: str = "", said: str = "", ask: str = "") -> Response:
-        refused = busy(request)
+        refused = site.busy(request)
         if refused is not None:
             return refused
         with pages.store.transaction() as session:
-            link = find_link(session, token, round(pages.now() * 1000))
+            link = find_link(session, token, site.now_ms)
             if link is None:
-                return gone(address_of(request))
+                return site.gone(request)
             language = lang if lang in seams.LANGUAGES else link.language
             view = view_of(session, pages, link, language)
             words = _said(session, link, said, language)
-        return page("shop.html", language, view=view, base=f"{prefix}/s/{token}", said=words, ask=ask)
+        return site.page("shop.html", language, view=view, base=f"{site.prefix}/s/{token}", said=words, ask=ask)
 
     @app.get("/s/{token}/{number}.jpg")
     def picture(request: Request, token: str, number: int) -> Response:
-        refused = busy(request)
+        refused = site.busy(request)
         if refused is not None:
             return refused
         with pages.store.transaction() as session:
-            link = find_link(session, token, round(pages.now() * 1000))
-            if link is None:
-                return gone(address_of(request))
-            found = pictures_of(session, pages, link, "zh")
+            link = find_link(session, token, site.now_ms)
+            found = [] if link is None else pictures_of(session, pages, link, "zh")
         if not 1 <= number <= len(found):
-            return gone(address_of(request))
+            return site.gone(request)
         return FileResponse(pages.files.path(found[number - 1].sha256), media_type="image/jpeg")
 
     @app.post("/s/{token}")
     async def answer(request: Request, token: str, lang: str = "") -> Response:
-        refused = busy(request)
+        refused = site.busy(request)
         if refused is not None:
             return refused
         # browsers say so where another site's page sends the form; without a referrer, Origin is "null" anyway
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return HTMLResponse("请从短信中的链接打开 / please open the link of the message", 403)
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                return HTMLResponse("内容过长 / too long", 413)
-        form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=5)
-        verb, reason = form.get("verb", [""])[0], " ".join(form.get("reason", [""])[0].split())[:MAX_REASON]
+        verb, reason = await _form(request)
         code = await asyncio.to_thread(take_answer, pages, token, verb, reason)
         if code is None:
-            return gone(address_of(request))
+            return site.gone(request)
         pages.changed()
         language = f"&lang={lang}" if lang in seams.LANGUAGES else ""
         more = f"&ask={verb}" if code == "no_reason" else ""
-        return RedirectResponse(f"{prefix}/s/{token}?said={code}{language}{more}", 303)
+        return RedirectResponse(f"{site.prefix}/s/{token}?said={code}{language}{more}", 303)
 
     return app
+
+
+async def _form(request: Request) -> tuple[str, str]:
+    """Verb and reason of a form; empty where it is too long, or none."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            return "", ""
+    try:
+        form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=5)
+    except ValueError:
+        return "", ""
+    printable = "".join(one if one.isprintable() else " " for one in form.get("reason", [""])[0])
+    return form.get("verb", [""])[0], " ".join(printable.split())[:MAX_REASON]
 
 
 def take_answer(pages: ShopPages, token: str, verb: str, reason: str) -> str | None:

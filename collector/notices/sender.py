@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from collector.notices import seams
-from collector.notices.links import make_link
+from collector.notices.links import forget, make_link
 from collector.notices.messages import Asked, ChannelBase, Message, Tools
 from collector.notices.outcomes import REACHED, Report, short
 from collector.notices.routing import Reach, address_for, recipient_of
@@ -46,9 +46,12 @@ DIGEST: Final = 30
 """Notices in one message, at most."""
 JITTER: Final = 0.3
 MAX_WAIT_S: Final = 3600.0
+PUT_OFF_MS: Final = 1000
+"""Where a channel takes no more just now."""
 REPORT_FIRST_MS: Final = 10_000
 REPORT_LAST_MS: Final = 24 * 3600 * 1000
 """Reports that come later than a day are not asked for."""
+TIDY_S: Final = 3600.0
 WITH_TICKET: Final = ("task", "overdue", "escalated")
 """Kinds that are pointless once their ticket has ended; all of a shop's are as well."""
 
@@ -62,6 +65,15 @@ class Job:
     attempts: tuple[int, ...]
     claimed_s: float
     """By a clock that never jumps."""
+
+
+@dataclass(frozen=True)
+class _Fate:
+    """How a notice ends without being sent."""
+
+    state: str
+    code: str = ""
+    reason: str = ""
 
 
 @dataclass
@@ -103,6 +115,7 @@ class Sender:
         self._busy: Counter[str] = Counter()
         self._flying: set[int] = set()
         self._guard = threading.Lock()
+        self._tidied_s = float("-inf")
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(WORKERS, "notices")
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
@@ -149,6 +162,10 @@ class Sender:
             groups.setdefault(job.channel.id if job.channel.digests else job.message.request, []).append(job)
         work = [self._pool.submit(self._send_all, group) for group in groups.values()]
         asked = self._due_reports()
+        if self._monotonic() - self._tidied_s >= TIDY_S:
+            self._tidied_s = self._monotonic()
+            with self._store.writing() as session:
+                forget(session, self.now_ms)
         work += [self._pool.submit(self._ask, one) for one in asked]
         if wait:
             for one in work:
@@ -202,45 +219,50 @@ class Sender:
         return room
 
     def _consider(self, session: Session, row: NoticeRow, claims: _Claims, room: dict[str, int], now_ms: int) -> None:
-        ticket = None if row.ticket_number is None else session.get(Ticket, row.ticket_number)
+        """Claim one notice, put it off, or end it."""
+        ticket = _ticket(session, row)
+        fate = self._fate(row, ticket, now_ms)
+        found = None if fate is not None else self._reach(session, row, ticket, now_ms)
+        if fate is None and found is None:
+            fate = _Fate("failed", row.code or "no_channel", row.reason or "no channel is left")
+        elif found is not None and row.audience == "shop" and self._has_enough(session, row, now_ms):
+            fate = _Fate("failed", "per_day", "this shop had as many messages as one may get a day")
+        if fate is not None or found is None:
+            self._end(session, row, fate or _Fate("failed"), now_ms)
+            return
+        channel, reach = found
+        if room[channel.id] <= 0:
+            # others are not to wait behind it
+            row.next_ms = now_ms + PUT_OFF_MS
+        elif channel.digests:
+            claims.batches.setdefault(channel.id, []).append((row, reach))
+        else:
+            room[channel.id] -= 1
+            self._claim_group(session, channel, [(row, reach)], claims, now_ms)
+
+    def _fate(self, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
+        """What ends a notice before any channel is asked."""
         if ticket is not None and not ticket.open and (row.audience == "shop" or row.kind in WITH_TICKET):
-            self._end(session, row, "withdrawn", "ticket_ended", "its ticket ended before it was sent", now_ms)
-            return
+            return _Fate("withdrawn", "ticket_ended", "its ticket ended before it was sent")
         if row.expires_ms <= now_ms:
-            state = "unsure" if row.doubt else "expired"
-            self._end(session, row, state, "expired", "its time has passed", now_ms)
-            return
+            return _Fate("expired", "expired", "its time has passed")
+        if self._notices.chain(row.audience, row.kind, row.street) is None:
+            return _Fate("failed", "no_route", f"no route for {row.audience}, {row.kind}, {row.street}")
+        return None
+
+    def _reach(
+        self, session: Session, row: NoticeRow, ticket: Ticket | None, now_ms: int
+    ) -> tuple[ChannelBase, Reach] | None:
+        """The next channel of the chain that has an address of the recipient."""
         route = self._notices.chain(row.audience, row.kind, row.street)
-        if route is None:
-            self._end(
-                session, row, "failed", "no_route", f"no route for {row.audience}, {row.kind}, {row.street}", now_ms
-            )
-            return
         recipient = recipient_of(session, row)
-        while row.step < len(route.channels):
+        while route is not None and row.step < len(route.channels):
             channel = self._channels[route.channels[row.step]]
             reach = address_for(channel, row, recipient, route, ticket)
             if reach is not None:
-                break
+                return channel, reach
             self._skip(session, row, channel, now_ms)
-        else:
-            state = "unsure" if row.doubt else "failed"
-            self._end(session, row, state, row.code or "no_channel", row.reason or "no channel is left", now_ms)
-            return
-        if room[channel.id] <= 0:
-            return
-        if row.audience == "shop" and self._reached_today(session, row, now_ms) >= self._notices.shop_per_day:
-            state = "unsure" if row.doubt else "failed"
-            self._end(session, row, state, "per_day", "this shop had as many messages as one may get a day", now_ms)
-            return
-        if channel.digests:
-            claims.batches.setdefault(channel.id, []).append((row, reach))
-            return
-        room[channel.id] -= 1
-        attempt = self._attempt(session, row, channel, reach, secrets.token_hex(16), now_ms)
-        message = self._message(session, row, reach, ticket, attempt, now_ms)
-        attempt.body = self._shown(channel, message)
-        claims.jobs.append(Job(channel, message, (attempt.number,), self._monotonic()))
+        return None
 
     def _batch(
         self,
@@ -257,32 +279,39 @@ class Sender:
         rest: list[tuple[NoticeRow, Reach]] = []
         if len(batch) > left:
             singles, rest = batch[: left - 1], batch[left - 1 : left - 1 + DIGEST]
-        groups = [[one] for one in singles] + ([rest] if rest else [])
-        for group in groups:
-            request = secrets.token_hex(16)
-            attempts = [self._attempt(session, row, channel, reach, request, now_ms) for row, reach in group]
-            messages = [
-                self._message(session, row, reach, _ticket(session, row), attempt, now_ms)
-                for (row, reach), attempt in zip(group, attempts, strict=True)
-            ]
-            for attempt, message in zip(attempts, messages, strict=True):
-                attempt.body = self._shown(channel, message)
-            numbers = tuple(one.number for one in attempts)
-            claims.jobs.append(Job(channel, _together(messages), numbers, self._monotonic()))
+        for group in [*([one] for one in singles), *([rest] if rest else [])]:
+            self._claim_group(session, channel, group, claims, now_ms)
 
-    def _reached_today(self, session: Session, row: NoticeRow, now_ms: int) -> int:
-        """Messages that this shop may have got since midnight."""
+    def _claim_group(
+        self,
+        session: Session,
+        channel: ChannelBase,
+        group: list[tuple[NoticeRow, Reach]],
+        claims: _Claims,
+        now_ms: int,
+    ) -> None:
+        """Write down that these are being sent as one message."""
+        request = secrets.token_hex(16)
+        messages, numbers = [], []
+        for row, reach in group:
+            attempt = self._attempt(session, row, channel, reach, request, now_ms)
+            message = self._message(session, row, reach, attempt, now_ms)
+            attempt.body = _shown(channel, message)
+            messages.append(message)
+            numbers.append(attempt.number)
+        claims.jobs.append(Job(channel, _together(messages), tuple(numbers), self._monotonic()))
+
+    def _has_enough(self, session: Session, row: NoticeRow, now_ms: int) -> bool:
+        """Whether this shop may have got all the messages since midnight that one may get a day."""
         midnight = datetime.fromtimestamp(now_ms / 1000, self._zone).replace(hour=0, minute=0, second=0, microsecond=0)
-        return (
-            session.scalar(
-                select(func.count())
-                .select_from(NoticeAttempt)
-                .join(NoticeRow, NoticeRow.number == NoticeAttempt.notice_number)
-                .where(NoticeRow.audience == "shop", NoticeRow.recipient == row.recipient)
-                .where(NoticeAttempt.outcome.in_(REACHED), NoticeAttempt.started_ms >= midnight.timestamp() * 1000)
-            )
-            or 0
+        reached = session.scalar(
+            select(func.count())
+            .select_from(NoticeAttempt)
+            .join(NoticeRow, NoticeRow.number == NoticeAttempt.notice_number)
+            .where(NoticeRow.audience == "shop", NoticeRow.recipient == row.recipient)
+            .where(NoticeAttempt.outcome.in_(REACHED), NoticeAttempt.started_ms >= midnight.timestamp() * 1000)
         )
+        return (reached or 0) >= self._notices.shop_per_day
 
     def _skip(self, session: Session, row: NoticeRow, channel: ChannelBase, now_ms: int) -> None:
         """Pass over a channel that has no address for this recipient, on record."""
@@ -325,9 +354,8 @@ class Sender:
         row.next_ms, row.changed_ms = now_ms + LEASE_MS, now_ms
         return attempt
 
-    def _message(
-        self, session: Session, row: NoticeRow, reach: Reach, ticket: Ticket | None, attempt: NoticeAttempt, now_ms: int
-    ) -> Message:
+    def _message(self, session: Session, row: NoticeRow, reach: Reach, attempt: NoticeAttempt, now_ms: int) -> Message:
+        ticket = _ticket(session, row)
         language = reach.language or self._notices.language
         token = ""
         if row.audience == "shop" and ticket is not None and self._pages.url is not None:
@@ -348,11 +376,6 @@ class Sender:
             values=found,
             device=reach.device,
         )
-
-    def _shown(self, channel: ChannelBase, message: Message) -> str:
-        """What is sent, as it may be kept: the link in it belongs to the shop alone."""
-        text, token = channel.shown(message), message.values["token"]
-        return text.replace(token, "…") if token else text
 
     # sending
 
@@ -463,11 +486,13 @@ class Sender:
         """Go on with the next channel; where none is left, the next claim ends it."""
         row.state, row.step, row.tries, row.next_ms = "waiting", row.step + 1, 0, now_ms
 
-    def _end(self, session: Session, row: NoticeRow, state: str, code: str, reason: str, now_ms: int) -> None:
-        row.state, row.code, row.reason, row.changed_ms = state, code, reason, now_ms
+    def _end(self, session: Session, row: NoticeRow, fate: _Fate, now_ms: int) -> None:
+        # one that may have reached somebody has not failed
+        state = "unsure" if row.doubt and fate.state in ("failed", "expired") else fate.state
+        row.state, row.code, row.reason, row.changed_ms = state, fate.code, fate.reason, now_ms
         if state in ("failed", "unsure", "expired"):
             log.warning(
-                "notice %d (%s to %s %s): %s: %s", row.number, row.kind, row.audience, row.recipient, state, reason
+                "notice %d (%s to %s %s): %s: %s", row.number, row.kind, row.audience, row.recipient, state, fate.reason
             )
         self._tell(session, row)
 
@@ -512,7 +537,7 @@ class Sender:
             late = select(NoticeRow).where(NoticeRow.state == "accepted", NoticeRow.next_ms <= now_ms)
             for row in session.scalars(late):
                 row.doubt = 1
-                self._end(session, row, "unsure", "no_report", "no delivery report came in time", now_ms)
+                self._end(session, row, _Fate("unsure", "no_report", "no delivery report came in time"), now_ms)
             query = select(NoticeAttempt).where(NoticeAttempt.report_ms <= now_ms).limit(20)
             rows = session.scalars(query).all()
             for attempt in rows:
@@ -560,6 +585,12 @@ class Sender:
 
 def _ticket(session: Session, row: NoticeRow) -> Ticket | None:
     return None if row.ticket_number is None else session.get(Ticket, row.ticket_number)
+
+
+def _shown(channel: ChannelBase, message: Message) -> str:
+    """What is sent, as it may be kept: the link in it belongs to the shop alone."""
+    text, token = channel.shown(message), message.values["token"]
+    return text.replace(token, "…") if token else text
 
 
 def facts_of(

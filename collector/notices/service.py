@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 from zoneinfo import ZoneInfo
 
 from collector.evidence.files import PictureFiles
@@ -29,13 +30,14 @@ class Notices:
     sender: Sender
     listener: Listener | None
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Begin."""
         self.sender.start()
         if self.listener is not None:
             self.listener.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End."""
         if self.listener is not None:
             self.listener.stop()

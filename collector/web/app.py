@@ -86,8 +86,8 @@ def make_app(
         return HTMLResponse(html, status, headers={"cache-control": "no-store"})
 
     desk = Desk(store, pictures, lambda: clock.now_ms, changes.tell)
-    told = (None, None) if settings is None else (settings.notices, settings.shop_pages)
-    app.include_router(notices_api.router(desk, *told, center.name, center.timezone))
+    told = None if settings is None else (settings.notices, settings.shop_pages)
+    app.include_router(notices_api.router(desk, told, center.name, center.timezone))
 
     @app.exception_handler(404)
     def not_found(request: Request, fault: HTTPException) -> Response:

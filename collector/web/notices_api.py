@@ -25,14 +25,13 @@ class Decision(BaseModel):
 
 def router(
     desk: Desk,
-    notices: NoticesSection | None = None,
-    pages: ShopPagesSection | None = None,
+    told: tuple[NoticesSection, ShopPagesSection] | None = None,
     center: str = "CityEye",
     timezone: str = "Asia/Shanghai",
 ) -> APIRouter:
     """The routes; without the settings there are no channels, and the program's own texts."""
     routes = APIRouter()
-    section, shop_pages = notices or NoticesSection(), pages or ShopPagesSection()
+    section, shop_pages = told or (NoticesSection(), ShopPagesSection())
 
     @routes.get("/api/notices", dependencies=[needs("notices.read")])
     def list_notices(ticket: int | None = None, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
@@ -56,7 +55,7 @@ def router(
         if audience not in get_args(Audience):
             raise HTTPException(422, f"audience: expected one of {', '.join(get_args(Audience))}, got {audience!r:.40}")
         facts = notices_desk.sample(
-            audience, kind, language, section, center, ZoneInfo(timezone), desk.now_ms(), shop=shop, minutes=minutes
+            kind, language, section, center, ZoneInfo(timezone), desk.now_ms(), shop=shop, minutes=minutes
         )
         try:
             return vars(notices_desk.preview(facts, audience, section, shop_pages))

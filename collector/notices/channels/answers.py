@@ -12,6 +12,7 @@ def read(answer: Answer | Report, *, errors_too: bool = False) -> Mapping[str, A
     """The JSON object of an answer, or what became of the request without one.
 
     Args:
+        answer: what `call` returned.
         errors_too: whether answers with 4xx and 5xx have an object as well, that says more than the status.
     """
     if isinstance(answer, Report):

@@ -57,10 +57,12 @@ class HttpChannel(ChannelBase):
     address: Literal["phone", "email", "none"] = Field(default="phone", description="what {to} is")
     url: Annotated[str, AfterValidator(_url)]
     method: Literal["GET", "POST", "PUT"] = "POST"
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
     format: Literal["json", "form", "text"] = Field(default="json", description="of the body; fields are escaped so")
     body: str = Field(default="", max_length=20_000)
-    secrets: dict[str, SecretName] = Field(default={}, description="NAME = file:… or env:…, used as {secret.NAME}")
+    secrets: dict[str, SecretName] = Field(
+        default_factory=dict, description="NAME = file:… or env:…, used as {secret.NAME}"
+    )
     user: str = Field(default="", description="for basic authentication, with `password`")
     password: SecretName | None = None
     success: Condition | None = Field(default=None, description="what an accepted message looks like; unset: any 2xx")
@@ -117,22 +119,24 @@ class HttpChannel(ChannelBase):
             found = json.loads(text)
         except (ValueError, RecursionError):
             found = None
+        by_itself = by_status(answer)
         if self.later is not None and self.later.holds(found, text):
             return Report("later", f"http_{answer.status}", self._why(found, text), after_s=answer.after_s)
-        by_itself = by_status(answer)
-        if by_itself is not None:
-            return by_itself
-        if self.success is None:
-            return Report("accepted", f"http_{answer.status}", provider=self._id(found))
-        if self.success.holds(found, text):
-            return Report("accepted", self._code(found, text), provider=self._id(found))
+        return by_itself or self._judge(answer.status, found, text)
+
+    def _judge(self, status: int, found: Any, text: str) -> Report:
+        """Read the body of a 2xx."""
+        if self.success is None or self.success.holds(found, text):
+            return Report("accepted", self._code(found, text) or f"http_{status}", provider=self._id(found))
         if self.success.path and (found is None or at(found, self.success.path) is None):
             # neither the word that means success nor any other: what came is not the service's own answer
             return Report("unsure", "no_word", f"expected {self.success.path} in the answer, got {short(text[:120])}")
         return Report("refused", self._code(found, text), self._why(found, text))
 
     def _code(self, found: Any, text: str) -> str:
-        if self.success is None or not self.success.path:
+        if self.success is None:
+            return ""
+        if not self.success.path:
             return short(text)[:60]
         return short(at(found, self.success.path))[:60]
 

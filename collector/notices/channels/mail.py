@@ -50,14 +50,13 @@ class EmailChannel(ChannelBase):
             if password is not None:
                 client.login(self.user, password)
             client.ehlo_or_helo_if_needed()
-            for step in (lambda: client.mail(self.sender), lambda: client.rcpt(message.to)):
-                code, text = step()
-                if code >= 400:
-                    return _refusal(code, text)
+            code, text = client.mail(self.sender)
+            if code < 400:
+                code, text = client.rcpt(message.to)
+            if code >= 400:
+                return _refusal(code, text)
             data_sent = True
             code, text = client.data(mail.as_bytes())
-        except smtplib.SMTPAuthenticationError as fault:
-            return _refusal(fault.smtp_code, fault.smtp_error)
         except smtplib.SMTPResponseException as fault:
             return _refusal(fault.smtp_code, fault.smtp_error)
         except (OSError, smtplib.SMTPException) as fault:
@@ -86,7 +85,7 @@ class EmailChannel(ChannelBase):
         return client
 
 
-def _refusal(code: int, text: bytes) -> Report:
+def _refusal(code: int, text: bytes | str) -> Report:
     said = short(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
     return Report("later" if 400 <= code < 500 else "refused", str(code), said)
 

@@ -81,19 +81,29 @@ class MqttChannel(ChannelBase):
             return Report("unreachable", "no_connection", f"{host}:{port}: {short(fault)}")
         client.loop_start()
         try:
-            if not connected.wait(self.timeout_s):
-                return Report("unreachable", "timeout", f"{host}:{port}: no MQTT broker answered")
-            if codes["connect"].is_failure:
-                return Report("unreachable", str(codes["connect"].value), f"{host}:{port}: {codes['connect']}")
-            sent = client.publish(topic, payload, self.qos, self.retain)
-            if sent.rc not in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN):
-                return Report("refused", str(sent.rc), mqtt.error_string(sent.rc))
-            code = codes.get("publish") if done.wait(self.timeout_s) else None
-            if code is None:
-                return Report("unsure", "timeout", f"{host}:{port}: published, and not acknowledged")
-            if code.value < _TAKEN:
-                return Report("accepted", str(code.value), str(code))
-            return Report("later" if code.value in _BUSY else "refused", str(code.value), str(code))
+            return self._exchange(client, topic, payload, connected, done, codes)
         finally:
             client.disconnect()
             client.loop_stop()
+
+    def _exchange(
+        self,
+        client: mqtt.Client,
+        topic: str,
+        payload: bytes,
+        connected: threading.Event,
+        done: threading.Event,
+        codes: dict[str, ReasonCode],
+    ) -> Report:
+        where = "{}:{}".format(*self.broker.address)
+        if not connected.wait(self.timeout_s):
+            return Report("unreachable", "timeout", f"{where}: no MQTT broker answered")
+        if codes["connect"].is_failure:
+            return Report("unreachable", str(codes["connect"].value), f"{where}: {codes['connect']}")
+        sent = client.publish(topic, payload, self.qos, self.retain)
+        code = codes.get("publish") if done.wait(self.timeout_s) else None
+        if code is None:
+            return Report("unsure", "timeout", f"{where}: published ({mqtt.error_string(sent.rc)}), not acknowledged")
+        if code.value < _TAKEN:
+            return Report("accepted", str(code.value), str(code))
+        return Report("later" if code.value in _BUSY else "refused", str(code.value), str(code))

@@ -220,7 +220,7 @@ def channels(session: Session, notices: NoticesSection) -> list[dict[str, Any]]:
                 "last_outcome": None if last is None else last.outcome,
                 "last_code": None if last is None else last.code,
                 "last_text": None if last is None else last.text,
-                "outcomes": dict(row.tuple() for row in counts),
+                "outcomes": {str(outcome): int(count) for outcome, count in counts},
             }
         )
     return found

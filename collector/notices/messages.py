@@ -72,8 +72,8 @@ class ChannelBase(Section):
     """Which address of the recipient it wants."""
     reports: ClassVar[bool] = False
     """Whether it can be asked for delivery reports."""
-    digests: ClassVar[bool] = False
-    """Whether several notices may go as one message."""
+    digest: ClassVar[tuple[int, int] | None] = None
+    """Where several notices may go as one message: how many at most, and in how many bytes."""
     own_texts: ClassVar[bool] = False
     """Whether the text lies with the provider, and only its variables are sent."""
 
@@ -109,6 +109,11 @@ class ChannelBase(Section):
         """Names of its secrets, for `check`."""
         found = [getattr(self, name) for name in type(self).model_fields]
         return [value for value in found if isinstance(value, str) and value.startswith(("file:", "env:"))]
+
+    @property
+    def digests(self) -> bool:
+        """Whether several notices may go as one message."""
+        return self.digest is not None
 
     def address_kind(self) -> Needs:
         """Which address of the recipient it wants."""

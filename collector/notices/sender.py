@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random, SystemRandom
 from typing import Final
@@ -42,8 +42,6 @@ CLAIM: Final = 100
 LEASE_MS: Final = 180_000
 """No request takes as long (its own limit is a minute): whoever wrote such a row is gone."""
 MARGIN_S: Final = 10.0
-DIGEST: Final = 30
-"""Notices in one message, at most."""
 JITTER: Final = 0.3
 MAX_WAIT_S: Final = 3600.0
 PUT_OFF_MS: Final = 1000
@@ -273,14 +271,17 @@ class Sender:
         room: dict[str, int],
         now_ms: int,
     ) -> None:
-        """Send one by one as long as there is room for more than one; what is left goes as a digest."""
+        """Send one by one what there is room for; where there is more, so many digests as take all of it."""
         channel = self._channels[name]
-        left, singles = room[name], list(batch)
-        rest: list[tuple[NoticeRow, Reach]] = []
-        if len(batch) > left:
-            singles, rest = batch[: left - 1], batch[left - 1 : left - 1 + DIGEST]
-        for group in [*([one] for one in singles), *([rest] if rest else [])]:
-            self._claim_group(session, channel, group, claims, now_ms)
+        left, most = room[name], 1 if channel.digest is None else channel.digest[0]
+        beyond = len(batch) - left
+        digests = 0 if beyond <= 0 or most == 1 else min(left, -(-beyond // (most - 1)))
+        singles = left - digests
+        groups = [[one] for one in batch[:singles]]
+        groups += [batch[start : start + most] for start in range(singles, singles + digests * most, most)]
+        for group in groups:
+            if group:
+                self._claim_group(session, channel, group, claims, now_ms)
 
     def _claim_group(
         self,
@@ -299,7 +300,7 @@ class Sender:
             attempt.body = _shown(channel, message)
             messages.append(message)
             numbers.append(attempt.number)
-        claims.jobs.append(Job(channel, _together(messages), tuple(numbers), self._monotonic()))
+        claims.jobs.append(Job(channel, _together(channel, messages), tuple(numbers), self._monotonic()))
 
     def _has_enough(self, session: Session, row: NoticeRow, now_ms: int) -> bool:
         """Whether this shop may have got all the messages since midnight that one may get a day."""
@@ -639,24 +640,22 @@ def _since(session: Session, ticket: Ticket) -> int:
     return newest or ticket.opened_ms
 
 
-def _together(messages: list[Message]) -> Message:
-    """One message of several notices."""
+def _together(channel: ChannelBase, messages: list[Message]) -> Message:
+    """One message of several notices: their texts where they fit, else their subjects, each its fair share."""
     first = messages[0]
-    if len(messages) == 1:
+    if len(messages) == 1 or channel.digest is None:
         return first
     zh = first.language == "zh"
     head = f"{len(messages)} 条提醒合并：" if zh else f"{len(messages)} notices in one:"
-    # each its fair share, so that none is left out where the whole would be too long
-    share = max(40, 1700 // 3 // len(messages))
-    lines = [line if len(line) <= share else f"{line[: share - 1]}…" for line in (one.body for one in messages)]
-    return Message(
-        request=first.request,
-        audience=first.audience,
+    # room for a keyword, the head, and the numbers before the lines
+    room = channel.digest[1] - 200 - 6 * len(messages)
+    lines = [one.body for one in messages]
+    if sum(len(line.encode()) for line in lines) > room:
+        share = room // len(messages)
+        lines = [one.subject.encode()[:share].decode("utf-8", "ignore") for one in messages]
+    return replace(
+        first,
         kind="digest",
-        language=first.language,
-        to=first.to,
         subject=head,
         body="\n".join([head, *(f"{number}. {line}" for number, line in enumerate(lines, 1))]),
-        values=first.values,
-        device=first.device,
     )

@@ -14,6 +14,7 @@ FIELDS: Final = {
     "center": "name of the street center",
     "street": "the street's id",
     "ticket": "number of the ticket",
+    "ref": "the same with a sign, #7; empty where there is none",
     "rule": "what it is about, such as 店外经营",
     "shop": "name of the shop",
     "place": "box, camera and zone",
@@ -98,28 +99,29 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
     ("shop", ANY, "zh"): Text("{center}通知", "{center}：{shop}，工单{ticket}。{text}{objection}"),
     ("shop", ANY, "en"): Text("Notice of {center}", "{center}: {shop}, ticket {ticket}. {text} {objection}"),
     (ANY, "task", "zh"): Text(
-        "任务 #{ticket} {rule}", "【任务】工单{ticket} {rule} {shop} {place}，{since}起。{time}处理。{text}"
+        "任务 {ref} {rule} {shop} {text}", "【任务】工单{ref} {rule} {shop} {place}，{since}起。{time}处理。{text}"
     ),
     (ANY, "task", "en"): Text(
-        "Task #{ticket} {rule}",
-        "[Task] ticket {ticket}: {rule}, {shop} {place}, since {since}. Handle it {time}. {text}",
+        "Task {ref} {rule} {shop} {text}",
+        "[Task] {ref}: {rule}, {shop} {place}, since {since}. Handle it {time}. {text}",
     ),
     (ANY, "overdue", "zh"): Text(
-        "超时 #{ticket}", "【超时】工单{ticket} {rule} {shop} {place} 已超过时限{until}。{text}"
+        "超时 {ref} {rule} {shop} {text}", "【超时】工单{ref} {rule} {shop} {place} 已超过时限{until}。{text}"
     ),
     (ANY, "overdue", "en"): Text(
-        "Overdue #{ticket}", "[Overdue] ticket {ticket}: {rule}, {shop} {place}; it was due at {until}. {text}"
+        "Overdue {ref} {rule} {shop} {text}",
+        "[Overdue] {ref}: {rule}, {shop} {place}; it was due at {until}. {text}",
     ),
     (ANY, "escalated", "zh"): Text(
-        "升级督办 #{ticket}", "【督办】工单{ticket} {rule} {shop} {place} 已升级（{level}）。{text}"
+        "督办 {ref} {rule} {shop} {text}", "【督办】工单{ref} {rule} {shop} {place} 已升级（{level}）。{text}"
     ),
     (ANY, "escalated", "en"): Text(
-        "Escalated #{ticket}", "[Escalated] ticket {ticket}: {rule}, {shop} {place}, level {level}. {text}"
+        "Escalated {ref} {rule} {shop} {text}", "[Escalated] {ref}: {rule}, {shop} {place}, level {level}. {text}"
     ),
-    (ANY, ANY, "zh"): Text("{center}提醒", "【{center}】工单{ticket} {rule} {shop} {place}。{text}"),
-    (ANY, ANY, "en"): Text("{center}", "[{center}] ticket {ticket}: {rule}, {shop} {place}. {text}"),
+    (ANY, ANY, "zh"): Text("提醒 {ref} {rule} {shop} {text}", "【{center}】{ref} {rule} {shop} {place} {text}"),
+    (ANY, ANY, "en"): Text("Notice {ref} {rule} {shop} {text}", "[{center}] {ref} {rule} {shop} {place} {text}"),
 }
-"""By audience, kind and language; `*` is any."""
+"""By audience, kind and language; `*` is any. The subject is also the notice's line in a digest."""
 
 
 def field_names(template: str) -> list[str]:
@@ -175,6 +177,7 @@ def values(facts: Facts, *, link: str = "", token: str = "") -> dict[str, str]:
         "center": facts.center,
         "street": facts.street,
         "ticket": "" if facts.ticket is None else str(facts.ticket),
+        "ref": "" if facts.ticket is None else f"#{facts.ticket}",
         "rule": RULES.get(facts.rule, (facts.rule, facts.rule))[0 if zh else 1],
         "shop": facts.shop,
         "place": facts.place,

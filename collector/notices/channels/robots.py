@@ -19,14 +19,16 @@ from collector.notices.signing import dingtalk, feishu
 
 PER_MINUTE: Final = 18
 """All three close at 20 a minute; DingTalk then stays closed for ten."""
-MAX_BYTES: Final = 1900
-"""WeCom takes 2,048 bytes of text, the others more."""
+CONTENT_BYTES: Final = 18_000
+"""DingTalk and Feishu take 20,000 bytes in all."""
+WECOM_BYTES: Final = 2_000
+"""Of 2,048 (https://developer.work.weixin.qq.com/document/path/91770)."""
 
 
 class _Robot(ChannelBase):
     """What the three have."""
 
-    digests: ClassVar[bool] = True
+    digest: ClassVar[tuple[int, int] | None] = (60, CONTENT_BYTES)
 
     webhook: SecretName = Field(description="the whole address of the robot, as its group shows it")
     keyword: str = Field(default="", max_length=40, description="a word that the robot wants in each message")
@@ -38,8 +40,8 @@ class _Robot(ChannelBase):
         text = message.body
         if self.keyword and self.keyword not in text:
             text = f"{self.keyword} {text}"
-        content = text.encode()
-        return text if len(content) <= MAX_BYTES else f"{content[:MAX_BYTES].decode('utf-8', 'ignore')}…"
+        content, most = text.encode(), (self.digest or (0, WECOM_BYTES))[1]
+        return text if len(content) <= most else f"{content[: most - 3].decode('utf-8', 'ignore')}…"
 
     def _post(self, tools: Tools, body: Mapping[str, Any], more: str = "") -> Mapping[str, Any] | Report:
         url = tools.secrets.get(self.webhook)
@@ -92,6 +94,8 @@ class DingTalk(_Robot):
 
 class WeCom(_Robot):
     """A robot of a WeCom group (群机器人)."""
+
+    digest: ClassVar[tuple[int, int] | None] = (20, WECOM_BYTES)
 
     type: Literal["wecom"]
 

@@ -62,7 +62,7 @@ def message(to: str = "13800001234", **changes: Any) -> Message:
 
 
 NAMES = (
-    "center", "street", "ticket", "rule", "shop", "place", "level", "since", "until", "minutes", "time", "link", "token",
+    "center", "street", "ticket", "ref", "rule", "shop", "place", "level", "since", "until", "minutes", "time", "link", "token",
     "contact", "objection", "text",
 )  # fmt: skip
 
@@ -204,9 +204,7 @@ def certificate(tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("tls") / "pair.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return path

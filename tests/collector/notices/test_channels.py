@@ -20,7 +20,9 @@ from tests.collector.notices.servers import Say
 from tests.incidents import START_S
 from tests.services import Broker, free_port, wait_for
 
-CLOUD = [{"kind": "*", "code": "SMS_1", "variable": [{"name": "m", "value": "{minutes}"}, {"name": "t", "value": "{token}"}]}]
+CLOUD = [
+    {"kind": "*", "code": "SMS_1", "variable": [{"name": "m", "value": "{minutes}"}, {"name": "t", "value": "{token}"}]}
+]
 ALIYUN = {"key_id": "file:key", "key_secret": "file:secret", "template": CLOUD}
 TENCENT = {"secret_id": "file:key", "secret_key": "file:secret", "app": "1400", "template": CLOUD}
 
@@ -308,7 +310,9 @@ def test_fields_are_escaped_for_where_they_stand(service, tools):
 
 def test_a_loudspeaker_is_found_by_the_place(service):
     speaker = channel("loudspeaker", url=service.url, devices={"box-1/cam-1/front": "a", "box-1": "b", "*": "c"})
-    assert [speaker.device_at(place) for place in ("box-1/cam-1/front", "box-1/cam-2/x", "box-9/cam-1/x")] == list("abc")
+    assert [speaker.device_at(place) for place in ("box-1/cam-1/front", "box-1/cam-2/x", "box-9/cam-1/x")] == list(
+        "abc"
+    )
     assert channel("loudspeaker", url=service.url, devices={"box-1": "b"}).device_at("box-2/c/z") is None
 
 
@@ -320,7 +324,11 @@ def test_a_loudspeaker_is_found_by_the_place(service):
         ("http", {"url": "http://h/{phone}"}, "url: unknown field {phone}"),
         ("http", {"url": "http://h/", "body": '{"a": "{secret.no}"}'}, "body: unknown field {secret.no}"),
         ("http", {"url": "http://h/", "body": '{"a": {body}'}, "body: expected JSON"),
-        ("wecom", {"webhook": "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=abc"}, "expected file:PATH or env:NAME"),
+        (
+            "wecom",
+            {"webhook": "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=abc"},
+            "expected file:PATH or env:NAME",
+        ),
         ("wecom", {"webhook": "file:x", "per_minute": 21}, "less than or equal to 20"),
         ("aliyun_sms", {**ALIYUN, "key_secret": "abc123", "sign": "x"}, "expected file:PATH or env:NAME"),
         (
@@ -400,7 +408,12 @@ class _Smtp(socketserver.StreamRequestHandler):
 def test_mail_tells_apart_what_apprise_does_not(tools, says, outcome, code):
     with Mail(**says) as server:
         mail = channel(
-            "email", host="127.0.0.1", port=server.server_address[1], security="none", sender="c@example.cn", timeout_s=2
+            "email",
+            host="127.0.0.1",
+            port=server.server_address[1],
+            security="none",
+            sender="c@example.cn",
+            timeout_s=2,
         )
         report = mail.send(message("w@example.org", subject="提醒\nBcc: x"), tools)
     assert (report.outcome, report.code) == (outcome, code)

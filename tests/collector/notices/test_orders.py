@@ -79,7 +79,15 @@ def test_no_sequence_of_orders_goes_beyond_the_limits(tmp_path_factory, sequence
     for key, shop, ticket, hour in sequence:
         with desk.store.writing() as session:
             wanted = NoticeOrder(
-                f"{key}/{shop}", ticket, "shop_notice", "shop", shop, "s", None, 0, round(START_S * 1000) + hour * 3_600_000
+                f"{key}/{shop}",
+                ticket,
+                "shop_notice",
+                "shop",
+                shop,
+                "s",
+                None,
+                0,
+                round(START_S * 1000) + hour * 3_600_000,
             )
             order(session, wanted, limits=limits)
     with desk.store.transaction() as session:

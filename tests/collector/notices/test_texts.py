@@ -121,9 +121,7 @@ def test_whatever_stands_in_a_field_is_text(given_values, which):
     assert "".join(text.body.split()) == "".join(expected.split())
 
 
-@pytest.mark.parametrize(
-    ("count", "parts"), [(0, 1), (70, 1), (71, 2), (134, 2), (135, 3), (201, 3), (202, 4)]
-)
+@pytest.mark.parametrize(("count", "parts"), [(0, 1), (70, 1), (71, 2), (134, 2), (135, 3), (201, 3), (202, 4)])
 def test_length_in_sms(count, parts):
     assert sms_parts("整" * count) == (count, parts)
     assert sms_parts("😀") == (2, 1)  # two units of UTF-16

@@ -15,7 +15,7 @@ from collector.notices.settings import NoticesSection, ShopPagesSection, length_
 from collector.notices.texts import Facts, choose, render, values
 from collector.people.actor import Actor
 from collector.people.audit import record
-from collector.store import NoticeAnswer, NoticeAttempt, NoticeRow, lock
+from collector.store import NoticeAnswer, NoticeAttempt, NoticeRow, Ticket, lock
 from protocol.instants import from_epoch, rfc3339
 
 SAMPLE_TOKEN: Final = "Ab3dEf6hIj9kLm2nOp5qRs"  # noqa: S105 - it opens nothing
@@ -105,7 +105,11 @@ def decide(session: Session, actor: Actor, number: int, decision: str, reason: s
     `failed`: it did not get there.
     """
     lock(session, ["notices/claim"])
-    row = session.get(NoticeRow, number)
+    key = session.scalar(
+        select(Ticket.key).join(NoticeRow, NoticeRow.ticket_number == Ticket.number).where(NoticeRow.number == number)
+    )
+    lock(session, [] if key is None else [f"ticket/{key}"])
+    row = session.get(NoticeRow, number, with_for_update=True)
     if row is None:
         raise DecisionError(f"expected a notice, there is none with number {number}")
     if decision not in DECISIONS:
@@ -179,7 +183,7 @@ def as_json(session: Session, row: NoticeRow, *, whole: bool = False) -> dict[st
         found["attempts"] = [
             {
                 "channel": one.channel,
-                "to": one.address if "*" in one.address else masked(one.address),
+                "to": masked(one.address),
                 "started_at": _iso(one.started_ms),
                 "ended_at": _iso(one.ended_ms),
                 "outcome": one.outcome,

@@ -56,14 +56,15 @@ def shop(session: Session, shop_id: str) -> Recipient | None:
     """A shop of the register."""
     shops = _module("collector.places.shops")
     found = None if shops is None else shops.find(session, shop_id)
-    return None if found is None else _recipient(found)
+    if found is None or getattr(found, "state", "active") == "closed":
+        return None
+    return _recipient(found)
 
 
 def person(session: Session, person_id: str) -> Recipient | None:
-    """A person who works here, by id; None where there is none, or people have no telephone yet."""
-    people = _module("collector.people.roster")
-    find = getattr(people, "find", None)
-    found = None if find is None else find(session, person_id)
+    """A person who works here; None where there is none. Without an address of theirs a route's own count."""
+    row_type = getattr(_module("collector.store"), "PersonRow", None)
+    found = None if row_type is None else session.get(row_type, person_id.removeprefix("person:"))
     return None if found is None else _recipient(found)
 
 
@@ -71,7 +72,7 @@ def _recipient(found: Any) -> Recipient:
     language = getattr(found, "language", None)
     return Recipient(
         name=str(getattr(found, "name", "") or ""),
-        phone=str(getattr(found, "phone", "") or ""),
+        phone=str(getattr(found, "phone", "") or getattr(found, "other_phone", "") or ""),
         email=str(getattr(found, "email", "") or ""),
         language=language if language in LANGUAGES else None,
     )

@@ -74,6 +74,8 @@ class Secrets:
 
 def masked(address: str) -> str:
     """A telephone number or a mail address as it may be shown."""
+    if "*" in address:
+        return address
     name, at, host = address.partition("@")
     if at:
         return f"{name[:1]}***@{host}"

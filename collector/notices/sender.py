@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ from random import Random, SystemRandom
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -170,9 +170,9 @@ class Sender:
                 one.result()
         return len(jobs)
 
-    def _any(self, *conditions: object) -> bool:
+    def _any(self, *conditions: ColumnElement[bool]) -> bool:
         with self._store.transaction() as session:
-            return session.scalar(select(NoticeRow.number).where(*conditions).limit(1)) is not None  # type: ignore[arg-type]
+            return session.scalar(select(NoticeRow.number).where(*conditions).limit(1)) is not None
 
     # claiming
 
@@ -182,12 +182,7 @@ class Sender:
         with self._store.writing() as session:
             # one collector claims at a time: quotas of channels and shops are counted here
             lock(session, ["notices/claim"])
-            due = session.scalars(
-                select(NoticeRow)
-                .where(NoticeRow.state == "waiting", NoticeRow.next_ms <= now_ms)
-                .order_by(NoticeRow.next_ms, NoticeRow.number)
-                .limit(CLAIM)
-            ).all()
+            due = _held(session, NoticeRow.state == "waiting", NoticeRow.next_ms <= now_ms)
             claims = _Claims()
             room = self._room(session, now_ms)
             for row in due:
@@ -443,8 +438,10 @@ class Sender:
         """Write down what became of a message."""
         now_ms = self.now_ms
         with self._store.writing() as session:
+            named = select(NoticeAttempt.notice_number).where(NoticeAttempt.number.in_(job.attempts))
+            rows = {row.number: row for row in _held(session, NoticeRow.number.in_(named))}
             for number in job.attempts:
-                attempt = session.get_one(NoticeAttempt, number, with_for_update=True)
+                attempt = session.get_one(NoticeAttempt, number)
                 if attempt.outcome not in ("sending", "unsure"):
                     continue
                 attempt.outcome, attempt.code, attempt.text = report.outcome, report.code, report.text
@@ -452,11 +449,11 @@ class Sender:
                 if report.outcome == "accepted" and job.channel.reports and report.provider:
                     attempt.report_ms = now_ms + REPORT_FIRST_MS
                 else:
-                    attempt.address = masked(attempt.address) if "*" not in attempt.address else attempt.address
+                    attempt.address = masked(attempt.address)
                 if report.outcome in ("unreachable", "refused", "later"):
                     # nobody has this link
                     session.execute(delete(NoticeLink).where(NoticeLink.attempt_number == number))
-                row = session.get_one(NoticeRow, attempt.notice_number, with_for_update=True)
+                row = rows[attempt.notice_number]
                 if row.attempt == number and row.state in ("sending", "unsure"):
                     self._apply(session, row, job.channel, report, now_ms)
 
@@ -506,10 +503,8 @@ class Sender:
         now_ms = self.now_ms
         with self._store.writing() as session:
             lock(session, ["notices/claim"])
-            query = select(NoticeRow).where(NoticeRow.state == "sending")
-            if before_ms:
-                query = query.where(NoticeRow.next_ms <= before_ms)
-            for row in session.scalars(query).all():
+            old = [NoticeRow.next_ms <= before_ms] if before_ms else []
+            for row in _held(session, NoticeRow.state == "sending", *old):
                 if row.attempt in self._flying:
                     # our own, which is alive: only the clock has jumped
                     continue
@@ -518,7 +513,7 @@ class Sender:
                 report = Report("unsure", "interrupted", "the collector ended while it was being sent")
                 attempt.outcome, attempt.code, attempt.text = report.outcome, report.code, report.text
                 attempt.ended_ms = now_ms
-                attempt.address = masked(attempt.address) if "*" not in attempt.address else attempt.address
+                attempt.address = masked(attempt.address)
                 self._apply(session, row, channel or ChannelBase(id=attempt.channel), report, now_ms)
 
     # delivery reports
@@ -535,8 +530,7 @@ class Sender:
             return []
         with self._store.writing() as session:
             lock(session, ["notices/claim"])
-            late = select(NoticeRow).where(NoticeRow.state == "accepted", NoticeRow.next_ms <= now_ms)
-            for row in session.scalars(late):
+            for row in _held(session, NoticeRow.state == "accepted", NoticeRow.next_ms <= now_ms):
                 row.doubt = 1
                 self._end(session, row, _Fate("unsure", "no_report", "no delivery report came in time"), now_ms)
             query = select(NoticeAttempt).where(NoticeAttempt.report_ms <= now_ms).limit(20)
@@ -566,14 +560,16 @@ class Sender:
     def _take_report(self, number: int, report: Report) -> None:
         now_ms = self.now_ms
         with self._store.writing() as session:
-            attempt = session.get_one(NoticeAttempt, number, with_for_update=True)
+            of_attempt = select(NoticeAttempt.notice_number).where(NoticeAttempt.number == number)
+            (row,) = _held(session, NoticeRow.number.in_(of_attempt))
+            attempt = session.get_one(NoticeAttempt, number)
             if attempt.report_ms is None:
                 return
             attempt.report_ms, attempt.address = None, masked(attempt.address)
             attempt.outcome, attempt.code, attempt.text = report.outcome, report.code, report.text
-            row = session.get_one(NoticeRow, attempt.notice_number, with_for_update=True)
             if report.outcome == "delivered":
-                if row.state in ("accepted", "unsure", "sent", "failed"):
+                # one that waits for its next channel needs it no more
+                if row.state in ("accepted", "unsure", "sent", "failed", "waiting"):
                     row.state, row.told_ms = "delivered", row.told_ms or now_ms
                     row.code, row.reason, row.changed_ms = report.code, report.text, now_ms
                     self._tell(session, row)
@@ -582,6 +578,18 @@ class Sender:
                 row.doubt = 0
                 self._next(row, now_ms)
                 self._tell(session, row)
+
+
+def _held(session: Session, *conditions: ColumnElement[bool]) -> Sequence[NoticeRow]:
+    """Notices, at most `CLAIM`, with their tickets locked first: the desk locks them in this order as well."""
+    chosen = select(NoticeRow.number, Ticket.key).outerjoin(Ticket, Ticket.number == NoticeRow.ticket_number)
+    chosen = chosen.where(*conditions).order_by(NoticeRow.next_ms, NoticeRow.number).limit(CLAIM)
+    found = session.execute(chosen).all()
+    lock(session, {f"ticket/{row.key}" for row in found if row.key is not None})
+    numbers = [row.number for row in found]
+    # what changed while this waited does not count any more
+    rows = select(NoticeRow).where(NoticeRow.number.in_(numbers), *conditions).with_for_update()
+    return session.scalars(rows.order_by(NoticeRow.next_ms, NoticeRow.number)).all()
 
 
 def _ticket(session: Session, row: NoticeRow) -> Ticket | None:

@@ -118,6 +118,28 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
     (ANY, "escalated", "en"): Text(
         "Escalated {ref} {rule} {shop} {text}", "[Escalated] {ref}: {rule}, {shop} {place}, level {level}. {text}"
     ),
+    (ANY, "undelivered", "zh"): Text(
+        "送达不明 {ref} {shop} {text}", "【送达不明】工单{ref} {rule}：{shop}可能没有收到提醒，请致电或上门告知。{text}"
+    ),
+    (ANY, "undelivered", "en"): Text(
+        "Not surely told {ref} {shop} {text}",
+        "[Not surely told] {ref}: {rule}; {shop} may not have got its notice. Please call or go there. {text}",
+    ),
+    (ANY, "unreviewed", "zh"): Text(
+        "未复核 {ref} {rule} {shop} {text}",
+        "【请复核】工单{ref} {rule} {shop} {place} 已按策略先行提醒，请查看图片。{text}",
+    ),
+    (ANY, "unreviewed", "en"): Text(
+        "To be reviewed {ref} {rule} {shop} {text}",
+        "[To be reviewed] {ref}: {rule}, {shop} {place}; told by policy already. Please look at the picture. {text}",
+    ),
+    (ANY, "unseen", "zh"): Text(
+        "未能核查 {ref} {rule} {shop} {text}", "【请人工核查】工单{ref} {rule} {shop} {place} 摄像头未能看清。{text}"
+    ),
+    (ANY, "unseen", "en"): Text(
+        "Not seen {ref} {rule} {shop} {text}",
+        "[To be checked by a person] {ref}: {rule}, {shop} {place}; the camera could not see. {text}",
+    ),
     (ANY, ANY, "zh"): Text("提醒 {ref} {rule} {shop} {text}", "【{center}】{ref} {rule} {shop} {place} {text}"),
     (ANY, ANY, "en"): Text("Notice {ref} {rule} {shop} {text}", "[{center}] {ref} {rule} {shop} {place} {text}"),
 }

@@ -19,6 +19,7 @@ from collector.notices.seams import Recipient
 from collector.notices.secrets import Secrets
 from collector.notices.sender import Sender
 from collector.notices.settings import NoticesSection, ShopPagesSection
+from collector.notices.texts import FIELDS
 from collector.store import NoticeAttempt, NoticeRow
 from tests.collector.notices.servers import Service
 from tests.incidents import START_S, Case
@@ -61,10 +62,7 @@ def message(to: str = "13800001234", **changes: Any) -> Message:
     return Message(**given)
 
 
-NAMES = (
-    "center", "street", "ticket", "ref", "rule", "shop", "place", "level", "since", "until", "minutes", "time", "link", "token",
-    "contact", "objection", "text",
-)  # fmt: skip
+NAMES = tuple(FIELDS)
 
 
 @dataclass
@@ -179,7 +177,7 @@ def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = Non
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """A self-signed certificate of 127.0.0.1 with its key, in one file."""
-    import datetime  # noqa: PLC0415
+    import datetime as dt  # noqa: PLC0415
     import ipaddress  # noqa: PLC0415
 
     from cryptography import x509  # noqa: PLC0415
@@ -188,7 +186,7 @@ def certificate(tmp_path_factory):
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = (
         x509.CertificateBuilder()
@@ -196,8 +194,8 @@ def certificate(tmp_path_factory):
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = answer
+    do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""

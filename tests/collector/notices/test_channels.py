@@ -302,7 +302,7 @@ def test_fields_are_escaped_for_where_they_stand(service, tools):
     form.send(message("+86 1/2", body="a&b=c 王"), tools)
     got = service.got[0]
     assert got.path == "/send/%2B86%201%2F2?k=s3cret-value"
-    assert got.body == "to=%2B86%201%2F2&text=a%26b%3Dc%20%E7%8E%8B&by=s3cret-value".encode()
+    assert got.body == b"to=%2B86%201%2F2&text=a%26b%3Dc%20%E7%8E%8B&by=s3cret-value"
     assert (got.headers["x-key"], got.headers["x-name"]) == ("s3cret-value", "%E7%8E%8B%E8%AE%B0")
     assert got.headers["authorization"] == "Basic " + base64.b64encode(b"center:0ther-value").decode()
     assert "s3cret" not in tools.secrets.clean("http://x/?k=s3cret-value")

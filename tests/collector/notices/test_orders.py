@@ -23,12 +23,16 @@ def test_the_same_order_twice_is_once(office):
 
 
 def test_an_order_that_is_rolled_back_was_none(office):
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
-    with pytest.raises(Stop), office.desk.store.writing() as session:
-        assert order(session, NoticeOrder("k", 1, "shop_notice", "shop", "shop-1", "s", None, "", 0), now_ms=1)
-        raise Stop
+    def give_up():
+        with office.desk.store.writing() as session:
+            assert order(session, NoticeOrder("k", 1, "shop_notice", "shop", "shop-1", "s", None, "", 0), now_ms=1)
+            raise StopError
+
+    with pytest.raises(StopError):
+        give_up()
     assert office.told().state == "none"
     assert office.order(key="k") is True
 

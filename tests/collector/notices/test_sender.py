@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import func, select
@@ -80,7 +81,7 @@ def test_the_waits_between_tries_grow_and_are_spread(office, service):
     office.order()
     run(office, 200, step_s=0.5)
     starts = [attempt.started_ms for attempt in office.attempts()]
-    gaps_s = [(later - earlier) / 1000 for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps_s = [(later - earlier) / 1000 for earlier, later in pairwise(starts)]
     for gap_s, base_s in zip(gaps_s, (10, 20, 40), strict=True):
         assert base_s <= gap_s <= base_s * 1.3 + 0.5
 
@@ -369,11 +370,8 @@ def test_a_flood_stays_within_the_minute_and_nothing_is_lost(office, service, tm
     for first, last in zip(times, times[18:], strict=False):
         assert last - first >= 60_000
     with office.desk.store.transaction() as session:
-        states = {
-            state: count
-            for state, count in session.execute(select(NoticeRow.state, func.count()).group_by(NoticeRow.state))
-        }  # noqa: C416
-    assert states == {"sent": 210}
+        states = set(session.scalars(select(NoticeRow.state)))
+    assert states == {"sent"}
     texts = "".join(got.json["text"]["content"] for got in service.got)
     assert all(f"<{second}.{number}>" in texts for second in range(70) for number in range(3))
 

@@ -44,7 +44,7 @@ def test_tencent_as_its_documentation_computes_it(secret_id, secret_key, action,
 
 
 def test_aliyun_as_its_documentation_computes_it():
-    """https://help.aliyun.com/zh/sdk/product-overview/v3-request-structure-and-signature: the fixed parameters there."""
+    """Its fixed parameters: https://help.aliyun.com/zh/sdk/product-overview/v3-request-structure-and-signature."""
     query, value = signing.aliyun(
         "YourAccessKeyId",
         "YourAccessKeySecret",

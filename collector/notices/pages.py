@@ -46,8 +46,8 @@ MAX_REASON: Final = 500
 MAX_ANSWERS: Final = 10
 """For one ticket; more would only fill the database."""
 PICTURES: Final = 4
-PER_MINUTE: Final = 60
-"""Requests of one address: a page with its pictures is six; a carrier's gateway stands for many telephones."""
+PER_MINUTE: Final = 240
+"""Requests of one address: a page with its pictures is six, and a carrier's gateway stands for many telephones."""
 MISSES: Final = 20
 """Unknown links of one address in ten minutes."""
 ADDRESSES: Final = 10_000
@@ -168,6 +168,8 @@ class View:
     until: str
     left: str
     open: bool
+    appealed: bool
+    """A person looks at an objection; meanwhile no time runs."""
     pictures: tuple[Picture, ...]
     answers: tuple[Answered, ...]
 
@@ -224,7 +226,8 @@ class _Site:
 
     def gone(self, request: Request) -> HTMLResponse:
         """There is no such link, and never was, or not any more: all look alike."""
-        self._visits.missed(self._address(request))
+        if request.url.path.startswith("/s/"):
+            self._visits.missed(self._address(request))
         return self.page("gone.html", "zh", 404)
 
     def busy(self, request: Request) -> HTMLResponse | None:
@@ -266,6 +269,10 @@ def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
     @app.get("/robots.txt")
     def robots() -> Response:
         return Response("User-agent: *\nDisallow: /\n", media_type="text/plain")
+
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status_code=204)
 
     @app.get("/s/{token}")
     def show(request: Request, token: str, lang: str = "", said: str = "", ask: str = "") -> Response:
@@ -416,7 +423,8 @@ def view_of(session: Session, pages: ShopPages, link: NoticeLink, language: str)
     ticket = session.get_one(Ticket, link.ticket_number)
     now_ms = round(pages.now() * 1000)
     due_ms = _due_ms(session, ticket, link)
-    left_ms = 0 if due_ms is None or not ticket.open else due_ms - now_ms
+    appealed = ticket.state == "appealed"
+    left_ms = 0 if due_ms is None or appealed or not ticket.open else due_ms - now_ms
     known = seams.shop(session, link.shop)
     answers = session.scalars(
         select(NoticeAnswer)
@@ -433,6 +441,7 @@ def view_of(session: Session, pages: ShopPages, link: NoticeLink, language: str)
         until="" if due_ms is None else _clock(due_ms, pages.zone),
         left=_left(left_ms, zh=zh),
         open=bool(ticket.open),
+        appealed=appealed,
         pictures=tuple(pictures_of(session, pages, link, language)),
         answers=tuple(Answered(_clock(one.at_ms, pages.zone), VERBS[one.verb][index], one.text) for one in answers),
     )

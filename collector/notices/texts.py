@@ -82,12 +82,11 @@ RULES: Final = {
 TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
     ("shop", "shop_notice", "zh"): Text(
         "门前秩序温馨提示",
-        "{center}提醒您：{since}起，{shop}门前疑有{rule}情况。{time}自行整改，整改后不再处理。{objection}",
+        "{center}提醒您：{since}起，{shop}门前疑有{rule}情况。{time}自行整改。{objection}",
     ),
     ("shop", "shop_notice", "en"): Text(
         "A friendly notice about your shop front",
-        "{center}: since {since} the camera sees {rule} at {shop}. Please put it right {time}; then nothing more "
-        "follows. {objection}",
+        "{center}: since {since} the camera sees {rule} at {shop}. Please put it right {time}. {objection}",
     ),
     ("shop", "shop_reminder", "zh"): Text(
         "门前秩序再次提醒", "{center}再次提醒：{shop}门前{rule}情况尚未整改，{time}整改。{objection}"

@@ -124,6 +124,10 @@ def test_nothing_else_is_served(site):
         "/static/style.css",
     ):
         assert site.client.get(path).status_code == 404, path
+    for _ in range(MISSES + 1):
+        assert site.client.get("/favicon.ico").status_code == 204  # browsers ask by themselves
+        assert site.client.get("/apple-touch-icon.png").status_code == 404
+    assert site.get().status_code == 200
     assert site.client.get("/robots.txt").text == "User-agent: *\nDisallow: /\n"
     assert site.client.get("/style.css").headers["content-type"].startswith("text/css")
 
@@ -261,7 +265,7 @@ def test_guessing_and_flooding_end(site):
     assert site.get().status_code == 429  # nobody guesses 128 bits; this keeps it from costing anything
     site.now_s += 601
     for _ in range(PER_MINUTE):
-        assert site.get().status_code == 200
+        assert site.get("/1.jpg").status_code == 200
     found = site.get()
     assert (found.status_code, found.headers["retry-after"]) == (429, "60")
     site.now_s += 61

@@ -46,7 +46,7 @@ def test_a_notice_reads_as_it_is_meant():
     found = values(facts(), link="https://t.cn/s/x", token="x")
     text = render(choose({}, "shop", "shop_notice", "zh"), found)
     assert text.body == (
-        "小河街道提醒您：11:50起，王记水果店门前疑有店外经营情况。请在5分钟内自行整改，整改后不再处理。"
+        "小河街道提醒您：11:50起，王记水果店门前疑有店外经营情况。请在5分钟内自行整改。"
         "查看图片或申诉：https://t.cn/s/x，或致电0571-1234"
     )
     found = values(facts(language="en"), link="https://t.cn/s/x", token="x")

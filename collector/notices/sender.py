@@ -356,7 +356,6 @@ class Sender:
         token = ""
         if row.audience == "shop" and ticket is not None and self._pages.url is not None:
             token = make_link(session, row, attempt.number, ticket, language, now_ms, self._pages.link_hours)
-            self._tools.secrets.hide(token)
         facts = facts_of(session, row, ticket, reach, language, self._zone, self._center, self._notices, now_ms)
         link = self._pages.link(token) if token else ""
         found = values(facts, link=link, token=token)
@@ -393,7 +392,7 @@ class Sender:
         except Exception as fault:
             log.exception("notices: channel %s failed on its own", channel.id)
             report = Report("unsure", "fault", type(fault).__name__)
-        report = self._clean(report, job.message.to)
+        report = self._clean(report, job.message.to, job.message.values["token"])
         log.log(
             logging.INFO if report.outcome == "accepted" else logging.WARNING,
             "notice %s over %s to %s: %s %s %s",
@@ -428,10 +427,12 @@ class Sender:
                 self._changed()
                 return
 
-    def _clean(self, report: Report, to: str) -> Report:
+    def _clean(self, report: Report, to: str, token: str = "") -> Report:
+        """A report as it may be kept: some services repeat in their answer what they were sent."""
         text, code = self._tools.secrets.clean(report.text), self._tools.secrets.clean(report.code)
-        if to:
-            text = text.replace(to, masked(to))
+        for shown, hidden in ((to, masked(to)), (token, "…")):
+            if shown:
+                text, code = text.replace(shown, hidden), code.replace(shown, hidden)
         return Report(report.outcome, short(code), short(text), report.provider, report.after_s)
 
     def settle(self, job: Job, report: Report) -> None:

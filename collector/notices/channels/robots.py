@@ -6,7 +6,7 @@ Their webhook is itself a secret: whoever has it can write to the group.
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import Field
 
@@ -47,6 +47,10 @@ class _Robot(ChannelBase):
         url = tools.secrets.get(self.webhook)
         if not url.startswith(("https://", "http://")):
             raise SecretError(f"{self.webhook}: expected the address of the robot, https://…")
+        # some answers repeat the part of it that is the key
+        parts = urlsplit(url)
+        for key in (parts.path.rpartition("/")[2], *(value for _, value in parse_qsl(parts.query))):
+            tools.secrets.hide(key)
         content = json.dumps(body, ensure_ascii=False).encode()
         line = Line(self.timeout_s, tools.line.proxy, tools.line.ca)
         return read(
@@ -84,7 +88,6 @@ class DingTalk(_Robot):
         if self.secret is not None:
             at_ms = round(tools.now() * 1000)
             sign = quote(dingtalk(tools.secrets.get(self.secret), at_ms), safe="")
-            tools.secrets.hide(sign)
             more = f"&timestamp={at_ms}&sign={sign}"
         body = {"msgtype": "text", "text": {"content": self._text(message)}}
         # 130101 and 660026: too fast, closed for ten minutes; -1: busy

@@ -1,20 +1,25 @@
 """Calls and commands about notices, and the settings that they come from."""
 
 import json
+import signal
 import socket
 import time
+import urllib.request
 
 import pytest
 from starlette.testclient import TestClient
 
+from collector.notices.orders import NoticeOrder, order
 from collector.notices.settings import NoticesSection
 from collector.settings import CenterSection, CenterSettings, load_settings
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.documents import SettingsError
+from tests.collector.conftest import Desk
 from tests.collector.notices.conftest import section, sms
 from tests.collector.notices.servers import Say
-from tests.services import BIN, ROOT, free_port, run
+from tests.incidents import Case
+from tests.services import BIN, ROOT, Broker, Process, answers, free_port, run, wait_for
 
 COLLECTOR = BIN / "cityeye-collector"
 
@@ -192,17 +197,9 @@ channels = ["sms"]
     assert "FAIL  notices: file:nowhere" in run(COLLECTOR, "check", *settings).stdout
 
 
-def test_serve_sends_and_shows(tmp_path, service):
-    """The real program: a notice that is ordered goes out, and the shop's page is there."""
-    import signal  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
-    from collector.notices.orders import NoticeOrder, order  # noqa: PLC0415
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-    from tests.incidents import Case  # noqa: PLC0415
-    from tests.services import Broker, Process, wait_for  # noqa: PLC0415
-
-    service.say(Say({"code": 0}))
+@pytest.fixture
+def center(tmp_path, service):
+    """Settings of a center that sends officers' notices over the service, with one notice ordered."""
     (tmp_path / "data").mkdir()
     desk = Desk(tmp_path / "data")
     desk.take(Case(shop="shop-1").opened())
@@ -234,16 +231,45 @@ audience = "officer"
 channels = ["sms"]
 """
         )
-        with Process([COLLECTOR, "serve", "--settings", path], tmp_path / "log", port) as served:
-            wait_for(lambda: service.got, "it is sent")
-            assert service.got[0].json["to"] == "13900001111"
-            with urllib.request.urlopen(f"http://127.0.0.1:{shop_port}/robots.txt") as page:
-                assert b"Disallow" in page.read()
-            served.send(signal.SIGTERM)
-            assert served.process.wait(15) == 0
-            assert "Traceback" not in served.text()
+        yield path, port, shop_port
+
+
+def test_serve_sends_and_shows(center, service, tmp_path):
+    """The real program: a notice that is ordered goes out, and the shops' listener is there."""
+    path, port, shop_port = center
+    service.say(Say({"code": 0}))
+    with Process([COLLECTOR, "serve", "--settings", path], tmp_path / "log", port) as served:
+        wait_for(lambda: service.got, "it is sent")
+        assert service.got[0].json["to"] == "13900001111"
+        wait_for(lambda: answers(shop_port), "the shops' pages are there")
+        with urllib.request.urlopen(f"http://127.0.0.1:{shop_port}/robots.txt") as page:
+            assert b"Disallow" in page.read()
+        served.send(signal.SIGTERM)
+        assert served.process.wait(15) == 0
+        assert "Traceback" not in served.text()
     with socket.create_server(("127.0.0.1", shop_port)):
         pass  # it is given back
+
+
+def test_a_collector_killed_between_request_and_answer_sends_nothing_again(center, service, tmp_path):
+    """SIGKILL while the gateway thinks; the next one finds it, says that nobody knows, and leaves it to a person."""
+    path, port, _ = center
+    service.say(Say(how="hang", wait_s=3), Say({"code": 0}))
+    with Process([COLLECTOR, "serve", "--settings", path], tmp_path / "log", port) as served:
+        wait_for(lambda: service.got, "the request is there")
+        served.kill()
+    with Process([COLLECTOR, "serve", "--settings", path], tmp_path / "log", port) as served:
+        wait_for(lambda: "unsure" in listed(path), "it is said")
+        time.sleep(2)
+        served.stop()
+    assert len(service.got) == 1
+    assert "unsure: interrupted the collector ended while it was being sent" in listed(path)
+    decided = run(COLLECTOR, "notices", "decide", "1", "told", "--reason", "电话确认", "--settings", path)
+    assert decided.stdout == "notice 1: sent\n", decided.stderr
+
+
+def listed(path):
+    return run(COLLECTOR, "notices", "list", "--settings", path).stdout
 
 
 def test_the_sections_of_tests_are_good(service):

@@ -498,6 +498,11 @@ def test_only_what_is_open_can_be_decided(office, service):
             notices_desk.decide(session, SYSTEM, number, decision, reason, 0)
 
 
+def echo(got):
+    """Some gateways repeat all that they were sent."""
+    return Say({"code": 5, "why": f"13800001234 s3cret-value {got.json['text'][-60:]}"})
+
+
 def test_a_link_is_in_no_log_and_in_no_table(office, service, caplog):
     caplog.set_level(logging.DEBUG)
     (office.folder / "secret").write_text("s3cret-value")
@@ -505,6 +510,7 @@ def test_a_link_is_in_no_log_and_in_no_table(office, service, caplog):
         sms(service, secrets={"k": "file:secret"}, headers={"x-key": "{secret.k}"}, text_path="why")
     )
     service.say(Say({"code": 5, "why": "bad number 13800001234 with key s3cret-value"}))
+    service.before = lambda got: service.says.__setitem__(0, echo(got))
     office.order()
     run(office, 30)
     token = service.got[0].json["text"].partition("/s/")[2][:22]

@@ -34,8 +34,8 @@ from collector.store import IncidentRow, NoticeAttempt, NoticeLink, NoticeRow, S
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
-WORKERS: Final = 8
-AT_ONCE: Final = 4
+WORKERS: Final = 16
+AT_ONCE: Final = 8
 """Requests over one channel; a slow one leaves room for the others."""
 CLAIM: Final = 100
 """Notices that are looked at in one transaction."""
@@ -44,7 +44,7 @@ LEASE_MS: Final = 180_000
 MARGIN_S: Final = 10.0
 JITTER: Final = 0.3
 MAX_WAIT_S: Final = 3600.0
-PUT_OFF_MS: Final = 1000
+PUT_OFF_MS: Final = 500
 """Where a channel takes no more just now."""
 REPORT_FIRST_MS: Final = 10_000
 REPORT_LAST_MS: Final = 24 * 3600 * 1000
@@ -125,7 +125,7 @@ class Sender:
         self._thread.start()
 
     def stop(self) -> None:
-        """End: what is just being sent is sent to its end."""
+        """End: what is just being sent is sent to its end, what was only claimed goes back."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(10)
@@ -381,7 +381,9 @@ class Sender:
     def _send(self, job: Job) -> None:
         channel = job.channel
         try:
-            if self._monotonic() - job.claimed_s > LEASE_MS / 1000 - channel.timeout_s - MARGIN_S:
+            if self._stopping.is_set():
+                report = Report("unreachable", "stopping", "the collector ended before it was sent")
+            elif self._monotonic() - job.claimed_s > LEASE_MS / 1000 - channel.timeout_s - MARGIN_S:
                 # another collector may take it for lost any moment now
                 report = Report("unreachable", "late", "it waited too long behind others")
             else:

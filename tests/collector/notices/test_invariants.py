@@ -33,7 +33,7 @@ CHANNELS = [
 ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(moves=st.lists(MOVES, max_size=25), when_unsure=st.sampled_from(["person", "next"]), per_day=st.integers(1, 4))
 def test_any_sequence_keeps_the_promises(tmp_path_factory, moves, when_unsure, per_day):
     folder = tmp_path_factory.mktemp("office")

@@ -592,3 +592,15 @@ def test_a_store_that_comes_back_goes_on(postgres, template, tmp_path, service, 
     sender.stop()
     desk.store.close()
     open_store(desk.url).close()
+
+
+def test_what_was_claimed_and_not_begun_goes_back_at_the_end(office, service):
+    office.order()
+    sender = office.sender()
+    (job,) = sender.claim()
+    sender.stop()
+    sender._send(job)
+    assert service.got == []
+    assert (office.notice().state, office.attempts()[0].code) == ("waiting", "stopping")
+    run(office, 30)
+    assert office.told().state == "sent"

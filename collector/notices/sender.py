@@ -215,6 +215,10 @@ class Sender:
         """Claim one notice, put it off, or end it."""
         ticket = _ticket(session, row)
         fate = self._fate(row, ticket, now_ms)
+        if fate is None and self._is_full(row, room):
+            # others are not to wait behind it
+            row.next_ms = now_ms + PUT_OFF_MS
+            return
         found = None if fate is not None else self._reach(session, row, ticket, now_ms)
         if fate is None and found is None:
             fate = _Fate("failed", row.code or "no_channel", row.reason or "no channel is left")
@@ -225,13 +229,17 @@ class Sender:
             return
         channel, reach = found
         if room[channel.id] <= 0:
-            # others are not to wait behind it
             row.next_ms = now_ms + PUT_OFF_MS
         elif channel.digests:
             claims.batches.setdefault(channel.id, []).append((row, reach))
         else:
             room[channel.id] -= 1
             self._claim_group(session, channel, [(row, reach)], claims, now_ms)
+
+    def _is_full(self, row: NoticeRow, room: dict[str, int]) -> bool:
+        """Whether its channel takes no more just now; asked before anything that costs time."""
+        route = self._notices.chain(row.audience, row.kind, row.street)
+        return route is not None and row.step < len(route.channels) and room[route.channels[row.step]] <= 0
 
     def _fate(self, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
         """What ends a notice before any channel is asked."""

@@ -37,10 +37,11 @@ eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ON
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m tests.eval $(if $(ONLY),--only $(ONLY))
 
-docs: ## write docs/ref and deploy/broker again: schemas, AsyncAPI, mosquitto
+docs: ## write docs/ref and deploy/broker again: schemas, AsyncAPI, who may call what, mosquitto
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m protocol.schemas docs/ref
 	@$(BIN)/python -m collector.boxes.broker_files deploy/broker
+	@$(BIN)/python -m collector.web.calls docs/ref
 
 pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
 	@deploy/setup.sh venv $(demo_extra)

@@ -5,13 +5,14 @@ the box's own memory, and nothing is sent.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from agent.box.clock import Clock
+from agent.camera.errors import CameraError
 from agent.camera.source import Source
 from agent.evidence.pictures import Picture
 from agent.live import TEND_S, Agent
@@ -38,6 +39,8 @@ ZONES: Final = (
 )
 """Both rules, each over most of the picture: no camera asks for more."""
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+GONE: Final = (FileNotFoundError, ProcessLookupError)
+"""What Linux says of a process that has ended before its file was opened, and before it was read."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Bench:
         return replace(source, begin=number / self.cameras)
 
     def run(self) -> dict[str, Any]:
-        """Measure; raises what the agent raises when it starts."""
+        """Measure; raises what the agent raises when it starts, and CameraError for a clip that cannot be played."""
         delays_s: list[float] = []
         clock = Clock()
 
@@ -99,9 +102,13 @@ class Bench:
             Agent(self.config(Path(folder)), clock, tell, self.source) as agent,
         ):
             while agent.attention.figures.looks == 0 and agent.eyes.detector is not None:
+                _expect_pictures(agent)
                 clock.sleep(0.01)
             start_s = clock.now() - _started_s(clock)
-            _spend(agent, clock, SETTLE_S)
+            until_s = clock.monotonic() + SETTLE_S
+            while clock.monotonic() < until_s:
+                _spend(agent, clock, min(TEND_S, until_s - clock.monotonic()))
+                _expect_pictures(agent)
             agent.attention.forget_figures()
             for thread in agent.cameras:
                 thread.lags_s.clear()
@@ -144,6 +151,15 @@ class Bench:
         }
 
 
+def _expect_pictures(agent: Agent) -> None:
+    """Raise CameraError for a camera that has failed before it brought anything, or whose pipeline has."""
+    for thread in agent.cameras:
+        if thread.failures:
+            raise CameraError(f"camera {thread.camera}: expected its clip to be looked at, got {thread.failure}")
+        if thread.condition.state in ("stalled", "lost") and thread.figures.decoded == 0:
+            raise CameraError(thread.condition.text.partition("; trying again")[0])
+
+
 def _spend(agent: Agent, clock: Clock, seconds: float) -> None:
     """Let time go by, as the agent's own command does."""
     until_s = clock.monotonic() + seconds
@@ -158,9 +174,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float | None:
 
 def tree(pid: int) -> list[int]:
     """A process and all that came of it."""
-    children: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        children += [int(child) for child in (task / "children").read_text().split()]
+    children = [int(child) for task in _tasks(pid) for child in _read(task / "children").split()]
     return [pid, *(one for child in children for one in tree(child))]
 
 
@@ -178,7 +192,7 @@ def tree_pss_bytes(pid: int | None = None) -> int:
     """Proportional set size of a process tree: what it takes of the memory, shared pages counted once."""
     total_kb = 0
     for one in tree(pid or os.getpid()):
-        for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+        for line in _read(Path(f"/proc/{one}/smaps_rollup")).splitlines():
             if line.startswith("Pss:"):
                 total_kb += int(line.split()[1])
     return total_kb * 1024
@@ -191,5 +205,20 @@ def _started_s(clock: Clock) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third on (proc(5)); the name before them may hold anything."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """Fields of /proc/PID/stat from the third on (proc(5)); the name before may hold anything. Ended: none."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+
+
+def _tasks(pid: int) -> Iterator[Path]:
+    try:
+        yield from Path(f"/proc/{pid}/task").iterdir()
+    except GONE:
+        return
+
+
+def _read(path: Path) -> str:
+    """What a file of a process says; empty where that has ended meanwhile, as readers do."""
+    try:
+        return path.read_text()
+    except GONE:
+        return ""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,6 +28,7 @@ from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.state import StateFolder
 from agent.camera.errors import CameraError
+from agent.camera.events import KEYS_EVERY_S
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.process import Figures
@@ -42,6 +43,7 @@ from agent.runner import CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
 from agent.uplink.executor import Executor, Journal
 from agent.uplink.outbox import Outbox, OutboxError
+from agent.uplink.retained import Retained
 from agent.uplink.session import Session
 from agent.verbs import verbs_of
 from agent.vision.attention import Attention
@@ -80,11 +82,16 @@ HOUR_S: Final = 0.5
 LAGS: Final = 500
 RESTART_S: Final = 10.0
 """A camera whose pipeline failed starts again after this long."""
+ENDS_S: Final = 0.5
+JOIN_S: Final = 10.0
+"""A camera's thread ends within a second or two, unless what it waits for does not answer."""
 OFF_S: Final = 10.0
 """A measure of the center's time that may be further off does not tell whether a command has expired."""
 ASKED_FPS: Final = 2.0
 ASKED_S: Final = 5.0
 """Whoever asks waits for a picture, so they come more often for a while."""
+ASKED_MAIN_FPS: Final = 1 / KEYS_EVERY_S
+"""Where there is a sub-stream, no more than key frames bring: it would be opened, and is no answer."""
 
 T = TypeVar("T")
 
@@ -163,6 +170,27 @@ def end_removed(reporter: Reporter, cameras: Sequence[Camera], at_s: float) -> N
         reporter.report(end(Record.from_json(row.state), at_s, reason), [])
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What somebody wants to know of a picture.
+
+    Args:
+        small: whether one of the sub-stream serves as well.
+    """
+
+    ask: Callable[[CameraRunner, Frame], Any]
+    small: bool
+    answer: "Future[Any]" = field(default_factory=Future)
+
+    def put_to(self, runner: CameraRunner, frame: Frame) -> None:
+        """Answer it, unless nobody waits any more."""
+        if self.answer.set_running_or_notify_cancel():
+            try:
+                self.answer.set_result(self.ask(runner, frame))
+            except Exception as fault:  # noqa: BLE001 - it is raised again where it was asked
+                self.answer.set_exception(fault)
+
+
 class CameraThread(threading.Thread):
     """Runs one camera; whatever happens to it happens to it alone.
 
@@ -173,6 +201,7 @@ class CameraThread(threading.Thread):
         session: told of its state.
         clock: the time.
         delay_s: it begins after this long.
+        after: threads of this camera that were told to end and have not: it begins once they have.
     """
 
     def __init__(
@@ -183,6 +212,7 @@ class CameraThread(threading.Thread):
         session: Session | None,
         clock: Clock,
         delay_s: float = 0.0,
+        after: Sequence["CameraThread"] = (),
     ) -> None:
         super().__init__(name=f"camera-{source.camera}")
         self.camera, self.zones = source.camera, zones
@@ -190,12 +220,15 @@ class CameraThread(threading.Thread):
         """How often its pipeline failed."""
         self.failure = ""
         """How it did last."""
-        self._questions: queue.SimpleQueue[Callable[[CameraRunner, Frame], None]] = queue.SimpleQueue()
+        self.condition = Condition("starting", clock.now(), "", 0)
+        """How its reader is."""
+        self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
         self._source = source
         self._make_runner = make_runner
         self._session = session
         self._clock = clock
         self._delay_s = delay_s
+        self._after = after
         self.lags_s: deque[float] = deque(maxlen=LAGS)
         """Age of the last pictures when all was decided on them."""
         self._stopping = threading.Event()
@@ -222,26 +255,34 @@ class CameraThread(threading.Thread):
         state, _, _, text = self._published
         return f"{state} ({text})" if text else state
 
-    def ask(self, question: Callable[[CameraRunner, Frame], T]) -> "Future[T]":
-        """Have a question answered on this thread, with the next picture once that was looked at."""
-        future: Future[T] = Future()
+    @property
+    def has_sub(self) -> bool:
+        """Whether there is a sub-stream as well."""
+        return self._source.sub is not None
 
-        def answer(runner: CameraRunner, frame: Frame) -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(question(runner, frame))
-                except Exception as fault:  # noqa: BLE001 - it is raised again where it was asked
-                    future.set_exception(fault)
+    def ask(self, question: Callable[[CameraRunner, Frame], T], *, small: bool = False) -> "Future[T]":
+        """Have a question answered on this thread, with the next picture once that was looked at.
 
-        self._questions.put(answer)
+        Args:
+            question: gets the runner and the picture.
+            small: whether a picture of the sub-stream serves as well; else the main stream's next one is waited for.
+        """
+        asked = _Question(question, small)
+        self._questions.put(asked)
         if self._live is not None:
-            self._live.demand(ASKED_FPS, ASKED_S)
-        return future
+            self._live.demand(ASKED_MAIN_FPS if self.has_sub else ASKED_FPS, ASKED_S)
+        return asked.answer
 
     def _answer(self, runner: CameraRunner, frame: Frame) -> None:
+        asked: list[_Question] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                self._questions.get_nowait()(runner, frame)
+                asked.append(self._questions.get_nowait())
+        for one in asked:
+            if one.small or not frame.sub:
+                one.put_to(runner, frame)
+            elif not one.answer.cancelled():
+                self._questions.put(one)
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
@@ -252,6 +293,7 @@ class CameraThread(threading.Thread):
     def run(self) -> None:
         """Go on until stopped; a failure of the pipeline is logged and the camera started again."""
         self._stopping.wait(self._delay_s)
+        self._wait_for_others()
         while not self._stopping.is_set():
             try:
                 self._watch()
@@ -262,9 +304,17 @@ class CameraThread(threading.Thread):
                 )
                 self._stopping.wait(RESTART_S)
 
+    def _wait_for_others(self) -> None:
+        """Two that watch one camera would report its incidents twice."""
+        text = "its last pipeline does not end; it begins once that has"
+        while not self._stopping.is_set() and any(one.is_alive() for one in self._after):
+            self._publish(Condition("starting", self._clock.now(), text, 0), Outlook())
+            self._stopping.wait(ENDS_S)
+        self._after = ()
+
     def _watch(self) -> None:
         runner = self._runner = self._make_runner()
-        condition = Condition("starting", self._clock.now(), "", 0)
+        condition = self.condition = Condition("starting", self._clock.now(), "", 0)
         with LiveCamera(self._source, now=self._clock.now, monotonic=self._clock.monotonic) as live:
             self._live = live
             if self._stopping.is_set():
@@ -277,7 +327,7 @@ class CameraThread(threading.Thread):
                     demand = runner.demand(event.time_s)
                     live.demand(demand.fps, demand.until_s - event.time_s)
                 elif isinstance(event, Condition):
-                    condition = event
+                    condition = self.condition = event
                     if event.state in ("stalled", "lost"):
                         log.warning("camera %s: %s: %s", self._source.camera, event.state, event.text)
                         runner.hide(self._clock.now())
@@ -317,6 +367,18 @@ class CameraThread(threading.Thread):
         )
 
 
+def _end(threads: Sequence[CameraThread]) -> tuple[CameraThread, ...]:
+    """End threads; returns those that do not."""
+    for thread in threads:
+        thread.stop()
+    for thread in threads:
+        thread.join(JOIN_S)
+    left = tuple(thread for thread in threads if thread.is_alive())
+    for thread in left:
+        log.error("camera %s: its thread does not end within %.0f s", thread.camera, JOIN_S)
+    return left
+
+
 class Agent:
     """The agent of one box, from its start to its end; inside `with`.
 
@@ -344,6 +406,8 @@ class Agent:
         """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
         self.cameras: list[CameraThread] = []
         self.log_tail = LogTail()
+        self._lingering: tuple[CameraThread, ...] = ()
+        """Threads that were told to end and have not."""
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._load, self._kept_house_s = Load(), clock.monotonic()
@@ -433,7 +497,7 @@ class Agent:
             now=clock.now,
             monotonic=clock.monotonic,
             center_now=self._center_now,
-            tick=wishes.tick,
+            tick=self._tick,
         )
         status = BoxStatus(
             state="online",
@@ -444,8 +508,9 @@ class Agent:
         )
         handlers = {
             "command": executor.take,
-            "settings/desired": lambda payload: executor.put(lambda: wishes.take(payload)),
+            "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
         }
+        retained = Retained(state_dir)
         self._session = Session(
             center,
             self.config.folder,
@@ -457,7 +522,10 @@ class Agent:
             heard=clock.heard,
             monotonic=clock.monotonic,
             handlers=handlers,
+            retained=retained,
         )
+        for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
+            self._session.forget_camera(camera)
 
     def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
         return self._session is not None and self._session.publish(leaf, payload, **more)
@@ -473,8 +541,17 @@ class Agent:
         # each camera has a thread of its own: more would only get into their way
         cv2.setNumThreads(1 if len(self.config.settings.camera) > 1 else 0)
         delay_s = min(START_GAP_S, START_ALL_S / max(1, len(sources)))
+        lingering = self._lingering
         return [
-            CameraThread(camera.zone, source, self._maker(camera), self._session, self.clock, number * delay_s)
+            CameraThread(
+                camera.zone,
+                source,
+                self._maker(camera),
+                self._session,
+                self.clock,
+                number * delay_s,
+                [thread for thread in lingering if thread.camera == camera.id],
+            )
             for number, (camera, source) in enumerate(zip(cameras, sources, strict=True))
         ]
 
@@ -505,10 +582,7 @@ class Agent:
             for thread in self.cameras
             if thread.camera in renewed or wanted.get(thread.camera) != before.get(thread.camera)
         ]
-        for thread in ended:
-            thread.stop()
-        for thread in ended:
-            thread.join(10)
+        self._lingering += _end(ended)
         self.config = config
         self._reporter.settings_digest = config.settings.digest()
         end_removed(self._reporter, document.camera, self.clock.now())
@@ -522,6 +596,25 @@ class Agent:
         for thread in started:
             thread.start()
         return [camera.id for camera in new]
+
+    def _tick(self) -> None:
+        """What is done about once a second on the executor's thread, which also puts settings in force."""
+        if self.wishes is not None:
+            self.wishes.tick()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Clear up behind threads that have ended at last: what they said then may be of a camera that is gone."""
+        ended = [thread for thread in self._lingering if not thread.is_alive()]
+        if not ended:
+            return
+        self._lingering = tuple(thread for thread in self._lingering if thread not in ended)
+        cameras = self.config.settings.camera
+        end_removed(self._reporter, cameras, self.clock.now())
+        for camera in {thread.camera for thread in ended}:
+            log.warning("camera %s: its thread has ended at last", camera)
+            if self._session is not None and camera not in {one.id for one in cameras}:
+                self._session.forget_camera(camera)
 
     def renew_secret(self, name: str) -> list[str]:
         """Start the cameras again that use a secret; returns their ids. Settings that lacked it are taken after all."""
@@ -541,10 +634,7 @@ class Agent:
     def _close(self) -> None:
         if self._executor is not None:
             self._executor.stop()
-        for thread in self.cameras:
-            thread.stop()
-        for thread in self.cameras:
-            thread.join(10)
+        _end(self.cameras)
         if self._session is not None:
             self._session.stop()
 
@@ -622,6 +712,7 @@ class Agent:
             pictures_dropped=figures.dropped,
             unwritten_messages=figures.unwritten,
             refused_connections=None if self._session is None else self._session.refused_connections,
+            refused_publishes=None if self._session is None else self._session.refused_publishes,
         )
 
 

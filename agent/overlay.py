@@ -106,7 +106,7 @@ class Overlay:
     def draw(self, frame: Frame, now: Snapshot) -> Rgb:
         """Draw a frame; returns a picture `(h, w, 3)`, both even, the same size for all frames of one size."""
         self._follow(now)
-        masked = self.masker.mask(frame.rgb(), now.persons, _place_that_matters(now))
+        masked = self.masker.mask(frame.rgb(), now.heads, _place_that_matters(now))
         picture = hide_outside(masked, now.looked_at)
         shown = _fit(picture, PICTURE_PX)
         height, width = max(shown.shape[0], MIN_HEIGHT_PX), shown.shape[1]
@@ -120,7 +120,7 @@ class Overlay:
 
     def _follow(self, now: Snapshot) -> None:
         """Remember where people were: for their trails, and because they may still be on the still scene."""
-        self._recent.append((now.time_s, now.persons))
+        self._recent.append((now.time_s, now.heads))
         while now.time_s - self._recent[0][0] > WINDOW_S:
             self._recent.popleft()
         for (x, y, w, h), track in zip(now.persons, now.ids, strict=True):

@@ -118,7 +118,8 @@ class Replay:
                     now_s = frame.time_s
                     runner.look(frame)
                     if film is not None:
-                        film.add(overlay.draw(frame, runner.snapshot(now_s)), now_s - self.start_s)
+                        shown = replace(runner.snapshot(now_s), hidden=runner.hidden(frame))
+                        film.add(overlay.draw(frame, shown), now_s - self.start_s)
                     samples += 1
                     progress(now_s - self.start_s)
             runner.close(now_s)

@@ -173,7 +173,8 @@ class CameraRunner:
     """Who was there then, shape `(n, 4)`: a picture in which nothing has changed since shows the same people."""
     _part_of: dict[bool, Box | None] = field(default_factory=lambda: {False: None, True: None}, init=False)
     """Part of the picture that the detector saw then; None: all of it."""
-    _moved_s: float = field(default=float("-inf"), init=False)
+    _moved_s: dict[str, float] = field(default_factory=dict, init=False)
+    """When something moved last, in or near each zone."""
     _scene: StillScene = field(init=False)
     _plane: Plane | None = field(init=False)
     _lives: dict[str, ZoneLife] = field(init=False)
@@ -197,6 +198,8 @@ class CameraRunner:
     """Who was counted in the last main picture and in the last one of the sub-stream."""
     _fresh: bool = field(default=False, init=False)
     """Whether the detector looked at this sample."""
+    _alike: bool = field(default=True, init=False)
+    """Whether this sample shows everywhere what the one last looked at does."""
     _seen_s: float = field(default=float("-inf"), init=False)
     _stilled_s: float = field(default=float("-inf"), init=False)
     _health: ViewHealth = field(default_factory=ViewHealth, init=False)
@@ -205,6 +208,8 @@ class CameraRunner:
     """Whether `_scene` is the place as it looks without colour."""
     _scenes: dict[bool, StillScene] = field(default_factory=dict, init=False)
     """What is known of the place in colour and without, kept while it is not in use."""
+    _developed: list[tuple[Box, list[Picture]]] = field(default_factory=list, init=False)
+    """Pictures of places when they were clear, for incidents that the next sample may open."""
     _disturbed_since_s: float | None = field(default=None, init=False)
     _saved_s: float | None = field(default=None, init=False)
 
@@ -276,7 +281,7 @@ class CameraRunner:
             self._count(frame)
             if keeps and self._trusted:
                 self._shots.add(frame, self._people_of[frame.sub], everyone=self._knows_everyone)
-            if keeps and self._part_of[frame.sub] is None:
+            if keeps and self._part_of[frame.sub] is None and self._alike:
                 self.samples.add(frame, self._people_of[frame.sub])
         changes: list[Change] = []
         for zone in self.camera.zone:
@@ -289,6 +294,7 @@ class CameraRunner:
                 changes += self._loitering(zone, at_s)
         shows = any(change.roles for change in changes)
         self._report(changes, self._shot(frame, looked=looked, keeps=keeps) if shows else None)
+        self._develop()
         if changes or (self._saved_s is not None and at_s - self._saved_s >= SAVE_S):
             self._save_scene(at_s)
 
@@ -302,14 +308,14 @@ class CameraRunner:
     def _forget_times(self) -> None:
         """The box's clock was set back: what was done last is not in the future."""
         past_s = float("-inf")
-        self._stilled_s = self._main_s = self._sub_s = self._moved_s = past_s
+        self._stilled_s = self._main_s = self._sub_s = past_s
+        self._moved_s.clear()
         self._looked_s = dict.fromkeys((False, True), past_s)
         self._main = self._saved_s = None
         self.samples.forget()
 
     def demand(self, at_s: float) -> Demand:
         """How often the rules want to see from now on."""
-        moves = at_s - self._moved_s <= MOVING_S
         people = self._people.statures, self._aspect
         demands = []
         for zone in self.camera.zone:
@@ -319,6 +325,7 @@ class CameraRunner:
             else:
                 demands.append(self._crowds[zone.id].demand(at_s, *people))
                 if zone.id in self._loiterers:
+                    moves = at_s - self._moved_s.get(zone.id, float("-inf")) <= MOVING_S
                     demands.append(self._loiterers[zone.id].demand(at_s, *people, moves=moves))
         return reduce(Demand.most, demands) if demands else Demand(frontage.REST_FPS, None, at_s)
 
@@ -355,15 +362,17 @@ class CameraRunner:
         at_s = frame.time_s
         novelty = self._novelties[frame.sub]
         changed = novelty.changed(luma) or self._found is None
-        if changed:
-            self._moved_s = at_s
+        moved = [zone.id for zone, near in zip(self.camera.zone, novelty.near, strict=True) if near]
+        self._moved_s |= dict.fromkeys(moved, at_s)
         demand = self.demand(at_s)
         # who is shown has to be known everywhere; what stands in front of the still scene as well
-        everywhere = self.shown or (keeps and self.samples.due(at_s)) or self._found is None or self._tells_apart
-        lacking = changed or (everywhere and self._part_of[frame.sub] is not None)
+        due = keeps and self.samples.due(at_s)
+        everywhere = self.shown or due or self._found is None or self._tells_apart
+        lacking = changed or (due and novelty.anywhere) or (everywhere and self._part_of[frame.sub] is not None)
         every_s = 1 / demand.fps if lacking else QUIET_S
         asked = self.attention.ask(self.camera.id, every_s, at_s, changed=lacking)
         self._fresh = asked or (lacking and self._owed(frame))
+        self._alike = self._fresh or not novelty.anywhere
         if not self._fresh:
             return not changed
         seen = window(self.detector, frame.width, frame.height, None if everywhere else demand.region)
@@ -459,6 +468,14 @@ class CameraRunner:
             still=None if view is None else still_look(view),
             looked_at=self._part,
         )
+
+    def hidden(self, frame: Frame) -> NDArray[np.float32]:
+        """Boxes `(n, 4)` of all who are in a frame that was looked at just now and is shown to somebody.
+
+        The rules do without a look at each frame; heads are to be hidden where they are in this one.
+        """
+        shot = Shot(frame, self._people_last, everyone=self._alike and self._part is None)
+        return self._with_everyone(shot).persons
 
     def _zone_look(self, zone: Zone, outlook: Outlook, at_s: float) -> ZoneLook:
         note = "" if self._active(zone, at_s) else "outside its hours"
@@ -788,19 +805,10 @@ class CameraRunner:
             record = change.record
             pictures: list[Picture] = []
             for role in change.roles:
-                shot = self._clear_shot(record) if role == "clear" else now
-                if shot is None:
-                    continue
-                pictures += shoot(
-                    shot.frame.rgb(),
-                    self.masker,
-                    place=record.place,
-                    # a crowd's place is full of faces; without a face model nothing of it is kept sharp
-                    keep=record.place if record.rule == RULES["frontage"] else None,
-                    persons=shot.persons,
-                    role=role,
-                    taken_at_s=shot.frame.time_s,
-                )
+                if role == "clear":
+                    pictures += self._clear_pictures(record)
+                elif now is not None:
+                    pictures += self._shoot(now, role, record.rule, record.place)
             record = self.reporter.report(change, pictures)
             lives = self._loiter_lives if record.rule == LOITERING else self._lives
             lives[record.zone].attach(record)
@@ -814,13 +822,40 @@ class CameraRunner:
                 f" ({record.visibility})" if change.kind == "updated" else "",
             )
 
-    def _clear_shot(self, record: Record) -> Shot | None:
-        if record.rule != RULES["frontage"]:
-            return None
-        shot = self._shots.clear(
-            record.opened_s, record.place, lambda frame: self._scene.looks_clear(frame.luma(WIDTH_PX))
+    def _shoot(self, shot: Shot, role: str, rule: str, place: Box) -> list[Picture]:
+        return shoot(
+            shot.frame.rgb(),
+            self.masker,
+            place=place,
+            # a crowd's place is full of faces; without a face model nothing of it is kept sharp
+            keep=place if rule == RULES["frontage"] else None,
+            persons=shot.persons,
+            role=role,
+            taken_at_s=shot.frame.time_s,
         )
-        return None if shot is None else self._with_everyone(shot)
+
+    def _develop(self) -> None:
+        """Make pictures of the clear place before they are wanted: it takes half of what an incident waits for."""
+        wanted = [
+            breach
+            for zone in self.camera.zone
+            if isinstance(zone, FrontageZone)
+            for breach in self._lives[zone.id].pending
+        ]
+        self._developed = [(breach.place, self._ready(breach.place, breach.since_s)) for breach in wanted]
+
+    def _clear_pictures(self, record: Record) -> list[Picture]:
+        return self._ready(record.place, record.opened_s) if record.rule == RULES["frontage"] else []
+
+    def _ready(self, place: Box, before_s: float) -> list[Picture]:
+        for known, pictures in self._developed:
+            if same_place(known, place):
+                return pictures
+        return self._shoot_clear(place, before_s)
+
+    def _shoot_clear(self, place: Box, before_s: float) -> list[Picture]:
+        shot = self._shots.clear(before_s, place, lambda frame: self._scene.looks_clear(frame.luma(WIDTH_PX)))
+        return [] if shot is None else self._shoot(self._with_everyone(shot), "clear", RULES["frontage"], place)
 
     def _scene_path(self, *, grey: bool) -> Path | None:
         name = f"{self.camera.id}.grey.npz" if grey else f"{self.camera.id}.npz"

@@ -113,6 +113,7 @@ class Snapshot:
         state: the camera's, one of those that it publishes.
         persons: boxes `(n, 4)` of people, in picture coordinates.
         looked_at: the part of the picture in which they were looked for; None: the whole.
+        hidden: boxes `(n, 4)` of those whose heads are to be hidden beside them; None: of nobody.
         ids: shape `(n,)`, of the people's tracks, 0 where there is none.
         still: None until the clear place is learned.
     """
@@ -125,6 +126,12 @@ class Snapshot:
     ids: NDArray[np.int64]
     still: StillLook | None
     looked_at: Box | None = None
+    hidden: NDArray[np.float32] | None = None
+
+    @property
+    def heads(self) -> NDArray[np.float32]:
+        """Boxes `(n, 4)` of all whose heads are to be hidden."""
+        return self.persons if self.hidden is None else np.concatenate([self.persons, self.hidden])
 
     @property
     def incidents(self) -> int:

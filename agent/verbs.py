@@ -44,6 +44,9 @@ if TYPE_CHECKING:  # the agent makes these, and they work on it
 PICTURE_S: Final = 15.0
 """A camera that is well gives a picture within its `sample_s`, and when asked within a second or two."""
 
+ANSWER_S: Final = 15.0
+"""What is done with a picture takes a second or two, on a box that is busy."""
+
 T = TypeVar("T")
 
 
@@ -119,7 +122,8 @@ def _scene(agent: Agent, _command: str, args: SceneArguments) -> Answer:
         raise _unknown_zone(args.camera, args.zone)
     order = Order("approve" if args.action == "approve" else "reset", args.zone)
     try:
-        done = _asked(thread, lambda runner, frame: runner.carry_out(order, frame.time_s))
+        # the scene may be that of the sub-stream
+        done = _asked(thread, lambda runner, frame: runner.carry_out(order, frame.time_s), small=True)
     except TooLate:
         raise CommandError("no_picture", _no_picture(thread)) from None
     if not done:
@@ -206,18 +210,26 @@ def _record(agent: Agent, incident: str) -> Record:
     raise CommandError("unknown_incident", f"this box does not know an incident {incident!r}")
 
 
-def _asked(thread: CameraThread, question: Callable[[CameraRunner, Frame], T]) -> T:
-    """Ask a camera about its next picture; raises TimeoutError where none comes."""
-    asked = thread.ask(question)
+def _asked(thread: CameraThread, question: Callable[[CameraRunner, Frame], T], *, small: bool = False) -> T:
+    """Ask a camera about its next picture, `small` or of its main stream; raises TimeoutError where none comes."""
+    asked = thread.ask(question, small=small)
     try:
         return asked.result(PICTURE_S)
     except TooLate:
-        asked.cancel()
-        raise
+        if asked.cancel():
+            raise
+    # the picture came in the last moment: what was asked is being done, and cannot be taken back
+    try:
+        return asked.result(ANSWER_S)
+    except TooLate:
+        raise CommandError(
+            "slow", f"camera {thread.camera}: it began, and was not done {ANSWER_S:.0f} s later; it may still be done"
+        ) from None
 
 
 def _no_picture(thread: CameraThread) -> str:
-    return f"camera {thread.camera}: no picture came within {PICTURE_S:.0f} s; it is {thread.state}"
+    of = " of its main stream" if thread.has_sub else ""
+    return f"camera {thread.camera}: no picture{of} came within {PICTURE_S:.0f} s; it is {thread.state}"
 
 
 def _sent(command: str, camera: str, pictures: list[Picture]) -> list[AnswerPicture]:

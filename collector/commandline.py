@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -11,6 +12,8 @@ import typer
 
 from collector.boxes.authority import AuthorityError
 from collector.boxes.register import RegisterError
+from collector.people.actor import Actor
+from collector.people.roster import PeopleError
 from collector.settings import CenterConfig
 from collector.store import Store, StoreError, open_store
 from protocol.broker import BrokerError
@@ -30,7 +33,7 @@ def one_line() -> Iterator[None]:
     """Turn an error that a person can mend into one line and exit 2."""
     try:
         yield
-    except (SettingsError, StoreError, BrokerError, ListenError, AuthorityError, RegisterError) as fault:
+    except (SettingsError, StoreError, BrokerError, ListenError, AuthorityError, RegisterError, PeopleError) as fault:
         typer.echo(f"cityeye-collector: {fault}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
 
@@ -54,3 +57,13 @@ def who() -> str:
         name = str(os.getuid())
     borrower = os.environ.get("SUDO_USER")
     return f"{borrower} as {name}" if borrower else name
+
+
+def system() -> Actor:
+    """The author of what is done at the command line: whoever may read the database's password is the system here."""
+    return Actor("system", who(), who())
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return round(time.time() * 1000)

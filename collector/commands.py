@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector init | serve | check | boxes | broker | command` and more."""
+"""The command line of the center: `cityeye-collector init | serve | check | boxes | people | command` and more."""
 
 import contextlib
 import logging
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from collector import VERSION
@@ -31,13 +30,18 @@ from collector.inbox.writer import Writer
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
+from collector.people import audit
+from collector.people.commands import api_tokens, audit_log, people
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
 from collector.store.commands import app as copies
+from collector.web import serving
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
+from collector.web.rights import Gate
 from protocol.broker import BrokerError, probe
+from protocol.documents import SettingsError
 
 if TYPE_CHECKING:
     from collector.store.relay import Relay
@@ -51,6 +55,9 @@ app.add_typer(broker, name="broker")
 app.command()(command)
 app.add_typer(settings_commands, name="settings")
 app.add_typer(notices_commands, name="notices")
+app.add_typer(people, name="people")
+app.add_typer(api_tokens, name="tokens")
+app.add_typer(audit_log, name="audit")
 
 
 def _version(asked: bool) -> None:
@@ -79,13 +86,6 @@ def _listen(config: CenterConfig) -> socket.socket:
         ) from None
 
 
-class _Server(uvicorn.Server):
-    """Ends quietly and with status 0; uvicorn's own handlers end the process by the signal once more."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # it is a generator there
-        return contextlib.nullcontext()
-
-
 @app.command()
 def serve(settings: SettingsOption) -> None:
     """Read the broker, keep tickets, and show pages, until stopped."""
@@ -97,6 +97,7 @@ def serve(settings: SettingsOption) -> None:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         with _listen(config) as listening:
             store = open_data(config)
+            serving.check_people(config, store)
             with contextlib.nullcontext() if store.shared else alone(config.data_dir):
                 _serve(config, store, listening)
 
@@ -130,11 +131,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     dispatch = Dispatch(store, center.id, session.publish)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
-    pages = make_app(center, store, files, changes, health, ending.is_set, registry, config.settings)
-    settings = uvicorn.Config(
-        pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
-    )
-    server = _Server(settings)
+    gate = serving.make_gate(config, store)
+    pages = make_app(center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings)
+    server = serving.make_server(pages, config)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         # the live feeds first: the server waits for them
@@ -148,11 +147,10 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     writer.start(session.answer)
     session.start()
     dispatch.start()
-    host, port = config.listen
     if door is not None:
         door.start()
         log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
-    log.info("center %s: pages at http://%s:%d/", center.id, f"[{host}]" if ":" in host else host, port)
+    _announce(config, store, gate)
     try:
         with _notices(config, store, files, changed):
             server.run(sockets=[listening])
@@ -174,6 +172,16 @@ def _notices(config: CenterConfig, store: Store, files: PictureFiles, changed: C
     return open_notices(settings.notices, settings.shop_pages, config.folder, store, files, name, zone, changed)
 
 
+def _announce(config: CenterConfig, store: Store, gate: Gate) -> None:
+    center = config.settings.center.id
+    log.info("center %s: pages at %s/", center, serving.address(config))
+    if gate.is_open():
+        log.warning("center %s: no people yet: pages are open on this machine's loopback address", center)
+    with store.transaction() as database:
+        # the journal is kept elsewhere than the database: `audit verify --noted` compares
+        log.info("center %s: audit log at %s", center, audit.head(database))
+
+
 @app.command()
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open the database, try the broker and the port: one line each."""
@@ -186,14 +194,14 @@ def check(settings: SettingsOption) -> None:
         ("certificates", certificates),
         ("broker", _check_broker),
         ("notices", _check_notices),
-        ("pages", _check_listen),
+        ("pages", _check_pages),
     )
     for name, part in parts:
         try:
             found = part(config)
             if found is not None:
                 typer.echo(f"ok    {name}: {found}")
-        except (StoreError, BrokerError, ListenError, AuthorityError, SecretError) as fault:
+        except (StoreError, BrokerError, ListenError, AuthorityError, SettingsError, SecretError) as fault:
             typer.echo(f"FAIL  {name}: {fault}")
             good = False
     if not good:
@@ -220,9 +228,16 @@ def _check_notices(config: CenterConfig) -> str | None:
     return f"{len(section.channel)} channels; try each with `notices test`" if section.channel else None
 
 
-def _check_listen(config: CenterConfig) -> str:
+def _check_pages(config: CenterConfig) -> str:
+    store = open_data(config)
+    try:
+        people = serving.check_people(config, store)
+        serving.make_gate(config, store)
+    finally:
+        store.close()
+    serving.certificate(config)
     with _listen(config):
-        return f"{config.settings.center.listen} is free"
+        return f"{config.settings.center.listen} is free; people: {people}"
 
 
 app.command()(simulate)

@@ -5,12 +5,14 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
+from collector.people.actor import Grant
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.enrolment import read_url
@@ -31,17 +33,36 @@ def _mqtts(url: str) -> str:
     return url
 
 
-def _loopback(listen: str) -> str:
-    name = _address(listen).rpartition(":")[0].strip("[]")
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
     try:
-        good = name == "localhost" or ipaddress.ip_address(name).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        good = False
-    if not good:
-        raise ValueError(
-            f"expected a loopback address such as 127.0.0.1:8080 until pages ask who you are, got {listen!r}"
-        )
-    return listen
+        return False
+
+
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    for one in given:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise ValueError(f"expected addresses or networks such as 127.0.0.1 or 10.0.0.0/24, got {one!r}") from None
+    return given
+
+
+def _issuer(url: str) -> str:
+    parts = urlsplit(url)
+    plain = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    if not (parts.scheme == "https" or plain) or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"expected https://HOST[/PATH] as the server calls itself, got {url!r}")
+    return url
+
+
+def _roles(given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for grants in given.values():
+        for one in grants:
+            Grant.read(one)
+    return given
 
 
 POSTGRESQL: Final = "postgresql+psycopg"
@@ -76,7 +97,7 @@ class CenterSection(Section):
     database_password_file: Path | None = Field(
         default=None, description="a file with the password alone; unset: what libpq finds (peer, PGPASSFILE)"
     )
-    listen: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1:8080"
+    listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
     instance: Slug | None = Field(
         default=None, description="this collector among several of one center; unset: the name of the machine"
     )
@@ -122,6 +143,59 @@ class EnrolmentSection(Section):
         return self
 
 
+class PagesSection(Section):
+    """How pages are reached from other machines."""
+
+    url: Annotated[str, AfterValidator(read_url)] | None = Field(
+        default=None, description="https://HOST[:PORT] that people use; unset: from this machine alone"
+    )
+    certificate: Path | None = Field(default=None, description="PEM of the certificate and its chain")
+    key: Path | None = Field(default=None, description="PEM of its key")
+    proxies: Annotated[tuple[str, ...], AfterValidator(_networks)] = Field(
+        default=(), description="proxies that do TLS in front; their X-Forwarded-For and -Proto are believed"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("expected certificate and key, both or none")
+        secure = self.certificate is not None or bool(self.proxies)
+        if secure and self.url is None:
+            raise ValueError('expected url = "https://HOST" with them: the name that people use')
+        if self.url is not None and not secure:
+            raise ValueError("url: expected certificate and key with it, or proxies that do TLS in front")
+        return self
+
+
+class PeopleSection(Section):
+    """Signing in."""
+
+    idle_min: float = Field(default=60, ge=1, le=1440, description="a session ends after this long without a request")
+    absolute_h: float = Field(default=12, ge=0.25, le=168, description="a session ends after this long in any case")
+    second_factor: Literal["admins", "all", "optional"] = Field(
+        default="admins", description="who has to have a second factor; `optional`: nobody has to"
+    )
+
+
+class SsoSection(Section):
+    """Signing in at another server, by OpenID Connect."""
+
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    client_id: str = Field(min_length=1)
+    client_secret_file: Path | None = Field(default=None, description="a file with the secret alone; unset: PKCE only")
+    ca: Path | None = Field(default=None, description="PEM of a CA of one's own for that server")
+    name: str = Field(default="统一认证 Single sign-on", max_length=60, description="on the button")
+    scopes: tuple[str, ...] = ("openid", "profile")
+    person_claim: str = Field(default="preferred_username", description="the claim that gives the sign-in name")
+    name_claim: str = Field(default="name", description="the claim that gives the name that is shown")
+    roles_claim: str = Field(default="", description="the claim that gives roles, dots go deeper; empty: none does")
+    roles: Annotated[dict[str, tuple[str, ...]], AfterValidator(_roles)] = Field(
+        default={}, description='value of that claim → roles here, as "operator@street"'
+    )
+    create: bool = Field(default=False, description="take up who comes with a role and is not known here")
+    acr: str = Field(default="", description="how people must have signed in there (acr); empty: any way")
+
+
 class CenterSettings(Section):
     """The whole of `center.toml`."""
 
@@ -131,9 +205,17 @@ class CenterSettings(Section):
     enrolment: EnrolmentSection = EnrolmentSection()
     notices: NoticesSection = NoticesSection()
     shop_pages: ShopPagesSection = ShopPagesSection()
+    pages: PagesSection = PagesSection()
+    people: PeopleSection = PeopleSection()
+    sso: SsoSection | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
+        if self.pages.url is None and not is_loopback(host_and_port(self.center.listen)[0]):
+            raise ValueError(
+                "center.listen: expected a loopback address such as 127.0.0.1:8080, or [pages] url with a certificate "
+                f"or a proxy, got {self.center.listen!r}; see docs/guide/people.md"
+            )
         url = self.center.database_url
         if self.broker.shared and (url is None or not url.startswith(POSTGRESQL)):
             raise ValueError(

@@ -207,6 +207,10 @@ class BoxHealth(Value):
     refused_connections: int | None = Field(
         default=None, description="since the agent started, by the broker or for a certificate"
     )
+    refused_publishes: int | None = Field(
+        default=None,
+        description="since the agent started, replies, reports and states by the broker; incidents would be parked",
+    )
 
 
 class CameraState(Value):

@@ -146,7 +146,8 @@ class Proxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self.url = f"mqtt://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -189,6 +190,7 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self.swallowing = False
         self._end(self._server)
+        self._accepting.join(10)  # a line that it is just making is one to close, too
         self._server.close()
         for line in self._lines:
             self._end(*line)

@@ -241,9 +241,11 @@ class Reading:
     @property
     def tally(self) -> Tally:
         """What was done so far."""
-        waits_s = None if self._key_seen else self.desk.monotonic() - self._began_s
+        now_s = self.desk.monotonic()
+        waits_s = None if self._key_seen else now_s - self._began_s
         short = self._helped and self._short_s(self._enough_s(self.desk.fps())) > 0
-        return Tally(self._read, self._decoded, self._skipped, self._gaps.longest_s, waits_s, short)
+        keyless_s = now_s - self._keyed_s
+        return Tally(self._read, self._decoded, self._skipped, self._gaps.longest_s, waits_s, short, keyless_s)
 
     def once(self) -> Iterator[Event]:
         """Read from the beginning to the end; raises CameraError."""

@@ -71,6 +71,7 @@ class Tally:
         key_gap_s: the longest of the last distances of key frames; None while it is not known.
         waits_s: for how long no key frame has come, without which nothing can be decoded; None: one has come.
         short: whether key frames alone are too few for what is wanted.
+        keyless_s: for how long no key frame has come by now.
     """
 
     read: int = 0
@@ -79,6 +80,7 @@ class Tally:
     key_gap_s: float | None = None
     waits_s: float | None = None
     short: bool = False
+    keyless_s: float = 0.0
 
 
 Event = Opened | Decoding | Picture | Tally

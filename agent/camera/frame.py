@@ -20,7 +20,7 @@ class Frame:
 
     Args:
         time_s: seconds since the epoch.
-        key: whether it is a key frame.
+        key: whether it is a key frame: of a clip nothing else tells whether key frames alone were decoded.
         planes: I420, shape `(height * 3 // 2, width)`; width and height are even.
         sub: whether it is of the camera's small second stream.
     """

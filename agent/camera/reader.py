@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,8 @@ KEY_ADVICE: Final = "set the camera's key-frame distance (GOP, I-frame interval)
 EACH_PICTURE_S: Final = 0.1
 RELIEF_S: Final = 3.0
 """The main stream keeps to its key frames for so long after its last word that the sub-stream is there."""
+KEY_PICTURE_S: Final = 10.0
+"""The last key frame came so long after the last picture: it has made none."""
 STEP_S: Final = 0.001
 """Between two pictures of different streams that have the same time."""
 
@@ -60,6 +62,20 @@ def key_text(tally: Tally) -> str:
             f"key frames come every {tally.key_gap_s:.0f} s: all pictures have to be decoded, some 15 times the work; "
             f"{KEY_ADVICE}"
         )
+    return ""
+
+
+def helped_text(tally: Tally) -> str:
+    """Say what a main stream whose sub-stream stands in for it does not bring; empty where that is no matter."""
+    gap_s = tally.key_gap_s
+    usual_s = KEY_LATE_S if gap_s is None else max(KEY_LATE_S, gap_s + KEY_SLACK_S)
+    if tally.keyless_s >= usual_s + TICK_S:
+        for_s = (
+            f"{tally.keyless_s // 10 * 10:.0f} s" if tally.keyless_s < KEY_WAIT_S else f"more than {KEY_WAIT_S:.0f} s"
+        )
+        return f"no key frame of the main stream for {for_s}, only the sub-stream is seen; {KEY_ADVICE}"
+    if gap_s is not None and gap_s >= KEY_LATE_S:
+        return f"key frames come every {gap_s:.0f} s, between them only the sub-stream is seen; {KEY_ADVICE}"
     return ""
 
 
@@ -177,8 +193,9 @@ class LiveCamera:
                 self._wait(reading)
                 main = reading.take()
                 self._say(reading.decoding)
-                frames = self._in_order(main, self._help(reading))
-                if main is None and (fault := reading.fault(excused=self._excused(reading.tally))):
+                frames = self._in_order(main, self._small(reading))
+                self._relieve(reading, frames)
+                if main is None and (fault := reading.fault(excused=self._excused(reading))):
                     if reading.hardware_to_blame:
                         self._do_without(reading.decoding)
                     return fault
@@ -206,30 +223,41 @@ class LiveCamera:
             if not reading.fresh and (self._sub is None or not self._sub.fresh):
                 self._news.wait(TICK_S)
 
-    def _help(self, reading: Reading) -> Frame | None:
+    def _small(self, reading: Reading) -> Frame | None:
         """Use the sub-stream while more is wanted than the key frames of the main one; gives its next picture."""
         if self._sub is None:
             return None
-        frame = self._sub.step(short=reading.tally.short, shape=reading.shape, played_s=reading.played_s)
+        return self._sub.step(short=reading.tally.short, shape=reading.shape, played_s=reading.played_s)
+
+    def _relieve(self, reading: Reading, frames: Sequence[Frame]) -> None:
+        """Let the main stream keep to its key frames while pictures of the sub-stream are of use."""
+        if self._sub is None:
+            return
+        if any(frame.sub for frame in frames):
+            self._sub.used()
         now_s = self._monotonic()
         if self._sub.helps and now_s - self._relieved_s >= TICK_S:
             self._relieved_s = now_s
             reading.child.relieve(RELIEF_S)
-        return frame
 
     def _in_order(self, *frames: Frame | None) -> list[Frame]:
         came = sorted((frame for frame in frames if frame is not None), key=lambda frame: frame.time_s)
         return [placed for frame in came if (placed := self._line.place(frame)) is not None]
 
-    def _excused(self, tally: Tally) -> bool:
+    def _excused(self, reading: Reading) -> bool:
         """Whether no picture of the main stream can be expected before its next key frame."""
-        waits = tally.waits_s is not None and tally.waits_s < KEY_WAIT_S
-        return waits or self._monotonic() - self._relieved_s < KEY_WAIT_S
+        tally, now_s = reading.tally, self._monotonic()
+        if tally.waits_s is not None and tally.waits_s < KEY_WAIT_S:
+            return True
+        # it keeps to key frames; where those come, each is to make a picture
+        keyed = tally.waits_s is None and now_s - tally.keyless_s - reading.picture_s > KEY_PICTURE_S
+        return now_s - self._relieved_s < KEY_WAIT_S and not keyed
 
     def _text(self, tally: Tally) -> str:
         if self._sub is None:
             return key_text(tally)
-        return "; ".join(part for part in ("" if self._sub.helps else key_text(tally), self._sub.text) if part)
+        text = helped_text(tally) if self._sub.helps else key_text(tally)
+        return "; ".join(part for part in (text, self._sub.text) if part)
 
     def _say(self, decoding: Decoding) -> None:
         """Log each word once: hardware comes and goes with what the rules want, and with each reader."""

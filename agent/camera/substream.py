@@ -39,8 +39,8 @@ class SubStream:
         self._began_s = 0.0
         self._failures = 0
         self._fps = self._fps_until_s = 0.0
-        self.text = ""
-        """What is wrong with it; empty where nothing is known to be."""
+        self._fault = ""
+        """Why it failed last; empty where its pictures have come since."""
 
     @property
     def child_pid(self) -> int | None:
@@ -57,6 +57,20 @@ class SubStream:
         """Whether its pictures come."""
         late_s = max(LATE_S, 3 * self._source.sample_s)
         return self._reading is not None and self._monotonic() - self._helped_s <= late_s
+
+    @property
+    def text(self) -> str:
+        """What is wrong with it; empty where nothing is known to be."""
+        if not self._fault:
+            return ""
+        if not self._needed:
+            return f"sub-stream: {self._fault}; it is tried again once it is needed"
+        again = f"trying again in {delay_s(self._failures):.0f} s" if self._reading is None else "trying again now"
+        return f"sub-stream: {self._fault}; the main stream is used in its place, {again}"
+
+    @property
+    def _needed(self) -> bool:
+        return self._monotonic() - self._needed_s <= HOLD_S
 
     @property
     def figures(self) -> Figures:
@@ -80,9 +94,8 @@ class SubStream:
         now_s = self._monotonic()
         if short:
             self._needed_s = now_s
-        needed = now_s - self._needed_s <= HOLD_S
         if self._reading is None:
-            if needed and now_s >= self._retry_s:
+            if self._needed and now_s >= self._retry_s:
                 source = replace(self._source, shape=shape, played_s=played_s)
                 try:
                     self._reading = Reading(source, self._now, self._monotonic, self._news, StreamClock())
@@ -92,12 +105,12 @@ class SubStream:
                 self._began_s = now_s
                 self.demand(self._fps, max(0.0, self._fps_until_s - now_s))
             return None
-        if not needed:
+        if not self._needed:
             self.rest()
             return None
         frame = self._reading.take()
         if frame is not None:
-            self._helped_s, self.text = now_s, ""
+            self._fault = ""
             if now_s - self._began_s >= TRUSTED_AFTER_S:
                 self._failures = 0
             return replace(frame, sub=True)
@@ -105,11 +118,14 @@ class SubStream:
             self._fail(fault, now_s)
         return None
 
+    def used(self) -> None:
+        """A picture of it was of use: one that is older than what the main stream has brought is not."""
+        self._helped_s = self._monotonic()
+
     def _fail(self, fault: str, now_s: float) -> None:
         self._failures += 1
-        pause_s = delay_s(self._failures)
-        self._retry_s = now_s + pause_s
-        self.text = f"sub-stream: {fault}; the main stream is used in its place, trying again in {pause_s:.0f} s"
+        self._retry_s = now_s + delay_s(self._failures)
+        self._fault = fault
         self.rest()
 
     def rest(self) -> None:

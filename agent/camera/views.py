@@ -108,17 +108,20 @@ def _at_a_time(sources: Sequence[Source], monotonic: Callable[[], float] = time.
             if isinstance(event, Frame):
                 newest[number] = event
 
-    threads = [threading.Thread(target=watch, args=(number,)) for number in range(len(cameras))]
+    # daemons: who presses Ctrl-C twice does not wait for them either
+    threads = [threading.Thread(target=watch, args=(number,), daemon=True) for number in range(len(cameras))]
     for thread in threads:
         thread.start()
-    until_s = monotonic() + LIMIT_S
-    while len(newest) < len(sources) and monotonic() < until_s:
-        time.sleep(SAMPLE_S)
-    time.sleep(OVERLAP_S)
-    for camera in cameras:
-        camera.close()
-    for thread in threads:
-        thread.join()
+    try:
+        until_s = monotonic() + LIMIT_S
+        while len(newest) < len(sources) and monotonic() < until_s:
+            time.sleep(SAMPLE_S)
+        time.sleep(OVERLAP_S)
+    finally:
+        for camera in cameras:
+            camera.close()
+        for thread in threads:
+            thread.join()
     if len(newest) < len(sources):
         missing = next(one for number, one in enumerate(sources) if number not in newest)
         raise CameraError(

@@ -154,6 +154,11 @@ class ZoneLife:
         return tuple(self._open)
 
     @property
+    def pending(self) -> tuple[Breach, ...]:
+        """Breaches that one more sample like the last one opens an incident for."""
+        return tuple(breach for breach, _ in self._pending)
+
+    @property
     def closed_records(self) -> tuple[Record, ...]:
         """The incidents that are over, the oldest first."""
         return tuple(self._closed)

@@ -18,6 +18,7 @@ import logging
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,9 @@ MAX_WAITING: Final = 32
 TICK_S: Final = 1.0
 REMEMBERED: Final = 10_000
 """Ids on the disk, at least; by then a command has expired by far."""
+MAX_UNSENT: Final = 8
+"""Replies whose pictures wait for the line, each with a few of at most 512 KB."""
+LOST: Final = "done, but its pictures were lost before they could be sent; ask again"
 TELL_S: Final = 600.0
 """A reply is tried for this long; nobody waits for it any more."""
 
@@ -74,7 +78,7 @@ class Answer:
     Args:
         text: for people.
         data: of the reply.
-        pictures: sent before it.
+        pictures: sent before it, and it not without them.
         after: done once the reply is on its way; there is one where it goes on, and the reply says `accepted`.
     """
 
@@ -219,6 +223,9 @@ class Executor:
         self._now, self._monotonic, self._center_now = now, monotonic, center_now
         self._tick = tick
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue(MAX_WAITING)
+        self._newest: deque[Callable[[], None]] = deque(maxlen=1)
+        self._unsent: dict[str, tuple[Reply, deque[AnswerPicture]]] = {}
+        """Replies that wait for their pictures; the disk holds what is told if the agent ends before these are sent."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
 
@@ -233,6 +240,14 @@ class Executor:
             self._queue.put_nowait(job)
         except queue.Full:
             log.warning("executor: %d things wait already; what comes is left", MAX_WAITING)
+
+    def put_newest(self, job: Callable[[], None]) -> None:
+        """Have this done on this thread in place of what was put here before and waits still; there is always room."""
+        waiting = bool(self._newest)
+        self._newest.append(job)
+        if not waiting:
+            with contextlib.suppress(queue.Full):  # it is busy, and looks here before it goes on
+                self._queue.put_nowait(lambda: None)
 
     def start(self) -> None:
         """Begin; what an earlier run of the agent left is answered first."""
@@ -264,13 +279,17 @@ class Executor:
                 job = self._queue.get(timeout=TICK_S)
             except queue.Empty:
                 job = self._between
-            try:
-                job()
-            except Exception:
-                log.exception("executor: going on")
+            for one in (*([self._newest.pop()] if self._newest else ()), job):
+                try:
+                    one()
+                except Exception:
+                    log.exception("executor: going on")
 
     def _between(self) -> None:
-        for begun in self._journal.untold(self._now() - TELL_S):
+        untold = self._journal.untold(self._now() - TELL_S)
+        for late in self._unsent.keys() - {begun.id for begun in untold}:
+            del self._unsent[late]
+        for begun in untold:
             if begun.reply is not None:
                 self._tell(begun.reply)
         self._tick()
@@ -294,10 +313,14 @@ class Executor:
         reply, answer = self._judge(event, received_s)
         if len(reply.model_dump_json()) > MAX_JSON_BYTES - 2048:  # room for the envelope
             reply = Reply(command=event.id, outcome="failed", code="too_large", text="the reply is too large")
-        self._journal.finish(reply)
         log.info("command %s: %s: %s %s", event.id, verb, reply.outcome, reply.text)
-        for picture in answer.pictures:
-            self._publish("evidence", picture.jpeg, camera=picture.camera, user=picture.header.to_properties())
+        if answer.pictures:
+            self._unsent[event.id] = reply, deque(answer.pictures)
+            while len(self._unsent) > MAX_UNSENT:
+                del self._unsent[next(iter(self._unsent))]
+            self._journal.finish(Reply(command=event.id, outcome="failed", code="pictures_lost", text=LOST))
+        else:
+            self._journal.finish(reply)
         self._tell(reply)
         if answer.after is not None:
             answer.after()
@@ -329,6 +352,13 @@ class Executor:
         return self._monotonic() - received_s >= life_s or (center_s is not None and center_s >= expires_s)
 
     def _tell(self, reply: Reply) -> None:
+        """Send a reply behind its pictures; what the line does not take now is sent from where it stopped, later."""
+        reply, pictures = self._unsent.get(reply.command, (reply, deque[AnswerPicture]()))
+        while pictures:
+            one = pictures[0]
+            if not self._publish("evidence", one.jpeg, camera=one.camera, user=one.header.to_properties()):
+                return
+            pictures.popleft()
         now_s = self._now()
         event = ReplyEvent(
             id=f"{reply.command}:{reply.outcome}",
@@ -339,6 +369,8 @@ class Executor:
             data=reply,
         )
         if self._publish("reply", event.to_json()):
+            if self._unsent.pop(reply.command, None) is not None:
+                self._journal.finish(reply)
             self._journal.told(reply.command)
 
 

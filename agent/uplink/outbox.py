@@ -50,6 +50,7 @@ BACKLOG_TURN: Final = 4
 """Each fourth message is one of the backlog, however many newer ones there are."""
 _NO_ROOM: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second one is what a file system says that finds itself full while it syncs."""
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LATER: Final = (*_NO_ROOM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -180,12 +181,7 @@ class Outbox:
         except sqlite3.DatabaseError as fault:
             if path is None or not owner or isinstance(fault, sqlite3.OperationalError):
                 raise OutboxError(f"{path}: expected an outbox that can be opened, got: {fault}") from None
-            aside = path.with_name(f"{path.name}.damaged-{int(now())}")
-            log.error("%s: damaged (%s); moved to %s, a new one is begun", path, fault, aside)  # noqa: TRY400 - no trace
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.rename(aside)
-            self._db = self._open()
+            self._db = self._begin_anew(path, fault)
         self._hold_reserve()
 
     def _open(self) -> sqlite3.Connection:
@@ -204,6 +200,40 @@ class Outbox:
             raise
         return db
 
+    def _begin_anew(self, path: Path, fault: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """Move a damaged file aside, for a person to look at, and begin a new one."""
+        aside = path.with_name(f"{path.name}.damaged-{int(self._now())}")
+        log.error("%s: damaged (%s); moved to %s, a new one is begun", path, fault, aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path.rename(aside)
+        return self._open()
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Look something up; where the file turns out to be damaged, in the new one that is begun."""
+        with self._lock:
+            try:
+                return work(self._db)
+            except sqlite3.DatabaseError as fault:
+                if not self._set_aside(fault):
+                    raise
+                return work(self._db)
+
+    def _set_aside(self, fault: sqlite3.DatabaseError) -> bool:
+        """Go on with a new file where this one is damaged; says whether that was so.
+
+        What was kept in memory goes into the new one, and what the rules tell from now on. What the old one held and
+        the center has not is in the file that was moved aside.
+        """
+        damaged = getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        if not damaged or self._path is None or not self._owner:
+            return False
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+        self._db = self._begin_anew(self._path, fault)
+        self._mark = 0
+        return True
+
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
         if version > VERSION:
             raise OutboxError(f"{self._path}: expected an outbox of version {VERSION}, got {version}; update the agent")
@@ -220,7 +250,7 @@ class Outbox:
     def sealing(self) -> Iterator[Ledger]:
         """Hold the chain: only one thread seals at a time."""
         with self._lock:
-            row = self._db.execute("SELECT head FROM seal").fetchone()
+            row = self._read(lambda db: db.execute("SELECT head FROM seal").fetchone())
             head = self._unwritten[-1].head if self._unwritten else row[0] if row else None
             yield Ledger(head, self._commit)
         self.on_commit()
@@ -301,6 +331,16 @@ class Outbox:
         db.execute("INSERT INTO seal VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET head = excluded.head", (entry.head,))
 
     def _write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+        """Do it in one transaction; where the file turns out to be damaged, in the new one that is begun."""
+        with self._lock:
+            try:
+                return self._write_in_room(work, durable=durable)
+            except sqlite3.DatabaseError as fault:
+                if not self._set_aside(fault):
+                    raise
+                return self._write_in_room(work, durable=durable)
+
+    def _write_in_room(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
         """Do it in one transaction; where the disk is full, once more after pictures have made room."""
         try:
             try:
@@ -327,7 +367,8 @@ class Outbox:
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:  # a full disk may have ended it already
-                    db.execute("ROLLBACK")
+                    with contextlib.suppress(sqlite3.Error):
+                        db.execute("ROLLBACK")
                 raise
             return result
 
@@ -388,7 +429,7 @@ class Outbox:
     def incidents(self, camera: str | None = None, *, open_only: bool = False) -> list[IncidentRow]:
         """Incidents that are remembered, oldest first."""
         with self._lock:
-            rows = self._db.execute("SELECT * FROM incident ORDER BY rowid").fetchall()
+            rows = self._read(lambda db: db.execute("SELECT * FROM incident ORDER BY rowid").fetchall())
             known = {row[0]: _incident(row) for row in rows}
             known |= {entry.row.incident: entry.row for entry in self._unwritten}
         return [row for row in known.values() if camera in (None, row.camera) and (row.open or not open_only)]
@@ -399,41 +440,21 @@ class Outbox:
             for entry in reversed(self._unwritten):
                 if entry.row.incident == incident:
                     return entry.row
-            row = self._db.execute("SELECT * FROM incident WHERE incident = ?", (incident,)).fetchone()
+            query = "SELECT * FROM incident WHERE incident = ?"
+            row = self._read(lambda db: db.execute(query, (incident,)).fetchone())
         return None if row is None else _incident(row)
 
     def dropped(self, incident: str | None = None) -> list[tuple[str, str]]:
         """Pictures that made room and whose incidents do not say so yet: incident, and the picture's id."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT incident, id FROM outgoing WHERE state = 'dropped' AND ? IN ('', incident) ORDER BY number",
-                (incident or "",),
-            ).fetchall()
+        query = "SELECT incident, id FROM outgoing WHERE state = 'dropped' AND ? IN ('', incident) ORDER BY number"
+        rows = self._read(lambda db: db.execute(query, (incident or "",)).fetchall())
         return [(str(one), str(picture)) for one, picture in rows]
 
     def figures(self) -> Figures:
         """How full it is."""
         with self._lock:
-            counts = {
-                (kind, state): count
-                for kind, state, count in self._db.execute(
-                    "SELECT kind, state, count(*) FROM outgoing WHERE state IN ('ready', 'behind', 'parked')"
-                    " GROUP BY state, kind"
-                )
-            }
-            oldest = [
-                row[0]
-                for state in ("ready", "behind")
-                for kind in ("incident", "picture")
-                for row in self._db.execute(
-                    "SELECT made_s FROM outgoing WHERE state = ? AND kind = ? ORDER BY number LIMIT 1", (state, kind)
-                )
-            ]
+            counts, oldest, dropped = self._read(_count)
             oldest += [entry.made_s for entry in self._unwritten[:1]]
-            dropped = self._db.execute(
-                "SELECT count(*) FROM outgoing WHERE kind = 'picture' AND state IN ('dropped', 'gone')"
-                " AND stored_s IS NULL"
-            ).fetchone()[0]
             unwritten = sum(len(entry.outgoing) for entry in self._unwritten)
         waiting = sum(count for (_, state), count in counts.items() if state != "parked")
         return Figures(
@@ -460,7 +481,8 @@ class Outbox:
     def begin_backlog(self) -> None:
         """What waits now is backlog: what comes after it is sent before it."""
         with self._lock:
-            self._mark = self._db.execute("SELECT coalesce(max(number), 0) FROM outgoing").fetchone()[0]
+            query = "SELECT coalesce(max(number), 0) FROM outgoing"
+            self._mark = self._read(lambda db: db.execute(query).fetchone()[0])
 
     def due(self, limit: int, max_bytes: int, resting: Collection[str] = ()) -> list[Outgoing]:
         """What may be sent now: of each incident its oldest message, and pictures once there is room beside these.
@@ -496,12 +518,16 @@ class Outbox:
     def _ready(
         self, kind: str, above: int, up_to: int, limit: int, resting: Collection[str]
     ) -> list[tuple[int, str, int]]:
-        rows = self._db.execute(
+        query = (
             "SELECT number, id, size FROM outgoing"
-            " WHERE state = 'ready' AND kind = ? AND number > ? AND number <= ? ORDER BY number",
-            (kind, above, up_to),
+            " WHERE state = 'ready' AND kind = ? AND number > ? AND number <= ? ORDER BY number"
         )
-        return list(itertools.islice((row for row in rows if row[1] not in resting), limit))
+
+        def choose(db: sqlite3.Connection) -> list[tuple[int, str, int]]:
+            rows = db.execute(query, (kind, above, up_to))
+            return list(itertools.islice((row for row in rows if row[1] not in resting), limit))
+
+        return self._read(choose)
 
     def _share(
         self, newer: list[tuple[int, str, int]], older: list[tuple[int, str, int]], limit: int
@@ -563,10 +589,8 @@ class Outbox:
 
     def parked(self) -> list[Parked]:
         """What is parked, oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT id, parked, made_s, size FROM outgoing WHERE state = 'parked' ORDER BY number"
-            ).fetchall()
+        query = "SELECT id, parked, made_s, size FROM outgoing WHERE state = 'parked' ORDER BY number"
+        rows = self._read(lambda db: db.execute(query).fetchall())
         return [Parked(*row) for row in rows]
 
     def retry(self) -> int:
@@ -641,6 +665,29 @@ class Outbox:
 def _incident(row: Sequence[Any]) -> IncidentRow:
     incident, camera, zone, rule, place_id, is_open, state = row
     return IncidentRow(incident, camera, zone, rule, place_id, bool(is_open), state)
+
+
+def _count(db: sqlite3.Connection) -> tuple[dict[tuple[str, str], int], list[float], int]:
+    """Messages by kind and state, when the oldest that wait were made, and how many pictures were dropped."""
+    counts = {
+        (kind, state): count
+        for kind, state, count in db.execute(
+            "SELECT kind, state, count(*) FROM outgoing WHERE state IN ('ready', 'behind', 'parked')"
+            " GROUP BY state, kind"
+        )
+    }
+    oldest = [
+        row[0]
+        for state in ("ready", "behind")
+        for kind in ("incident", "picture")
+        for row in db.execute(
+            "SELECT made_s FROM outgoing WHERE state = ? AND kind = ? ORDER BY number LIMIT 1", (state, kind)
+        )
+    ]
+    dropped = db.execute(
+        "SELECT count(*) FROM outgoing WHERE kind = 'picture' AND state IN ('dropped', 'gone') AND stored_s IS NULL"
+    ).fetchone()[0]
+    return counts, oldest, dropped
 
 
 def _code(fault: sqlite3.OperationalError) -> int:

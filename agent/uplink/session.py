@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from agent.uplink.backoff import Backoff, failure_text, refusal_text
 from agent.uplink.flight import RESEND_S, WINDOW, Flight
 from agent.uplink.outbox import Outbox, OutboxError, Outgoing
+from agent.uplink.retained import Retained
 from protocol import messages
 from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
 from protocol.instants import from_epoch
@@ -49,13 +51,34 @@ UNANSWERED: Final = 16
 """Publishes that the broker has not taken yet; mosquitto grants 20 (its `max_inflight_messages`)."""
 HEADER_BYTES: Final = 1024
 """More than a packet of ours has beside its payload."""
-SENT_AGAIN: Final = ("incident", "evidence", "status", "camera")
+STATES: Final = ("status", "camera")
+"""What is published anew on each connection, as it is by then."""
 LINGER_S: Final = 1.5
 PAUSE_S: Final = 5.0
 STEADY_S: Final = 30.0
 """A connection that broke sooner did not hold: the next try waits longer."""
 FOR_GOOD: Final = frozenset({"Not authorized", "Topic name invalid", "Packet too large", "Payload format invalid"})
 """Refusals that another try would meet again; after all others the message is tried again, later."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A publish that the broker has not answered yet.
+
+    Args:
+        leaf: below the box.
+        message: its id in the outbox; None for what is not from there.
+        taken_back: the camera whose retained state this takes back.
+    """
+
+    leaf: str
+    message: str | None = None
+    taken_back: str | None = None
+
+    @property
+    def sent_again(self) -> bool:
+        """Whether it goes out again by itself on the next connection."""
+        return self.message is not None or self.leaf in STATES
 
 
 def _logged(callback: Callable[..., None]) -> Callable[..., None]:
@@ -84,6 +107,7 @@ class Session:
         handlers: leaf to who takes what comes in on it, other than `ack`; called in paho's thread, so it only queues.
         heard: hears the center's time: its clock as it answered, and when, by `monotonic`, it was asked and heard.
         monotonic: seconds that never jump.
+        retained: cameras whose state the broker may hold.
         keepalive_s: a line that is cut in silence is noticed within twice this.
     """
 
@@ -99,6 +123,7 @@ class Session:
         handlers: Mapping[str, Callable[[bytes], None]] | None = None,
         heard: Callable[[float, float, float], None] = lambda _at_s, _asked_s, _heard_s: None,
         monotonic: Callable[[], float] = time.monotonic,
+        retained: Retained | None = None,
         keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         self._handlers = {"ack": self._take_acknowledgement, **(handlers or {})}
@@ -114,12 +139,17 @@ class Session:
         self._stopping = threading.Event()
         self._connected = threading.Event()
         self._lock = threading.Lock()
-        self._by_mid: dict[int, str] = {}
+        self._by_mid: dict[int, Sent] = {}
         self._early_refusals: dict[int, ReasonCode] = {}
         """Refusals that came before `publish` had returned its number."""
         self._asked_s: dict[str, float] = {}
         """When the last status and health were sent, whose answer would tell the center's time."""
         self._cameras: dict[str, CameraState] = {}
+        self._retained = retained or Retained(None)
+        self._gone: set[str] = set()
+        """Cameras whose retained state is to be taken back, until the broker has said that it is."""
+        self._refused: set[tuple[str, str]] = set()
+        """Leaves that the broker does not take, and why, as told on this connection."""
         self._told = ""
         self.connects = 0
         """How often the broker has let the box in."""
@@ -129,6 +159,8 @@ class Session:
         self._packet_bytes = MAX_PACKET_BYTES
         self.refused_connections = 0
         """By the broker or for a certificate, since the start."""
+        self.refused_publishes = 0
+        """That are not of the outbox, where they would be parked; since the start."""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
         client = mqtt_client(center, folder, box)
         client.on_pre_connect = _logged(self._on_pre_connect)
@@ -172,7 +204,7 @@ class Session:
         if self.connected:
             stopped = self._status.model_copy(update={"state": "stopped"})
             _, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, stopped)
-            self._client.publish(str(self._topic("status")), payload, qos=1, retain=True).wait_for_publish(2)
+            self._hand_over(Sent("status"), self._topic("status"), payload, retain=True).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -180,14 +212,18 @@ class Session:
         """Publish a camera's state, retained; the newest is published again after a reconnect."""
         with self._lock:
             self._cameras[state.camera] = state
+            self._gone.discard(state.camera)
+            self._retained.add(state.camera)
         if self.connected:
             self._publish_camera(state)
 
     def forget_camera(self, camera: str) -> None:
-        """Take a camera's retained state back: it is no longer in the settings."""
+        """Take a camera's retained state back, now or on the next connection: it is no longer in the settings."""
         with self._lock:
             self._cameras.pop(camera, None)
-        self.publish("camera", b"", retain=True, camera=camera)
+            self._gone.add(camera)
+        if self.connected:
+            self._take_back(camera)
 
     def publish_health(self, health: BoxHealth) -> None:
         """Publish how the box is doing, once; lost where there is no connection."""
@@ -220,8 +256,30 @@ class Session:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho gives no types
         if user:
             properties.UserProperty = list(user)
-        sent = self._client.publish(str(self._topic(leaf, camera)), payload, qos, retain, properties)
+        sent = self._hand_over(Sent(leaf), self._topic(leaf, camera), payload, qos, properties, retain=retain)
         return sent.rc == mqtt.MQTT_ERR_SUCCESS
+
+    def _hand_over(
+        self,
+        sent: Sent,
+        topic: Topic | str,
+        payload: bytes,
+        qos: int = 1,
+        properties: Properties | None = None,
+        *,
+        retain: bool = False,
+    ) -> mqtt.MQTTMessageInfo:
+        """Give paho something to publish, and know what it was when the broker answers."""
+        given = self._client.publish(str(topic), payload, qos, retain, properties)
+        if qos == 0:  # never answered
+            return given
+        with self._lock:
+            refusal = self._early_refusals.pop(given.mid, None)
+            if refusal is None:
+                self._by_mid[given.mid] = sent
+        if refusal is not None:
+            self._answered_by_broker(sent, refusal)
+        return given
 
     def _topic(self, leaf: str, camera: str | None = None) -> Topic:
         return Topic(self._site, self._box, leaf, camera)
@@ -241,7 +299,10 @@ class Session:
 
     def _publish_camera(self, state: CameraState) -> None:
         _, payload = self._event(CameraEvent, "camera", messages.CAMERA_STATE, state)
-        self._client.publish(str(self._topic("camera", state.camera)), payload, qos=1, retain=True)
+        self._hand_over(Sent("camera"), self._topic("camera", state.camera), payload, retain=True)
+
+    def _take_back(self, camera: str) -> None:
+        self._hand_over(Sent("camera", taken_back=camera), self._topic("camera", camera), b"", retain=True)
 
     # paho's thread
 
@@ -261,21 +322,27 @@ class Session:
         self._since_s = self._monotonic()
         log.info("connected to %s:%d", host, port)
         self._packet_bytes = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
+        # paho would send again what it has sent; what the outbox and this session hold they send themselves
+        left = client.drop_out_messages()
         with self._lock:
-            cameras = list(self._cameras.values())
+            cameras, gone = list(self._cameras.values()), list(self._gone)
+            known = dict(self._by_mid)
             self._by_mid.clear()
             self._early_refusals.clear()
-        # paho would send again what it has sent; what the outbox and this session hold they send themselves
-        left = [one for one in client.drop_out_messages() if parse(one.topic).leaf not in SENT_AGAIN]
+            self._refused.clear()
         client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in self._handlers])
         name, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._here())
         self._asked_s = {name: self._monotonic()}
-        client.publish(str(self._topic("status")), payload, qos=1, retain=True)
+        self._hand_over(Sent("status"), self._topic("status"), payload, retain=True)
         for state in cameras:
             self._publish_camera(state)
+        for camera in gone:
+            self._take_back(camera)
         self.connects += 1
         for one in left:
-            client.publish(one.topic, one.payload, one.qos, one.retain, one.properties)
+            sent = known.get(one.mid) or Sent(parse(one.topic).leaf)
+            if not sent.sent_again:
+                self._hand_over(sent, one.topic, bytes(one.payload), one.qos, one.properties, retain=one.retain)
         self._flight.connected(getattr(properties, "ReceiveMaximum", WINDOW))
         self._connected.set()
         self._wake.set()
@@ -330,11 +397,26 @@ class Session:
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
         with self._lock:
-            message = self._by_mid.pop(mid, None)
-            if message is None and code.is_failure:
+            sent = self._by_mid.pop(mid, None)
+            if sent is None and code.is_failure:
                 self._early_refusals[mid] = code
-        if message is not None and code.is_failure:
-            self._refused_by_broker(message, code)
+        if sent is not None:
+            self._answered_by_broker(sent, code)
+
+    def _answered_by_broker(self, sent: Sent, code: ReasonCode) -> None:
+        if code.is_failure and sent.message is not None:
+            self._refused_by_broker(sent.message, code)
+        elif code.is_failure:
+            self.refused_publishes += 1
+            refusal = sent.leaf, str(code)
+            if refusal not in self._refused:
+                self._refused.add(refusal)
+                log.error("the broker refuses this box's %s: %s; is this box allowed to write its topics?", *refusal)
+        elif sent.taken_back is not None:
+            with self._lock:
+                if sent.taken_back in self._gone:
+                    self._gone.discard(sent.taken_back)
+                    self._retained.discard(sent.taken_back)
 
     def _refused_by_broker(self, message: str, code: ReasonCode) -> None:
         if str(code) in FOR_GOOD:
@@ -369,7 +451,7 @@ class Session:
         if answer.at is not None and asked_s is not None:
             self._heard(answer.at.timestamp(), asked_s, heard_s)
         with self._lock:
-            for mid in [mid for mid, known in self._by_mid.items() if known in answered]:
+            for mid in [mid for mid, sent in self._by_mid.items() if sent.message in answered]:
                 del self._by_mid[mid]
         self._wake.set()
 
@@ -395,10 +477,4 @@ class Session:
         properties.ContentType = one.content_type
         if one.properties:
             properties.UserProperty = list(one.properties)
-        sent = self._client.publish(one.topic, one.payload, qos=1, properties=properties)
-        with self._lock:
-            refusal = self._early_refusals.pop(sent.mid, None)
-            if refusal is None:
-                self._by_mid[sent.mid] = one.id
-        if refusal is not None:
-            self._refused_by_broker(one.id, refusal)
+        self._hand_over(Sent(one.kind, one.id), one.topic, one.payload, properties=properties)

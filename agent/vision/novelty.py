@@ -33,32 +33,41 @@ class Novelty:
     """
 
     polygons: Sequence[Polygon]
+    near: tuple[bool, ...] = field(default=(), init=False)
+    """In and around which polygons the last sample showed something else."""
+    anywhere: bool = field(default=True, init=False)
+    """Whether it did anywhere in the picture, zones or not."""
     _seen: Cells | None = field(default=None, init=False)
     _now: Cells | None = field(default=None, init=False)
-    _around: Mask | None = field(default=None, init=False)
+    _masks: tuple[Mask, ...] = field(default=(), init=False)
+    """Of each polygon, and of all together."""
 
     def changed(self, luma: Luma) -> bool:
         """Take a sample of shape `(h, w)`; says whether it shows something else than the one last looked at."""
         size = (max(1, luma.shape[1] // CELL_PX), max(1, luma.shape[0] // CELL_PX))
         self._now = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.float32)
         if self._seen is None or self._seen.shape != self._now.shape:
+            self.near, self.anywhere = (True,) * len(self.polygons), True
             return True
-        if self._around is None or self._around.shape != self._now.shape:
-            self._around = self._near(self._now.shape[0], self._now.shape[1])
+        if not self._masks or self._masks[0].shape != self._now.shape:
+            self._masks = self._around(self._now.shape[0], self._now.shape[1])
         apart = np.abs(self._now - self._seen) >= LEVELS
-        return int((apart & self._around).sum()) >= CELLS
+        *near, changed = (int((apart & mask).sum()) >= CELLS for mask in self._masks)
+        self.near, self.anywhere = tuple(near), int(apart.sum()) >= CELLS
+        return changed
 
     def looked(self) -> None:
         """The last sample was looked at."""
         self._seen = self._now
 
-    def _near(self, rows: int, columns: int) -> Mask:
+    def _around(self, rows: int, columns: int) -> tuple[Mask, ...]:
         if not self.polygons:
-            return np.ones((rows, columns), np.bool_)
-        near = np.zeros((rows, columns), np.uint8)
-        for polygon in self.polygons:
-            near |= zone_mask(polygon, (rows, columns)).astype(np.uint8)
+            return (np.ones((rows, columns), np.bool_),)
         up, side = round(ABOVE * rows), round(AROUND * columns)
         kernel = np.ones((up + 1, 2 * side + 1), np.uint8)
-        # the anchor lies at the upper edge: what is set reaches upwards
-        return np.asarray(cv2.dilate(near, kernel, anchor=(side, 0)), np.bool_)
+        masks = []
+        for polygon in self.polygons:
+            mask = zone_mask(polygon, (rows, columns)).astype(np.uint8)
+            # the anchor lies at the upper edge: what is set reaches upwards
+            masks.append(np.asarray(cv2.dilate(mask, kernel, anchor=(side, 0)), np.bool_))
+        return (*masks, np.logical_or.reduce(masks))

@@ -34,9 +34,10 @@ from collector.boxes.enrolment import Desk
 from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, who
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, system, who
+from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
-from collector.store import Box, CameraRow, Store
+from collector.store import Box, CameraRow, Store, lock
 from protocol.broker import BrokerError
 from protocol.documents import SettingsError
 from protocol.ids import is_slug
@@ -100,18 +101,27 @@ def init(
     renew: Annotated[
         bool, typer.Option("--renew", help="keep the CA; make new certificates of the broker and of this collector")
     ] = False,
+    admin: Annotated[
+        str | None, typer.Option("--admin", help="sign-in name of the first admin; without: it is asked for")
+    ] = None,
+    admin_name: Annotated[str | None, typer.Option("--admin-name", help="their name as it is shown")] = None,
+    admin_password_file: Annotated[
+        Path | None, typer.Option("--admin-password-file", help="a file with their password alone")
+    ] = None,
 ) -> None:
-    """Make the center's CA, the certificates of broker, enrolment and collector, and what mosquitto reads."""
+    """Make the center's CA, its certificates, what mosquitto reads, and the first admin of the pages."""
     with one_line():
         config = load_settings(settings)
         for one in name:
             host_name(one)
         store = open_data(config)
         try:
+            wanted_admin = None if renew else first.ask(store, admin, admin_name, admin_password_file)
             office = Office(config, store, _renewed(config) if renew else _created(config, store))
             _furnish(office, name)
             if renew:
                 _have_read(office)
+            made = None if wanted_admin is None else first.make(store, wanted_admin, _now_ms())
         finally:
             store.close()
     if renew:
@@ -120,6 +130,7 @@ def init(
     typer.echo(f"CA fingerprint  sha256:{office.authority.fingerprint}")
     typer.echo(f"CA              {office.authority.folder}: back it up where nobody else reads it")
     typer.echo(f"broker          {office.files}: its mosquitto.conf replaces Debian's")
+    typer.echo(first.told(wanted_admin, made, str(settings)))
     typer.echo(f"put into {settings}:\n\n{_settings(config, name[0])}")
 
 
@@ -182,8 +193,10 @@ def _issue(office: Office, name: str, usage: Usage, hosts: list[str] | None = No
     """A key and its certificate, recorded."""
     key = ec.generate_private_key(ec.SECP256R1())
     issued = office.authority.issue(key.public_key(), name, usage, time.time(), OWN_DAYS, hosts or ())
-    with office.store.transaction() as session:
+    with office.store.writing() as session:
         register.record(session, issued, usage, name, _now_ms())
+        detail = {"usage": usage, "serial": issued.serial, "hosts": list(hosts or ())}
+        audit.record(session, system(), "certificate.issue", f"certificate/{name}", detail, _now_ms())
     return private_pem(key) + issued.pem.encode()
 
 
@@ -208,8 +221,10 @@ def add(
     """Announce boxes and make a claim code for each; a code is shown this once."""
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             claims = register.add_boxes(session, site, prefix or site, count, good_days, _now_ms())
+            detail = {"site": site, "boxes": [one.box for one in claims]}
+            audit.record(session, system(), "boxes.add", f"street/{site}", detail, _now_ms())
             # written before the commit: a code that nobody has is not kept
             _hand_out(office, claims, csv, page)
 
@@ -225,8 +240,10 @@ def renew(
     """Make a new claim code for a box that is known: its certificate has expired, or its disk is new."""
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
-        with office.store.transaction() as session:
-            _hand_out(office, [register.renew_claim(session, box, good_days, _now_ms())], csv, page)
+        with office.store.writing() as session:
+            claim = register.renew_claim(session, box, good_days, _now_ms())
+            audit.record(session, system(), "boxes.renew", f"box/{box}", {}, _now_ms())
+            _hand_out(office, [claim], csv, page)
 
 
 def _hand_out(office: Office, claims: list[NewClaim], csv: Path | None, page: Path | None) -> None:
@@ -266,8 +283,9 @@ def revoke(box: BoxArgument, settings: SettingsOption) -> None:
     """Put a box out: its certificate ends now, its session is closed, and it is not heard any more."""
     with _office(settings) as office:
         cameras = _cameras(office.store, box)
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             site = register.put_out(session, box, "revoked", _now_ms()).site
+            audit.record(session, system(), "boxes.revoke", f"box/{box}", {"site": site}, _now_ms())
         _enforce(office, site, box, cameras)
 
 
@@ -280,10 +298,11 @@ def replace(
     """Put a new box in the place of an old one: cameras and settings go over, the old one is put out."""
     with _office(settings) as office:
         cameras = _cameras(office.store, old)
-        with office.store.transaction() as session:
+        with office.store.writing() as session:
             settings_too = partial(wanted.inherit, by=who(), now_ms=_now_ms())
             register.replace(session, old, new, _now_ms(), move=[settings_too])
             site = register.find_box(session, old).site
+            audit.record(session, system(), "boxes.replace", f"box/{old}", {"by": new, "site": site}, _now_ms())
         typer.echo(f"box {new}: has {len(cameras)} cameras of {old}")
         _enforce(office, site, old, cameras)
 
@@ -314,7 +333,8 @@ def admit(
         if not is_slug(box) or not is_slug(site) or box.startswith(RESERVED):
             raise RegisterError(f"expected ids of lower-case letters, digits and hyphens, got {box!r} and {site!r}")
         store = open_data(load_settings(settings))
-        with store.transaction() as session:
+        with store.writing() as session:
+            lock(session, [f"box {box}"])
             known = session.get(Box, box)
             if known is not None and known.standing in register.OUT:
                 raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
@@ -324,6 +344,7 @@ def admit(
             known.site, known.standing = site, "enrolled"
             # after a restored back-up its code would be good once more
             register.end_claims(session, box, _now_ms())
+            audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, _now_ms())
         store.close()
     typer.echo(f"box {box}: taken up at site {site}")
 

@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 from collector.boxes import orders, wanted
 from collector.boxes.orders import GOES_ON_MS, GRACE_MS, OPEN, OrderError, known_box
 from collector.boxes.wanted import WantedError
-from collector.commandline import EXIT_FAILED, SettingsOption, one_line, open_data, who
+from collector.commandline import EXIT_FAILED, SettingsOption, one_line, open_data, system, who
+from collector.people import audit
 from collector.settings import load_settings
 from collector.store import CommandPicture, CommandRow, SettingsReport, SettingsRow, Store
 from protocol.commands import LIFE_S, Login
@@ -84,6 +85,8 @@ def command(
         with store.writing() as session:
             orders.ask(session, box, verb, args, command=command_id, by=who(), now_ms=now_ms)
             state = known_box(session, box).state
+            told = {"command": command_id, **{key: value for key, value in args.items() if key != "sealed"}}
+            audit.record(session, system(), f"box.{verb}", f"box/{box}", told, now_ms)
         if state != "online":
             typer.echo(f"box {box} is {state}; the command waits for at most {LIFE_S:.0f} s", err=True)
         row = _answered(store, command_id) if wait else _get(store, command_id)
@@ -208,6 +211,8 @@ def set_(
             known_box(session, box)
             document = _document(session, box, file, number)
             row = wanted.want(session, box, document, by=who(), now_ms=_now_ms(), based_on=based_on)
+            told = {"number": row.number, "revision": row.revision, "digest": row.digest}
+            audit.record(session, system(), "box.settings", f"box/{box}", told, _now_ms())
         until_s = time.monotonic() + SETTLE_S
         while wait and row.state == "wanted" and time.monotonic() < until_s:
             time.sleep(POLL_S)

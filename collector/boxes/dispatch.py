@@ -68,6 +68,8 @@ class Dispatch:
             for one in orders.due(session, self._center, now_ms):
                 if self._publish(one.topic, one.payload, expiry_s=one.expiry_s):
                     orders.sent(session, str(one.key), now_ms)
+            if tidy:
+                wanted.forget_unheard(session, now_ms)
             for one in wanted.due(session, self._center):
                 if self._publish(one.topic, one.payload, retain=True):
                     wanted.sent(session, int(one.key), now_ms)

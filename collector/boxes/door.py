@@ -1,7 +1,8 @@
 """The HTTPS listener that boxes get their certificates at; it serves nothing else.
 
 `GET /ca` gives the CA, which a box compares with its label; `POST /enrol` takes a claim; `POST /renew` wants a valid
-certificate of a box. A thread for each connection, and few of them: each does one request and has ten seconds.
+certificate of a box. A thread for each connection, and few of them: each does one request and has ten seconds for all
+of it, and who has several open may be refused one more.
 """
 
 import logging
@@ -10,6 +11,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,13 +22,15 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.boxes.enrolment import DeniedError, Desk
-from collector.boxes.limits import Failures
+from collector.boxes.limits import Failures, network_of
 from protocol.enrolment import MAX_BODY_BYTES, Denied, EnrolRequest, RenewRequest
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 10.0
 CONNECTIONS: Final = 32
+PER_ADDRESS: Final = 8
+"""Of these; a handshake and an answer take a tenth of a second, so that boxes behind one address hardly notice."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -62,7 +66,9 @@ class Door(ThreadingHTTPServer):
         self._context.load_verify_locations(folder / "ca.crt")
         # who has none may ask for its first; one that is shown must be good
         self._context.verify_mode = ssl.CERT_OPTIONAL
-        self._room = threading.BoundedSemaphore(CONNECTIONS)
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+        """Connections by who has them."""
         super().__init__(address, _Request)
 
     def start(self) -> None:
@@ -76,10 +82,15 @@ class Door(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a connection a thread, or close it where there are too many."""
-        if not self._room.acquire(blocking=False):
+        network = network_of(str(client_address[0]))
+        with self._lock:
+            room = self._open.total() < CONNECTIONS and self._open[network] < PER_ADDRESS
+            if room:
+                self._open[network] += 1
+        if room:
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Shake hands on the connection's own thread: one that is slow holds up nobody."""
@@ -98,7 +109,11 @@ class Door(ThreadingHTTPServer):
         except (OSError, ValueError) as fault:
             log.debug("enrolment: %s: no TLS: %s", client_address, fault)
         finally:
-            self._room.release()
+            network = network_of(str(client_address[0]))
+            with self._lock:
+                self._open[network] -= 1
+                if not self._open[network]:
+                    del self._open[network]
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver hands it in
         """One connection broke; that is its own matter."""

@@ -6,16 +6,19 @@ same key and gets the same certificate, as long as its claim lasts; with another
 
 import hmac
 import logging
+import threading
 from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.boxes import register
 from collector.boxes.authority import Authority, key_sha256, read_request
 from collector.boxes.revocation import Lists
+from collector.people import audit
+from collector.people.actor import Actor
 from collector.store import Box, CertificateRow, Claim, Store
 from protocol.broker import BrokerError
 from protocol.enrolment import Enrolled, EnrolRequest, RenewRequest, read_claim
@@ -78,23 +81,29 @@ class Desk:
         except ValueError as fault:
             raise DeniedError(400, "invalid", str(fault)) from None
         now_ms = self._now_ms()
-        with self._store.transaction() as session:
+        with self._store.writing() as session:
             outcome = self._enrol(session, code, key, request.box, now_ms)
         # raised outside, so that the attempt is counted
         if isinstance(outcome, DeniedError):
             raise outcome
+        enrolled, ended = outcome
         self._catch_up()
-        log.info("box %s: enrolled at site %s with version %r", outcome.box, outcome.site, request.version)
-        return outcome
+        if ended and self._lists is not None:
+            # it may take a minute, and the box waits for its answer
+            threading.Thread(target=self._throw_off, args=(self._lists, enrolled.box), daemon=True).start()
+        log.info("box %s: enrolled at site %s with version %r", enrolled.box, enrolled.site, request.version)
+        return enrolled
 
     def _enrol(
         self, session: Session, code: str, key: ec.EllipticCurvePublicKey, expected: str | None, now_ms: int
-    ) -> Enrolled | DeniedError:
+    ) -> tuple[Enrolled, int] | DeniedError:
+        """The answer, and how many older certificates of the box it has ended."""
         digest, key_digest = register.code_sha256(code), key_sha256(key)
         claim = session.scalars(select(Claim).where(Claim.code_sha256 == digest)).first()
         if claim is None or not hmac.compare_digest(claim.code_sha256, digest):
             return DeniedError(403, "unknown_claim", "this center knows no such claim code; read the label again")
-        box = register.find_box(session, claim.box_id)
+        box = register.hold_box(session, claim.box_id)
+        session.refresh(claim)
         denied = _denied(claim, box, key_digest, expected, now_ms)
         if denied is not None:
             claim.attempts += 1
@@ -102,19 +111,13 @@ class Desk:
             return denied
         if claim.serial is not None:
             row = session.get_one(CertificateRow, claim.serial)
-            return self._answer(row.pem, box)
-        # of two that come at once, one
-        won = session.execute(
-            update(Claim).where(Claim.id == claim.id, Claim.key_sha256.is_(None)).values(key_sha256=key_digest)
-        )
-        if getattr(won, "rowcount", 0) != 1:
-            return DeniedError(409, "busy", "this claim code is being used right now; try again")
+            return self._answer(row.pem, box), 0
         # a second claim is for a new disk: whoever has the old one is that box no longer
-        register.end_certificates(session, box.id, now_ms, but_of=key_digest)
+        ended = register.end_certificates(session, box.id, now_ms, but_of=key_digest)
         row = self._issue(session, box, key, now_ms)
-        session.execute(update(Claim).where(Claim.id == claim.id).values(serial=row.serial))
+        claim.key_sha256, claim.serial = key_digest, row.serial
         box.standing = "enrolled"
-        return self._answer(row.pem, box)
+        return self._answer(row.pem, box), ended
 
     def renew(self, request: RenewRequest, serial: str) -> Enrolled:
         """Give a new certificate to a box that has shown one that is valid; raises DeniedError.
@@ -130,11 +133,12 @@ class Desk:
         if self._is_refused(serial):
             raise DeniedError(403, "revoked", "this certificate was revoked; ask the center for a new code")
         now_ms = self._now_ms()
-        with self._store.transaction() as session:
+        with self._store.writing() as session:
             shown = session.get(CertificateRow, serial)
-            box = None if shown is None or shown.usage != "box" else session.get(Box, shown.name)
-            if shown is None or box is None:
+            if shown is None or shown.usage != "box" or session.get(Box, shown.name) is None:
                 raise DeniedError(403, "unknown_box", "this certificate is of no box of this center")
+            box = register.hold_box(session, shown.name)
+            session.refresh(shown)
             if shown.revoked_ms is not None or box.standing != "enrolled":
                 raise DeniedError(403, "revoked", f"box {box.id} was put out of this center")
             newest = register.newest_certificate(session, "box", box.id)
@@ -167,9 +171,20 @@ class Desk:
         except (BrokerError, OSError) as fault:
             log.error("enrolment: older certificates are revoked, but the broker goes on with them: %s", fault)  # noqa: TRY400 - no trace wanted
 
+    def _throw_off(self, lists: Lists, box: str) -> None:
+        """End the session that somebody may have open with an older certificate: the broker looks when one connects."""
+        try:
+            lists.throw_off(box)
+            log.info("box %s: it was enrolled anew; a session with its older certificate is closed", box)
+        except Exception as fault:  # noqa: BLE001 - on a thread of its own nobody else says it
+            log.error("box %s: a session with its older certificate may go on: %s", box, fault)  # noqa: TRY400 - no trace
+
     def _issue(self, session: Session, box: Box, key: ec.EllipticCurvePublicKey, now_ms: int) -> CertificateRow:
         issued = self._authority.issue(key, box.id, "box", now_ms / 1000, self._days)
-        return register.record(session, issued, "box", box.id, now_ms)
+        row = register.record(session, issued, "box", box.id, now_ms)
+        told = {"serial": issued.serial, "usage": "box"}
+        audit.record(session, Actor.camera(box.id), "certificate.issue", f"box/{box.id}", told, now_ms)
+        return row
 
     def _answer(self, pem: str, box: Box) -> Enrolled:
         return Enrolled(certificate=pem, ca=self._authority.pem, broker_url=self._broker_url, box=box.id, site=box.site)

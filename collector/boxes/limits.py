@@ -32,7 +32,7 @@ class Failures:
         """How long this address has to wait; 0: not at all."""
         now_s = self._monotonic()
         with self._lock:
-            own = self._by_address.get(_network(address), deque())
+            own = self._by_address.get(network_of(address), deque())
             waits = [
                 times[0] + WINDOW_S - now_s
                 for times, most in ((own, PER_ADDRESS), (self._all, IN_ALL))
@@ -43,7 +43,7 @@ class Failures:
     def count(self, address: str) -> None:
         """One more failure of this address."""
         now_s = self._monotonic()
-        network = _network(address)
+        network = network_of(address)
         with self._lock:
             self._all.append(now_s)
             self._by_address.setdefault(network, deque(maxlen=PER_ADDRESS)).append(now_s)
@@ -52,7 +52,7 @@ class Failures:
                 self._by_address.popitem(last=False)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """One subscriber: an IPv4 address, or the /64 that an IPv6 address is in."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if parsed.version == 6:

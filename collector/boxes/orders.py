@@ -26,6 +26,8 @@ GOES_ON_MS: Final = 180_000
 KEEP_PICTURES_MS: Final = 24 * 3600 * 1000
 PICTURES_AFTER_MS: Final = 60_000
 """Pictures of a command come with its reply; later ones are not kept."""
+LATE_MS: Final = 900_000
+"""A box that was cut off sends pictures and reply once it is back, for ten minutes; the reply counts, so they do."""
 MAX_VIEWS: Final = 4
 """A box sends `wide` and `close`; it must not fill the database."""
 OPEN: Final = ("waiting", "sent", "accepted")
@@ -174,8 +176,8 @@ def take_reply(session: Session, box: Box, reply: Reply, received_ms: int) -> No
 def take_picture(session: Session, box: Box, header: AnswerHeader, jpeg: bytes, received_ms: int) -> None:
     """Take a picture that a command asked for; raises MessageError. One too late, or one too many, is not kept."""
     row = _of_box(session, box, header.command)
-    ended_ms = row.expires_ms + GRACE_MS if row.replied_ms is None else row.replied_ms
-    if row.state not in OPEN and received_ms - ended_ms > PICTURES_AFTER_MS:
+    until_ms = row.expires_ms + LATE_MS if row.replied_ms is None else row.replied_ms + PICTURES_AFTER_MS
+    if row.state not in OPEN and received_ms > until_ms:
         return
     views = select(func.count()).select_from(CommandPicture).where(CommandPicture.command_id == row.id)
     if session.get(CommandPicture, (row.id, header.view)) is None and session.scalars(views).one() < MAX_VIEWS:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from collector.boxes.authority import RESERVED, Issued
-from collector.store import Box, CameraRow, CertificateRow, Claim, Secret
+from collector.store import Box, CameraRow, CertificateRow, Claim, Secret, lock
 from protocol.enrolment import make_claim
 from protocol.ids import is_slug
 
@@ -84,7 +84,7 @@ def new_box(box_id: str, site: str, now_ms: int) -> Box:
 
 def renew_claim(session: Session, box_id: str, days: float, now_ms: int) -> NewClaim:
     """A new claim for a box that is known: its certificate has expired, or its disk is new. Older claims end."""
-    box = find_box(session, box_id)
+    box = hold_box(session, box_id)
     if box.standing in OUT:
         raise RegisterError(f"box {box_id}: it is {box.standing}; announce a new one with `boxes add`")
     end_claims(session, box_id, now_ms)
@@ -124,6 +124,20 @@ def find_box(session: Session, box_id: str) -> Box:
     return box
 
 
+def hold_box(session: Session, *box_ids: str) -> Box:
+    """The first of these boxes as it stands now; nobody else changes who they are until the transaction ends.
+
+    Putting a box out, giving it a claim or a certificate: one after the other, or a box that is put out could end with
+    a certificate that was being made meanwhile. On SQLite the transaction is one of `Store.writing`.
+
+    Raises RegisterError.
+    """
+    lock(session, [f"box {box_id}" for box_id in box_ids])
+    for box_id in box_ids:
+        session.get(Box, box_id, populate_existing=True)
+    return find_box(session, box_ids[0])
+
+
 def record(session: Session, issued: Issued, usage: str, name: str, now_ms: int) -> CertificateRow:
     """Remember a certificate."""
     row = CertificateRow(
@@ -156,7 +170,7 @@ def collectors(session: Session) -> list[str]:
 
 def put_out(session: Session, box_id: str, standing: str, now_ms: int) -> Box:
     """Revoke a box: its certificates, its claims, and its right to be heard. Twice is once."""
-    box = find_box(session, box_id)
+    box = hold_box(session, box_id)
     if box.standing != "replaced":
         box.standing = standing
     if box.state != "offline":
@@ -167,14 +181,15 @@ def put_out(session: Session, box_id: str, standing: str, now_ms: int) -> Box:
     return box
 
 
-def end_certificates(session: Session, box_id: str, now_ms: int, but_of: str = "") -> None:
-    """Revoke the certificates of a box, but not those of one key (`key_sha256`)."""
-    session.execute(
+def end_certificates(session: Session, box_id: str, now_ms: int, but_of: str = "") -> int:
+    """Revoke the certificates of a box, but not those of one key (`key_sha256`); says how many."""
+    ended = session.execute(
         update(CertificateRow)
         .where(CertificateRow.name == box_id, CertificateRow.usage == "box", CertificateRow.revoked_ms.is_(None))
         .where(CertificateRow.key_sha256 != but_of)
         .values(revoked_ms=now_ms)
     )
+    return int(getattr(ended, "rowcount", 0))
 
 
 def replace(session: Session, old_id: str, new_id: str, now_ms: int, move: Sequence["Move"] = ()) -> None:
@@ -187,7 +202,7 @@ def replace(session: Session, old_id: str, new_id: str, now_ms: int, move: Seque
         now_ms: when.
         move: further things that belong to a box, each moved by a function of (session, old, new).
     """
-    old, new = find_box(session, old_id), find_box(session, new_id)
+    old, new = hold_box(session, old_id, new_id), find_box(session, new_id)
     if old_id == new_id or old.standing == "replaced":
         raise RegisterError(f"box {old_id}: expected two boxes, the old one not replaced yet (by {old.replaced_by})")
     if new.standing in OUT:

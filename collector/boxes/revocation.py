@@ -9,7 +9,7 @@ in force is seen, not believed: each list revokes a certificate that was made fo
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from collector.boxes import broker_files, register
 from collector.boxes.authority import Authority, Issued, revoked_serials, write_public
 from collector.boxes.probe import Passes, Probe
-from collector.store import CertificateRow, Store
+from collector.store import CertificateRow, Store, lock
 from protocol.broker import BrokerError, BrokerLine
 from protocol.topics import Topic
 
@@ -62,9 +62,16 @@ class Lists:
 
     def write(self) -> None:
         """Write both anew; `read_again` has the broker read them."""
-        with self._store.transaction() as session:
+        with self._writing() as session:
             write_public(self._files / "acl", broker_files.acl(register.collectors(session)).encode())
             self._write_crl(session)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Session]:
+        """A transaction in which nobody else reads or writes the files: a list that was read before is not written."""
+        with self._store.writing() as session:
+            lock(session, ["revocations"])
+            yield session
 
     def listed(self) -> dict[str, float]:
         """What the broker refuses: serial to when it was revoked, in seconds; raises OSError, ValueError."""
@@ -119,7 +126,7 @@ class Lists:
         with Passes() as passes:
             good, _ = passes.issue(self._authority, broker_files.CHECK_USER, self._now())
             bad, revoked = passes.issue(self._authority, f"{broker_files.CHECK_USER}-revoked", self._now())
-            with self._store.transaction() as session:
+            with self._writing() as session:
                 self._revoke_probe(session, revoked)
                 self._write_crl(session)
             self.read_again()
@@ -144,13 +151,22 @@ class Lists:
         with Probe(self._line, self._folder, shown.stem, shown) as probe:
             return probe.connect()
 
+    def throw_off(self, box: str) -> None:
+        """Close the session of a box, whoever has it, once what was revoked lets nobody in; raises BrokerError."""
+        self.in_force()
+        self._take_over(box, ())
+
     def evict(self, site: str, box: str, cameras: Sequence[str]) -> None:
         """Close a box's session and take back what it had retained; raises BrokerError."""
+        own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported")]
+        self._take_over(box, (*own, *(Topic(site, box, "camera", one) for one in cameras)))
+
+    def _take_over(self, box: str, retained: Sequence[Topic]) -> None:
+        """Be this box for a moment, and take back what it had retained."""
         with Passes() as passes:
             shown, _ = passes.issue(self._authority, box, self._now())
             with Probe(self._line, self._folder, box, shown) as probe:
                 if not probe.connect():
                     raise BrokerError(f"{self._line.url}: box {box}: its session could not be closed; try again")
-                own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported")]
-                for topic in (*own, *(Topic(site, box, "camera", one) for one in cameras)):
+                for topic in retained:
                     probe.publish(str(topic), b"", retain=True)

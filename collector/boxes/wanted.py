@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 AGAIN_MS: Final = 10_000
 """A revision of which a box knows nothing is published again; the broker may have lost it."""
+UNHEARD_MS: Final = 60_000
+MAX_UNHEARD_MS: Final = 600_000
+"""A connected box that says nothing of a revision gets it again after a minute, then twice as long, at most this."""
 ENVELOPE_BYTES: Final = 2048
 
 
@@ -116,6 +119,41 @@ def sent(session: Session, number: int, now_ms: int) -> None:
         .where(SettingsRow.box_id == row.box_id, SettingsRow.revision <= row.revision, SettingsRow.sent_ms.is_(None))
         .values(sent_ms=now_ms)
     )
+
+
+def forget_unheard(session: Session, now_ms: int) -> None:
+    """Have revisions published again that were lost on their way: their box is connected and does not speak of them.
+
+    What it does not know when it connects it says by itself (`take_reported`); while it stays connected, nobody asks.
+    """
+    newest_revisions = (
+        select(SettingsRow.box_id, func.max(SettingsRow.revision).label("revision"))
+        .join(Box, Box.id == SettingsRow.box_id)
+        .where(Box.state == "online", SettingsRow.revision.is_not(None))
+        .group_by(SettingsRow.box_id)
+        .subquery()
+    )
+    told = SettingsReport
+    unheard = (
+        select(SettingsRow)
+        .join(
+            newest_revisions,
+            (SettingsRow.box_id == newest_revisions.c.box_id) & (SettingsRow.revision == newest_revisions.c.revision),
+        )
+        .outerjoin(told, told.box_id == SettingsRow.box_id)
+        .where(SettingsRow.sent_ms <= now_ms - UNHEARD_MS)
+        .where(told.box_id.is_(None) | (told.revision < SettingsRow.revision))
+        .where(told.wanted.is_(None) | (told.wanted != SettingsRow.revision))
+    )
+    for row in session.scalars(unheard):
+        sent_ms = row.sent_ms or 0
+        # the time that it has been tried for doubles with each try
+        if now_ms - sent_ms >= min(MAX_UNHEARD_MS, max(UNHEARD_MS, sent_ms - row.made_ms)):
+            log.info(
+                "box %s: it says nothing of revision %s of its settings; sending it again", row.box_id, row.revision
+            )
+            row.sent_ms = None
+    session.flush()
 
 
 def take_reported(session: Session, box: Box, reported: Reported, received_ms: int) -> None:

@@ -145,14 +145,21 @@ def decide(session: Session, actor: Actor, number: int, decision: str, reason: s
 
 
 def listed(
-    session: Session, *, ticket: int | None = None, state: str | None = None, limit: int = 200
+    session: Session,
+    *,
+    ticket: int | None = None,
+    state: str | None = None,
+    streets: frozenset[str] | None = None,
+    limit: int = 200,
 ) -> list[NoticeRow]:
-    """Notices, the newest first."""
+    """Notices, the newest first; `streets` are those that somebody may see, None: all."""
     query = select(NoticeRow).order_by(NoticeRow.number.desc()).limit(max(1, min(limit, 1000)))
     if ticket is not None:
         query = query.where(NoticeRow.ticket_number == ticket)
     if state is not None:
         query = query.where(NoticeRow.state == state)
+    if streets is not None:
+        query = query.where(NoticeRow.street.in_(streets))
     return list(session.scalars(query))
 
 

@@ -1,8 +1,10 @@
 """Who does something."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, Self
+
+from protocol.ids import is_slug
 
 EVERYWHERE: Final = "*"
 
@@ -25,6 +27,19 @@ class Grant:
     role: Role
     street: str = EVERYWHERE
 
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """`role`, or `role@street`; raises ValueError."""
+        role, at, street = text.partition("@")
+        if role not in {*Role}:
+            raise ValueError(f"expected a role, one of {', '.join(Role)}, got {role!r:.80}")
+        if at and street != EVERYWHERE and not is_slug(street):
+            raise ValueError(f"expected a street (the site of its boxes) or *, got {street!r:.80}")
+        return cls(Role(role), street if at else EVERYWHERE)
+
+    def __str__(self) -> str:
+        return f"{self.role}@{self.street}"
+
 
 @dataclass(frozen=True)
 class Actor:
@@ -34,12 +49,15 @@ class Actor:
         kind: only a `person` has grants; the others are the system's own hands.
         id: of the person, the shop, the box; empty for the system.
         name: as it stands in time lines.
+        grants: roles by street.
+        via: `token/ID` where it is no person at a page but a program of theirs.
     """
 
     kind: Literal["person", "policy", "camera", "shop", "system"]
     id: str = ""
     name: str = ""
     grants: frozenset[Grant] = frozenset()
+    via: str = field(default="", compare=False)
 
     @classmethod
     def policy(cls, street: str) -> Self:

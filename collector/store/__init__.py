@@ -8,7 +8,16 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
-from collector.store.people import AuditRow
+from collector.store.people import (
+    AuditRow,
+    FailureRow,
+    GrantRow,
+    PersonRow,
+    RecoveryRow,
+    SignInRow,
+    SsoRow,
+    TokenRow,
+)
 from collector.store.tables import (
     Base,
     Box,
@@ -37,21 +46,28 @@ __all__ = [
     "Claim",
     "CommandPicture",
     "CommandRow",
+    "FailureRow",
+    "GrantRow",
     "IncidentRow",
     "MessageRow",
     "NoticeAnswer",
     "NoticeAttempt",
     "NoticeLink",
     "NoticeRow",
+    "PersonRow",
     "PictureRow",
+    "RecoveryRow",
     "Refused",
     "Secret",
     "SettingsReport",
     "SettingsRow",
+    "SignInRow",
+    "SsoRow",
     "Store",
     "StoreError",
     "Ticket",
     "TicketEvent",
+    "TokenRow",
     "alone",
     "is_away",
     "is_race",

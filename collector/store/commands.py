@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from sqlalchemy import URL
 
+from collector.commandline import now_ms, system
 from collector.evidence.files import PictureFiles
+from collector.people import audit
 from collector.settings import load_settings
 from collector.store.backup import BackupError, back_up
 from collector.store.backup import restore as put_back
-from collector.store.engine import StoreError, alone
+from collector.store.engine import StoreError, alone, open_store
 from protocol.documents import SettingsError
 from protocol.instants import from_epoch, rfc3339
 
@@ -33,6 +36,14 @@ def _one_line() -> Iterator[None]:
         raise typer.Exit(EXIT_UNUSABLE) from None
 
 
+def _record(url: URL, action: str, detail: dict[str, object]) -> None:
+    """A copy gives everything away, and one that is put back takes lines of the audit log away: both are on record."""
+    store = open_store(url)
+    with store.writing() as session:
+        audit.record(session, system(), action, "store/center", detail, now_ms())
+    store.close()
+
+
 @app.command()
 def backup(folder: Annotated[Path, typer.Argument(help="a new folder")], settings: SettingsOption) -> None:
     """Copy database and pictures into a new folder, while the collector runs."""
@@ -40,6 +51,7 @@ def backup(folder: Annotated[Path, typer.Argument(help="a new folder")], setting
         config = load_settings(settings)
         began_at = rfc3339(from_epoch(time.time()))
         manifest = back_up(config.database_url, PictureFiles(config.data_dir / "evidence"), folder, began_at)
+        _record(config.database_url, "store.backup", {"folder": str(folder), "pictures": len(manifest.pictures)})
     typer.echo(f"{folder}: {manifest.database} as of {manifest.made_at}, {len(manifest.pictures)} pictures")
 
 
@@ -56,6 +68,7 @@ def restore(
         config.data_dir.mkdir(parents=True, exist_ok=True)
         with alone(config.data_dir) if url.get_backend_name() == "sqlite" else contextlib.nullcontext():
             manifest = put_back(folder, url, PictureFiles(config.data_dir / "evidence"), over=over)
+            _record(url, "store.restore", {"folder": str(folder), "made_at": manifest.made_at})
         # boxes keep for 7 days what was acknowledged
         note = {"restored_at": rfc3339(from_epoch(time.time())), "made_at": manifest.made_at}
         (config.data_dir / RESTORED).write_text(json.dumps(note) + "\n", "utf-8")

@@ -1,15 +1,132 @@
 """Tables of people and of what they did."""
 
-from sqlalchemy import BigInteger, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from collector.store.tables import Base
+
+
+class PersonRow(Base):
+    """Somebody who may sign in. Never deleted and never renamed: the audit log names them."""
+
+    __tablename__ = "person"
+    __table_args__ = (UniqueConstraint("sso_issuer", "sso_subject", name="uq_person_sso"),)
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    """What they sign in with."""
+    name: Mapped[str] = mapped_column(Text)
+    password: Mapped[str | None] = mapped_column(Text)
+    """Argon2id in the PHC format; null: they sign in elsewhere, or not at all."""
+    password_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was set."""
+    password_once: Mapped[int] = mapped_column(Integer, default=0)
+    """1: somebody else knows it; it must be changed at the first sign-in, and ends by itself."""
+    totp: Mapped[str | None] = mapped_column(Text)
+    """Secret of the second factor, base 32."""
+    totp_asked: Mapped[str | None] = mapped_column(Text)
+    """One that was shown and is not confirmed yet."""
+    totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the last code that was used: none is good twice."""
+    sso_issuer: Mapped[str | None] = mapped_column(Text)
+    sso_subject: Mapped[str | None] = mapped_column(Text)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    disabled_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+    grants: Mapped[list["GrantRow"]] = relationship(order_by="GrantRow.role, GrantRow.street", viewonly=True)
+
+
+class GrantRow(Base):
+    """A role of a person at one street; `*` is all of them."""
+
+    __tablename__ = "person_grant"
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(Text, primary_key=True)
+    street: Mapped[str] = mapped_column(Text, primary_key=True)
+    by: Mapped[str] = mapped_column(Text)
+    """Who gave it; `sso` for what a sign-in elsewhere brought, which the next one may take again."""
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class RecoveryRow(Base):
+    """A recovery code that has not been used; only its hash is kept."""
+
+    __tablename__ = "recovery_code"
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    code_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class SignInRow(Base):
+    """A session of a person at the pages; only the hash of its cookie is kept."""
+
+    __tablename__ = "sign_in"
+
+    id_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    stage: Mapped[str] = mapped_column(Text)
+    """`code`: the password was right, the second factor is still asked for; `full`."""
+    method: Mapped[str] = mapped_column(Text)
+    """`password`, `totp`, `recovery` or `sso`."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    seen_ms: Mapped[int] = mapped_column(BigInteger)
+    """To the minute."""
+    expires_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    """Wrong codes."""
+    address: Mapped[str] = mapped_column(Text, default="")
+    browser: Mapped[str] = mapped_column(Text, default="")
+
+
+class TokenRow(Base):
+    """What a program signs in with; only the hash of its secret is kept."""
+
+    __tablename__ = "api_token"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
+    """Whose it is: it never has more roles than they have at the time."""
+    name: Mapped[str] = mapped_column(Text)
+    secret_sha256: Mapped[str] = mapped_column(Text, unique=True)
+    grants: Mapped[str] = mapped_column(Text)
+    """JSON: [[role, street], …]."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    used_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """To the minute."""
+    revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class FailureRow(Base):
+    """How often somebody failed to sign in, by a hash of who or from where; forgotten after a day."""
+
+    __tablename__ = "sign_in_failure"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+    last_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class SsoRow(Base):
+    """A sign-in elsewhere that has begun: what its answer must fit."""
+
+    __tablename__ = "sso_flow"
+
+    id_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Of a cookie, so that the answer comes to the browser that asked."""
+    state: Mapped[str] = mapped_column(Text)
+    nonce: Mapped[str] = mapped_column(Text)
+    verifier: Mapped[str] = mapped_column(Text)
+    go_on: Mapped[str] = mapped_column(Text)
+    """The page that was wanted."""
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class AuditRow(Base):
     """One line of the audit log; never changed and never deleted, each names the hash of the one before."""
 
     __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_actor", "actor", "number"),)
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """From 1, without gaps."""

@@ -3,15 +3,14 @@
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.notices import desk as notices_desk
 from collector.notices.settings import Audience, NoticesSection, ShopPagesSection
 from collector.notices.texts import TemplateError
-from collector.people.actor import Actor
 from collector.store import NoticeRow
-from collector.web.rights import Desk, actor, needs
+from collector.web.rights import Acting, Desk, check, in_streets, needs
 
 
 class Decision(BaseModel):
@@ -34,9 +33,12 @@ def router(
     section, shop_pages = told or (NoticesSection(), ShopPagesSection())
 
     @routes.get("/api/notices", dependencies=[needs("notices.read")])
-    def list_notices(ticket: int | None = None, state: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
+    def list_notices(
+        by: Acting, ticket: int | None = None, state: str | None = None, limit: int = 200
+    ) -> list[dict[str, Any]]:
+        own = in_streets(by, "notices.read")
         with desk.store.transaction() as session:
-            rows = notices_desk.listed(session, ticket=ticket, state=state, limit=limit)
+            rows = notices_desk.listed(session, ticket=ticket, state=state, streets=own, limit=limit)
             return [notices_desk.as_json(session, row) for row in rows]
 
     @routes.get("/api/notices/channels", dependencies=[needs("notices.read")])
@@ -63,17 +65,21 @@ def router(
             raise HTTPException(422, str(fault)) from None
 
     @routes.get("/api/notices/{number}", dependencies=[needs("notices.read")])
-    def get_notice(number: int) -> dict[str, Any]:
+    def get_notice(by: Acting, number: int) -> dict[str, Any]:
         with desk.store.transaction() as session:
             row = session.get(NoticeRow, number)
             if row is None:
                 raise HTTPException(404, f"there is no notice {number}")
+            check(by, "notices.read", row.street)
             return notices_desk.as_json(session, row, whole=True)
 
     @routes.post("/api/notices/{number}/decide", dependencies=[needs("notices.write")])
-    def decide(number: int, wanted: Decision, by: Actor = Depends(actor)) -> dict[str, Any]:  # noqa: B008 - FastAPI's way
+    def decide(by: Acting, number: int, wanted: Decision) -> dict[str, Any]:
         try:
             with desk.store.writing() as session:
+                known = session.get(NoticeRow, number)
+                if known is not None:
+                    check(by, "notices.write", known.street)
                 row = notices_desk.decide(session, by, number, wanted.decision, wanted.reason, desk.now_ms())
                 found = notices_desk.as_json(session, row, whole=True)
         except notices_desk.DecisionError as fault:

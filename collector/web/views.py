@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
@@ -126,8 +126,19 @@ class CameraView:
     text: str
 
 
-def rows(session: Session, clock: Clock, since_ms: int | None = None, limit: int = ROWS) -> list[RowView]:
-    """Newest tickets, open ones first; of those that changed since then, or got a picture.
+def at_streets(streets: frozenset[str]) -> Select[str]:
+    """Boxes at these streets, to limit rows to them."""
+    return select(Box.id).where(Box.site.in_(streets))
+
+
+def rows(
+    session: Session,
+    clock: Clock,
+    since_ms: int | None = None,
+    limit: int = ROWS,
+    streets: frozenset[str] | None = None,
+) -> list[RowView]:
+    """Newest tickets, open ones first; of those that changed since then, or got a picture; None: of all streets.
 
     One query for the tickets and one for their pictures: this is asked for at every change, by every open page.
     """
@@ -136,6 +147,8 @@ def rows(session: Session, clock: Clock, since_ms: int | None = None, limit: int
         shown = select(PictureRow.incident).where(PictureRow.received_ms >= since_ms)
         pictured = select(IncidentRow.ticket_number).where(IncidentRow.id.in_(shown))
         query = query.where(or_(Ticket.changed_ms >= since_ms, Ticket.number.in_(pictured)))
+    if streets is not None:
+        query = query.where(Ticket.box_id.in_(at_streets(streets)))
     found = session.scalars(query).all()
     pictures = session.execute(
         select(IncidentRow.ticket_number, PictureRow.sha256)
@@ -248,11 +261,12 @@ def _event(row: TicketEvent, clock: Clock) -> EventView:
     return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined)
 
 
-def cameras(session: Session, clock: Clock) -> list[CameraView]:
-    """All cameras, with the state of their boxes."""
-    rows: Sequence[Any] = session.execute(
-        select(Box, CameraRow).outerjoin(CameraRow, CameraRow.box_id == Box.id).order_by(Box.id, CameraRow.camera)
-    ).all()
+def cameras(session: Session, clock: Clock, streets: frozenset[str] | None = None) -> list[CameraView]:
+    """All cameras, or those of some streets, with the state of their boxes."""
+    query = select(Box, CameraRow).outerjoin(CameraRow, CameraRow.box_id == Box.id).order_by(Box.id, CameraRow.camera)
+    if streets is not None:
+        query = query.where(Box.site.in_(streets))
+    rows: Sequence[Any] = session.execute(query).all()
     return [
         CameraView(
             box=box.id,

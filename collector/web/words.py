@@ -39,6 +39,14 @@ ROLES: Final = {
     "at": Words("发现时", "As found"),
     "after": Words("恢复后", "After, clear again"),
 }
+OFFICES: Final = {
+    "admin": Words("管理员", "admin"),
+    "operator": Words("指挥室操作员", "operator"),
+    "grid_worker": Words("网格员", "grid worker"),
+    "officer": Words("城管", "officer"),
+    "auditor": Words("审计", "auditor"),
+    "viewer": Words("查看", "viewer"),
+}
 VIEWS: Final = {"wide": Words("全景", "wide"), "close": Words("近景", "close")}
 CAMERAS: Final = {
     "starting": Words("启动中", "starting"),

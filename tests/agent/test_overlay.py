@@ -34,9 +34,9 @@ def overlay(masker=None):
     return Overlay(masker or Masker(None), ZoneInfo("UTC"), EPOCH_S)
 
 
-def snapshot(*zones, persons=NOBODY, ids=None, state="live", still=None, t=25.0, looked_at=None):
+def snapshot(*zones, persons=NOBODY, ids=None, state="live", still=None, t=25.0, looked_at=None, hidden=None):
     ids = np.zeros(len(persons), np.int64) if ids is None else np.array(ids)
-    return Snapshot("cam-1", EPOCH_S + t, state, zones, persons, ids, still, looked_at)
+    return Snapshot("cam-1", EPOCH_S + t, state, zones, persons, ids, still, looked_at, hidden)
 
 
 def draw(*zones, rgb=GREY_PICTURE, **what):
@@ -293,7 +293,8 @@ def test_without_a_face_model_only_the_place_that_matters_is_sharp():
     assert detail(drawn[480:560, 710:760]) < detail(item) / 5
 
 
-def test_heads_are_hidden_in_the_picture_and_on_the_still_scene(detectors, vtest):
+@pytest.mark.parametrize("which", ["persons", "hidden"])
+def test_heads_are_hidden_in_the_picture_and_on_the_still_scene(detectors, vtest, which):
     """Real walkers with a real face model; heads from boxes, as the detector gives them."""
     with av.open(str(vtest)) as container:
         rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
@@ -304,7 +305,7 @@ def test_heads_are_hidden_in_the_picture_and_on_the_still_scene(detectors, vtest
     still = StillLook(luma, nothing, nothing)
     persons = np.array([[0.4, 0.3, 0.2, 0.4]], np.float32)
     free = overlay(masker).draw(frame(rgb, 25.0), snapshot(still=still))
-    drawn = overlay(masker).draw(frame(rgb, 25.0), snapshot(still=still, persons=persons))
+    drawn = overlay(masker).draw(frame(rgb, 25.0), snapshot(still=still, **{which: persons}))
     # the picture is 960 × 720: the head is 384 to 576 across, 216 to 288 down
     head = (slice(220, 284), slice(390, 570))
     assert detail(picture(drawn)[head]) < detail(picture(free)[head]) / 2
@@ -313,7 +314,7 @@ def test_heads_are_hidden_in_the_picture_and_on_the_still_scene(detectors, vtest
     assert detail(drawn[inset]) < detail(free[inset]) * 0.8
     # who has just left may still be on the still scene
     painter = overlay(masker)
-    painter.draw(frame(rgb, 23.0), snapshot(still=still, persons=persons, t=23.0))
+    painter.draw(frame(rgb, 23.0), snapshot(still=still, t=23.0, **{which: persons}))
     later = painter.draw(frame(rgb, 25.0), snapshot(still=still))
     assert (later[inset] == drawn[inset]).all()
     assert (picture(later) == picture(free)).all()

@@ -187,3 +187,54 @@ def test_a_zone_that_needs_everything_gets_everything():
     other = GatheringZone(id="other", kind="gathering", polygon=RIGHT, **SETTINGS)
     watch(eye, lambda t: walks(t)[:1], 30, zones=(square(), other))
     assert set(eye.seen) == {(640, 360)}
+
+
+def crossing(t):
+    """One stands in the zone, and another one walks where no rule looks."""
+    return [(60, 180), (420 + t * 13 % 180, 100)]
+
+
+def test_the_hour_of_samples_hides_those_who_move_where_no_rule_looks():
+    """Nothing changes near the zone: what the last look saw holds for the rules, for a minute."""
+    looks = []
+
+    class Eye(BrightEye):
+        def detect(self, rgb):
+            looks.append(1)
+            return super().detect(rgb)
+
+    runner = watch(Eye(), crossing, 200)
+    samples = list(runner.samples)
+    assert len(samples) == pytest.approx(20, abs=2)
+    for one in samples:
+        there = crossing(round(one.time_s - runners.EPOCH_S))[1][0] / 640
+        assert any(box[0] == pytest.approx(there, abs=0.01) for box in one.persons.tolist())
+    # a look for each of them, and those with which it began
+    assert len(looks) <= len(samples) + 8
+
+
+def test_no_sample_is_taken_while_it_is_not_known_who_moves(monkeypatch):
+    runner = watch(BrightEye(), crossing, 30)
+    monkeypatch.setattr(runner.attention, "ask", lambda *_, **__: False)
+    before = len(runner.samples)
+    for t in range(30, 60):
+        runner.look(runners.frame(street(crossing(t), seed=t), float(t)))
+    assert len(runner.samples) == before
+
+
+def test_who_is_shown_is_looked_for_in_each_picture_in_which_anything_moved():
+    eye, seen = FreeEye(), []
+    camera = Camera(id="cam-1", source="staged", sample_s=1.0, zone=(square(),))
+    runner = runners.runner(camera, detector=eye)
+    runner.shown = True
+    for t in range(60):
+        frame = runners.frame(street(crossing(min(t, 30)), seed=t), float(t))
+        runner.look(frame)
+        before = len(eye.seen)
+        hidden = runner.hidden(frame)
+        seen.append(len(eye.seen) - before)
+        there = crossing(min(t, 30))[1][0] / 640
+        assert any(box[0] == pytest.approx(there, abs=0.01) for box in hidden.tolist())
+    assert sum(seen[:30]) >= 20
+    # then nothing moves: who stands there is known with the next look for the rules or the hour
+    assert sum(seen[45:]) == 0

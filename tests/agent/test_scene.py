@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agent.box import orders
+from agent.evidence import pictures
 from agent.uplink.outbox import Outbox, OutboxError
 from protocol.settings import Camera, FrontageZone
 from tests import boxes, clips
@@ -193,3 +194,28 @@ def test_the_time_in_which_the_box_was_down_is_no_dwell(tmp_path, down_s, opened
     for t in range(12, 24):
         after.look(frame(clips.street_frame(26), 30 + down_s + t))
     assert said
+
+
+def test_the_picture_of_the_clear_place_is_there_before_it_is_decided(monkeypatch):
+    """It takes as long as the other one, and an incident waits for it."""
+    at_s, shot, told = [0.0], [], []
+
+    def shoot(*arguments, **named):
+        shot.append((at_s[0], named["role"]))
+        return pictures.shoot(*arguments, **named)
+
+    monkeypatch.setattr("agent.runner.shoot", shoot)
+    camera = Camera(id="cam-1", source="-", zone=[FrontageZone(**boxes.FRONTAGE)])
+    pipeline = runner(camera, told.append)
+    for second in range(34):
+        at_s[0] = float(second)
+        pipeline.look(frame(clips.street_frame(second), second))
+    (opened,) = told
+    (decided_s,) = [when for when, role in shot if role == "at"]
+    assert [when for when, role in shot if role == "clear"] == [decided_s - 1]
+    assert [(one.role, one.view) for one in opened.data.evidence] == [
+        ("clear", "wide"),
+        ("clear", "close"),
+        ("at", "wide"),
+        ("at", "close"),
+    ]

@@ -128,3 +128,22 @@ def test_where_no_main_picture_comes_the_sub_stream_stands_in():
     assert [one.data.rule for one in said][:1] == ["crowding"]
     assert len(runner.samples) >= 3
     assert runner.outlook.state == "live"
+
+
+def test_what_moves_in_another_zone_asks_for_no_more_pictures():
+    """Somebody walks up and down on the right; nobody may loiter on the left."""
+    left, right = (((x, 0.3), (x + 0.25, 0.3), (x + 0.25, 1.0), (x, 1.0)) for x in (0.0, 0.75))
+
+    def fps(x):
+        zones = (
+            GatheringZone(id="left", kind="gathering", polygon=left, max_people=99, loiter_s=60.0),
+            GatheringZone(id="right", kind="gathering", polygon=right, max_people=99),
+        )
+        camera = Camera(id="cam-1", source="staged", sample_s=1.0, zone=zones)
+        runner = runners.runner(camera, detector=BrightEye())
+        for t in range(30):
+            runner.look(runners.frame(picture([(x + 37 * t % 90, 170)], t), float(t)))
+        return runner.demand(runners.EPOCH_S + 29).fps
+
+    assert fps(10) == 5.0
+    assert fps(500) < 1.0

@@ -10,12 +10,19 @@ let again = false;
 let wholeAt = Date.now();
 
 async function get(url) {
-  const answer = await fetch(url, { cache: "no-store" });
+  // a page that asks by itself does not keep its session alive; when that has ended, the person signs in again
+  const answer = await fetch(url, { cache: "no-store", headers: { "x-background": "1" } });
+  if (answer.status === 401) location.reload();
   if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 
+// somebody is writing there: what they have written must not be taken away
+const busyWriting = () => document.activeElement?.matches("main input, main textarea, main select")
+  || [...document.querySelectorAll("main input[type=text], main input:not([type]), main textarea")].some((one) => one.value !== one.defaultValue);
+
 async function whole() {
+  if (busyWriting()) return;
   wholeAt = Date.now();
   const details = () => [...document.querySelectorAll("details")];
   const open = new Set(details().flatMap((one, index) => (one.open ? [index] : [])));
@@ -77,5 +84,10 @@ feed.addEventListener("open", () => {
   if (broken) { wholeAt = 0; soon(); }
   broken = false;
 });
-feed.addEventListener("error", () => { show(false); broken = true; });
+feed.addEventListener("error", () => {
+  show(false);
+  broken = true;
+  // refused, not merely away
+  if (feed.readyState === EventSource.CLOSED) soon();
+});
 feed.addEventListener("changed", soon);

@@ -2,18 +2,26 @@
 
 import os
 import signal
+import subprocess
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from agent.camera import process, wire
+from agent.camera.events import Tally
 from agent.camera.frame import Frame
+from agent.camera.nursery import nursery
 from agent.camera.process import StreamClock
-from agent.camera.reader import Condition, LiveCamera, TimeLine
+from agent.camera.reader import Condition, LiveCamera, TimeLine, helped_text
 from agent.camera.source import Source
+from agent.camera.substream import HOLD_S, SubStream
 from tests import clips
 from tests.cameras import RtspCamera
 from tests.services import stopped
@@ -109,13 +117,122 @@ def test_distant_key_frames_are_made_up_for(streams):
     assert figures.decoded < 160
 
 
+def test_a_main_stream_without_key_frames_is_told_while_the_other_one_helps(streams, tmp_path):
+    """One that has none between 0 and 20 s."""
+    none = clips.write(tmp_path / "none.mp4", clips.street_frame, LENGTH_S, gop=1000)
+    frames, conditions, _ = watch(source(none, streams["sub"]), 16)
+    assert len(of_sub(frames, 10, 16)) >= 4
+    assert conditions[-1].state == "live"
+    assert conditions[-1].text.startswith("no key frame of the main stream for 10 s, only the sub-stream is seen; set")
+
+
+@pytest.mark.parametrize(
+    ("tally", "expected"),
+    [
+        (Tally(keyless_s=3.0), ""),
+        (Tally(keyless_s=8.0, key_gap_s=8.0), ""),
+        (Tally(keyless_s=34.0), "no key frame of the main stream for 30 s"),
+        (Tally(keyless_s=34.0, waits_s=34.0), "no key frame of the main stream for 30 s"),
+        (Tally(keyless_s=34.0, key_gap_s=60.0), "key frames come every 60 s, between them only the sub-stream is seen"),
+        (Tally(keyless_s=5000.0, key_gap_s=60.0), "no key frame of the main stream for more than 90 s"),
+    ],
+)
+def test_what_a_main_stream_that_is_helped_does_not_bring(tally, expected):
+    text = helped_text(tally)
+    assert text.startswith(expected)
+    assert bool(text) is bool(expected)
+
+
+class Blind:
+    """A nursery whose main stream has key frames of which no picture comes; the sub-stream is a real one."""
+
+    def __init__(self):
+        self._over, self._started = threading.Event(), []
+
+    def start(self, text, descriptors):
+        if Source.from_json(text).sub is None:
+            return nursery().start(text, descriptors)
+        events = os.dup(descriptors[0])
+        child = subprocess.Popen(["sleep", "60"])
+        thread = threading.Thread(target=self._tell, args=(events,))
+        self._started.append((child, thread))
+        thread.start()
+        return child.pid, os.pidfd_open(child.pid)
+
+    def _tell(self, events):
+        with suppress(BrokenPipeError):
+            while not self._over.wait(0.1):
+                wire.write(events, wire.TALLY, read=50, short=True, waits_s=None, keyless_s=1.0)
+        os.close(events)
+
+    def close(self):
+        self._over.set()
+        for child, thread in self._started:
+            child.kill()
+            child.wait()
+            thread.join()
+
+
+def test_a_main_stream_whose_key_frames_make_no_picture_is_told_although_the_other_one_helps(streams, monkeypatch):
+    """On a clock that goes three times as fast."""
+    began_s, blind, told, small = time.monotonic(), Blind(), [], 0
+    monkeypatch.setattr(process, "nursery", lambda: blind)
+    try:
+        often = replace(source(streams["main"], streams["sub"]), sample_s=0.2)
+        with LiveCamera(often, time.time, lambda: 3 * time.monotonic()) as camera:
+            for event in camera.events():
+                small += isinstance(event, Frame) and event.sub
+                if isinstance(event, Condition):
+                    told.append(event)
+                if time.monotonic() - began_s > 20 or told[-1].state == "stalled":
+                    camera.close()
+    finally:
+        blind.close()
+    assert small > 10
+    assert told[-1].state == "stalled"
+    assert "data comes, but no picture for 3" in told[-1].text
+
+
+def test_pictures_that_come_too_late_to_be_used_are_no_help(streams, monkeypatch):
+    """Those of the sub-stream are all behind: the main stream is decoded as if there were none."""
+    place = TimeLine.place
+    monkeypatch.setattr(TimeLine, "place", lambda line, frame: None if frame.sub else place(line, frame))
+    frames, _, _ = watch(source(streams["main"], streams["sub"]), 16, demand=lambda _: 5.0)
+    assert len([t for t, _ in frames if 12 < t < 15]) == pytest.approx(15, abs=4)
+
+
+def test_what_is_said_of_a_failure_is_true_when_it_is_read():
+    now = SimpleNamespace(skipped_s=0.0)
+
+    def monotonic():
+        return time.monotonic() + now.skipped_s
+
+    def until(text, *, short=True):
+        limit_s = time.monotonic() + 10
+        while time.monotonic() < limit_s and text not in sub.text:
+            sub.step(short=short, shape=None, played_s=0.0)
+            time.sleep(0.01)
+        assert text in sub.text
+
+    gone = Source("cam-1", "network", "rtsp://127.0.0.1:9/x", 1.0)
+    sub = SubStream(gone, time.time, monotonic, threading.Condition())
+    assert sub.text == ""
+    until("check address, cable and camera; the main stream is used in its place, trying again in 1 s")
+    until("the main stream is used in its place, trying again now")
+    until("the main stream is used in its place, trying again in 2 s")
+    now.skipped_s = HOLD_S + 1
+    until("nothing listens there; check address, cable and camera; it is tried again once it is needed", short=False)
+    assert "the main stream" not in sub.text
+    sub.rest()
+
+
 def test_a_sub_stream_that_is_not_there_is_told_and_the_main_one_used(streams):
     frames, conditions, _ = watch(
         source(streams["main"], "rtsp://127.0.0.1:9/x", user="admin", password="geheim-77"), 16, demand=lambda _: 5.0
     )
     assert {one.state for one in conditions} == {"starting", "live"}
     assert "sub-stream: rtsp://127.0.0.1:9/x: expected a camera that answers" in conditions[-1].text
-    assert "the main stream is used in its place, trying again in" in conditions[-1].text
+    assert "the main stream is used in its place, trying again " in conditions[-1].text
     assert "geheim-77" not in repr(conditions)
     assert len([t for t, _ in frames if 12 < t < 15]) == pytest.approx(15, abs=4)
 

@@ -1,16 +1,21 @@
 """Whether two streams show one view."""
 
+import threading
+import time
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
+from agent.camera import views
 from agent.camera.errors import CameraError
 from agent.camera.source import Source
 from agent.camera.views import compare_views, view_fault
 from tests import clips
 
 
-def street(t=3.0):
+def grey(t=3.0):
     return cv2.cvtColor(clips.street_frame(t), cv2.COLOR_RGB2GRAY)
 
 
@@ -21,14 +26,14 @@ def small(luma, size=(320, 180)):
 @pytest.mark.parametrize(
     ("main", "sub", "expected"),
     [
-        (street(), small(street()), ""),
-        (street(), small(street(3.4)), ""),  # the two are never of exactly the same moment
-        (street(), small(street(), (352, 288)), ""),  # D1 pixels are not square: shares are what counts
-        (street(), np.clip(small(street()) * 0.6 + 30, 0, 255).astype(np.uint8), ""),
-        (street(), small(street()[:, 80:560]), "it shows about 75% of the width and 100% of the height of the main"),
-        (street()[:, 80:560], small(street()), "the main stream shows about 75% of the width"),
-        (street(), small(cv2.cvtColor(clips.pavement(9), cv2.COLOR_RGB2GRAY))[::-1, ::-1], "something else"),
-        (street(), np.full((180, 320), 16, np.uint8), None),
+        (grey(), small(grey()), ""),
+        (grey(), small(grey(3.4)), ""),  # the two are never of exactly the same moment
+        (grey(), small(grey(), (352, 288)), ""),  # D1 pixels are not square: shares are what counts
+        (grey(), np.clip(small(grey()) * 0.6 + 30, 0, 255).astype(np.uint8), ""),
+        (grey(), small(grey()[:, 80:560]), "it shows about 75% of the width and 100% of the height of the main"),
+        (grey()[:, 80:560], small(grey()), "the main stream shows about 75% of the width"),
+        (grey(), small(cv2.cvtColor(clips.pavement(9), cv2.COLOR_RGB2GRAY))[::-1, ::-1], "something else"),
+        (grey(), np.full((180, 320), 16, np.uint8), None),
     ],
 )
 def test_what_a_sub_stream_shows(main, sub, expected):
@@ -46,3 +51,15 @@ def test_streams_are_compared_at_the_same_moment(tmp_path):
     with pytest.raises(CameraError, match="set the sub-stream to the same channel") as fault:
         compare_views(source, Source("cam-1", "file", str(other), 1.0))
     assert "50% of the width" in str(fault.value) or "60% of the width" in str(fault.value)
+
+
+def test_ctrl_c_while_they_are_compared_leaves_nothing_running(street, monkeypatch):
+    def interrupted(_seconds):
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(views, "time", SimpleNamespace(time=time.time, sleep=interrupted))
+    source = Source("cam-1", "file", str(street), 1.0, sub=str(street))
+    with pytest.raises(KeyboardInterrupt):
+        compare_views(source, source.of_sub())
+    assert set(threading.enumerate()) <= before

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from agent.uplink.executor import MAX_WAITING, Answer, CommandError, Executor, Journal
+from agent.uplink.executor import MAX_UNSENT, MAX_WAITING, Answer, AnswerPicture, CommandError, Executor, Journal
 from protocol.commands import VERBS, Command, CommandEvent, read_arguments
 from protocol.instants import from_epoch
 from protocol.messages import MessageError, dataschema, read_event
+from protocol.pictures import AnswerHeader
+from tests.services import wait_for
 
 CENTER_S = 1_780_000_000.0
 
@@ -151,6 +153,65 @@ def test_a_reply_waits_for_the_line(tmp_path):
     assert [one["outcome"] for one in box.replies] == ["ok"]
 
 
+def with_pictures(*views):
+    pictures = [
+        AnswerPicture("cam-1", AnswerHeader(command="c1", role="snapshot", view=view, sha256="0" * 64), b"jpeg")
+        for view in views
+    ]
+    return Answer("seen", {"sha256": "0" * 64}, pictures)
+
+
+def test_a_reply_goes_after_its_pictures_or_not_yet(tmp_path):
+    box = Box(tmp_path / "commands.db")
+    box.then = lambda: with_pictures("wide", "close")
+    publish = box.publish
+    room = [1]  # the line breaks after the first picture
+
+    def breaking(*sent, **more):
+        room[0] -= 1
+        return room[0] >= 0 and publish(*sent, **more)
+
+    box.publish = breaking
+    box.journal.close()
+    box.open()
+    box.take(command())
+    box.take(command())  # asked again meanwhile
+    assert [leaf for leaf, _ in box.topics] == ["evidence"]
+    room[0] = 99
+    box.executor._between()
+    box.executor._between()
+    assert [leaf for leaf, _ in box.topics] == ["evidence", "evidence", "reply"]
+    assert [dict(more["user"])["view"] for _, more in box.topics[:2]] == ["wide", "close"]
+    box.take(command())
+    assert [(one["outcome"], one["data"]) for one in box.replies] == [("ok", {"sha256": "0" * 64})] * 2
+
+
+def test_a_reply_does_not_name_pictures_that_an_end_of_the_agent_has_lost(tmp_path):
+    box = Box(tmp_path / "commands.db")
+    box.then = lambda: with_pictures("wide")
+    box.online = False
+    box.take(command())
+    box.journal.close()
+    box.open()
+    box.online = True
+    box.executor.start()
+    box.executor.stop()
+    box.executor._between()
+    assert [(one["outcome"], one["code"], one["data"]) for one in box.replies] == [("failed", "pictures_lost", {})]
+
+
+def test_replies_that_wait_for_their_pictures_are_few():
+    box = Box()
+    box.then = lambda: with_pictures("wide")
+    box.online = False
+    for number in range(MAX_UNSENT + 2):
+        box.take(command(f"c{number}"))
+    box.online = True
+    box.executor._between()
+    assert [one["outcome"] for one in box.replies] == ["failed"] * 2 + ["ok"] * MAX_UNSENT
+    assert not box.executor._unsent
+
+
 def test_what_goes_on_is_done_when_the_agent_runs_again(tmp_path):
     box = Box(tmp_path / "commands.db")
     order = []
@@ -172,6 +233,19 @@ def test_the_queue_is_bounded(caplog):
         box.executor.take(command(f"c{number}"))
     assert box.executor._queue.qsize() == MAX_WAITING
     assert "what comes is left" in caplog.text
+
+
+def test_the_newest_wish_has_a_place_however_much_waits():
+    box, done = Box(), []
+    for number in range(MAX_WAITING + 5):
+        box.executor.take(command(f"c{number}"))
+    for number in range(3):
+        box.executor.put_newest(lambda number=number: done.append(number))
+    box.executor.start()
+    wait_for(lambda: done and len(box.ran) == MAX_WAITING, "all is done")
+    box.executor.put_newest(lambda: done.append("later"))
+    wait_for(lambda: done == [2, "later"], "an idle one is woken", 0.9)
+    box.executor.stop()
 
 
 def test_a_damaged_journal_is_put_aside(tmp_path):

@@ -205,6 +205,66 @@ def test_a_damaged_file_is_moved_aside_and_told(tmp_path, now, caplog):
     assert "damaged" in caplog.text
 
 
+def damage(outbox, path):
+    """The disk returns rubbish for all pages but the first, while the file is in use."""
+    outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    outbox._db.execute("PRAGMA shrink_memory")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda box: store(box, "m1"),
+        lambda box: commit(box, message("m9"), incident="i9"),
+        lambda box: box.park("m1", "refused"),
+        lambda box: box.prune(10.0),
+        lambda box: box.resend(0.0),
+        lambda box: box.retry(),
+        lambda box: box.due(10, 10_000),
+        lambda box: box.figures(),
+        lambda box: box.incidents(),
+        lambda box: box.incident("i1"),
+        lambda box: box.dropped(),
+        lambda box: box.parked(),
+        lambda box: box.begin_backlog(),
+    ],
+)
+def test_a_file_that_is_damaged_while_it_is_used_is_moved_aside_and_the_box_goes_on(tmp_path, now, caplog, use):
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, now)
+    commit(outbox, message("m1"))
+    outbox.begin_backlog()
+    damage(outbox, path)
+    use(outbox)
+    assert caplog.text.count("damaged") >= 1
+    assert len(list(tmp_path.glob("outbox.db.damaged-*"))) == 1
+    commit(outbox, message("m2"), head="h2")
+    assert "m2" in ids(outbox)
+    store(outbox, "m2")
+    outbox.close()
+    again = Outbox(path, now)
+    assert ids(again) == [name for name in ids(again) if name != "m2"]
+    with again.sealing() as ledger:
+        assert ledger.head == "h2"
+    again.close()
+
+
+def test_a_second_process_moves_nothing_aside(tmp_path, now):
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, now)
+    commit(outbox, message("m1"))
+    beside = Outbox(path, now, owner=False)
+    damage(outbox, path)
+    with pytest.raises(sqlite3.DatabaseError):
+        beside.figures()
+    assert not list(tmp_path.glob("outbox.db.damaged-*"))
+    beside.close()
+    outbox.close()
+
+
 def test_a_message_that_cannot_be_read_any_more_holds_nothing_up(outbox):
     commit(outbox, message("a1"), incident="a")
     commit(outbox, message("a2"), incident="a")

@@ -15,7 +15,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.settings import CenterSection
 from agent.uplink.flight import WINDOW
 from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
-from agent.uplink.session import Session
+from agent.uplink.retained import Retained
+from agent.uplink.session import Sent, Session
 from protocol.broker import BrokerError, BrokerLine, probe
 from protocol.instants import from_epoch, rfc3339
 from protocol.messages import BoxStatus, CameraState
@@ -199,6 +200,76 @@ def test_a_broker_that_forbids_a_topic_parks_its_messages(tmp_path, outbox):
         assert "allowed to write" in outbox.parked()[0].why
 
 
+def test_what_the_broker_refuses_beside_incidents_is_told_and_counted(tmp_path, outbox, caplog):
+    acl = "topic readwrite cityeye/1/s/box-1/status\ntopic readwrite cityeye/1/s/box-1/ack\n"
+    told = "the broker refuses this box's {}: Not authorized"
+    with services.Broker("mosquitto", tmp_path / "broker", acl) as broker, session(broker, outbox) as line:
+        for number, leaf in enumerate(("reply", "settings/reported"), 1):
+            wait_for(lambda leaf=leaf: line.publish(leaf, b"r"), "connected; mosquitto breaks the line each time")
+            wait_for(lambda number=number: line.refused_publishes == number, "it is refused")
+            assert caplog.text.count(told.format(leaf)) == 1
+    acl = acl.replace("/status", "/other")
+    with services.Broker("mosquitto", tmp_path / "other", acl) as broker, session(broker, outbox):
+        wait_for(lambda: told.format("status") in caplog.text, "it is refused")
+    assert outbox.parked() == []
+
+
+def test_what_was_on_its_way_when_the_line_broke_goes_out_on_the_next(broker, outbox):
+    """Pictures of a command are in no outbox, and their reply comes after them."""
+    with services.Proxy(broker.port) as proxy, center(broker.port) as listening, session(proxy, outbox) as line:
+        wait_for(lambda: listening.states() == ["online"], "online")
+        proxy.swallowing = True
+        assert line.publish("evidence", b"jpeg", camera="cam-1", user=[("command", "c1")])
+        assert line.publish("reply", b"r")
+        time.sleep(0.3)
+        proxy.swallowing = False
+        proxy.cut()
+        wait_for(lambda: listening.on("reply"), "the reply")
+        came = [one.payload for one in listening.messages if "/evidence/" in one.topic or one.topic.endswith("/reply")]
+        assert came == [b"jpeg", b"r"]
+
+
+def camera_state(camera):
+    return CameraState(camera=camera, state="live", since=from_epoch(5))
+
+
+def told_retained(broker):
+    """Of which cameras the broker holds a state."""
+    with center(broker.port) as late:
+        wait_for(late.states, "what is retained")
+        time.sleep(0.2)
+        return {one.topic.rpartition("/")[2] for one in late.on("camera") if one.payload}
+
+
+def test_a_camera_that_went_while_the_line_was_down_is_taken_back(broker, outbox, tmp_path):
+    retained = Retained(tmp_path)
+    with services.Proxy(broker.port) as proxy:
+        with session(proxy, outbox, retained=retained) as line:
+            wait_for(lambda: line.connected, "connected")
+            for name in ("cam-1", "cam-2", "cam-3", "cam-4"):
+                line.publish_camera(camera_state(name))
+            line.forget_camera("cam-4")
+            wait_for(lambda: retained.cameras() == {"cam-1", "cam-2", "cam-3"}, "the broker says so")
+            proxy.cut()
+            wait_for(lambda: not line.connected, "noticed")
+            line.forget_camera("cam-1")
+            line.forget_camera("cam-2")
+            line.publish_camera(camera_state("cam-2"))  # it is there again
+            wait_for(lambda: retained.cameras() == {"cam-2", "cam-3"}, "the broker says so")
+            assert told_retained(broker) == {"cam-2", "cam-3"}
+        # one that went while the agent was not running
+        with session(proxy, outbox, retained=Retained(tmp_path)) as line:
+            line.forget_camera("cam-3")
+            wait_for(lambda: Retained(tmp_path).cameras() == {"cam-2"}, "the broker says so")
+            assert told_retained(broker) == {"cam-2"}
+
+
+def test_a_damaged_list_of_cameras_is_begun_anew(tmp_path):
+    for text in ("{", "3", '["cam-1", "#", 4]'):
+        (tmp_path / "retained.json").write_text(text)
+        assert Retained(tmp_path).cameras() == ({"cam-1"} if "cam" in text else set())
+
+
 def mosquitto(tmp_path, more):
     return services.Broker("mosquitto", tmp_path / "broker", more=more)
 
@@ -267,7 +338,7 @@ def test_a_broker_that_is_busy_gets_the_message_again(broker, outbox, caplog):
         listening.answering = False
         put(outbox, "m1")
         wait_for(lambda: listening.on("incident"), "it came")
-        line._by_mid[999] = "m1"
+        line._by_mid[999] = Sent("incident", "m1")
         line._on_publish(None, None, 999, ReasonCode(PacketTypes.PUBACK, "Quota exceeded"), None)
         assert outbox.parked() == []
         assert "Quota exceeded" in caplog.text

@@ -40,6 +40,26 @@ def test_what_is_new_near_a_zone_is_noticed(now, changed):
     assert novelty.changed(now) is changed
 
 
+@pytest.mark.parametrize(
+    ("at", "near", "anywhere"),
+    [
+        (None, (False, False), False),
+        ((30, 140), (True, False), True),
+        ((280, 140), (False, True), True),
+        ((150, 2), (False, False), True),
+    ],
+)
+def test_where_it_is_new_is_known(at, near, anywhere):
+    zones = [((x, 0.6), (x + 0.3, 0.6), (x + 0.3, 1.0), (x, 1.0)) for x in (0.0, 0.7)]
+    novelty = Novelty(zones)
+    novelty.changed(street())
+    assert (novelty.near, novelty.anywhere) == ((True, True), True)
+    novelty.looked()
+    changed = novelty.changed(street(seed=1) if at is None else person(street(seed=1), *at))
+    assert (novelty.near, novelty.anywhere) == (near, anywhere)
+    assert changed is any(near)
+
+
 def test_it_is_compared_with_what_was_looked_at_and_not_with_the_last_sample():
     """Somebody who comes so slowly that no two samples differ is noticed all the same."""
     novelty = Novelty([])

@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from collector.boxes import broker_files, register
 from collector.boxes.authority import Authority, Issued, self_signed
 from collector.boxes.broker_files import CHECK_USER, Listener
+from collector.boxes.enrolment import Desk
 from collector.boxes.probe import Passes, Probe
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
 from collector.store import Claim
 from protocol.broker import BrokerError, BrokerLine, mqtt_client, probe
+from protocol.enrolment import EnrolRequest
 from protocol.topics import BOX_READS, BOX_WRITES
 from tests.fleet import COLLECTOR, Fleet
 from tests.services import ROOT, Broker, Process, free_port, run, wait_for
@@ -255,6 +259,30 @@ def test_a_revoked_box_is_out_within_a_minute_also_while_it_is_connected(fleet, 
         center.subscribe(retained)
         assert not any(center.wait_received(one, 0.5) for one in retained)  # what it had retained is gone
     assert f"{claim.box}\txiaohe\trevoked" in fleet.command("boxes", "list").stdout
+
+
+def test_a_box_that_is_set_up_anew_ends_the_session_of_the_one_before(fleet, passes):
+    desk = Desk(fleet.store, fleet.authority, fleet.line.url, 365, time.time, fleet.lists)
+    (claim,) = fleet.claims()
+
+    def enrolled(code):
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+        csr = request.public_bytes(Encoding.PEM).decode()
+        return passes.keep(key, desk.enrol(EnrolRequest(claim=code, csr=csr)).certificate)
+
+    old = enrolled(claim.code)
+    with Probe(fleet.line, fleet.folder, claim.box, old) as thief:
+        assert thief.connect()
+        with fleet.store.writing() as session:
+            again = register.renew_claim(session, claim.box, 30, round(time.time() * 1000))
+        new = enrolled(again.code)
+        assert thief.wait_gone(60)
+    with Probe(fleet.line, fleet.folder, claim.box, old) as thief:
+        assert not thief.connect()
+    with Probe(fleet.line, fleet.folder, claim.box, new) as box:
+        assert box.connect()
+        assert not box.wait_gone(2)
 
 
 def test_a_revocation_that_the_broker_does_not_hear_of_is_said(fleet):

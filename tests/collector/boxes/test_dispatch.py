@@ -211,6 +211,17 @@ def test_a_box_cannot_fill_the_database_with_pictures_of_commands(desk, line):
     assert refusals(desk) == []
 
 
+def test_pictures_that_come_late_are_kept_as_their_reply_counts(desk, line):
+    ask(desk)
+    line.step()
+    line.step(500_000)
+    assert row(desk).state == "timed_out"
+    desk.now_s = (NOW_MS + 500_000) / 1000
+    desk.take(picture(), reply())
+    assert row(desk).state == "ok"
+    assert row(desk, CommandPicture, ("c1", "wide")) is not None
+
+
 @pytest.mark.parametrize(
     ("box", "verb", "args"),
     [("box-9", "restart", {}), ("box-1", "fly", {}), ("box-1", "snapshot", {}), ("box-1", "restart", {"now": 1})],
@@ -241,6 +252,28 @@ def test_a_box_that_knows_nothing_of_it_is_told_again(desk, line):
     desk.writer._now = lambda: NOW_MS / 1000 + 60
     desk.take(reported(revision=0, state="applied"))
     assert line.step() == ["settings/desired"]
+
+
+def test_a_revision_that_was_lost_on_its_way_is_sent_again_to_a_box_that_stays_connected(desk, line):
+    want(desk, "a")
+    want(desk, "b")
+    sent = []
+    for second in range(0, 1500, 10):
+        sent += [second] * len(line.step(10_000 if second else 0))
+    assert sent == [0, 60, 120, 240, 480, 960]
+    assert line.step(50_000) == []  # from here on each ten minutes
+    assert line.step(60_000) == ["settings/desired"]
+    desk.take(reported(revision=0, state="rejected", wanted=2, errors=("no",)))
+    assert line.step(3_600_000) == []
+
+
+def test_a_revision_is_not_sent_again_to_a_box_that_is_away(desk, line):
+    want(desk, "a")
+    assert line.step() == ["settings/desired"]
+    desk.take(incidents.status("offline"))
+    assert line.step(120_000) == []
+    desk.take(incidents.status())
+    assert line.step(120_000) == ["settings/desired"]
 
 
 def test_an_edit_on_the_newest_becomes_the_next_and_any_other_a_conflict(desk, line):

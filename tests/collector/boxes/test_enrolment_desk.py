@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_until_done
 
 import pytest
 from cryptography import x509
@@ -18,7 +19,7 @@ from sqlalchemy import select
 
 from collector.boxes import register
 from collector.boxes.authority import Authority, private_pem, write_secret
-from collector.boxes.door import CONNECTIONS, Door
+from collector.boxes.door import CONNECTIONS, TIMEOUT_S, Door
 from collector.boxes.enrolment import MAX_ATTEMPTS, DeniedError, Desk
 from collector.boxes.limits import IN_ALL, PER_ADDRESS, WINDOW_S, Failures
 from collector.boxes.register import RegisterError
@@ -28,7 +29,7 @@ from protocol.broker import BrokerLine
 from protocol.enrolment import MAX_BODY_BYTES, EnrolRequest, RenewRequest, make_claim
 from tests import incidents
 from tests.incidents import Case
-from tests.services import free_port
+from tests.services import free_port, wait_for
 
 NOW_S = time.time()
 NOW_MS = round(NOW_S * 1000)
@@ -60,6 +61,8 @@ class Office:
         self.lists = Lists(
             self.store, self.authority, folder, (), BrokerLine(url="mqtt://127.0.0.1"), folder, lambda: self.now_s
         )
+        self.thrown_off = []
+        self.lists.throw_off = self.thrown_off.append  # there is no broker
         self.desk = Desk(self.store, self.authority, BROKER, 365, lambda: self.now_s, self.lists)
 
     def claims(self, count=1, days=30.0):
@@ -203,6 +206,58 @@ def test_who_is_put_out_gets_nothing_more(office):
         register.renew_claim(session, "xiaohe-0001", 30, NOW_MS)
 
 
+def put_out(office, box):
+    with office.store.writing() as session:
+        register.put_out(session, box, "revoked", NOW_MS)
+
+
+@pytest.mark.parametrize("what", ["enrol", "renew"])
+def test_who_is_put_out_while_a_certificate_is_made_is_left_with_none(office, what):
+    (claim,) = office.claims()
+    first = office.enrol(claim.code, new_key()) if what == "renew" else None
+    office.now_s += 7200
+    issue, revoking = office.authority.issue, []
+
+    def issue_slowly(*arguments):
+        revoking.append(pool.submit(put_out, office, claim.box))
+        wait_until_done(revoking, 1.0)  # done by then, or it waits for this one
+        return issue(*arguments)
+
+    office.authority.issue = issue_slowly
+    with ThreadPoolExecutor(1) as pool:
+        if first is None:
+            office.enrol(claim.code, new_key())
+        else:
+            office.renew(first.certificate, new_key())
+        revoking[0].result(20)
+    assert office.box(claim.box).standing == "revoked"
+    with office.store.transaction() as session:
+        assert None not in session.scalars(select(CertificateRow.revoked_ms)).all()
+
+
+def test_two_that_write_the_list_at_once_lose_no_revocation(office):
+    claims = office.claims(2)
+    enrolled = [office.enrol(claim.code, new_key()) for claim in claims]
+    put_out(office, claims[0].box)
+    sign, writing = office.authority.revocations, []
+
+    def put_out_and_write():
+        put_out(office, claims[1].box)
+        office.lists.write()
+
+    def sign_slowly(*arguments):
+        office.authority.revocations = sign
+        writing.append(pool.submit(put_out_and_write))
+        wait_until_done(writing, 1.0)
+        return sign(*arguments)
+
+    office.authority.revocations = sign_slowly
+    with ThreadPoolExecutor(1) as pool:
+        office.lists.write()
+        writing[0].result(20)
+    assert office.lists.listed().keys() == {serial(one) for one in enrolled}
+
+
 def test_a_certificate_of_the_center_renews_no_box(office):
     key = new_key()
     issued = office.authority.issue(key.public_key(), "cityeye-center-xiaohe", "collector", NOW_S, 1)
@@ -233,6 +288,7 @@ def test_a_second_claim_with_another_key_ends_the_older_certificates(office):
         assert office.enrol(again.code, mine) == latest
         assert (office.folder / "crl.pem").exists() == ended
         office.now_s += 3700
+    wait_for(lambda: office.thrown_off == [claim.box], "whoever is in with the older one is thrown off, once")
     assert serial(first) in office.lists.listed()
     assert serial(latest) not in office.lists.listed()
     with pytest.raises(DeniedError, match="revoked"):
@@ -406,6 +462,41 @@ def test_a_bad_certificate_does_not_even_get_a_handshake(door, what):
     write_secret(pem, private_pem(key) + issued.pem.encode())
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
         ask(door, "POST", "/renew", json.dumps({"csr": csr(new_key())}), pem)
+
+
+def drip(line, sent):
+    """A byte from time to time: none of them comes too late."""
+    with contextlib.suppress(OSError):
+        for byte in b"POST /enrol HTTP/1.0\r\ncontent-length: 9000\r\n\r\n" + b"x" * 9000:
+            line.send(bytes([byte]))
+            sent.append(byte)
+            time.sleep(0.05)
+
+
+def test_a_request_has_its_time_however_slowly_it_comes(door, monkeypatch):
+    monkeypatch.setattr("collector.boxes.door.TIMEOUT_S", 1.0)
+    sent, began_s = [], time.monotonic()
+    with (
+        socket.create_connection(("127.0.0.1", door.server_port)) as line,
+        context(door).wrap_socket(line, server_hostname="127.0.0.1") as secure,
+    ):
+        drip(secure, sent)
+    assert 1.0 < time.monotonic() - began_s < 4.0
+    assert len(sent) > 10
+
+
+def test_one_address_does_not_take_all_connections(door):
+    silent = [socket.create_connection(("127.0.0.1", door.server_port)) for _ in range(CONNECTIONS + 5)]
+    began_s = time.monotonic()
+    with (
+        socket.create_connection(("127.0.0.1", door.server_port), source_address=("127.0.0.2", 0)) as line,
+        context(door).wrap_socket(line, server_hostname="127.0.0.1") as secure,
+    ):
+        secure.send(b"GET /ca HTTP/1.0\r\n\r\n")
+        assert secure.recv(100).startswith(b"HTTP/1.0 200")
+    assert time.monotonic() - began_s < TIMEOUT_S
+    for one in silent:
+        one.close()
 
 
 def test_slow_and_silent_connections_do_not_keep_others_out(door, monkeypatch):

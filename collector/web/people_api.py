@@ -1,0 +1,223 @@
+"""People, tokens and the audit log as JSON."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from collector.people import audit, passwords, roster, tokens
+from collector.people.actor import EVERYWHERE, Actor, Grant
+from collector.people.rights import OWN, may
+from collector.people.roster import NotAllowedError, PeopleError
+from collector.people.signing import Signing
+from collector.store import PersonRow, TokenRow
+from collector.web.rights import Acting, Asking, Desk, as_json, check, held, in_streets, needs
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class GrantBody(_Body):
+    """A role at a street."""
+
+    role: str
+    street: str = EVERYWHERE
+
+    def grant(self) -> Grant:
+        """The same, checked; raises PeopleError."""
+        return roster.read_grant(f"{self.role}@{self.street}")
+
+
+class PersonBody(_Body):
+    """Somebody new."""
+
+    id: str
+    name: str
+    grants: list[GrantBody] = Field(default=[], max_length=50)
+    password: bool = True
+    """Make a password for them that is good once; without it they sign in elsewhere."""
+
+
+class TokenBody(_Body):
+    """A new token of one's own; no roles named: all that one has."""
+
+    name: str
+    days: float = Field(default=90, gt=0, le=tokens.LONGEST_DAYS)
+    grants: list[GrantBody] = Field(default=[], max_length=50)
+
+
+Change = Literal["disable", "enable", "password", "totp-reset", "unlock"]
+
+
+def router(desk: Desk, signing: Signing) -> APIRouter:
+    """The routes."""
+    routes = APIRouter()
+
+    def refused(fault: PeopleError) -> HTTPException:
+        return HTTPException(403 if isinstance(fault, NotAllowedError) else 400, str(fault))
+
+    def known(session: Any, person: str) -> PersonRow:
+        row = session.get(PersonRow, person)
+        if row is None:
+            raise HTTPException(404, f"there is no person {person!r:.80}")
+        found: PersonRow = row
+        return found
+
+    def near(actor: Actor, person: dict[str, Any]) -> bool:
+        """Whether somebody has a role at one's own streets, at all of them, or at none yet."""
+        own = in_streets(actor, "people.read")
+        streets = {grant["street"] for grant in person["grants"]}
+        return own is None or not streets or bool(streets & (own | {EVERYWHERE}))
+
+    @routes.get("/api/me", dependencies=[needs(OWN)])
+    def me(asking: Asking) -> dict[str, Any]:
+        """Who one is, with roles and rights."""
+        who = asking.actor
+        return {
+            "id": who.id,
+            "name": who.name,
+            "grants": as_json(who.grants),
+            "rights": sorted(held(who)),
+            "must": asking.must,
+        }
+
+    @routes.get("/api/people", dependencies=[needs("people.read")])
+    def list_people(acting: Acting) -> list[dict[str, Any]]:
+        """Everybody with a role at one's own streets, or with none yet."""
+        with desk.store.transaction() as session:
+            found = [roster.person_json(session, row) for row in roster.everybody(session)]
+        return [one for one in found if near(acting, one)]
+
+    @routes.post("/api/people", dependencies=[needs("people.write")], status_code=201)
+    def add_person(acting: Acting, body: PersonBody) -> dict[str, Any]:
+        """Take up somebody; their password is told this once."""
+        word = passwords.make() if body.password else None
+        kept = None if word is None else signing.passwords.hash(word)
+        try:
+            with desk.store.writing() as session:
+                given = [one.grant() for one in body.grants]
+                row = roster.add(
+                    session, acting, body.id, body.name, given, now_ms=desk.now_ms(), password=kept, once=True
+                )
+                found = roster.person_json(session, row)
+        except PeopleError as fault:
+            raise refused(fault) from None
+        return found | {"password_once": word}
+
+    @routes.get("/api/people/{person}", dependencies=[needs("people.read")])
+    def get_person(acting: Acting, person: str) -> dict[str, Any]:
+        """One person."""
+        with desk.store.transaction() as session:
+            found = roster.person_json(session, known(session, person))
+        if not near(acting, found):
+            raise HTTPException(404, f"there is no person {person!r:.80}")
+        return found
+
+    @routes.post("/api/people/{person}/grants", dependencies=[needs("people.write")])
+    def give(acting: Acting, person: str, body: GrantBody) -> dict[str, Any]:
+        """Give a role."""
+        return change_grant(acting, person, body, give=True)
+
+    @routes.delete("/api/people/{person}/grants/{role}/{street}", dependencies=[needs("people.write")])
+    def take(acting: Acting, person: str, role: str, street: str) -> dict[str, Any]:
+        """Take a role."""
+        return change_grant(acting, person, GrantBody(role=role, street=street), give=False)
+
+    def change_grant(acting: Actor, person: str, body: GrantBody, *, give: bool) -> dict[str, Any]:
+        try:
+            with desk.store.writing() as session:
+                known(session, person)
+                (roster.give if give else roster.take)(session, acting, person, body.grant(), desk.now_ms())
+                session.flush()
+                return roster.person_json(session, known(session, person))
+        except PeopleError as fault:
+            raise refused(fault) from None
+
+    @routes.post("/api/people/{person}/{change}", dependencies=[needs("people.write")])
+    def change_person(acting: Acting, person: str, change: Change) -> dict[str, Any]:
+        """Disable, enable, give a new password, take the second factor away, forget failures."""
+        word = passwords.make() if change == "password" else None
+        kept = "" if word is None else signing.passwords.hash(word)
+        try:
+            with desk.store.writing() as session:
+                known(session, person)
+                now_ms = desk.now_ms()
+                if change == "password":
+                    roster.reset_password(session, acting, person, kept, now_ms)
+                else:
+                    act = {
+                        "disable": roster.disable,
+                        "enable": roster.enable,
+                        "totp-reset": roster.reset_totp,
+                        "unlock": roster.unlock,
+                    }[change]
+                    act(session, acting, person, now_ms)
+                session.flush()
+                found = roster.person_json(session, known(session, person))
+        except PeopleError as fault:
+            raise refused(fault) from None
+        return found if word is None else found | {"password_once": word}
+
+    @routes.get("/api/tokens", dependencies=[needs(OWN)])
+    def list_tokens(acting: Acting, everybody: bool = False) -> list[dict[str, Any]]:
+        """One's own tokens, or, with `people.read`, everybody's."""
+        if everybody and not may(acting, "people.read"):
+            raise HTTPException(403, "expected the right people.read to see the tokens of others")
+        with desk.store.transaction() as session:
+            return [tokens.token_json(row) for row in tokens.listed(session, None if everybody else acting.id)]
+
+    @routes.post("/api/tokens", dependencies=[needs(OWN)], status_code=201)
+    def make_token(asking: Asking, body: TokenBody) -> dict[str, Any]:
+        """A new token of one's own, told this once; a token makes none."""
+        if asking.must:
+            raise HTTPException(403, f"finish your account first ({asking.must})")
+        try:
+            with desk.store.writing() as session:
+                given = [one.grant() for one in body.grants]
+                who = asking.actor
+                made = tokens.make(session, who, who.id, body.name, given, body.days, desk.now_ms())
+                return {"id": made.id, "token": made.text, "expires_ms": made.expires_ms}
+        except PeopleError as fault:
+            raise refused(fault) from None
+
+    @routes.delete("/api/tokens/{token}", dependencies=[needs(OWN)])
+    def revoke_token(acting: Acting, token: str) -> dict[str, Any]:
+        """End a token, one's own or of somebody whom one administers."""
+        try:
+            with desk.store.writing() as session:
+                if session.get(TokenRow, token) is None:
+                    raise HTTPException(404, "there is no such token")
+                tokens.revoke(session, acting, token, desk.now_ms())
+                session.flush()
+                return tokens.token_json(session.get_one(TokenRow, token))
+        except PeopleError as fault:
+            raise refused(fault) from None
+
+    @routes.get("/api/audit", dependencies=[needs("audit.read")])
+    def show_audit(
+        acting: Acting,
+        before: int | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        of: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, Any]:
+        """Newest lines first, and the head that can be noted elsewhere; for who audits all streets."""
+        check(acting, "audit.read", EVERYWHERE)
+        with desk.store.transaction() as session:
+            lines = audit.show(session, before=before, limit=limit, of=of, actor=by)
+            return {"head": str(audit.head(session)), "lines": [audit.line_json(row) for row in lines]}
+
+    @routes.get("/api/audit/verify", dependencies=[needs("audit.read")])
+    def verify_audit(acting: Acting, noted: str | None = None) -> dict[str, Any]:
+        """Whether the chain is whole, and whether a head that was noted is still in it."""
+        check(acting, "audit.read", EVERYWHERE)
+        try:
+            wanted = None if noted is None else audit.read_head(noted)
+        except ValueError as fault:
+            raise HTTPException(400, str(fault)) from None
+        with desk.store.transaction() as session:
+            found = audit.verify(session, wanted)
+        return {"good": found.fault is None, "lines": found.lines, "head": str(found.head), "fault": found.fault}
+
+    return routes

@@ -1,0 +1,103 @@
+"""How pages are served: who is let in, over which line."""
+
+import contextlib
+import ssl
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from collector.commandline import now_ms
+from collector.people import roster
+from collector.people.passwords import Passwords
+from collector.people.sessions import Ages
+from collector.people.signing import Signing
+from collector.people.sso import Fetcher, Provider
+from collector.settings import CenterConfig
+from collector.store import Store
+from collector.web.rights import Gate
+from protocol.documents import SettingsError
+
+
+def check_people(config: CenterConfig, store: Store) -> str:
+    """Pages that others reach want somebody who signs in; raises SettingsError."""
+    with store.transaction() as session:
+        empty, admin = roster.is_empty(session), roster.has_admin(session)
+        count = len(roster.everybody(session))
+    if config.settings.pages.url is not None and not admin:
+        raise SettingsError(
+            "[pages] url: expected a first admin before others reach the pages, found none; run: "
+            "cityeye-collector people add ID --admin --settings FILE"
+        )
+    if empty:
+        return "none: pages are open to who reaches this machine's loopback address, and to nobody else"
+    return f"{count}, {'with' if admin else 'without'} somebody who administers everywhere"
+
+
+def make_gate(config: CenterConfig, store: Store) -> Gate:
+    """What decides who gets in; raises SettingsError."""
+    settings = config.settings
+    ages = Ages(round(settings.people.idle_min * 60_000), round(settings.people.absolute_h * 3_600_000))
+    signing = Signing(store, now_ms, Passwords(), ages, settings.people.second_factor, settings.center.name)
+    return Gate(signing, settings.pages.url, proxied=bool(settings.pages.proxies), provider=_provider(config))
+
+
+def _provider(config: CenterConfig) -> Provider | None:
+    sso = config.settings.sso
+    if sso is None:
+        return None
+    try:
+        secret = "" if sso.client_secret_file is None else config.path(sso.client_secret_file).read_text().strip()
+        fetch = Fetcher(None if sso.ca is None else config.path(sso.ca))
+    except (OSError, UnicodeDecodeError) as fault:
+        raise SettingsError(f"[sso]: expected files that can be read, got: {fault}") from None
+    return Provider(sso, secret, f"{address(config)}/sign-in/sso/back", fetch, now_ms)
+
+
+def certificate(config: CenterConfig) -> tuple[Path | None, Path | None]:
+    """Certificate and key of the pages; raises SettingsError where they cannot be used."""
+    pages = config.settings.pages
+    if pages.certificate is None or pages.key is None:
+        return None, None
+    chain, key = config.path(pages.certificate), config.path(pages.key)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+    except OSError as fault:
+        raise SettingsError(
+            f"[pages] certificate, key: expected a certificate in PEM and its key in {chain} and {key}, got: {fault}"
+        ) from None
+    return chain, key
+
+
+def address(config: CenterConfig) -> str:
+    """Where people find the pages."""
+    host, port = config.listen
+    return config.settings.pages.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class Server(uvicorn.Server):
+    """Ends quietly and with status 0; uvicorn's own handlers end the process by the signal once more."""
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # it is a generator there
+        """Leave signals to `serve`."""
+        return contextlib.nullcontext()
+
+
+def make_server(pages: FastAPI, config: CenterConfig) -> Server:
+    """The server of the pages, over TLS where the settings say so; raises SettingsError."""
+    chain, key = certificate(config)
+    proxies = config.settings.pages.proxies
+    settings = uvicorn.Config(
+        pages,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        # uvicorn's default would believe whoever asks from this machine
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        ssl_certfile=chain,
+        ssl_keyfile=key,
+    )
+    return Server(settings)

@@ -1,0 +1,556 @@
+"""Signing in: both steps, sessions, tokens, one's own account, and who may change whom."""
+
+import base64
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from collector.people import audit, roster, sessions, tokens, totp
+from collector.people.actor import SYSTEM, Actor, Grant
+from collector.people.lockout import TooManyError
+from collector.people.passwords import PasswordError
+from collector.people.roster import NotAllowedError, PeopleError
+from collector.people.sessions import Ages
+from collector.people.signing import Signing, Source, WrongError
+from collector.store import PersonRow, RecoveryRow, SignInRow, TokenRow
+from tests.collector.conftest import Desk
+from tests.people import PASSWORD, QUICK, make_person
+
+HERE = Source("192.0.2.1", "Firefox")
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+
+
+class Office:
+    """Signing in with a clock that is moved by hand."""
+
+    def __init__(self, store):
+        self.store = store
+        self.now_ms = 1_780_000_000_000
+        self.signing = Signing(store, lambda: self.now_ms, QUICK, Ages(HOUR, 12 * HOUR), "optional")
+
+    def person(self, person="wang", *grants, password=PASSWORD, **options):
+        return make_person(self.store, person, *grants, password=password, at_ms=self.now_ms, **options)
+
+    def caller(self, person="wang", password=PASSWORD):
+        found = self.signing.caller(self.signing.password(person, password, HERE).cookie)
+        assert found is not None
+        return found
+
+    def with_totp(self, person="wang"):
+        """Set up a second factor; returns secret and recovery codes."""
+        caller = self.caller(person)
+        secret = self.signing.ask_totp(caller)
+        codes = self.signing.confirm_totp(caller, self.code(secret))
+        self.now_ms += 30_000
+        return secret, codes
+
+    def code(self, secret, off=0):
+        return totp.code(base64.b32decode(secret), totp.step_at(self.now_ms) + off)
+
+    def row(self, kind, *key):
+        with self.store.transaction() as session:
+            return session.get(kind, *key)
+
+    def actions(self):
+        with self.store.transaction() as session:
+            assert audit.verify(session).fault is None
+            return [row.action for row in reversed(audit.show(session))]
+
+    def do(self, act, *args, **options):
+        with self.store.writing() as session:
+            return act(session, *args, **options)
+
+
+@pytest.fixture
+def office(tmp_path):
+    desk = Desk(tmp_path)
+    yield Office(desk.store)
+    desk.store.close()
+
+
+def test_two_that_use_one_code_at_the_same_time_are_one(desk):
+    office = Office(desk.store)
+    office.person("wang")
+    secret, codes = office.with_totp()
+    for typed in (office.code(secret), codes[0]):
+        halves = [office.signing.password("wang", PASSWORD, HERE).cookie for _ in range(4)]
+        outcomes = []
+
+        def use(cookie, typed=typed, outcomes=outcomes):
+            try:
+                outcomes.append(office.signing.code(cookie, typed, HERE).stage)
+            except WrongError:
+                outcomes.append("wrong")
+
+        threads = [threading.Thread(target=use, args=(one,)) for one in halves]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        assert sorted(outcomes) == ["full", "wrong", "wrong", "wrong"]
+
+
+def test_many_guesses_at_once_count_as_many(desk):
+    office = Office(desk.store)
+    office.person("wang")
+    outcomes = []
+
+    def guess():
+        try:
+            office.signing.password("wang", "wrong", HERE)
+        except (WrongError, TooManyError) as fault:
+            outcomes.append(type(fault))
+
+    threads = [threading.Thread(target=guess) for _ in range(12)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert (outcomes.count(WrongError), outcomes.count(TooManyError)) == (5, 7)
+
+
+def test_the_right_password_gives_a_session(office):
+    office.person("wang", "operator@s")
+    found = office.signing.password(" Wang ", PASSWORD, HERE)
+    caller = office.signing.caller(found.cookie)
+    assert caller.actor == Actor("person", "wang", "Wang", frozenset({Grant.read("operator@s")}))
+    assert found.stage == "full"
+    assert office.actions() == ["person.add", "sign_in"]
+    row = office.row(SignInRow, sessions.kept(found.cookie))
+    assert (row.address, row.browser, row.method) == ("192.0.2.1", "Firefox", "password")
+    assert found.cookie not in (row.id_sha256, found.device)
+
+
+@pytest.mark.parametrize(("name", "password"), [("wang", "wrong"), ("li", PASSWORD), ("", ""), ("x" * 5000, PASSWORD)])
+def test_wrong_names_and_wrong_passwords_look_the_same(office, name, password):
+    office.person("wang")
+    with pytest.raises(WrongError, match="the sign-in name or the password is wrong"):
+        office.signing.password(name, password, HERE)
+
+
+def test_every_try_hashes_once_with_the_same_parameters_whoever_it_is(office, monkeypatch):
+    """So that the time it takes does not tell whether there is such a person."""
+    for person in ("wang", "gone"):
+        office.person(person)
+    office.person("elsewhere", password=None)
+    office.person("chief", "admin")
+    office.do(roster.disable, SYSTEM, "gone", office.now_ms)
+    seen = []
+    verify = QUICK._hasher.verify
+    monkeypatch.setattr(
+        QUICK, "_hasher", SimpleNamespace(verify=lambda kept, word: seen.append(kept) or verify(kept, word))
+    )
+    for number, name in enumerate(("wang", "gone", "elsewhere", "nobody", "", "王")):
+        with pytest.raises(WrongError):
+            office.signing.password(name, "wrong", Source(f"192.0.2.{number}"))
+        assert len(seen) == number + 1
+    assert {kept.rpartition("p=1$")[0] for kept in seen} == {"$argon2id$v=19$m=8,t=1,"}
+
+
+def test_too_many_failures_make_the_right_password_wait(office):
+    office.person("wang")
+    for _ in range(5):
+        with pytest.raises(WrongError):
+            office.signing.password("wang", "wrong", HERE)
+    with pytest.raises(TooManyError):
+        office.signing.password("wang", PASSWORD, HERE)
+    office.now_ms += 30_000
+    office.signing.password("wang", PASSWORD, HERE)
+    assert office.actions() == ["person.add", "sign_in.delayed", "sign_in"]
+
+
+def test_a_browser_that_signed_in_before_is_not_kept_out_by_others(office):
+    office.person("wang")
+    device = office.signing.password("wang", PASSWORD, HERE).device
+    for _ in range(5):
+        with pytest.raises(WrongError):
+            office.signing.password("wang", "wrong", HERE)
+    office.signing.password("wang", PASSWORD, Source(HERE.address, device=device))
+
+
+def test_a_hash_of_old_parameters_is_made_anew(office):
+    from argon2 import PasswordHasher  # noqa: PLC0415 - for this test
+
+    office.person("wang")
+    with office.store.writing() as session:
+        old = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1).hash(PASSWORD)
+        session.get(PersonRow, "wang").password = old
+    office.signing.password("wang", PASSWORD, HERE)
+    assert office.row(PersonRow, "wang").password != old
+    office.signing.password("wang", PASSWORD, HERE)
+
+
+def test_with_a_second_factor_the_password_alone_opens_nothing(office):
+    office.person("wang")
+    secret, _ = office.with_totp()
+    half = office.signing.password("wang", PASSWORD, HERE)
+    assert (half.stage, half.device) == ("code", "")
+    assert office.signing.caller(half.cookie) is None
+    with pytest.raises(WrongError, match="the code is wrong"):
+        office.signing.code(half.cookie, "000000", HERE)
+    full = office.signing.code(half.cookie, office.code(secret), HERE)
+    assert office.signing.caller(full.cookie).actor.id == "wang"
+    # the half session is gone, and with it its cookie
+    assert full.cookie != half.cookie
+    with pytest.raises(WrongError, match="begin again"):
+        office.signing.code(half.cookie, office.code(secret, 1), HERE)
+
+
+@pytest.mark.parametrize("again", [0, -1])
+def test_a_code_is_good_once_and_no_older_one_after_it(office, again):
+    office.person("wang")
+    secret, _ = office.with_totp()
+    office.signing.code(office.signing.password("wang", PASSWORD, HERE).cookie, office.code(secret), HERE)
+    half = office.signing.password("wang", PASSWORD, HERE)
+    with pytest.raises(WrongError, match="used before"):
+        office.signing.code(half.cookie, office.code(secret, again), HERE)
+    office.signing.code(half.cookie, office.code(secret, 1), HERE)
+
+
+def test_the_code_that_set_it_up_is_used_as_well(office):
+    office.person("wang")
+    secret, _ = office.with_totp()
+    office.now_ms -= 30_000
+    half = office.signing.password("wang", PASSWORD, HERE)
+    with pytest.raises(WrongError):
+        office.signing.code(half.cookie, office.code(secret), HERE)
+
+
+def test_a_recovery_code_is_good_once(office):
+    office.person("wang")
+    _, codes = office.with_totp()
+    assert len(set(codes)) == 10
+    half = office.signing.password("wang", PASSWORD, HERE)
+    office.signing.code(half.cookie, f" {codes[3].upper().replace('-', ' ')} ", HERE)
+    half = office.signing.password("wang", PASSWORD, HERE)
+    with pytest.raises(WrongError):
+        office.signing.code(half.cookie, codes[3], HERE)
+    office.signing.code(half.cookie, codes[4], HERE)
+    with office.store.transaction() as session:
+        assert session.query(RecoveryRow).count() == 8
+
+
+def test_recovery_codes_of_another_are_worth_nothing(office):
+    office.person("wang")
+    office.person("li")
+    _, codes = office.with_totp("wang")
+    office.with_totp("li")
+    half = office.signing.password("li", PASSWORD, HERE)
+    with pytest.raises(WrongError):
+        office.signing.code(half.cookie, codes[0], HERE)
+
+
+def test_wrong_codes_end_the_half_session_and_are_slowed_down(office):
+    office.person("wang")
+    secret, _ = office.with_totp()
+    half = office.signing.password("wang", PASSWORD, HERE)
+    for _ in range(sessions.WRONG_CODES):
+        with pytest.raises(WrongError):
+            office.signing.code(half.cookie, "000000", HERE)
+    with pytest.raises(WrongError, match="begin again"):
+        office.signing.code(half.cookie, office.code(secret), HERE)
+    # the right password does not wipe the count of wrong codes
+    with pytest.raises(TooManyError):
+        office.signing.password("wang", PASSWORD, HERE)
+
+
+def test_a_half_session_ends_after_five_minutes(office):
+    office.person("wang")
+    secret, _ = office.with_totp()
+    half = office.signing.password("wang", PASSWORD, HERE)
+    office.now_ms += 5 * MINUTE
+    with pytest.raises(WrongError, match="begin again"):
+        office.signing.code(half.cookie, office.code(secret), HERE)
+
+
+def test_a_session_ends_when_nobody_uses_it(office):
+    office.person("wang")
+    cookie = office.signing.password("wang", PASSWORD, HERE).cookie
+    for _ in range(5):
+        office.now_ms += HOUR - 1
+        assert office.signing.caller(cookie)
+    office.now_ms += HOUR
+    assert office.signing.caller(cookie) is None
+
+
+def test_a_page_that_asks_by_itself_does_not_keep_it_alive(office):
+    office.person("wang")
+    cookie = office.signing.password("wang", PASSWORD, HERE).cookie
+    for _ in range(59):
+        office.now_ms += MINUTE
+        assert office.signing.caller(cookie, background=True)
+    office.now_ms += MINUTE
+    assert office.signing.caller(cookie, background=True) is None
+
+
+def test_a_session_ends_in_any_case_after_its_absolute_age(office):
+    office.person("wang")
+    cookie = office.signing.password("wang", PASSWORD, HERE).cookie
+    for _ in range(23):
+        office.now_ms += HOUR // 2
+        assert office.signing.caller(cookie)
+    office.now_ms += HOUR // 2
+    assert office.signing.caller(cookie) is None
+
+
+def test_a_clock_set_back_makes_no_session_live_longer(office):
+    office.person("wang")
+    cookie = office.signing.password("wang", PASSWORD, HERE).cookie
+    office.now_ms -= 2 * HOUR
+    assert office.signing.caller(cookie) is None
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "é", "0" * 64, "../.."])
+def test_a_made_up_cookie_is_nobody(office, cookie):
+    assert office.signing.caller(cookie) is None
+
+
+def test_signing_out_ends_the_session_at_the_center(office):
+    office.person("wang")
+    caller = office.caller()
+    office.signing.sign_out(caller)
+    assert office.signing.caller(caller.cookie) is None
+    assert office.actions()[-1] == "sign_out"
+
+
+def test_a_first_password_must_be_changed_and_ends_by_itself(office):
+    office.person("wang", "operator", once=True)
+    caller = office.caller()
+    assert caller.must == "password"
+    office.signing.change_password(caller, PASSWORD, "another horse battery", HERE)
+    assert office.signing.caller(caller.cookie).must == ""
+    office.person("li", once=True)
+    office.now_ms += roster.ONCE_MS
+    with pytest.raises(WrongError):
+        office.signing.password("li", PASSWORD, HERE)
+
+
+def test_changing_the_password_takes_the_old_one_and_ends_other_sessions(office):
+    office.person("wang")
+    one, other = office.caller(), office.caller()
+    with pytest.raises(WrongError, match="the present password is wrong"):
+        office.signing.change_password(one, "wrong", "another horse battery", HERE)
+    with pytest.raises(PasswordError, match="another password"):
+        office.signing.change_password(one, PASSWORD, PASSWORD, HERE)
+    with pytest.raises(PasswordError, match="expected 12"):
+        office.signing.change_password(one, PASSWORD, "short", HERE)
+    office.signing.change_password(one, PASSWORD, "another horse battery", HERE)
+    assert office.signing.caller(one.cookie)
+    assert office.signing.caller(other.cookie) is None
+    with pytest.raises(WrongError):
+        office.signing.password("wang", PASSWORD, HERE)
+    office.signing.password("wang", "another horse battery", HERE)
+
+
+@pytest.mark.parametrize(
+    ("policy", "grants", "expected"),
+    [
+        ("admins", ["admin@s"], "totp"),
+        ("admins", ["operator"], ""),
+        ("all", ["viewer"], "totp"),
+        ("optional", ["admin"], ""),
+    ],
+)
+def test_who_has_to_have_a_second_factor_is_led_to_it(desk, policy, grants, expected):
+    office = Office(desk.store)
+    office.signing = Signing(desk.store, lambda: office.now_ms, QUICK, Ages(), policy)
+    office.person("wang", *grants)
+    caller = office.caller()
+    assert caller.must == expected
+    secret = office.signing.ask_totp(caller)
+    assert office.signing.ask_totp(caller) == secret
+    with pytest.raises(WrongError):
+        office.signing.confirm_totp(caller, "000000")
+    office.signing.confirm_totp(caller, office.code(secret))
+    assert office.signing.caller(caller.cookie).must == ""
+    office.signing.drop_totp(caller)
+    assert office.signing.caller(caller.cookie).must == expected
+
+
+def token(office, person="wang", *grants, days=1.0):
+    return office.do(tokens.make, SYSTEM, person, "counter", [Grant.read(text) for text in grants], days, office.now_ms)
+
+
+def test_a_token_has_what_it_was_given_and_its_owner_still_has(office):
+    office.person("wang", "operator@s", "viewer", "admin@t")
+    made = token(office, "wang", "operator@s", "viewer@s")
+    who = office.signing.bearer(made.text).actor
+    assert who.grants == {Grant.read("operator@s"), Grant.read("viewer@s")}
+    assert who.via == f"token/{made.id}"
+    office.do(roster.take, SYSTEM, "wang", Grant.read("operator@s"), office.now_ms)
+    assert office.signing.bearer(made.text).actor.grants == {Grant.read("viewer@s")}
+    office.do(roster.give, SYSTEM, "wang", Grant.read("operator"), office.now_ms)
+    assert office.signing.bearer(made.text).actor.grants == {Grant.read("viewer@s"), Grant.read("operator@s")}
+    assert made.text not in str(vars(office.row(TokenRow, made.id)))
+
+
+def test_a_token_never_has_more_than_its_owner(office):
+    office.person("wang", "operator@s")
+    for wanted in ("operator", "admin@s", "operator@t"):
+        with pytest.raises(PeopleError, match="expected a role that wang has"):
+            token(office, "wang", wanted)
+    # one that was made with all that they had does not grow with them
+    made = token(office)
+    office.do(roster.give, SYSTEM, "wang", Grant.read("admin"), office.now_ms)
+    assert office.signing.bearer(made.text).actor.grants == {Grant.read("operator@s")}
+
+
+def test_a_token_ends_in_time_when_revoked_and_with_its_owner(office):
+    office.person("wang", "operator")
+    made = token(office)
+    assert office.row(TokenRow, made.id).used_ms is None
+    assert office.signing.bearer(made.text)
+    assert office.row(TokenRow, made.id).used_ms == office.now_ms
+    office.now_ms += DAY
+    assert office.signing.bearer(made.text) is None
+    second, third = token(office), token(office)
+    assert office.do(tokens.revoke, SYSTEM, second.id, office.now_ms)
+    assert not office.do(tokens.revoke, SYSTEM, second.id, office.now_ms)
+    assert office.signing.bearer(second.text) is None
+    office.do(roster.disable, SYSTEM, "wang", office.now_ms)
+    assert office.signing.bearer(third.text) is None
+    office.do(roster.enable, SYSTEM, "wang", office.now_ms)
+    assert office.signing.bearer(third.text) is None, "what was ended does not come back"
+
+
+def test_other_texts_are_no_tokens(office):
+    office.person("wang", "operator")
+    made = token(office)
+    other = token(office)
+    for text in ("", "x", made.text[:-1], made.text + "x", made.text.replace(made.id, other.id), made.text.upper()):
+        assert office.signing.bearer(text) is None
+    for days in (0, -1, 401, float("nan")):
+        with pytest.raises(PeopleError, match="at most 400 days"):
+            token(office, days=days)
+
+
+def test_who_is_disabled_is_out_at_once(office):
+    office.person("wang", "operator")
+    office.person("li", "admin")
+    caller = office.caller()
+    office.do(roster.disable, SYSTEM, "wang", office.now_ms)
+    assert office.signing.caller(caller.cookie) is None
+    with pytest.raises(WrongError):
+        office.signing.password("wang", PASSWORD, HERE)
+
+
+def test_a_reset_ends_what_a_thief_could_still_hold(office):
+    office.person("wang", "operator")
+    caller, made = office.caller(), token(office)
+    office.do(roster.reset_password, SYSTEM, "wang", QUICK.hash("given by telephone"), office.now_ms)
+    assert office.signing.caller(caller.cookie) is None
+    assert office.signing.bearer(made.text) is None
+    assert office.caller(password="given by telephone").must == "password"
+
+
+def test_a_lost_telephone(office):
+    office.person("wang", "operator")
+    office.with_totp()
+    assert office.do(roster.reset_totp, SYSTEM, "wang", office.now_ms)
+    assert office.signing.password("wang", PASSWORD, HERE).stage == "full"
+    with office.store.transaction() as session:
+        assert session.query(RecoveryRow).count() == 0
+
+
+def test_the_last_admin_stays(office):
+    office.person("wang", "admin", "operator")
+    office.person("li", "admin@s")
+    for act in (
+        lambda: office.do(roster.disable, SYSTEM, "wang", office.now_ms),
+        lambda: office.do(roster.take, SYSTEM, "wang", Grant.read("admin"), office.now_ms),
+    ):
+        with pytest.raises(PeopleError, match="the last who administers everywhere"):
+            act()
+    office.do(roster.take, SYSTEM, "wang", Grant.read("operator"), office.now_ms)
+    office.do(roster.give, SYSTEM, "li", Grant.read("admin"), office.now_ms)
+    office.do(roster.disable, SYSTEM, "wang", office.now_ms)
+
+
+def test_an_admin_of_one_street_stays_within_it(office):
+    office.person("wang", "admin@s")
+    office.person("li", "operator@s")
+    office.person("zhao", "operator@s", "viewer@t")
+    office.person("chief", "admin")
+    me = office.do(lambda session: roster.as_actor(session, roster.find(session, "wang")))
+    at = office.now_ms
+    office.do(roster.give, me, "li", Grant.read("officer@s"), at)
+    office.do(roster.take, me, "zhao", Grant.read("operator@s"), at)
+    office.do(roster.disable, me, "li", at)
+    office.do(roster.add, me, "new", "New", [Grant.read("viewer@s")], now_ms=at)
+    for act in (
+        lambda: office.do(roster.give, me, "wang", Grant.read("admin"), at),
+        lambda: office.do(roster.give, me, "li", Grant.read("viewer@t"), at),
+        lambda: office.do(roster.take, me, "zhao", Grant.read("viewer@t"), at),
+        lambda: office.do(roster.take, me, "chief", Grant.read("admin"), at),
+        lambda: office.do(roster.disable, me, "zhao", at),
+        lambda: office.do(roster.reset_password, me, "chief", "x", at),
+        lambda: office.do(roster.reset_totp, me, "chief", at),
+        lambda: office.do(roster.link_sso, me, "chief", "https://x", "1", at),
+        lambda: office.do(roster.unlock, me, "chief", at),
+        lambda: office.do(roster.add, me, "other", "Other", [Grant.read("admin")], now_ms=at),
+        lambda: office.do(tokens.revoke, me, token(office, "chief").id, at),
+    ):
+        with pytest.raises(NotAllowedError):
+            act()
+
+
+def test_who_administers_nothing_changes_nobody(office):
+    office.person("wang", "operator")
+    office.person("li")
+    me = office.do(lambda session: roster.as_actor(session, roster.find(session, "wang")))
+    for act in (roster.disable, roster.enable, roster.reset_totp, roster.unlock):
+        with pytest.raises(NotAllowedError):
+            office.do(act, me, "li", office.now_ms)
+
+
+@pytest.mark.parametrize("person", ["", "Wang", "-x", "a b", "王磊", "x" * 64, "a/b", "a\nb"])
+def test_what_is_no_sign_in_name_is_said(office, person):
+    with pytest.raises(PeopleError, match="expected a sign-in name"):
+        office.do(roster.add, SYSTEM, person, "x", [], now_ms=1)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\nb", "\x1b[31m"])
+def test_what_is_no_name_is_said(office, name):
+    with pytest.raises(PeopleError, match="expected a name"):
+        office.do(roster.add, SYSTEM, "wang", name, [], now_ms=1)
+
+
+def test_a_name_is_never_given_again(office):
+    office.person("wang")
+    with pytest.raises(PeopleError, match="somebody has it"):
+        office.person("wang")
+
+
+def test_every_change_is_on_record_without_secrets(office):
+    office.person("chief", "admin")
+    office.person("wang", "operator@s", once=True)
+    caller = office.caller()
+    office.signing.change_password(caller, PASSWORD, "another horse battery", HERE)
+    secret = office.signing.ask_totp(caller)
+    codes = office.signing.confirm_totp(caller, office.code(secret))
+    made = token(office)
+    office.signing.new_recovery(caller)
+    office.signing.end_others(caller)
+    office.signing.drop_totp(caller)
+    office.do(tokens.revoke, SYSTEM, made.id, office.now_ms)
+    office.do(roster.unlock, SYSTEM, "wang", office.now_ms)
+    office.do(roster.disable, SYSTEM, "wang", office.now_ms)
+    assert office.actions() == [
+        "person.add",
+        "person.add",
+        "sign_in",
+        "person.password",
+        "person.totp",
+        "token.add",
+        "person.recovery",
+        "person.sessions_end",
+        "person.totp_drop",
+        "token.revoke",
+        "person.unlock",
+        "person.disable",
+    ]
+    with office.store.transaction() as session:
+        log = " ".join(row.detail for row in audit.show(session))
+    for word in (PASSWORD, "another horse", secret, made.text[-20:], caller.cookie, codes[0], "argon2"):
+        assert word not in log

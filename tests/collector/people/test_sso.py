@@ -1,0 +1,472 @@
+"""Signing in elsewhere, against a small server that speaks OpenID Connect."""
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from collector.people import audit, roster, sso
+from collector.people.actor import SYSTEM, Grant
+from collector.people.signing import Source
+from collector.people.sso import Fetcher, Provider, SsoError
+from collector.settings import SsoSection
+from collector.store import PersonRow, SsoRow
+from tests.collector.conftest import Desk
+from tests.people import QUICK, Signing, browser, make_gate, make_pages, make_person
+
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+BACK = "http://127.0.0.1:8080/sign-in/sso/back"
+HERE = Source("192.0.2.1", "Firefox")
+
+
+def jwk(key, kid):
+    algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
+    return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"}
+
+
+class Server:
+    """The other server: what it says can be bent by a test."""
+
+    def __init__(self):
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.asked.append(self.path)
+                if self.path in server.bent:
+                    return self._say(*server.bent[self.path])
+                if self.path == "/realm/.well-known/openid-configuration":
+                    return self._say(200, server.about())
+                if self.path == "/realm/keys":
+                    return self._say(200, {"keys": server.keys})
+                return self._say(404, {})
+
+            def do_POST(self):
+                server.asked.append(self.path)
+                body = self.rfile.read(int(self.headers["content-length"]))
+                form = dict(parse_qsl(body.decode()))
+                server.forms.append((form, self.headers.get("authorization", "")))
+                if self.path in server.bent:
+                    return self._say(*server.bent[self.path])
+                return self._say(*server.exchange(form))
+
+            def _say(self, status, value):
+                content = value if isinstance(value, bytes) else json.dumps(value).encode()
+                self.send_response(status)
+                if status in (301, 302):
+                    self.send_header("location", "http://127.0.0.1:1/")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.issuer = f"http://127.0.0.1:{self._http.server_address[1]}/realm"
+        self.keys = [jwk(RSA, "r"), jwk(EC, "e")]
+        self.asked, self.forms, self.bent, self.codes = [], [], {}, {}
+        self.methods = ["client_secret_basic"]
+        self.answer_with = lambda claims: {"id_token": jwt.encode(claims, RSA, "RS256", {"kid": "r"})}
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def about(self):
+        return {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{self.issuer}/authorize",
+            "token_endpoint": f"{self.issuer}/token",
+            "jwks_uri": f"{self.issuer}/keys",
+            "token_endpoint_auth_methods_supported": self.methods,
+        }
+
+    def sign_in(self, url, **claims):
+        """What a browser brings back after somebody signed in here; keeps what the code is good for."""
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        assert url.startswith(f"{self.issuer}/authorize?")
+        assert (asked["response_type"], asked["redirect_uri"]) == ("code", BACK)
+        assert "openid" in asked["scope"].split()
+        now_s = round(time.time())
+        code = f"code-{len(self.codes)}"
+        self.codes[code] = (
+            asked,
+            {
+                "iss": self.issuer,
+                "sub": "subject-1",
+                "aud": "cityeye",
+                "iat": now_s,
+                "exp": now_s + 300,
+                "nonce": asked["nonce"],
+                "preferred_username": "wang",
+                "name": "王磊",
+                **claims,
+            },
+        )
+        return {"code": code, "state": asked["state"], "iss": self.issuer}
+
+    def exchange(self, form):
+        asked, claims = self.codes.pop(form.get("code", ""), ({}, {}))
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=")
+        good = (
+            asked.get("code_challenge") == challenge.decode()
+            and asked["code_challenge_method"] == "S256"
+            and form["redirect_uri"] == asked["redirect_uri"]
+        )
+        return (200, {"access_token": "x", **self.answer_with(claims)}) if good else (400, {"error": "invalid_grant"})
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class Center:
+    def __init__(self, folder, server, **settings):
+        self.desk = Desk(folder)
+        self.store = self.desk.store
+        self.now_ms = round(time.time() * 1000)
+        self.server = server
+        section = {"issuer": server.issuer, "client_id": "cityeye", "client_secret_file": "secret", **settings}
+        self.signing = Signing(self.store, lambda: self.now_ms, QUICK)
+        self.provider = Provider(SsoSection(**section), "a:b/c", BACK, Fetcher(), lambda: self.now_ms)
+
+    def link(self, person="wang", subject="subject-1"):
+        with self.store.writing() as session:
+            roster.link_sso(session, SYSTEM, person, self.server.issuer, subject, self.now_ms)
+
+    def come(self, answer_with=None, **claims):
+        url, cookie = self.provider.begin(self.signing, "/tickets/1")
+        answer = self.server.sign_in(url, **claims)
+        if answer_with is not None:
+            answer = answer_with(answer)
+        found, go_on = self.provider.finish(self.signing, cookie, answer, HERE)
+        assert go_on == "/tickets/1"
+        return self.signing.caller(found.cookie).actor
+
+    def grants(self, person="wang"):
+        with self.store.transaction() as session:
+            return {str(one) for one in roster.grants(session, person)}
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def center(tmp_path, server):
+    center = Center(tmp_path, server)
+    yield center
+    center.store.close()
+
+
+@pytest.fixture
+def known(center):
+    make_person(center.store, "wang", "operator@s")
+    center.link()
+    return center
+
+
+def test_who_is_linked_is_let_in_with_their_own_roles(known):
+    who = known.come()
+    assert (who.id, who.grants) == ("wang", {Grant.read("operator@s")})
+    ((form, authorization),) = known.server.forms
+    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"cityeye:a%3Ab%2Fc"
+    assert "client_secret" not in form
+    with known.store.transaction() as session:
+        assert audit.show(session, limit=1)[0].action == "sign_in"
+        assert session.query(SsoRow).count() == 0
+
+
+def test_a_server_that_wants_the_secret_in_the_form_gets_it_there(known):
+    known.server.methods = ["client_secret_post"]
+    known.come()
+    ((form, authorization),) = known.server.forms
+    assert (form["client_id"], form["client_secret"], authorization) == ("cityeye", "a:b/c", "")
+
+
+def test_what_the_server_says_is_kept_for_an_hour(known):
+    known.come()
+    known.come()
+    assert known.server.asked.count("/realm/keys") == 1
+    known.now_ms += sso.FRESH_MS + 1
+    known.server.answer_with = lambda claims: {
+        "id_token": jwt.encode(
+            {**claims, "iat": known.now_ms / 1000, "exp": known.now_ms / 1000 + 9}, EC, "ES256", {"kid": "e"}
+        )
+    }
+    known.come()
+    assert known.server.asked.count("/realm/keys") == 2
+
+
+def test_a_new_key_is_looked_for_but_not_at_every_try(known):
+    known.come()
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    known.server.answer_with = lambda claims: {"id_token": jwt.encode(claims, other, "RS256", {"kid": "n"})}
+    for _ in range(3):
+        with pytest.raises(SsoError, match="its key is not among them"):
+            known.come()
+    known.server.keys.append(jwk(other, "n"))
+    known.now_ms += sso.KEYS_EVERY_MS + 1
+    known.come()
+    assert known.server.asked.count("/realm/keys") == 2
+
+
+def signed(key, algorithm, kid, **changes):
+    return lambda claims: {"id_token": jwt.encode({**claims, **changes}, key, algorithm, {"kid": kid})}
+
+
+def without(name):
+    return lambda claims: {
+        "id_token": jwt.encode({k: v for k, v in claims.items() if k != name}, RSA, "RS256", {"kid": "r"})
+    }
+
+
+NOW_S = time.time()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (signed(RSA, "RS256", "r", iss="https://other.example"), "Invalid issuer"),
+        (signed(RSA, "RS256", "r", aud="other"), "Audience"),
+        (signed(RSA, "RS256", "r", aud=["cityeye", "other"]), "it is for several clients"),
+        (signed(RSA, "RS256", "r", azp="other"), "it was made for another client"),
+        (signed(RSA, "RS256", "r", exp=NOW_S - 120), "it has expired"),
+        (signed(RSA, "RS256", "r", exp=True), "it has expired"),
+        (signed(RSA, "RS256", "r", iat=NOW_S + 900), "it is from the future"),
+        (signed(RSA, "RS256", "r", nonce="other"), "its nonce is of another sign-in"),
+        (signed(RSA, "RS256", "r", sub=""), "it names nobody"),
+        (signed(rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", "r"), "Signature"),
+        (signed(EC, "ES256", "r"), "its key is not among them"),
+        # the well-known tricks: no signature, and the public key taken for the secret of an HMAC
+        (signed(None, "none", "r"), "signed with a public key, got alg none"),
+        (signed(b"a public key, taken for a secret", "HS256", "r"), "signed with a public key, got alg HS256"),
+        (without("nonce"), "its nonce is of another sign-in"),
+        (without("exp"), "exp"),
+        (without("aud"), "aud"),
+        (lambda _: {"id_token": "x.y.z"}, "expected a good ID token"),
+        (lambda _: {"id_token": 7}, "expected an id_token"),
+        (lambda _: {}, "expected an id_token"),
+    ],
+)
+def test_an_id_token_that_is_not_good_lets_nobody_in(known, answer, expected):
+    known.server.answer_with = answer
+    with pytest.raises(SsoError, match=expected):
+        known.come()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        signed(EC, "ES256", "e"),
+        signed(RSA, "PS256", "r"),
+        signed(RSA, "RS256", "r", aud=["cityeye"]),
+        signed(RSA, "RS256", "r", aud=["cityeye", "other"], azp="cityeye"),
+        lambda claims: signed(RSA, "RS256", "r", exp=claims["iat"] - 30)(claims),
+    ],
+)
+def test_other_good_ones_are_taken(known, answer):
+    known.server.answer_with = answer
+    assert known.come().id == "wang"
+
+
+@pytest.mark.parametrize(
+    ("bend", "expected"),
+    [
+        (lambda answer: {**answer, "state": "other"}, "does not belong to this sign-in"),
+        (lambda answer: {"code": answer["code"]}, "does not belong to this sign-in"),
+        (lambda answer: {**answer, "iss": "https://other.example"}, "got one of another server"),
+        (lambda answer: {"state": answer["state"], "error": "access_denied\n"}, "refused: access_denied"),
+        (lambda answer: {**answer, "code": "made up"}, "answered 400"),
+        (lambda answer: {"state": answer["state"]}, "answered 400"),
+    ],
+)
+def test_an_answer_that_does_not_fit_lets_nobody_in(known, bend, expected):
+    with pytest.raises(SsoError, match=expected):
+        known.come(bend)
+
+
+def test_an_answer_is_good_once_in_time_and_in_the_browser_that_asked(known):
+    url, cookie = known.provider.begin(known.signing, "/")
+    answer = known.server.sign_in(url)
+    for other in ("", "x"):
+        with pytest.raises(SsoError, match="began in another browser"):
+            known.provider.finish(known.signing, other, answer, HERE)
+    known.provider.finish(known.signing, cookie, answer, HERE)
+    with pytest.raises(SsoError, match="begin again"):
+        known.provider.finish(known.signing, cookie, answer, HERE)
+    url, cookie = known.provider.begin(known.signing, "/")
+    known.now_ms += sso.FLOW_MS
+    with pytest.raises(SsoError, match="has ended"):
+        known.provider.finish(known.signing, cookie, known.server.sign_in(url), HERE)
+
+
+def test_who_begins_many_fills_nothing(known, monkeypatch):
+    monkeypatch.setattr(sso, "MAX_FLOWS", 3)
+    begun = []
+    for _ in range(6):
+        known.now_ms += 1000
+        begun.append(known.provider.begin(known.signing, "/"))
+    with known.store.transaction() as session:
+        assert session.query(SsoRow).count() == 3
+    url, cookie = begun[-1]
+    known.provider.finish(known.signing, cookie, known.server.sign_in(url), HERE)
+
+
+def test_a_code_of_another_sign_in_is_worth_nothing(known):
+    """PKCE: who steals a code lacks the verifier."""
+    first, _ = known.provider.begin(known.signing, "/")
+    stolen = known.server.sign_in(first)
+    with pytest.raises(SsoError, match="answered 400"):
+        known.come(lambda answer: {**answer, "code": stolen["code"]})
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "expected"),
+    [
+        ("/realm/.well-known/openid-configuration", (500, {}), "answered 500"),
+        ("/realm/.well-known/openid-configuration", (200, b"<html>"), "does not answer"),
+        ("/realm/.well-known/openid-configuration", (200, []), "expected an object"),
+        ("/realm/.well-known/openid-configuration", (200, {"issuer": "https://evil.example"}), "calls itself"),
+        ("/realm/.well-known/openid-configuration", (302, {}), "answered 302"),
+        ("/realm/keys", (200, {"keys": "none"}), "its key is not among them"),
+        ("/realm/keys", (200, {"keys": [7, {"kty": "oct", "k": "x", "kid": "r"}]}), "its key is not among them"),
+        ("/realm/token", (200, b" " * 1_100_000), "does not answer"),
+        ("/realm/token", (301, {}), "answered 301"),
+    ],
+)
+def test_a_server_that_fails_is_said_in_one_line(known, path, answer, expected):
+    known.server.bent[path] = answer
+    with pytest.raises(SsoError, match=expected) as found:
+        known.come()
+    assert "\n" not in str(found.value)
+
+
+def test_endpoints_elsewhere_without_tls_are_not_used(known):
+    about = {**known.server.about(), "token_endpoint": "http://evil.example/token"}
+    known.server.bent["/realm/.well-known/openid-configuration"] = (200, about)
+    with pytest.raises(SsoError, match="expected token_endpoint with https"):
+        known.come()
+
+
+def test_a_server_that_is_gone(known):
+    known.server.close()
+    with pytest.raises(SsoError, match="does not answer"):
+        known.provider.begin(known.signing, "/")
+
+
+def test_who_is_not_known_is_not_let_in(center):
+    with pytest.raises(SsoError, match="knows no such person"):
+        center.come()
+
+
+def test_nobody_becomes_somebody_here_by_choosing_their_name_there(center):
+    make_person(center.store, "wang", "admin")
+    with pytest.raises(SsoError, match="people link wang subject-9"):
+        center.come(sub="subject-9")
+    center.link(subject="subject-1")
+    with pytest.raises(SsoError, match="somebody has this name"):
+        center.come(sub="subject-9")
+
+
+def test_who_is_disabled_here_stays_out(known):
+    make_person(known.store, "chief", "admin")
+    with known.store.writing() as session:
+        roster.disable(session, SYSTEM, "wang", known.now_ms)
+    with pytest.raises(SsoError, match="disabled here"):
+        known.come()
+
+
+ROLES = {
+    "roles_claim": "realm_access.roles",
+    "roles": {"street-ops": ("operator@s", "viewer"), "street-admin": ("admin@s",)},
+    "create": True,
+}
+
+
+def test_roles_that_come_from_there_follow_what_it_says(tmp_path, server):
+    center = Center(tmp_path, server, **ROLES)
+    who = center.come(realm_access={"roles": ["street-ops", "unknown", 7]})
+    assert {str(one) for one in who.grants} == {"operator@s", "viewer@*"}
+    with center.store.writing() as session:
+        roster.give(session, SYSTEM, "wang", Grant.read("officer@t"), center.now_ms)
+    center.come(realm_access={"roles": "street-admin"})
+    assert center.grants() == {"admin@s", "officer@t"}, "what was given by hand stays"
+    center.come()
+    assert center.grants() == {"officer@t"}
+    assert center.signing.store is center.store
+    with center.store.transaction() as session:
+        assert session.get(PersonRow, "wang").name == "王磊"
+        assert audit.verify(session).fault is None
+    center.store.close()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"realm_access": {"roles": ["unknown"]}},
+        {"realm_access": "street-ops"},
+        {"realm_access": {"roles": ["street-ops"]}, "preferred_username": "王磊"},
+        {"realm_access": {"roles": ["street-ops"]}, "preferred_username": None},
+    ],
+)
+def test_only_who_has_a_role_and_a_fit_name_is_taken_up(tmp_path, server, claims):
+    center = Center(tmp_path, server, **ROLES)
+    with pytest.raises(SsoError):
+        center.come(**claims)
+    with center.store.transaction() as session:
+        assert session.query(PersonRow).count() == 0
+    center.store.close()
+
+
+def test_a_way_of_signing_in_can_be_demanded(tmp_path, server):
+    center = Center(tmp_path, server, acr="mfa")
+    make_person(center.store, "wang", "operator@s")
+    center.link()
+    with pytest.raises(SsoError, match="expected acr mfa"):
+        center.come()
+    assert center.come(acr="mfa").id == "wang"
+    center.store.close()
+
+
+def test_the_pages_lead_there_and_back(known):
+    gate = make_gate(known.store, second_factor="admins", provider=known.provider)
+    client = browser(make_pages(known.desk, gate))
+    client.base_url = "http://127.0.0.1:8080"
+    assert "统一认证 Single sign-on" in client.get("/sign-in?go_on=/tickets/7").text
+    away = client.get("/sign-in/sso?go_on=/tickets/7")
+    assert away.status_code == 303
+    answer = known.server.sign_in(away.headers["location"])
+    back = client.get("/sign-in/sso/back", params=answer)
+    assert (back.status_code, back.headers["location"]) == (303, "/tickets/7")
+    assert client.get("/account").status_code == 200
+    again = client.get("/sign-in/sso/back", params=answer)
+    assert again.status_code == 403
+    assert "begin again" in again.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"issuer": "http://sso.example"},
+        {"issuer": "https://u:p@sso.example"},
+        {"issuer": "sso.example"},
+        {"issuer": "https://sso.example?x"},
+        {"client_id": ""},
+        {"roles": {"a": ["boss"]}},
+        {"role": {}},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes):
+    with pytest.raises(ValueError, match=r"expected|unknown key|at least 1"):
+        SsoSection.model_validate({"issuer": "https://sso.example", "client_id": "x", **changes})

@@ -1,0 +1,126 @@
+"""Signing in as a browser does it: its own rules for cookies, forms, origins and content are part of it."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from collector.people import audit, sessions, totp
+from tests import incidents
+from tests.collector.conftest import Desk
+from tests.incidents import Case
+from tests.people import PASSWORD, make_person, now_ms
+from tests.services import BIN, Process, free_port
+
+
+@pytest.fixture
+def center(tmp_path):
+    """A running center with one ticket and one admin who has a first password."""
+    (tmp_path / "data").mkdir()
+    desk = Desk(tmp_path / "data")
+    case = Case()
+    desk.take(incidents.status(), case.picture("at", "close"), case.opened())
+    make_person(desk.store, "wang", "admin", "officer", password=PASSWORD, once=True)
+    port = free_port()
+    path = tmp_path / "center.toml"
+    path.write_text(
+        f'version = 1\n[center]\nid = "demo"\nname = "小河街道"\nlisten = "127.0.0.1:{port}"\n'
+        '[broker]\nurl = "mqtt://127.0.0.1:1"\n'
+    )
+    with Process([BIN / "cityeye-collector", "serve", "--settings", path], tmp_path / "log", port):
+        yield desk, f"http://127.0.0.1:{port}", case
+    desk.store.close()
+
+
+def code_after(secret, step):
+    """The next code that is good: none is twice."""
+    return totp.code(base64.b32decode(secret), max(totp.step_at(now_ms()), step + 1))
+
+
+def test_from_the_first_password_to_an_original(center):
+    sync = pytest.importorskip("playwright.sync_api")
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("needs chromium (deploy/setup.sh tools)")
+    desk, url, case = center
+    faults = []
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda fault: faults.append(str(fault)))
+        page.goto(f"{url}/tickets/1")
+        page.get_by_label("登录名").fill("wang")
+        page.get_by_label("密码").fill(PASSWORD)
+        page.get_by_role("button", name="登录").click()
+        page.get_by_text("请先修改密码").wait_for()
+        page.get_by_label("当前密码").fill(PASSWORD)
+        page.get_by_label("新密码").fill("another horse battery")
+        page.get_by_role("button", name="修改密码").click()
+        page.get_by_text("您的角色须启用两步验证").wait_for()
+        page.get_by_label("当前密码").last.fill("another horse battery")
+        page.get_by_role("button", name="开始设置").click()
+        page.locator(".qr svg").wait_for()
+        secret = page.locator("code.mono").inner_text().replace(" ", "")
+        shot = cv2.imdecode(np.frombuffer(page.locator(".qr svg").screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        assert cv2.QRCodeDetector().detectAndDecode(shot)[0] == totp.link(secret, "小河街道", "wang")
+        step = totp.step_at(now_ms())
+        page.get_by_label("验证码").fill(totp.code(base64.b32decode(secret), step))
+        page.get_by_role("button", name="启用").click()
+        page.get_by_text("请保存恢复码").wait_for()
+        assert len(re.findall(r"[a-z2-7]{4}-[a-z2-7]{4}", page.locator(".codes").inner_text())) == 10
+        page.get_by_role("button", name="退出").click()
+        page.get_by_label("登录名").wait_for()
+
+        page.goto(f"{url}/tickets/1")
+        page.get_by_label("登录名").fill("wang")
+        page.get_by_label("密码").fill("another horse battery")
+        page.get_by_role("button", name="登录").click()
+        page.get_by_label("验证器上的 6 位数字").fill(code_after(secret, step))
+        page.get_by_role("button", name="继续").click()
+        page.get_by_role("heading", name="#1 店外经营").wait_for()
+        page.get_by_text("实时 live").wait_for()
+        page.get_by_text("下载原图").click()
+        page.get_by_label("理由").fill("核对申诉")
+        with page.expect_download() as fetched:
+            page.get_by_role("button", name="下载").click()
+        content = Path(fetched.value.path()).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == case.pictures[0][0].sha256
+        for path in ("/tickets/1", "/", "/account"):
+            page.goto(url + path)
+            # a phone's width is enough
+            assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+        assert page.evaluate("document.cookie") == ""
+        page.screenshot(path="/tmp/people-account.png", full_page=True)
+        browser.close()
+    # the browser says that signing out has cleared what it kept
+    assert [fault for fault in faults if "Clear-Site-Data" not in fault] == []
+    with desk.store.transaction() as session:
+        assert audit.verify(session).fault is None
+        last = audit.show(session, limit=1)[0]
+        assert (last.actor, last.action) == ("person:wang", "evidence.original")
+
+
+def test_a_page_whose_session_has_ended_leads_to_the_sign_in(center):
+    sync = pytest.importorskip("playwright.sync_api")
+    if not Path("/usr/bin/chromium").exists():
+        pytest.skip("needs chromium (deploy/setup.sh tools)")
+    desk, url, _ = center
+    make_person(desk.store, "li", "viewer", password=PASSWORD)
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+        page.get_by_label("登录名").fill("li")
+        page.get_by_label("密码").fill(PASSWORD)
+        page.get_by_role("button", name="登录").click()
+        page.get_by_text("实时 live").wait_for()
+        cookie = next(one["value"] for one in page.context.cookies() if one["name"] == "cityeye")
+        with desk.store.writing() as session:
+            sessions.end(session, cookie)
+        # the feed looks again within its heartbeat, the page then asks, and hears that it is nobody's
+        page.wait_for_url(re.compile(r"/sign-in\?go_on=/$"), timeout=60_000)
+        browser.close()

@@ -121,7 +121,8 @@ def _exchange(
         code = "timeout" if isinstance(fault, TimeoutError) or cut.is_set() else "cut"
         return Report("unsure", code, f"{parts.hostname}: the request was sent, no whole answer came: {_words(fault)}")
     if cut.is_set() or not whole:
-        return Report("unsure", "cut", f"{parts.hostname}: the answer broke off after {len(content)} bytes")
+        code = "timeout" if cut.is_set() else "cut"
+        return Report("unsure", code, f"{parts.hostname}: the answer broke off after {len(content)} bytes")
     if len(content) > MAX_ANSWER:
         return Report("unsure", "too_large", f"{parts.hostname}: the answer is larger than {MAX_ANSWER} bytes")
     found = {name.lower(): value for name, value in response.getheaders()}

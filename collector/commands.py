@@ -7,8 +7,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 from prometheus_client import CollectorRegistry
@@ -25,6 +27,9 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.notices.commands import app as notices_commands
+from collector.notices.secrets import SecretError
+from collector.notices.service import Notices, open_notices, tools_of
 from collector.people import audit
 from collector.people.commands import api_tokens, audit_log, people
 from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
@@ -50,6 +55,7 @@ app.add_typer(boxes, name="boxes")
 app.add_typer(broker, name="broker")
 app.command()(command)
 app.add_typer(settings_commands, name="settings")
+app.add_typer(notices_commands, name="notices")
 app.add_typer(people, name="people")
 app.add_typer(api_tokens, name="tokens")
 app.add_typer(audit_log, name="audit")
@@ -131,7 +137,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     gate = serving.make_gate(config, store)
-    pages = make_app(center, store, files, changes, health, ending.is_set, registry, gate, changed)
+    pages = make_app(center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings)
     server = serving.make_server(pages, config)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -151,7 +157,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
     _announce(config, store, gate)
     try:
-        server.run(sockets=[listening])
+        with _notices(config, store, files, changed):
+            server.run(sockets=[listening])
     finally:
         dispatch.stop()
         if door is not None:
@@ -162,6 +169,12 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
             relay.close()
         store.close()
         log.info("stopped")
+
+
+def _notices(config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None]) -> Notices:
+    settings, zone = config.settings, ZoneInfo(config.settings.center.timezone)
+    name = settings.center.name
+    return open_notices(settings.notices, settings.shop_pages, config.folder, store, files, name, zone, changed)
 
 
 def _announce(config: CenterConfig, store: Store, gate: Gate) -> None:
@@ -185,6 +198,7 @@ def check(settings: SettingsOption) -> None:
         ("database", _check_database),
         ("certificates", certificates),
         ("broker", _check_broker),
+        ("notices", _check_notices),
         ("pages", _check_pages),
     )
     for name, part in parts:
@@ -192,7 +206,7 @@ def check(settings: SettingsOption) -> None:
             found = part(config)
             if found is not None:
                 typer.echo(f"ok    {name}: {found}")
-        except (StoreError, BrokerError, ListenError, AuthorityError, SettingsError) as fault:
+        except (StoreError, BrokerError, ListenError, AuthorityError, SettingsError, SecretError) as fault:
             typer.echo(f"FAIL  {name}: {fault}")
             good = False
     if not good:
@@ -208,6 +222,15 @@ def _check_database(config: CenterConfig) -> str:
 
 def _check_broker(config: CenterConfig) -> str:
     return probe(config.settings.broker, config.folder, f"{config.client_id}-check")
+
+
+def _check_notices(config: CenterConfig) -> str | None:
+    section = config.settings.notices
+    secrets = tools_of(section, config.folder).secrets
+    for channel in section.channel:
+        for name in channel.secret_names():
+            secrets.get(name)
+    return f"{len(section.channel)} channels; try each with `notices test`" if section.channel else None
 
 
 def _check_pages(config: CenterConfig) -> str:

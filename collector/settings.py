@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
@@ -202,6 +203,8 @@ class CenterSettings(Section):
     center: CenterSection
     broker: BrokerSection
     enrolment: EnrolmentSection = EnrolmentSection()
+    notices: NoticesSection = NoticesSection()
+    shop_pages: ShopPagesSection = ShopPagesSection()
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
     sso: SsoSection | None = None
@@ -218,6 +221,9 @@ class CenterSettings(Section):
             raise ValueError(
                 f'broker.shared: expected database_url = "{POSTGRESQL}://…" with it; SQLite has one writer'
             )
+        fault = objectable(self.notices, self.shop_pages)
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
 

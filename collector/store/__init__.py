@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
 from collector.store.people import (
     AuditRow,
     FailureRow,
@@ -52,6 +53,10 @@ __all__ = [
     "GridCell",
     "IncidentRow",
     "MessageRow",
+    "NoticeAnswer",
+    "NoticeAttempt",
+    "NoticeLink",
+    "NoticeRow",
     "PermitRow",
     "PersonRow",
     "PictureRow",

@@ -27,9 +27,9 @@ from collector.evidence.files import PictureFiles
 from collector.people.passwords import Passwords
 from collector.people.sessions import csrf
 from collector.people.signing import Caller, Signing
-from collector.settings import CenterSection
+from collector.settings import CenterSection, CenterSettings
 from collector.store import Box, Store, Ticket
-from collector.web import evidence_api, people_api, places_api, sign_in, views
+from collector.web import evidence_api, notices_api, people_api, places_api, sign_in, views
 from collector.web.live import Changes
 from collector.web.rights import (
     BACKGROUND,
@@ -99,6 +99,7 @@ def make_app(
     registry: CollectorRegistry | None = None,
     gate: Gate | None = None,
     changed: Callable[[], None] | None = None,
+    settings: CenterSettings | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -112,6 +113,7 @@ def make_app(
         registry: of metrics.
         gate: knows who asks; None: pages of this machine, with the usual ages of sessions.
         changed: tells all open pages that something changed, those of other collectors as well.
+        settings: of the whole center, for what its notices say and go over.
     """
     clock = views.Clock(ZoneInfo(center.timezone))
     desk = Desk(store, pictures, lambda: clock.now_ms, changed or changes.tell)
@@ -218,6 +220,8 @@ def make_app(
     app.include_router(sign_in.router(desk, gate, clock, page))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, clock.zone))
+    told = None if settings is None else (settings.notices, settings.shop_pages)
+    app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app
 

@@ -1,0 +1,122 @@
+"""Tables of notices."""
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.store.tables import Base
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only plain integers by itself."""
+
+
+class NoticeRow(Base):
+    """A notice that was ordered, and where it stands."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        Index("ix_notice_due", "state", "next_ms"),
+        Index("ix_notice_shop", "audience", "recipient", "day"),
+    )
+
+    number: Mapped[int] = mapped_column(_NUMBER, primary_key=True, autoincrement=True)
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    """Given by whoever ordered it: the same order twice is once."""
+    ticket_number: Mapped[int | None] = mapped_column(_NUMBER, ForeignKey("ticket.number"), index=True)
+    kind: Mapped[str] = mapped_column(Text)
+    audience: Mapped[str] = mapped_column(Text)
+    recipient: Mapped[str] = mapped_column(Text)
+    """Id of a shop or a person, an address, or empty."""
+    street: Mapped[str] = mapped_column(Text)
+    level: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text, default="")
+    """What it says beyond its template."""
+    minutes: Mapped[int | None] = mapped_column(Integer)
+    """That a shop has, from when it was told."""
+    due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """The deadline that it tells of."""
+    not_before_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    """Not sent any more from then on."""
+    day: Mapped[str] = mapped_column(Text)
+    """The street's date on which it may go out first; shops' notices are counted by it."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(Text)
+    """`waiting`, `sending`, `accepted` (its delivery report is waited for), `sent`, `delivered`, `unsure`, `failed`,
+    `expired`, `withdrawn`, `limited`."""
+    step: Mapped[int] = mapped_column(Integer, default=0)
+    """Which channel of the chain it is at."""
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    """On this channel."""
+    doubt: Mapped[int] = mapped_column(Integer, default=0)
+    """1: an earlier try may have reached somebody."""
+    next_ms: Mapped[int] = mapped_column(BigInteger)
+    """When it is to be tried; of one that is being sent: when it is given up."""
+    attempt: Mapped[int | None] = mapped_column(BigInteger)
+    """Number of the newest try."""
+    told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When its recipient can be taken to have been told; set once."""
+    code: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class NoticeAttempt(Base):
+    """One try to send a notice over one channel; written before anything leaves."""
+
+    __tablename__ = "notice_attempt"
+    __table_args__ = (
+        Index("ix_notice_attempt_channel", "channel", "started_ms"),
+        Index("ix_notice_attempt_report", "report_ms"),
+    )
+
+    number: Mapped[int] = mapped_column(_NUMBER, primary_key=True, autoincrement=True)
+    notice_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice.number"), index=True)
+    request: Mapped[str] = mapped_column(Text)
+    """Id of the message; the notices of a digest have the same."""
+    channel: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(Text, default="")
+    """In full only while a delivery report is asked for."""
+    body: Mapped[str] = mapped_column(Text, default="")
+    """What was sent, without the link."""
+    started_ms: Mapped[int] = mapped_column(BigInteger)
+    ended_ms: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str] = mapped_column(Text)
+    """`sending`, then an outcome of `collector.notices.outcomes`."""
+    code: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text, default="")
+    provider: Mapped[str] = mapped_column(Text, default="")
+    """The carrier's id of the message."""
+    report_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When to ask for its delivery report next."""
+
+
+class NoticeLink(Base):
+    """A link to a shop's page; only the hash of its last part is kept."""
+
+    __tablename__ = "notice_link"
+
+    token_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    attempt_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice_attempt.number"), index=True)
+    notice_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice.number"), index=True)
+    ticket_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("ticket.number"))
+    shop: Mapped[str] = mapped_column(Text)
+    language: Mapped[str] = mapped_column(Text)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class NoticeAnswer(Base):
+    """What a shop said on its page, kept even where the ticket took it no more."""
+
+    __tablename__ = "notice_answer"
+
+    number: Mapped[int] = mapped_column(_NUMBER, primary_key=True, autoincrement=True)
+    notice_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice.number"), index=True)
+    ticket_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("ticket.number"), index=True)
+    shop: Mapped[str] = mapped_column(Text)
+    verb: Mapped[str] = mapped_column(Text)
+    """`shop_done`, `appeal` or `not_mine`."""
+    text: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    code: Mapped[str] = mapped_column(Text, default="")
+    """Why the ticket did not take it; empty: it did."""

@@ -1,0 +1,208 @@
+"""Channels with a local service, and a sender that works step by step."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import TypeAdapter
+from sqlalchemy import select
+
+from collector.notices import seams
+from collector.notices.channels import AnyChannel
+from collector.notices.http import Line
+from collector.notices.messages import Message, Tools
+from collector.notices.orders import Limits, NoticeOrder, order, told
+from collector.notices.seams import Recipient
+from collector.notices.secrets import Secrets
+from collector.notices.sender import Sender
+from collector.notices.settings import NoticesSection, ShopPagesSection
+from collector.notices.texts import FIELDS
+from collector.store import NoticeAttempt, NoticeRow
+from tests.collector.notices.servers import Service
+from tests.incidents import START_S, Case
+
+ZONE = ZoneInfo("Asia/Shanghai")
+SHOP = Recipient("王记水果店", "138 0000-1234", "wang@example.org", "zh")
+PAGES = ShopPagesSection(listen="127.0.0.1:8090", url="https://t.example.cn")
+
+
+@pytest.fixture
+def service():
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture
+def tools(tmp_path):
+    for name, value in (("key", "LTAI-key-value"), ("secret", "s3cret-value"), ("other", "0ther-value")):
+        (tmp_path / name).write_text(f"{value}\n")
+    return Tools(Secrets(tmp_path), Line(1.0), lambda: START_S, tmp_path, random.Random(1))
+
+
+def channel(kind: str, **settings: Any) -> Any:
+    return TypeAdapter(AnyChannel).validate_python({"id": kind.replace("_", "-"), "type": kind, **settings})
+
+
+def message(to: str = "13800001234", **changes: Any) -> Message:
+    values = {name: f"<{name}>" for name in NAMES} | {"token": "tok", "link": "https://t.example.cn/s/tok"}
+    given = {
+        "request": "0123456789abcdef0123456789abcdef",
+        "audience": "shop",
+        "kind": "shop_notice",
+        "language": "zh",
+        "to": to,
+        "subject": "提醒",
+        "body": '请"整改"\n门前',
+        "values": {**values, "minutes": "5", "shop": "王记"},
+        **changes,
+    }
+    return Message(**given)
+
+
+NAMES = tuple(FIELDS)
+
+
+@dataclass
+class Office:
+    """A store with one ticket of `shop-1`, channels, and a sender whose clock is ours."""
+
+    desk: Any
+    folder: Path
+    notices: NoticesSection
+    now_s: float = START_S + 100
+    looked: list[int] = field(default_factory=list)
+    pages: ShopPagesSection = PAGES
+    tick_s: float = 0.0
+
+    def sender(self, **more: Any) -> Sender:
+        tools = Tools(Secrets(self.folder), Line(1.0), lambda: self.now_s, self.folder, random.Random(1))
+        return Sender(
+            self.desk.store,
+            self.notices,
+            self.pages,
+            tools,
+            "小河街道",
+            ZONE,
+            now=lambda: self.now_s,
+            random=random.Random(1),
+            monotonic=lambda: self.now_s,
+            **more,
+        )
+
+    @property
+    def now_ms(self) -> int:
+        return round(self.now_s * 1000)
+
+    def order(self, key: str = "1/shop_notice", *, limits: Limits | None = None, **changes: Any) -> bool:
+        given = {
+            "ticket": 1,
+            "kind": "shop_notice",
+            "audience": "shop",
+            "to": "shop-1",
+            "street": "s",
+            "due_ms": None,
+            "level": "normal",
+            "not_before_ms": self.now_ms,
+            "minutes": 5,
+            **changes,
+        }
+        with self.desk.store.writing() as session:
+            return order(session, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
+
+    def told(self, ticket: int = 1) -> Any:
+        with self.desk.store.transaction() as session:
+            return told(session, ticket)
+
+    def notice(self, key: str = "1/shop_notice") -> NoticeRow:
+        with self.desk.store.transaction() as session:
+            return session.scalars(select(NoticeRow).where(NoticeRow.key == key)).one()
+
+    def attempts(self) -> list[NoticeAttempt]:
+        with self.desk.store.transaction() as session:
+            return list(session.scalars(select(NoticeAttempt).order_by(NoticeAttempt.number)))
+
+
+@pytest.fixture
+def shops(monkeypatch):
+    """The register of shops; `shop-1` is in it."""
+    known = {"shop-1": SHOP}
+    monkeypatch.setattr(seams, "shop", lambda _session, shop: known.get(shop))
+    return known
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Tickets that the desk was asked to look at."""
+    looked: list[int] = []
+    monkeypatch.setattr(seams, "look", lambda _session, ticket: looked.append(ticket))
+    return looked
+
+
+def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
+    """Settings of a gateway that answers `{"code": 0, "id": …}`."""
+    return {
+        "id": name,
+        "type": "http",
+        "url": f"{service.url}/{name}",
+        "body": '{"to": "{to}", "text": "{body}", "request": "{request}"}',
+        "success": {"path": "code", "equals": ["0"]},
+        "later": {"path": "code", "equals": ["7"]},
+        "text_path": "why",
+        "retry_s": 10,
+        "timeout_s": 1,
+        **more,
+    }
+
+
+@pytest.fixture
+def office(desk, tmp_path, service, shops, looks):
+    """One SMS channel for shops."""
+    from tests.collector.notices.servers import Say  # noqa: PLC0415
+
+    service.say(Say({"code": 0}))
+    desk.take(Case(shop="shop-1").opened())
+    return Office(desk, tmp_path, section(sms(service)), looked=looks)
+
+
+def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = None, **more: Any) -> NoticesSection:
+    ids = [one["id"] for one in channels]
+    return NoticesSection.model_validate(
+        {"channel": list(channels), "route": routes or [{"audience": "shop", "channels": ids}], **more}
+    )
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A self-signed certificate of 127.0.0.1 with its key, in one file."""
+    import datetime as dt  # noqa: PLC0415
+    import ipaddress  # noqa: PLC0415
+
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "pair.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path

@@ -1,0 +1,86 @@
+"""The tables are those that the migrations make, and the desk and the sender do not block each other for ever."""
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from collector.notices import seams
+from collector.notices.orders import Limits, NoticeOrder, order, withdraw
+from collector.store import Base, NoticeRow, Ticket, lock
+from tests.collector.conftest import Desk
+from tests.collector.notices.conftest import Office, section, sms
+from tests.collector.notices.servers import Say
+from tests.incidents import Case
+
+OURS = ("notice", "notice_attempt", "notice_link", "notice_answer")
+
+
+def test_migrations_make_these_tables(desk):
+    with desk.store.engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    assert [one for one in found if any(name in str(one) for name in OURS)] == []
+
+
+@pytest.mark.parametrize("rounds", [25])
+def test_the_desk_and_two_senders_on_the_same_tickets(
+    postgres, template, tmp_path, service, shops, monkeypatch, rounds
+):
+    """Both lock a ticket before its notices: no deadlock, and nothing goes out that was taken back before."""
+
+    def look(session, number):
+        lock(session, [f"ticket/{session.scalar(select(Ticket.key).where(Ticket.number == number))}"])
+
+    monkeypatch.setattr(seams, "look", look)
+    url = postgres.create(template)
+    service.say(Say({"code": 0}), Say({"code": 7}), Say({"code": 0}))
+    desks = [Desk(tmp_path, url) for _ in range(4)]
+    desks[0].take(*[Case(number=number, shop=f"shop-{number}").opened() for number in range(1, 6)])
+    shops.update({f"shop-{number}": shops["shop-1"] for number in range(1, 6)})
+    offices = [Office(one, tmp_path, section(sms(service, retry_s=1), shop_per_day=50)) for one in desks]
+    faults = []
+
+    def desk_work(office, name):
+        for turn in range(rounds):
+            ticket = turn % 5 + 1
+            try:
+                with office.desk.store.writing() as session:
+                    look(session, ticket)
+                    wanted = NoticeOrder(
+                        f"{name}/{turn}", ticket, "shop_notice", "shop", f"shop-{ticket}", "s", None, 0, office.now_ms
+                    )
+                    order(session, wanted, now_ms=office.now_ms, limits=Limits(999, 999))
+                    if turn % 3 == 0:
+                        withdraw(session, ticket, office.now_ms, "test")
+            except SQLAlchemyError as fault:
+                faults.append(fault)
+
+    def send_work(office, _name):
+        sender = office.sender()
+        for _ in range(rounds * 2):
+            try:
+                sender.step(wait=True)
+            except SQLAlchemyError as fault:
+                faults.append(fault)
+            office.now_s += 1
+        sender.stop()
+
+    work = [desk_work, desk_work, send_work, send_work]
+    threads = [
+        threading.Thread(target=one, args=(office, number))
+        for number, (one, office) in enumerate(zip(work, offices, strict=True))
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert faults == []
+    with desks[0].store.transaction() as session:
+        sent = session.scalar(select(func.count()).where(NoticeRow.state == "sent"))
+    accepted = len({got.json["request"] for got in service.got}) - 1  # one was refused for now
+    for one in desks:
+        one.store.close()
+    assert sent == accepted

@@ -270,7 +270,7 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
     )
     kind = INCIDENT_KINDS[event.type]
     cleared_ms = None if data.cleared_at is None else milliseconds(data.cleared_at) + by_ms
-    news = News(event.id, kind, data, box.id, told_ms + by_ms, cleared_ms, how, batch.received_ms)
+    news = News(event.id, kind, data, box.id, told_ms + by_ms, cleared_ms, how, batch.received_ms, box.site)
     new = row is None
     if row is None:
         row = IncidentRecord(data.incident, box.id, batch.received_ms)

@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.people import AuditRow
 from collector.store.tables import (
     Base,
@@ -32,13 +33,16 @@ __all__ = [
     "Base",
     "Box",
     "CameraRow",
+    "CaseSerial",
     "CertificateRow",
     "Claim",
     "CommandPicture",
     "CommandRow",
     "IncidentRow",
     "MessageRow",
+    "PauseRow",
     "PictureRow",
+    "PolicyRow",
     "Refused",
     "Secret",
     "SettingsReport",

@@ -17,7 +17,9 @@ from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
 from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock, write
+from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
+from collector.tickets.desk import look
 from collector.tickets.records import IncidentRecord
 from protocol import topics
 from protocol.commands import ReplyEvent
@@ -377,6 +379,9 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
 def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, ReplyEvent)
     orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
+    number = ticket_of(event.data.command)
+    if number is not None:
+        look(session, number)
     return Outcome()
 
 

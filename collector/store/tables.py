@@ -190,7 +190,7 @@ class Ticket(Base):
     closed_ms: Mapped[int | None] = mapped_column(BigInteger)
     """When it came to a final state."""
     back: Mapped[str | None] = mapped_column(Text)
-    """The state that a rejected appeal, a failed verification, or a return that lapses leads back to."""
+    """The state that a rejected appeal, or a return that lapses before review, leads back to."""
 
     # what follows is the desk's alone: the inbox neither reads nor writes it
     reviewer: Mapped[str | None] = mapped_column(Text)
@@ -221,10 +221,10 @@ class Ticket(Base):
     """Earlier confirmed tickets of its key within the policy's days, as it was confirmed."""
     assignee: Mapped[str | None] = mapped_column(Text)
     """Whom it was dispatched to."""
-    case_number: Mapped[str | None] = mapped_column(Text, unique=True)
+    case_number: Mapped[str | None] = mapped_column(Text, unique=True, index=True)
     """19 digits: region, date, serial; from registration on."""
     outcome: Mapped[str | None] = mapped_column(Text)
-    """Of `closed`: `community`, `handled`, `withdrawn`, …"""
+    """Of `closed`: `community`, `handled`, `withdrawn`, …; of `verifying`: what it will be."""
     permit: Mapped[str | None] = mapped_column(Text)
     """Number of the permit that makes it exempt."""
     duplicate_of: Mapped[int | None] = mapped_column(Number)

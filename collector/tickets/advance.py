@@ -28,14 +28,12 @@ class Looked:
         sight: `waiting` until all have answered, or can no longer.
         at_ms: picture time of the last answer.
         until_ms: when a missing answer is given up.
-        pictures: of the places as they are, view and SHA-256.
     """
 
     sight: Sight
     at_ms: int | None = None
     until_ms: int = 0
     text: str = ""
-    pictures: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class Facts:
         told: of this round's notice to the shop.
         cover: a permit for all places where something stands.
         quiet: a pause for all of them.
+        ask: boxes are to be asked to look, and were not yet.
         looked: what boxes answered; None: nobody was asked.
         since_ms, due_ms, due_since_ms, level, round, told_ms, shop_due_ms, paused_until_ms, permit: of the row.
     """
@@ -92,6 +91,7 @@ class Facts:
     told: Told = Told()
     cover: Cover | None = None
     quiet: Quiet | None = None
+    ask: bool = False
     looked: Looked | None = None
 
 
@@ -127,14 +127,13 @@ class Plan:
     set_due: bool = False
 
 
-def advance(facts: Facts, policy: Policy, now_ms: int, ask: bool = False) -> Plan:
+def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
     """Say what is to be done with a ticket now.
 
     Args:
         facts: what is known.
         policy: that its present step began with.
         now_ms: the center's clock.
-        ask: boxes are to be asked, and were not yet.
     """
     act = _BY_STATE[facts.state](facts, policy, now_ms)
     if act is not None:
@@ -149,7 +148,7 @@ def advance(facts: Facts, policy: Policy, now_ms: int, ask: bool = False) -> Pla
     if late is not None:
         return Plan(late)
     orders = tuple(_orders(facts, policy, now_ms))
-    return Plan(None, orders, _next_look(facts, policy, now_ms), ask)
+    return Plan(None, orders, _next_look(facts, policy, now_ms), facts.ask)
 
 
 # the steps, by state
@@ -215,12 +214,12 @@ def _corrected(facts: Facts) -> Act | None:
     looked = facts.looked
     if looked is not None and looked.sight == "clear" and looked.at_ms is not None:
         if limit_ms is None or looked.at_ms <= limit_ms:
-            return Act("correct", "camera", {"clear_ms": looked.at_ms, "pictures": looked.pictures})
+            return Act("correct", "camera", {"clear_ms": looked.at_ms})
     return None
 
 
 def _looked(looked: Looked) -> Act:
-    args = {"seen": looked.sight, "at_seen_ms": looked.at_ms, "pictures": looked.pictures}
+    args = {"seen": looked.sight, "at_seen_ms": looked.at_ms}
     return Act("looked", "camera", args)
 
 
@@ -234,7 +233,7 @@ def _community(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
         return Act("solve", "camera", {"at_seen_ms": facts.clear_ms})
     looked = facts.looked
     if looked is not None and looked.sight == "clear":
-        return Act("solve", "camera", {"at_seen_ms": looked.at_ms, "pictures": looked.pictures})
+        return Act("solve", "camera", {"at_seen_ms": looked.at_ms})
     return None if looked is None or looked.sight == "waiting" else _looked(looked)
 
 
@@ -243,7 +242,7 @@ def _verifying(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
     if looked is None or looked.sight == "waiting":
         return None
     verb = {"clear": "verify_clear", "occupied": "verify_occupied"}.get(looked.sight, "verify_unseen")
-    return Act(verb, "camera", {"at_seen_ms": looked.at_ms, "pictures": looked.pictures, "text": looked.text})
+    return Act(verb, "camera", {"at_seen_ms": looked.at_ms, "text": looked.text})
 
 
 def _ended(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
@@ -359,7 +358,7 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
             order("undelivered", "operator", once=of_round)
         if not facts.reviewed:
             order("unreviewed", "operator", once=step)
-    if facts.state == State.VERIFYING and facts.looked is None and facts.due_ms is not None:
+    if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:
         order("unseen", "operator", once=step)
     for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):
         order("overdue" if number == 1 else "escalated", level.to, level.whom, number, once=f"{step}.{facts.due_ms}")

@@ -66,11 +66,11 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         members = _members(session, ticket)
         asked = _asked(session, ticket)
         facts = _facts(session, ticket, members, asked, office, rules, now_ms)
-        plan = advance(facts, rules.policy, now_ms, ask=ticket.verify is not None and not asked)
+        plan = advance(facts, rules.policy, now_ms)
         if plan.act is not None:
             actor = Actor.camera(ticket.box_id) if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
-            if "pictures" in args:
+            if facts.looked is not None and facts.looked.sight != "waiting":
                 args["pictures"] = _keep(session, asked, members, files, now_ms)
             desk.step(session, actor, ticket, plan.act.verb, at_ms=now_ms, **args)
             session.flush()
@@ -172,6 +172,7 @@ def _facts(
         told=told,
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,
+        ask=ticket.verify is not None and not asked,
         looked=_looked(asked, now_ms) if asked else None,
     )
 
@@ -245,7 +246,7 @@ def _looked(asked: Sequence[CommandRow], now_ms: int) -> Looked:
             texts.append(f"{row.box_id}: {verified.text}")
     sight: Any = "occupied" if "occupied" in states else "clear" if states == {"clear"} else "unseen"
     # of several places the one that was seen last says since when all of it is clear
-    return Looked(sight, max(at_ms, default=None), text="; ".join(texts), pictures=({},))
+    return Looked(sight, max(at_ms, default=None), text="; ".join(texts))
 
 
 def _verified(row: CommandRow) -> Verified | None:
@@ -272,21 +273,21 @@ def _keep(
             if files is None or incident is None:
                 continue
             files.put(picture.sha256, picture.jpeg)
-            key = f"{incident}:verify:{picture.view}:{picture.sha256}"
+            key = f"{incident}:asked:{picture.view}:{picture.sha256}"
             if session.get(PictureRow, key) is None:
                 session.add(
                     PictureRow(
                         id=key,
                         box_id=row.box_id,
                         incident=incident,
-                        role="verify",
+                        role="after",
                         view=picture.view,
                         sha256=picture.sha256,
                         bytes=len(picture.jpeg),
                         received_ms=now_ms,
                     )
                 )
-            kept.append({"role": "verify", "view": picture.view, "sha256": picture.sha256, "incident": incident})
+            kept.append({"role": "after", "view": picture.view, "sha256": picture.sha256, "incident": incident})
     return kept
 
 

@@ -101,6 +101,12 @@ def look(session: Session, number: int, at_ms: int = AT_ONCE) -> None:
         session.execute(update(Ticket).where(Ticket.number == number, sooner).values(look_ms=at_ms))
 
 
+def look_at_all(session: Session, tickets: Mapping[int, str]) -> None:
+    """Have the desk look at several tickets at once; number to key."""
+    lock(session, {f"ticket/{key}" for key in tickets.values()})
+    session.execute(update(Ticket).where(Ticket.number.in_(tickets)).values(look_ms=AT_ONCE))
+
+
 def act(
     session: Session,
     actor: Actor,
@@ -337,6 +343,8 @@ def _anew(one: Step) -> State:
     ticket.told_ms = ticket.shop_due_ms = ticket.shop_asked_ms = None
     ticket.verify = ticket.left_ms = None
     ticket.duplicate_of = None
+    if one.line.verb != "reopen":
+        ticket.outcome = None
     return State.PENDING_REVIEW
 
 
@@ -378,6 +386,12 @@ def _ask(one: Step) -> None:
     one.detail["verify"] = True
 
 
+def _shop_done(one: Step) -> None:
+    if one.ticket.verify is not None:
+        raise one.refuse("not_now", "the camera is being asked already")
+    _ask(one)
+
+
 def _looked(one: Step) -> None:
     one.ticket.verify = None
     one.detail["seen"] = one.args.get("seen", "not_seen")
@@ -408,7 +422,7 @@ def _solve(one: Step) -> State:
         ticket.outcome, ticket.verify = "community", None
         _pictures(one)
         return State.CLOSED
-    ticket.back = State.COMMUNITY
+    ticket.outcome = "community"
     _ask(one)
     return State.VERIFYING
 
@@ -453,7 +467,7 @@ def _accept(one: Step) -> State:
 
 
 def _feed_back(one: Step) -> State:
-    one.ticket.back = State.REWORK
+    one.ticket.outcome = "handled"
     _pictures(one)
     _ask(one)
     return State.VERIFYING
@@ -461,16 +475,16 @@ def _feed_back(one: Step) -> State:
 
 def _verify_clear(one: Step) -> State:
     ticket = one.ticket
-    ticket.outcome = "community" if ticket.back == State.COMMUNITY else "handled"
-    ticket.back = ticket.verify = None
+    ticket.verify = None
+    one.detail["outcome"] = ticket.outcome
     _pictures(one)
     return State.CLOSED
 
 
 def _verify_occupied(one: Step) -> State:
     ticket = one.ticket
-    target = State.COMMUNITY if ticket.back == State.COMMUNITY else State.REWORK
-    ticket.back = ticket.verify = None
+    target = State.COMMUNITY if ticket.outcome == "community" else State.REWORK
+    ticket.outcome = ticket.verify = None
     _pictures(one)
     return target
 
@@ -490,14 +504,20 @@ def _close(one: Step) -> State:
 
 def _closed(one: Step, outcome: str) -> State:
     one.ticket.outcome = one.detail["outcome"] = outcome
-    one.ticket.back = one.ticket.verify = None
+    one.ticket.verify = None
     return State.CLOSED
+
+
+def _rework(one: Step) -> State:
+    one.ticket.outcome = one.ticket.verify = None
+    return State.REWORK
 
 
 def _appeal(one: Step) -> State:
     ticket = one.ticket
     ticket.back = ticket.state
     ticket.left_ms = None if ticket.due_ms is None else max(0, ticket.due_ms - one.at_ms)
+    ticket.verify = None
     one.detail["back"] = ticket.back
     return State.APPEALED
 
@@ -512,8 +532,9 @@ def _reject(one: Step) -> State:
     _enter(one, target)
     if left_ms is not None and target not in FINAL:
         ticket.due_ms, ticket.due_kind = one.at_ms + left_ms, kind
-    ticket.left_ms = None
-    ticket.back = None
+    ticket.left_ms = ticket.back = None
+    if target == State.VERIFYING:
+        _ask(one)
     return target
 
 
@@ -555,7 +576,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "release": _release,
     "told": _told,
     "time_up": _time_up,
-    "shop_done": _ask,
+    "shop_done": _shop_done,
     "looked": _looked,
     "correct": _correct,
     "solve": _solve,
@@ -568,6 +589,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "verify_occupied": _verify_occupied,
     "verify_unseen": _verify_unseen,
     "close": _close,
+    "rework": _rework,
     "withdraw": lambda one: _closed(one, "withdrawn"),
     "uphold": lambda one: _closed(one, "withdrawn"),
     "appeal": _appeal,

@@ -12,7 +12,7 @@ from collector.people.actor import Actor
 from collector.people.audit import record
 from collector.store import Box, PauseRow, Ticket
 from collector.tickets.advance import Quiet
-from collector.tickets.desk import AT_ONCE, RefusedError, look
+from collector.tickets.desk import RefusedError, look_at_all
 from collector.tickets.machine import State
 from collector.tickets.seams import Place
 
@@ -51,8 +51,7 @@ def begin(
     )
     session.add(row)
     session.flush()
-    for number in _waiting(session, box, camera, zone):
-        look(session, number, AT_ONCE)
+    look_at_all(session, _waiting(session, box, camera, zone))
     detail = {"box": box, "camera": camera, "zone": zone, "until_ms": until_ms, "reason": row.reason}
     record(session, actor, "pause.begin", f"pause/{row.number}", detail, at_ms)
     return row
@@ -65,9 +64,8 @@ def end(session: Session, actor: Actor, number: int, *, at_ms: int) -> PauseRow:
         raise RefusedError("unknown", f"expected a pause that goes on, got {number}")
     row.until_ms, row.ended_by = at_ms, str(actor)
     session.flush()
-    held = select(Ticket.number).where(Ticket.pause == number, Ticket.paused_until_ms.is_not(None)).order_by(Ticket.key)
-    for ticket in session.scalars(held).all():
-        look(session, ticket, AT_ONCE)
+    held = select(Ticket.number, Ticket.key).where(Ticket.pause == number, Ticket.paused_until_ms.is_not(None))
+    look_at_all(session, {one.number: one.key for one in session.execute(held)})
     record(session, actor, "pause.end", f"pause/{number}", {}, at_ms)
     return row
 
@@ -105,11 +103,11 @@ def listed(session: Session, at_ms: int, *, ended: bool = False) -> list[tuple[P
     return [(row, counted.get(row.number, 0)) for row in session.scalars(query)]
 
 
-def _waiting(session: Session, box: str, camera: str, zone: str | None) -> list[int]:
-    """Tickets that wait for review there, by key: one order for all who lock."""
-    query = select(Ticket.number).where(
+def _waiting(session: Session, box: str, camera: str, zone: str | None) -> dict[int, str]:
+    """Tickets that wait for review there, and their keys."""
+    query = select(Ticket.number, Ticket.key).where(
         Ticket.open == 1, Ticket.state == State.PENDING_REVIEW, Ticket.box_id == box, Ticket.camera == camera
     )
     if zone is not None:
         query = query.where(Ticket.zone == zone)
-    return list(session.scalars(query.order_by(Ticket.key)))
+    return {one.number: one.key for one in session.execute(query)}

@@ -35,7 +35,7 @@ def upgrade() -> None:
         for name in ("policy", "duplicate_of", "pause"):
             table.add_column(sa.Column(name, _NUMBER, nullable=True))
         table.add_column(sa.Column("verify", sa.Integer(), nullable=True))
-        table.create_unique_constraint("uq_ticket_case_number", ["case_number"])
+    op.create_index("ix_ticket_case_number", "ticket", ["case_number"], unique=True)
     op.create_index("ix_ticket_look_ms", "ticket", ["look_ms"])
     op.create_index("ix_ticket_desk", "ticket", ["street", "state", "due_ms"])
     op.execute(

@@ -26,10 +26,15 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.people.actor import SYSTEM
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
 from collector.store.commands import app as copies
+from collector.tickets import policy
+from collector.tickets.commands import policies
+from collector.tickets.seams import ALONE
+from collector.tickets.timekeeper import Timekeeper
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.broker import BrokerError, probe
@@ -45,6 +50,7 @@ app.add_typer(boxes, name="boxes")
 app.add_typer(broker, name="broker")
 app.command()(command)
 app.add_typer(settings_commands, name="settings")
+app.add_typer(policies, name="policies")
 
 
 def _version(asked: bool) -> None:
@@ -122,6 +128,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     dispatch = Dispatch(store, center.id, session.publish)
+    with store.writing() as database:
+        policy.begin(database, SYSTEM, center.region, center.timezone, round(time.time() * 1000))
+    timekeeper = Timekeeper(store, ALONE, files, changed, busy=lambda: writer.waiting > 0)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     pages = make_app(center, store, files, changes, health, ending.is_set, registry)
@@ -142,6 +151,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     writer.start(session.answer)
     session.start()
     dispatch.start()
+    timekeeper.start()
     host, port = config.listen
     if door is not None:
         door.start()
@@ -150,6 +160,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     try:
         server.run(sockets=[listening])
     finally:
+        timekeeper.stop()
         dispatch.stop()
         if door is not None:
             door.stop()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
+from datetime import date, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,7 @@ from collector.tickets import calendar
 from collector.tickets.calendar import PLAIN, UNITS, Unit, WorkingTime, chinese_calendar
 from collector.tickets.machine import OPEN, State
 from protocol.documents import Section, SettingsError, TimeZoneName, first_fault
-from protocol.hours import DAYS, Hours, any_active, parse_hours
+from protocol.hours import Hours, any_active, parse_hours
 
 DEFAULT: Final = "*"
 Urgency = Literal["normal", "urgent", "very_urgent"]
@@ -386,7 +387,7 @@ def revision(session: Session, number: int | None) -> Revision:
 
 def put(session: Session, street: str, policy: Policy, author: Actor, at_ms: int, reason: str = "") -> PolicyRow:
     """Make a policy a street's newest revision; one that changes nothing makes none. Raises PolicyError."""
-    document = policy.model_dump_json(exclude_defaults=False)
+    document = policy.model_dump_json()
     if len(document) > MAX_BYTES:
         raise PolicyError(f"policy: expected at most {MAX_BYTES} bytes of JSON, got {len(document)}")
     lock(session, [f"policy/{street}"])
@@ -410,6 +411,13 @@ def put(session: Session, street: str, policy: Policy, author: Actor, at_ms: int
     return row
 
 
+def begin(session: Session, author: Actor, region: str, timezone: str, at_ms: int) -> None:
+    """Give a center that has no policy the built-in one, with its region and time zone."""
+    if session.scalar(select(PolicyRow.number).limit(1)) is None:
+        six = region[:6] if len(region) >= 6 else ""
+        put(session, DEFAULT, Policy(region=six, timezone=timezone), author, at_ms, "as the center began")
+
+
 def history(session: Session, street: str) -> list[PolicyRow]:
     """All revisions of a street, newest first."""
     of_street = select(PolicyRow).where(PolicyRow.street == street).order_by(PolicyRow.revision.desc())
@@ -422,4 +430,19 @@ def differs(before: Policy, after: Policy) -> dict[str, tuple[Any, Any]]:
     return {name: (one[name], other[name]) for name in one if one[name] != other[name]}
 
 
-__all__ = ["BUILT_IN", "DAYS", "DEFAULT", "Policy", "PolicyError", "Revision", "Span", "current", "put", "revision"]
+def warnings(policy: Policy, today: date) -> list[str]:
+    """What is allowed and may not be meant; lines for people."""
+    found = []
+    if not policy.region:
+        found.append("region: none is set, so that cases get no number; put the six digits of the district there")
+    if policy.work.calendar == "cn":
+        unknown = policy.working_time.calendar.unknown_years(today, today + timedelta(days=90))
+        found += [
+            f"work.calendar: no holidays are known for {year}; it counts as plain weeks until calendar-cn.toml has it"
+            for year in unknown
+        ]
+    for one in policy.unreviewed:
+        for text in one.hours:
+            if text in policy.quiet.hours and "shop" in policy.quiet.audiences:
+                found.append(f"unreviewed.hours {text}: nobody is told then, as these are quiet.hours")  # noqa: PERF401
+    return found

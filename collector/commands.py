@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,6 +110,15 @@ def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | Non
     return Relay(config.database_url, changes.tell)
 
 
+def _timekeeper(
+    config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None], writer: Writer
+) -> Timekeeper:
+    center = config.settings.center
+    with store.writing() as database:
+        policy.begin(database, SYSTEM, center.region, center.timezone, round(time.time() * 1000))
+    return Timekeeper(store, ALONE, files, changed, busy=lambda: writer.waiting > 0)
+
+
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
@@ -128,9 +138,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     dispatch = Dispatch(store, center.id, session.publish)
-    with store.writing() as database:
-        policy.begin(database, SYSTEM, center.region, center.timezone, round(time.time() * 1000))
-    timekeeper = Timekeeper(store, ALONE, files, changed, busy=lambda: writer.waiting > 0)
+    timekeeper = _timekeeper(config, store, files, changed, writer)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     pages = make_app(center, store, files, changes, health, ending.is_set, registry)
@@ -149,9 +157,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
     writer.start(session.answer)
-    session.start()
-    dispatch.start()
-    timekeeper.start()
+    for part in (session, dispatch, timekeeper):
+        part.start()
     host, port = config.listen
     if door is not None:
         door.start()
@@ -160,12 +167,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     try:
         server.run(sockets=[listening])
     finally:
-        timekeeper.stop()
-        dispatch.stop()
-        if door is not None:
-            door.stop()
-        session.stop()
-        writer.stop()
+        for part in (timekeeper, dispatch, door, session, writer):
+            if part is not None:
+                part.stop()
         if relay is not None:
             relay.close()
         store.close()

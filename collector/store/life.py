@@ -3,7 +3,6 @@
 from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-
 from collector.store.tables import Base, Number
 
 

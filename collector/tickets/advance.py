@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from collector.tickets.machine import FINAL, State
 from collector.tickets.policy import Level, Policy
-from collector.tickets.seams import Cover, Order, Told
+from collector.tickets.seams import UNTOLD, Cover, Order, Told
 
 Sight = Literal["waiting", "clear", "occupied", "unseen"]
 GLANCE_MS: Final = 24 * 3600 * 1000
@@ -88,7 +88,7 @@ class Facts:
     clear_ms: int | None = None
     came_after: bool = False
     first_is_shop: bool = True
-    told: Told = Told()
+    told: Told = UNTOLD
     cover: Cover | None = None
     quiet: Quiet | None = None
     ask: bool = False
@@ -212,9 +212,9 @@ def _corrected(facts: Facts) -> Act | None:
     if facts.clear_ms is not None and (limit_ms is None or facts.clear_ms <= limit_ms):
         return Act("correct", "camera", {"clear_ms": facts.clear_ms})
     looked = facts.looked
-    if looked is not None and looked.sight == "clear" and looked.at_ms is not None:
-        if limit_ms is None or looked.at_ms <= limit_ms:
-            return Act("correct", "camera", {"clear_ms": looked.at_ms})
+    seen_ms = looked.at_ms if looked is not None and looked.sight == "clear" else None
+    if seen_ms is not None and (limit_ms is None or seen_ms <= limit_ms):
+        return Act("correct", "camera", {"clear_ms": seen_ms})
     return None
 
 
@@ -254,7 +254,7 @@ def _waits(_facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
 
 
 _BY_STATE: Final = {
-    **{state: _waits for state in State},
+    **dict.fromkeys(State, _waits),
     State.PENDING_REVIEW: _pending_review,
     State.EXEMPT: _exempt,
     State.NOTICED: _noticed,

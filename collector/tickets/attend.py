@@ -21,7 +21,7 @@ from collector.tickets.advance import Facts, Looked, advance
 from collector.tickets.book import GOES_ON
 from collector.tickets.machine import FINAL, State
 from collector.tickets.policy import Revision
-from collector.tickets.seams import Cover, Office, Place, Told
+from collector.tickets.seams import UNTOLD, Cover, Office, Place
 from protocol.commands import LIFE_S, Verified
 from protocol.messages import Incident
 
@@ -139,7 +139,7 @@ def _facts(
     offence = rules.policy.offence(desk.days_before(session, ticket)) if weighed else None
     first = rules.policy.begins_with(ticket.rule, shop=ticket.shop is not None, offence=offence)
     span = rules.policy.shop_span(offence)
-    told = Told()
+    told = UNTOLD
     if state == State.NOTICED and ticket.shop_asked_ms is not None:
         told = office.told(session, ticket.number, ticket.shop_asked_ms)
     return Facts(
@@ -165,8 +165,7 @@ def _facts(
         paused_until_ms=ticket.paused_until_ms,
         permit=ticket.permit,
         clear_ms=ticket.cleared_ms if clear else None,
-        came_after=ticket.closed_ms is not None
-        and any((one.received_ms or 0) > ticket.closed_ms for one in standing),
+        came_after=ticket.closed_ms is not None and any((one.received_ms or 0) > ticket.closed_ms for one in standing),
         first_is_shop=first == "shop",
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=told,
@@ -182,13 +181,13 @@ def _places(ticket: Ticket, standing: Sequence[IncidentRow]) -> list[Place]:
     found = {}
     for one in standing:
         data = Incident.model_validate_json(one.data)
-        found[one.box_id, data.camera, data.zone] = Place(ticket.shop, ticket.street, one.box_id, data.camera, data.zone)
+        found[one.box_id, data.camera, data.zone] = Place(
+            ticket.shop, ticket.street, one.box_id, data.camera, data.zone
+        )
     return list(found.values())
 
 
-def _cover(
-    session: Session, places: Sequence[Place], office: Office, rules: Revision, now_ms: int
-) -> Cover | None:
+def _cover(session: Session, places: Sequence[Place], office: Office, rules: Revision, now_ms: int) -> Cover | None:
     """A permit for all of the places; of several the one that ends first."""
     covers = [office.covering(session, place, now_ms, rules.policy.timezone) for place in places]
     if not covers or any(cover is None for cover in covers):
@@ -201,7 +200,7 @@ def _cover(
 
 def _ask(session: Session, ticket: Ticket, members: Sequence[IncidentRow], now_ms: int) -> None:
     """Ask each box for each zone that the ticket has had; what else stands in the zone counts too."""
-    places = {}
+    places: dict[tuple[str, str, str], None] = {}
     for one in members:
         data = Incident.model_validate_json(one.data)
         places[one.box_id, data.camera, data.zone] = None
@@ -261,7 +260,11 @@ def _verified(row: CommandRow) -> Verified | None:
 
 
 def _keep(
-    session: Session, asked: Sequence[CommandRow], members: Sequence[IncidentRow], files: PictureFiles | None, now_ms: int
+    session: Session,
+    asked: Sequence[CommandRow],
+    members: Sequence[IncidentRow],
+    files: PictureFiles | None,
+    now_ms: int,
 ) -> list[dict[str, str]]:
     """Put the pictures of a verification beside the others of its incidents, as `after`."""
     kept: list[dict[str, str]] = []

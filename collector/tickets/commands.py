@@ -68,7 +68,12 @@ def show(
         if history:
             rows = policy.history(session, street)[:SHOWN]
             lines = [
-                {"revision": row.revision, "at": rfc3339(from_epoch(row.made_ms / 1000)), "author": row.author, "reason": row.reason}
+                {
+                    "revision": row.revision,
+                    "at": rfc3339(from_epoch(row.made_ms / 1000)),
+                    "author": row.author,
+                    "reason": row.reason,
+                }
                 for row in rows
             ]
             for line in lines:
@@ -109,5 +114,3 @@ def check(file: FileArgument) -> None:
         one = read_file(file)
     typer.echo(f"ok    {file}")
     _warn(one)
-
-

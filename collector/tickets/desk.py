@@ -169,7 +169,9 @@ def _permitted(ticket: Ticket, actor: Actor, verb: str, reason: str, args: Mappi
         if given in (None, ""):
             raise refusal(ticket, actor, "missing", f"{verb}: expected {name}, got none")
     if len(reason) > MAX_TEXT:
-        raise refusal(ticket, actor, "invalid", f"expected a reason of at most {MAX_TEXT} characters, got {len(reason)}")
+        raise refusal(
+            ticket, actor, "invalid", f"expected a reason of at most {MAX_TEXT} characters, got {len(reason)}"
+        )
     return line
 
 

@@ -163,7 +163,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "pass_on", S.NOTICED, S.COMMUNITY, ROOM,
         "无法告知商户，转社区", "the shop cannot be told: the community calls", ("reason",),
     ),
-    _line("shop_done", (S.NOTICED, S.COMMUNITY), None, SHOP, "商户称已整改，请摄像头查看", "the shop says done: the camera is asked"),
+    _line(
+        "shop_done", (S.NOTICED, S.COMMUNITY), None, SHOP,
+        "商户称已整改，请摄像头查看", "the shop says done: the camera is asked",
+    ),
     _line("looked", (S.NOTICED, S.COMMUNITY), None, CAMERA, "摄像头查看的结果", "what the camera saw when it was asked"),
     # the community's minutes
     _line(
@@ -267,7 +270,9 @@ def reference() -> str:
     for one in TRANSITIONS:
         to = ", ".join(f"`{state}`" for state in one.targets) or "–"
         who, needs = ", ".join(one.who), ", ".join(one.needs)
-        lines.append(f"| `{one.verb}` | {_states(one.sources)} | {to} | {who} | {needs} | {one.words[0]}<br>{one.words[1]} |")
+        lines.append(
+            f"| `{one.verb}` | {_states(one.sources)} | {to} | {who} | {needs} | {one.words[0]}<br>{one.words[1]} |"
+        )
     roles = [*(role.value for role in Role), POLICY, CAMERA, SHOP]
     lines += ["", "## 谁在哪一状态可做什么 / Who may do what where", ""]
     lines += ["| state | " + " | ".join(roles) + " |", "| --- |" + " --- |" * len(roles)]

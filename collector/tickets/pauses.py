@@ -98,7 +98,9 @@ def listed(session: Session, at_ms: int, *, ended: bool = False) -> list[tuple[P
     if not ended:
         query = query.where(PauseRow.until_ms > at_ms)
     counted = dict(
-        session.execute(select(Ticket.pause, func.count()).where(Ticket.pause.is_not(None)).group_by(Ticket.pause)).all()
+        session.execute(
+            select(Ticket.pause, func.count()).where(Ticket.pause.is_not(None)).group_by(Ticket.pause)
+        ).all()
     )
     return [(row, counted.get(row.number, 0)) for row in session.scalars(query)]
 

@@ -4,12 +4,13 @@ A policy is one document per street (the site of its boxes); `*` is for all that
 is a new revision with its author; a ticket names the revision that its present step began with.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
-from datetime import date, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -112,7 +113,7 @@ class Work(Section):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         ranges = self.ranges
-        for (_, end), (begin, _) in zip(ranges, ranges[1:], strict=False):
+        for (_, end), (begin, _) in itertools.pairwise(ranges):
             if begin < end:
                 raise ValueError(f"expected hours in order and apart, got {', '.join(self.hours)}")
         return self
@@ -310,11 +311,7 @@ class Policy(Section):
 
     def offence(self, earlier_days: tuple[float, ...]) -> Offence | None:
         """What applies to one who was confirmed this many days ago, each time; the highest count wins."""
-        found = [
-            one
-            for one in self.offences
-            if sum(days <= one.within_days for days in earlier_days) + 1 >= one.count
-        ]
+        found = [one for one in self.offences if sum(days <= one.within_days for days in earlier_days) + 1 >= one.count]
         return max(found, key=lambda one: one.count, default=None)
 
     def begins_with(self, rule: str, *, shop: bool, offence: Offence | None) -> First:
@@ -374,8 +371,8 @@ def current(session: Session, street: str) -> Revision:
     newest: dict[str, PolicyRow] = {}
     for row in session.scalars(rows):
         newest.setdefault(row.street, row)
-    row = newest.get(street) or newest.get(DEFAULT)
-    return Revision(None, BUILT_IN) if row is None else Revision(row.number, _parsed(row.document))
+    found = newest.get(street) or newest.get(DEFAULT)
+    return Revision(None, BUILT_IN) if found is None else Revision(found.number, _parsed(found.document))
 
 
 def revision(session: Session, number: int | None) -> Revision:
@@ -444,5 +441,5 @@ def warnings(policy: Policy, today: date) -> list[str]:
     for one in policy.unreviewed:
         for text in one.hours:
             if text in policy.quiet.hours and "shop" in policy.quiet.audiences:
-                found.append(f"unreviewed.hours {text}: nobody is told then, as these are quiet.hours")  # noqa: PERF401
+                found.append(f"unreviewed.hours {text}: nobody is told then, as these are quiet.hours")
     return found

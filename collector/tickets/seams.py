@@ -81,17 +81,20 @@ class Place:
     zone: str
 
 
+UNTOLD: Final = Told()
+
+
 class Covering(Protocol):
     """Finds the permit that covers a place at an instant."""
 
-    def __call__(self, session: Session, place: Place, at_ms: int, timezone: str) -> Cover | None:
+    def __call__(self, session: Session, place: Place, at_ms: int, timezone: str, /) -> Cover | None:
         """One, or None."""
 
 
 class Ordering(Protocol):
     """Has somebody told, in the caller's transaction."""
 
-    def __call__(self, session: Session, order: Order, policy: Policy, now_ms: int) -> bool:
+    def __call__(self, session: Session, order: Order, policy: Policy, now_ms: int, /) -> bool:
         """False where that was ordered before, or is more than the policy allows."""
 
 
@@ -100,7 +103,7 @@ def _nobody(_session: Session, _order: Order, _policy: Policy, _now_ms: int) -> 
 
 
 def _untold(_session: Session, _number: int, _since_ms: int) -> Told:
-    return Told()
+    return UNTOLD
 
 
 def _nothing(_session: Session, _number: int, _now_ms: int, _reason: str) -> int:

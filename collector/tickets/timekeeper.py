@@ -35,6 +35,7 @@ BUSY_POLL_S: Final = 1.0
 TRIES: Final = 4
 FAULT_MS: Final = 60_000
 """A ticket at which looking failed is looked at again after this long."""
+FAULT: Final = "timekeeper: ticket %d cannot be looked at; again in %d s"
 JUMP_S: Final = 5.0
 SETTLE_S: Final = 60.0
 
@@ -197,20 +198,24 @@ class Timekeeper:
         except SQLAlchemyError as fault:
             if is_race(fault) and not isinstance(fault, IntegrityError):
                 raise
+            log.exception(FAULT, number, FAULT_MS // 1000)
             self._put_off(session, number, now_ms)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one ticket, the others are looked at
+        except Exception:
+            # whatever is wrong with one ticket, the others are looked at
+            log.exception(FAULT, number, FAULT_MS // 1000)
             self._put_off(session, number, now_ms)
         self.tally.looks += 1
         return 1
 
     def _put_off(self, session: Session, number: int, now_ms: int) -> None:
-        log.exception("timekeeper: ticket %d cannot be looked at; again in %d s", number, FAULT_MS // 1000)
         self.tally.faults += 1
         session.expire_all()
         session.execute(update(Ticket).where(Ticket.number == number).values(look_ms=now_ms + FAULT_MS))
 
     def _note(self, jump_s: float) -> None:
         self.tally.jumps += 1
-        log.warning("timekeeper: the clock jumped by %+.1f s; nothing is due until it has gone evenly for a while", jump_s)
+        log.warning(
+            "timekeeper: the clock jumped by %+.1f s; nothing is due until it has gone evenly for a while", jump_s
+        )
         with self._store.writing() as session:
             record(session, SYSTEM, "clock.jump", "clock/center", {"by_s": round(jump_s, 1)}, self._watch.now_ms)

@@ -21,8 +21,9 @@ from collector import VERSION
 from collector.evidence.files import PictureFiles
 from collector.settings import CenterSection
 from collector.store import PictureRow, Store, Ticket
-from collector.web import views
+from collector.web import tickets_api, views
 from collector.web.live import Changes
+from collector.web.rights import Desk
 
 HEADERS: Final = {
     "content-security-policy": (
@@ -125,21 +126,8 @@ def make_app(
             changes.feed(stopping), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )
 
-    @app.get("/api/tickets")
-    def list_tickets(*, open: bool | None = None, limit: int = 200) -> list[dict[str, Any]]:  # noqa: A002 - the query's name
-        query = select(Ticket).order_by(Ticket.number.desc()).limit(max(1, min(limit, 1000)))
-        if open is not None:
-            query = query.where(Ticket.open == int(open))
-        with store.transaction() as session:
-            return [views.ticket_json(session, ticket) for ticket in session.scalars(query)]
-
-    @app.get("/api/tickets/{number}")
-    def get_ticket(number: int) -> dict[str, Any]:
-        with store.transaction() as session:
-            ticket = session.get(Ticket, number)
-            if ticket is None:
-                raise HTTPException(404, f"there is no ticket {number}")
-            return views.ticket_json(session, ticket)
+    desk = Desk(store, pictures, lambda: clock.now_ms, changes.tell)
+    app.include_router(tickets_api.router(desk))
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> JSONResponse:

@@ -50,9 +50,7 @@ FLOOD = ("box-7", "cam-1", "trees")
 JUMPS = ((11 * HOUR, -HOUR), (11 * HOUR + 30, HOUR), (15 * HOUR, 900.0), (15 * HOUR + 40, -900.0))
 """When the center's clock is set wrong, and right again, in the day; seconds and by how many."""
 RESTARTS = (6 * HOUR, 12.5 * HOUR, 20 * HOUR)
-POLICY = Policy(
-    region="330105", unreviewed=(Unreviewed(hours=("Mo-Su 20:00-22:00",), zones=("cam-1/*", "cam-2/*")),)
-)
+POLICY = Policy(region="330105", unreviewed=(Unreviewed(hours=("Mo-Su 20:00-22:00",), zones=("cam-1/*", "cam-2/*")),))
 ROOM = Actor("person", "li", "李", frozenset({Grant(Role.OPERATOR, STREET)}))
 WORKER = Actor("person", "wang", "王", frozenset({Grant(Role.GRID_WORKER, STREET)}))
 OFFICER = Actor("person", "chen", "陈", frozenset({Grant(Role.OFFICER, STREET)}))
@@ -74,6 +72,7 @@ class Carrier:
 
     day: "Day"
     messages: dict[str, Message] = field(default_factory=dict)
+    of: dict[int, list[Message]] = field(default_factory=lambda: defaultdict(list))
     twice: int = 0
     withdrawn: int = 0
 
@@ -82,6 +81,7 @@ class Carrier:
             self.twice += 1
             return False
         message = self.messages[order.key] = Message(order, now_ms)
+        self.of[order.ticket].append(message)
         at_ms = max(now_ms, order.not_before_ms)
         self.day.at(at_ms / 1000 + self.day.chance.uniform(1, 8), lambda: self.arrive(message))
         return True
@@ -103,18 +103,14 @@ class Carrier:
             self.day.people.hear(order)
 
     def told(self, _session: object, number: int, since_ms: int) -> Told:
-        mine = [
-            one
-            for one in self.messages.values()
-            if one.order.ticket == number and one.order.kind == "shop_notice" and one.ordered_ms >= since_ms
-        ]
+        mine = [one for one in self.of[number] if one.order.kind == "shop_notice" and one.ordered_ms >= since_ms]
         if not mine or mine[-1].state == "withdrawn":
             return Told()
         newest = mine[-1]
         return Told(newest.state, newest.arrived_ms if newest.state == "delivered" else None, len(mine))  # type: ignore[arg-type]
 
     def withdraw(self, _session: object, number: int, _now_ms: int, _reason: str) -> int:
-        waiting = [one for one in self.messages.values() if one.order.ticket == number and one.state == "waiting"]
+        waiting = [one for one in self.of[number] if one.state == "waiting"]
         for one in waiting:
             one.state = "withdrawn"
         self.withdrawn += len(waiting)
@@ -302,7 +298,9 @@ class Day:
         flood = count // 12
         numbers = itertools.count(1)
         for _ in range(flood):
-            self.opens(next(numbers), FLOOD, None, start_s + chance.uniform(13, 16) * HOUR, chance.uniform(1, 6) * MINUTE)
+            self.opens(
+                next(numbers), FLOOD, None, start_s + chance.uniform(13, 16) * HOUR, chance.uniform(1, 6) * MINUTE
+            )
         for _ in range(count // 40):
             box, camera = f"box-{chance.randrange(BOXES)}", f"cam-{chance.randrange(CAMERAS) + 1}"
             when_s = start_s + chance.uniform(9, 21) * HOUR
@@ -427,7 +425,8 @@ class Day:
         there = [
             case
             for incident in self.standing
-            if (case := self.cases[incident]) and (case.box, case.camera, case.zone) == (row.box_id, args["camera"], args["zone"])
+            if (case := self.cases[incident])
+            and (case.box, case.camera, case.zone) == (row.box_id, args["camera"], args["zone"])
         ]
         blind = (row.box_id, args["camera"]) == BLIND[:2] and bool(there and self.is_blind(there[0]))
         state = "not_seen" if blind or self.chance.random() < 0.05 else "occupied" if there else "clear"
@@ -484,14 +483,18 @@ def faults(day: Day) -> list[str]:
     if {row.id for row in rows} != set(day.cases):
         found.append(f"incidents: {len(day.cases)} were sent, {len(rows)} are there")
     for ticket in tickets:
-        found += [f"ticket {ticket.number} ({ticket.state}): {text}" for text in _of_ticket(day, ticket, lines, members)]
+        found += [
+            f"ticket {ticket.number} ({ticket.state}): {text}" for text in _of_ticket(day, ticket, lines, members)
+        ]
     found += _of_messages(day, lines)
     if day.faults:
         found.append(f"{day.faults} looks at tickets failed")
     return found
 
 
-def _of_ticket(day: Day, ticket: Ticket, lines: dict[int, list[TicketEvent]], members: dict[int, list[IncidentRow]]) -> list[str]:
+def _of_ticket(
+    day: Day, ticket: Ticket, lines: dict[int, list[TicketEvent]], members: dict[int, list[IncidentRow]]
+) -> list[str]:
     found = []
     mine = lines[ticket.number]
     if ticket.open != int(ticket.state not in FINAL):
@@ -507,7 +510,7 @@ def _of_ticket(day: Day, ticket: Ticket, lines: dict[int, list[TicketEvent]], me
     for event in mine:
         detail = json.loads(event.detail)
         shop_due_ms = detail.get("shop_due_ms", shop_due_ms)
-        due_ms = detail["due_ms"] if "due_ms" in detail else due_ms
+        due_ms = detail.get("due_ms", due_ms)
         if event.kind in ("confirm", "review"):
             reviewer = event.author
         if event.kind == "notify":
@@ -539,7 +542,7 @@ def _of_messages(day: Day, lines: dict[int, list[TicketEvent]]) -> list[str]:
         if order.audience in ("shop", "community") and message.arrived_ms is not None:
             hour = datetime.fromtimestamp(message.arrived_ms / 1000, ZONE).hour
             # the carrier takes some seconds, and the clock may have been wrong meanwhile
-            if hour >= 22 and not (hour == 22 and message.arrived_ms % 3_600_000 < 60_000) or hour < 7:
+            if (hour >= 22 and not (hour == 22 and message.arrived_ms % 3_600_000 < 60_000)) or hour < 7:
                 found.append(f"ticket {order.ticket}: {order.kind} reached the {order.audience} at {hour} h")
         if order.audience == "shop":
             shop[order.ticket, order.kind] += 1

@@ -167,9 +167,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     try:
         server.run(sockets=[listening])
     finally:
-        for part in (timekeeper, dispatch, door, session, writer):
-            if part is not None:
-                part.stop()
+        for ending_part in (timekeeper, dispatch, door, session, writer):
+            if ending_part is not None:
+                ending_part.stop()
         if relay is not None:
             relay.close()
         store.close()

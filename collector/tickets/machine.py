@@ -123,7 +123,8 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     ),
     _line(
         "notify", S.PENDING_REVIEW, S.NOTICED, POLICY,
-        "策略允许的时段与区域内，未经核实先提醒商户", "the shop is told unreviewed, where and when the policy allows it",
+        "策略允许的时段与区域内，未经核实先提醒商户",
+        "the shop is told unreviewed, where and when the policy allows it",
     ),
     _line(
         "false_alarm", (S.PENDING_REVIEW, S.NOTICED, S.COMMUNITY), S.FALSE_ALARM, ROOM,
@@ -138,7 +139,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "resume", S.EXEMPT, S.PENDING_REVIEW, POLICY,
         "备案时段已过仍未收回", "the permit's hours are over and it still stands",
     ),
-    _line("hold", S.PENDING_REVIEW, None, POLICY, "暂停期内静默", "kept quiet: its zone or camera is paused", ("pause",)),
+    _line(
+        "hold", S.PENDING_REVIEW, None, POLICY,
+        "暂停期内静默", "kept quiet: its zone or camera is paused", ("pause",),
+    ),
     _line("release", S.PENDING_REVIEW, None, POLICY, "暂停结束，恢复处理", "the pause is over and it still stands"),
     _line("lapse", S.PENDING_REVIEW, S.LAPSED, CAMERA, "核实前已恢复", "clear before anyone reviewed it"),
     _line(
@@ -158,7 +162,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "correct", (S.NOTICED, S.COMMUNITY), S.SELF_CORRECTED, CAMERA,
         "摄像头看到时限内已恢复", "seen clear within the shop's minutes",
     ),
-    _line("time_up", S.NOTICED, S.COMMUNITY, POLICY, "时限已到未恢复", "the shop's minutes are over and it still stands"),
+    _line(
+        "time_up", S.NOTICED, S.COMMUNITY, POLICY,
+        "时限已到未恢复", "the shop's minutes are over and it still stands",
+    ),
     _line(
         "pass_on", S.NOTICED, S.COMMUNITY, ROOM,
         "无法告知商户，转社区", "the shop cannot be told: the community calls", ("reason",),
@@ -167,7 +174,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "shop_done", (S.NOTICED, S.COMMUNITY), None, SHOP,
         "商户称已整改，请摄像头查看", "the shop says done: the camera is asked",
     ),
-    _line("looked", (S.NOTICED, S.COMMUNITY), None, CAMERA, "摄像头查看的结果", "what the camera saw when it was asked"),
+    _line(
+        "looked", (S.NOTICED, S.COMMUNITY), None, CAMERA,
+        "摄像头查看的结果", "what the camera saw when it was asked",
+    ),
     # the community's minutes
     _line(
         "solve", S.COMMUNITY, (S.VERIFYING, S.CLOSED), (GRID, *ROOM, CAMERA),
@@ -177,7 +187,8 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     # enforcement
     _line(
         "register", S.COMMUNITY, S.REGISTERED, ROOM,
-        "立案：须经人工核实、已告知商户且时限已过", "registered: reviewed by a named person, the shop told, its minutes over",
+        "立案：须经人工核实、已告知商户且时限已过",
+        "registered: reviewed by a named person, the shop told, its minutes over",
     ),
     _line(
         "dispatch", (S.REGISTERED, S.REWORK), S.DISPATCHED, (*ROOM, OFFICER),
@@ -199,7 +210,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "close", (S.VERIFYING, S.COMMUNITY, S.REGISTERED, S.DISPATCHED, S.HANDLING, S.REWORK), S.CLOSED, ROOM,
         "人工结案", "a person closes it", ("reason",),
     ),
-    _line("rework", S.VERIFYING, S.REWORK, ROOM, "人工判断未达标，返工", "a person says that it is not done", ("reason",)),
+    _line(
+        "rework", S.VERIFYING, S.REWORK, ROOM,
+        "人工判断未达标，返工", "a person says that it is not done", ("reason",),
+    ),
     _line(
         "withdraw", AFTER_NOTICE, S.CLOSED, ROOM,
         "撤案", "withdrawn: the case is given up", ("reason",),
@@ -213,7 +227,8 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     _line("uphold", S.APPEALED, S.CLOSED, ROOM, "申诉成立，撤案", "the objection holds: withdrawn", ("reason",)),
     _line(
         "reject", S.APPEALED, (*AFTER_NOTICE, S.CLOSED, S.SELF_CORRECTED), ROOM,
-        "申诉不成立，回到原环节，余下时限继续", "it does not hold: back to where it was, with the time that was left", ("reason",),
+        "申诉不成立，回到原环节，余下时限继续",
+        "it does not hold: back to where it was, with the time that was left", ("reason",),
     ),
     # at any time
     _line("extend", OPEN, None, ROOM, "延期", "the deadline is moved", ("due_ms", "reason")),

@@ -165,37 +165,54 @@ class People:
             return session.get_one(Ticket, number)
 
     def operator(self, number: int) -> None:
-        ticket, chance = self.ticket(number), self.day.chance
-        match ticket.state:
-            case State.PENDING_REVIEW:
-                if self.day.is_false(ticket):
-                    self.act(ROOM, number, "false_alarm")
-                else:
-                    self.act(ROOM, number, "confirm", seen=ticket.version)
-            case State.NOTICED:
-                if ticket.reviewer is None:
-                    self.act(ROOM, number, "review")
-                if ticket.told_ms is None:
-                    self.act(ROOM, number, "told" if chance.random() < 0.7 else "pass_on", reason="打电话 by telephone")
-            case State.COMMUNITY:
-                if ticket.reviewer is None:
-                    self.act(ROOM, number, "review")
-                if ticket.shop_asked_ms is not None and ticket.told_ms is None:
-                    self.act(ROOM, number, "told")
-                    self.day.at(self.day.now_s + 10 * MINUTE, lambda: self.operator(number))
-                elif chance.random() < 0.1 and ticket.due_ms is not None:
-                    due_ms = self.day.now_ms + 30 * 60_000
-                    self.act(ROOM, number, "extend", due_ms=due_ms, reason="雨天 rain")
-                    self.day.at(self.day.now_s + 25 * MINUTE, lambda: self.operator(number))
-                else:
-                    self.act(ROOM, number, "register")
-            case State.REGISTERED | State.REWORK:
-                self.act(ROOM, number, "dispatch", to="chen")
-            case State.VERIFYING:
-                verb = "close" if chance.random() < 0.7 else "rework"
-                self.act(ROOM, number, verb, reason="现场照片 picture of the place")
-            case State.APPEALED:
-                self.act(ROOM, number, "uphold" if chance.random() < 0.4 else "reject", reason="已核实 looked into")
+        ticket = self.ticket(number)
+        if ticket.state in (State.NOTICED, State.COMMUNITY) and ticket.reviewer is None:
+            self.act(ROOM, number, "review")
+        doing: dict[State, Callable[[Ticket], None]] = {
+            State.PENDING_REVIEW: self.judge,
+            State.NOTICED: self.reach,
+            State.COMMUNITY: self.enforce,
+            State.REGISTERED: self.send_out,
+            State.REWORK: self.send_out,
+            State.VERIFYING: self.decide,
+            State.APPEALED: self.answer,
+        }
+        what = doing.get(State(ticket.state))
+        if what is not None:
+            what(ticket)
+
+    def judge(self, ticket: Ticket) -> None:
+        if self.day.is_false(ticket):
+            self.act(ROOM, ticket.number, "false_alarm")
+        else:
+            self.act(ROOM, ticket.number, "confirm", seen=ticket.version)
+
+    def reach(self, ticket: Ticket) -> None:
+        if ticket.told_ms is None:
+            verb = "told" if self.day.chance.random() < 0.7 else "pass_on"
+            self.act(ROOM, ticket.number, verb, reason="打电话 by telephone")
+
+    def enforce(self, ticket: Ticket) -> None:
+        number, now_s = ticket.number, self.day.now_s
+        if ticket.shop_asked_ms is not None and ticket.told_ms is None:
+            self.act(ROOM, number, "told")
+            self.day.at(now_s + 10 * MINUTE, lambda: self.operator(number))
+        elif self.day.chance.random() < 0.1:
+            self.act(ROOM, number, "extend", due_ms=self.day.now_ms + 30 * 60_000, reason="雨天 rain")
+            self.day.at(now_s + 25 * MINUTE, lambda: self.operator(number))
+        else:
+            self.act(ROOM, number, "register")
+
+    def send_out(self, ticket: Ticket) -> None:
+        self.act(ROOM, ticket.number, "dispatch", to="chen")
+
+    def decide(self, ticket: Ticket) -> None:
+        verb = "close" if self.day.chance.random() < 0.7 else "rework"
+        self.act(ROOM, ticket.number, verb, reason="现场照片 picture of the place")
+
+    def answer(self, ticket: Ticket) -> None:
+        verb = "uphold" if self.day.chance.random() < 0.4 else "reject"
+        self.act(ROOM, ticket.number, verb, reason="已核实 looked into")
 
     def worker(self, number: int) -> None:
         ticket, chance = self.ticket(number), self.day.chance
@@ -465,6 +482,9 @@ class Day:
 
 # what must hold
 
+AGAIN = ("reopen", "resume", "reconsider")
+"""With these a new round begins, in which people are told anew."""
+
 
 def faults(day: Day) -> list[str]:
     """Everything that was forgotten, told twice, or done before its time; one line each."""
@@ -505,32 +525,32 @@ def _of_ticket(
             found.append(f"neither ended nor overdue and escalated: due {ticket.due_ms}, level {ticket.level}")
         if ticket.look_ms is None:
             found.append("open, and nothing will look at it")
-    shop_due_ms = reviewer = None
-    due_ms = None
-    for event in mine:
-        detail = json.loads(event.detail)
-        shop_due_ms = detail.get("shop_due_ms", shop_due_ms)
-        due_ms = detail.get("due_ms", due_ms)
-        if event.kind in ("confirm", "review"):
-            reviewer = event.author
-        if event.kind == "notify":
-            reviewer = None
-        if event.kind in ("reopen", "resume", "reconsider"):
-            shop_due_ms = None
-        if event.kind == "register":
-            if reviewer is None or not reviewer.startswith("person:"):
-                found.append("registered without a reviewer")
-            if shop_due_ms is not None and event.at_ms < shop_due_ms:
-                found.append("registered before the shop's deadline")
-        if event.kind == "correct" and not (detail["clear_ms"] <= (shop_due_ms or detail["clear_ms"])):
-            found.append("corrected after the shop's deadline")
-    if ticket.open and due_ms != ticket.due_ms:
-        found.append(f"its deadline moved to {ticket.due_ms} without a record, which says {due_ms}")
+    found += _of_lines(ticket, mine)
     if any(event.kind == "correct" for event in mine):
         box, camera, _, _ = BLIND
         unseen = [one for one in members[ticket.number] if one.state == "open" and one.visibility == "not_seen"]
         if unseen and (ticket.box_id, ticket.camera) == (box, camera):
             found.append("corrected by a camera that sees nothing")
+    return found
+
+
+def _of_lines(ticket: Ticket, mine: list[TicketEvent]) -> list[str]:
+    """Reads a time line again, as somebody would who checks whether all was done in its time."""
+    found = []
+    shop_due_ms = reviewer = due_ms = None
+    for event in mine:
+        detail = json.loads(event.detail)
+        shop_due_ms = None if event.kind in AGAIN else detail.get("shop_due_ms", shop_due_ms)
+        due_ms = detail.get("due_ms", due_ms)
+        reviewer = {"confirm": event.author, "review": event.author, "notify": None}.get(event.kind, reviewer)
+        if event.kind == "register" and not (reviewer or "").startswith("person:"):
+            found.append("registered without a reviewer")
+        if event.kind == "register" and shop_due_ms is not None and event.at_ms < shop_due_ms:
+            found.append("registered before the shop's deadline")
+        if event.kind == "correct" and detail["clear_ms"] > (shop_due_ms or detail["clear_ms"]):
+            found.append("corrected after the shop's deadline")
+    if ticket.open and due_ms != ticket.due_ms:
+        found.append(f"its deadline moved to {ticket.due_ms} without a record, which says {due_ms}")
     return found
 
 
@@ -547,7 +567,7 @@ def _of_messages(day: Day, lines: dict[int, list[TicketEvent]]) -> list[str]:
         if order.audience == "shop":
             shop[order.ticket, order.kind] += 1
     for (ticket, kind), count in shop.items():
-        rounds = 1 + sum(event.kind in ("reopen", "resume", "reconsider") for event in lines[ticket])
+        rounds = 1 + sum(event.kind in AGAIN for event in lines[ticket])
         if count > rounds:
             found.append(f"ticket {ticket}: {count} of {kind} in {rounds} rounds")
     tasks = Counter((m.order.ticket, m.order.kind, m.order.level, m.order.key) for m in day.carrier.messages.values())

@@ -185,6 +185,10 @@ class Ticket(Base):
     """Counts the steps: whoever acts says which one they saw."""
     since_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")
     """When its present state began."""
+    entered: Mapped[int] = mapped_column(Integer, server_default="1")
+    """The version with which that was: what belongs to this state alone is known by it."""
+    news: Mapped[int] = mapped_column(Integer, server_default="0")
+    """1: something goes on there that came after the desk had closed it."""
     acted_ms: Mapped[int | None] = mapped_column(BigInteger)
     """When the desk first did something with it; from then on it holds together what belongs to it."""
     closed_ms: Mapped[int | None] = mapped_column(BigInteger)
@@ -202,8 +206,8 @@ class Ticket(Base):
     """Deadline of the present step."""
     due_kind: Mapped[str] = mapped_column(Text, server_default="")
     """Which of the policy's deadlines that is, and in which time it counts."""
-    due_since_ms: Mapped[int | None] = mapped_column(BigInteger)
-    """`since_ms` of the step that the deadline belongs to."""
+    due_entered: Mapped[int | None] = mapped_column(Integer)
+    """`entered` of the state that the deadline belongs to."""
     level: Mapped[int] = mapped_column(Integer, server_default="0")
     """How often it was escalated in the present step; 0: not overdue."""
     round: Mapped[int] = mapped_column(Integer, server_default="1")
@@ -214,8 +218,8 @@ class Ticket(Base):
     """End of the shop's minutes in this round; nobody enforces before it."""
     shop_asked_ms: Mapped[int | None] = mapped_column(BigInteger)
     """When this round began with the shop: no enforcement until it was told. None: it did not."""
-    ordered_ms: Mapped[int | None] = mapped_column(BigInteger)
-    """`since_ms` of the state for which people were last told; what waits for another one is withdrawn."""
+    ordered: Mapped[int | None] = mapped_column(Integer)
+    """`entered` of the state for which people were last told; what waits for another one is withdrawn."""
     urgency: Mapped[str] = mapped_column(Text, server_default="normal")
     offences: Mapped[int] = mapped_column(Integer, server_default="0")
     """Earlier confirmed tickets of its key within the policy's days, as it was confirmed."""

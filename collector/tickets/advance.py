@@ -60,7 +60,8 @@ class Facts:
         quiet: a pause for all of them.
         ask: boxes are to be asked to look, and were not yet.
         looked: what boxes answered; None: nobody was asked.
-        since_ms, due_ms, due_since_ms, level, round, told_ms, shop_due_ms, paused_until_ms, permit: of the row.
+        by_hand: the permit is what a person said, not one of the register.
+        entered, due_ms, due_entered, level, round, told_ms, shop_due_ms, paused_until_ms, permit: of the row.
     """
 
     number: int
@@ -72,9 +73,9 @@ class Facts:
     zone: str
     version: int
     round: int
-    since_ms: int
+    entered: int
     due_ms: int | None
-    due_since_ms: int | None
+    due_entered: int | None
     level: int
     present: bool
     late: bool
@@ -85,6 +86,7 @@ class Facts:
     shop_minutes: int | None = None
     paused_until_ms: int | None = None
     permit: str | None = None
+    by_hand: bool = False
     clear_ms: int | None = None
     came_after: bool = False
     first_is_shop: bool = True
@@ -140,7 +142,7 @@ def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
         return Plan(act)
     if facts.state in FINAL:
         return Plan(look_ms=_exempt_until(facts, now_ms))
-    if facts.due_since_ms != facts.since_ms:
+    if facts.due_entered != facts.entered:
         return Plan(set_due=True)
     if facts.paused_until_ms is not None:
         return Plan(look_ms=facts.paused_until_ms)
@@ -180,8 +182,8 @@ def _exempted(cover: Cover) -> Act:
 def _exempt(facts: Facts, _policy: Policy, now_ms: int) -> Act | None:
     if not facts.present or facts.cover is not None:
         return None
-    by_a_person = facts.due_ms is not None and now_ms < facts.due_ms and not facts.came_after
-    return None if by_a_person else Act("resume", "policy")
+    holds = facts.by_hand and facts.due_ms is not None and now_ms < facts.due_ms and not facts.came_after
+    return None if holds else Act("resume", "policy")
 
 
 def _exempt_until(facts: Facts, now_ms: int) -> int | None:
@@ -343,7 +345,7 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
             )
         )
 
-    step, of_round = f"{facts.round}.{facts.since_ms}", str(facts.round)
+    step, of_round = str(facts.entered), f"r{facts.round}"
     task = _TASKS.get(facts.state)
     if task is not None:
         kind, audience = task

@@ -78,9 +78,9 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         if plan.set_due:
             _set_due(session, ticket, now_ms)
             continue
-        if ticket.ordered_ms != ticket.since_ms:
+        if ticket.ordered != ticket.entered:
             office.withdraw(session, ticket.number, now_ms, f"now: {ticket.state}")
-            ticket.ordered_ms = ticket.since_ms
+            ticket.ordered = ticket.entered
         for order in plan.orders:
             office.order(session, order, rules.policy, now_ms)
         if plan.ask:
@@ -93,7 +93,7 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
 
 def _rules(session: Session, ticket: Ticket) -> Revision:
     """The revision that its step began with; of a step that has not begun, the newest."""
-    if ticket.due_since_ms == ticket.since_ms and ticket.state not in FINAL:
+    if ticket.due_entered == ticket.entered and ticket.state not in FINAL:
         return policy.revision(session, ticket.policy)
     return policy.current(session, ticket.street)
 
@@ -103,7 +103,6 @@ def _set_due(session: Session, ticket: Ticket, now_ms: int) -> None:
     rules = policy.current(session, ticket.street)
     ticket.policy, ticket.level = rules.number, 0
     desk.set_due(ticket, rules.policy, ticket.since_ms or now_ms)
-    ticket.due_since_ms = ticket.since_ms
     session.add(
         TicketEvent(
             ticket_number=ticket.number,
@@ -152,9 +151,10 @@ def _facts(
         zone=ticket.zone,
         version=ticket.version,
         round=ticket.round,
-        since_ms=ticket.since_ms,
+        entered=ticket.entered,
         due_ms=ticket.due_ms,
-        due_since_ms=ticket.due_since_ms,
+        due_entered=ticket.due_entered,
+        by_hand=ticket.due_kind == "permit by hand",
         level=ticket.level,
         present=bool(ticket.present),
         late=bool(ticket.late),
@@ -165,7 +165,7 @@ def _facts(
         paused_until_ms=ticket.paused_until_ms,
         permit=ticket.permit,
         clear_ms=ticket.cleared_ms if clear else None,
-        came_after=ticket.closed_ms is not None and any((one.received_ms or 0) > ticket.closed_ms for one in standing),
+        came_after=bool(ticket.news),
         first_is_shop=first == "shop",
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=told,

@@ -146,7 +146,7 @@ class Book:
             returned = not ticket.present and incident.state in GOES_ON
             self.note(ticket, "reopened" if returned else "incident_joined", news, news.at_ms, incident=incident.id)
         self._members[ticket].append(incident)
-        self._count(ticket)
+        self._count(ticket, incident)
         self._place[incident] = ticket
         self.incidents[incident.id] = incident
         self._touched[ticket] = news.received_ms
@@ -269,10 +269,12 @@ class Book:
         self.note(ticket, "opened", news, news.at_ms, incident=incident.id)
         return ticket
 
-    def _count(self, ticket: TicketRecord) -> None:
+    def _count(self, ticket: TicketRecord, *added: IncidentRecord) -> None:
         ticket.present = int(any(one.state in GOES_ON for one in self._members[ticket]))
         if ticket.state in INBOX:
             ticket.open = ticket.present
+        elif not ticket.open and any(one.state in GOES_ON for one in added):
+            ticket.news = 1
 
     def _part(self, ticket: TicketRecord, news: News) -> None:
         """Take out of a ticket what turns out to be other cases.
@@ -294,7 +296,7 @@ class Book:
                 data = Incident.model_validate_json(case[0].data or self._data_of(case[0]))
                 home = self._open(ticket.key, case[0], replace(news, data=data, box=case[0].box_id, site=ticket.street))
             self._members[home] += case
-            self._count(home)
+            self._count(home, *case)
             self._touched[home] = news.received_ms
             for incident in case:
                 self._place[incident] = home
@@ -322,6 +324,7 @@ class Book:
         state = State.PENDING_REVIEW if present else State(ticket.back or State.LAPSED)
         if state != ticket.state:
             ticket.state, ticket.version, ticket.since_ms = state, ticket.version + 1, received_ms
+            ticket.entered = ticket.version
         ticket.open = int(present)
         if present:
             ticket.closed_ms = None

@@ -187,6 +187,7 @@ def _enter(one: Step, target: State) -> None:
             raise one.refuse("another_open", f"ticket {other} is open for the same place: go on with that one")
     ticket.state, ticket.open, ticket.since_ms = str(target), int(target not in FINAL), one.at_ms
     ticket.closed_ms = one.at_ms if target in FINAL else None
+    ticket.entered, ticket.news = ticket.version + 1, 0
     ticket.level, ticket.policy = 0, one.rules.number
     if ticket.acted_ms is None and one.line.verb not in ("hold", "release"):
         ticket.acted_ms = one.at_ms
@@ -204,7 +205,7 @@ def set_due(ticket: Ticket, rules: Policy, from_ms: int) -> None:
     else:
         name, span = found
         ticket.due_ms, ticket.due_kind = span.after(from_ms, rules.working_time), f"{name}: {span}"
-    ticket.due_since_ms = ticket.since_ms
+    ticket.due_entered = ticket.entered
 
 
 def _write(one: Step, before: Mapping[str, Any]) -> None:
@@ -332,7 +333,7 @@ def _exempt(one: Step) -> State:
         until_ms = work.instant_ms(work.local(one.at_ms).date(), 24 * 60)
     ticket.permit = str(one.args["permit"])[:100]
     _enter(one, State.EXEMPT)
-    ticket.due_ms, ticket.due_kind = int(until_ms), "permit"
+    ticket.due_ms, ticket.due_kind = int(until_ms), "permit" if one.actor.kind == POLICY else "permit by hand"
     one.detail |= {"permit": ticket.permit, "until_ms": ticket.due_ms}
     return State.EXEMPT
 
@@ -358,7 +359,7 @@ def _hold(one: Step) -> None:
 def _release(one: Step) -> None:
     # the review's time begins now: nobody could see it before
     one.ticket.paused_until_ms = None
-    one.ticket.since_ms = one.at_ms
+    one.ticket.since_ms, one.ticket.entered = one.at_ms, one.ticket.version + 1
     set_due(one.ticket, one.policy, one.at_ms)
 
 

@@ -40,6 +40,8 @@ class TicketRecord:
     look_ms: int | None = None
     version: int = 1
     since_ms: int = 0
+    entered: int = 1
+    news: int = 0
     acted_ms: int | None = None
     closed_ms: int | None = None
     back: str | None = None

@@ -26,8 +26,8 @@ def kinds(desk, number):
 
 
 DESKS = {
-    *("reviewer", "reviewed_ms", "policy", "due_ms", "due_kind", "due_since_ms", "level", "round", "told_ms"),
-    *("shop_due_ms", "shop_asked_ms", "ordered_ms", "urgency", "offences", "assignee", "case_number", "outcome"),
+    *("reviewer", "reviewed_ms", "policy", "due_ms", "due_kind", "due_entered", "level", "round", "told_ms"),
+    *("shop_due_ms", "shop_asked_ms", "ordered", "urgency", "offences", "assignee", "case_number", "outcome"),
     *("permit", "duplicate_of", "pause", "paused_until_ms", "left_ms", "verify"),
 }
 """Columns of a ticket that the inbox leaves alone."""

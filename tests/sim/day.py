@@ -354,7 +354,7 @@ class Day:
     ) -> None:
         box, camera, zone = place
         case = Case(number, rule, shop, box, STREET, camera, zone, when_s)
-        if self.chance.random() < 0.12:
+        if place == FLOOD or self.chance.random() < 0.12:
             self.false.add(case.id)
 
         def begin() -> None:

@@ -42,8 +42,10 @@ class Street:
         self.orders = {}
         self.withdrawn = []
         self.word = Told()
-        self.cover = lambda place, at_ms: None
-        self.office = Office(self.order, self.told, self.withdraw, lambda _s, place, at_ms, _z: self.cover(place, at_ms))
+        self.cover = lambda _place, _at_ms: None
+        self.office = Office(
+            self.order, self.told, self.withdraw, lambda _s, place, at_ms, _z: self.cover(place, at_ms)
+        )
         self.numbers = iter(range(1, 10_000))
         self.restart()
         desk.writer._now = lambda: self.now_s
@@ -123,7 +125,9 @@ class Street:
 
     def lines(self, number=1):
         with self.desk.store.transaction() as session:
-            rows = session.scalars(select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id))
+            rows = session.scalars(
+                select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id)
+            )
             return [(row.kind, json.loads(row.detail)) for row in rows]
 
     def steps(self, number=1):

@@ -47,7 +47,9 @@ def test_the_way_of_enforcement(street):
         *("confirm", "told", "time_up", "register", "dispatch", "accept", "feed_back", "verify_clear"),
     ]
     with street.desk.store.transaction() as session:
-        lines = session.scalars(select(TicketEvent).where(TicketEvent.before.is_not(None)).order_by(TicketEvent.id)).all()
+        lines = session.scalars(
+            select(TicketEvent).where(TicketEvent.before.is_not(None)).order_by(TicketEvent.id)
+        ).all()
         noted = list(session.scalars(select(AuditRow.action).order_by(AuditRow.number)))
     assert [line.author for line in lines] == [
         *("person:li", "policy:s", "policy:s", "person:li", "person:li", "person:chen", "person:chen", "camera:box-1"),
@@ -231,7 +233,9 @@ def test_a_case_is_appealed_after_it_was_closed(street):
     assert street.ticket().outcome == "community"
 
 
-@pytest.mark.parametrize(("earlier", "minutes", "first"), [(0, 5, "noticed"), (1, 3, "noticed"), (2, None, "community")])
+@pytest.mark.parametrize(
+    ("earlier", "minutes", "first"), [(0, 5, "noticed"), (1, 3, "noticed"), (2, None, "community")]
+)
 def test_a_second_and_a_third_offence(street, earlier, minutes, first):
     for number in range(1, earlier + 1):
         case = street.appears()

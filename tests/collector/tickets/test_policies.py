@@ -115,7 +115,8 @@ def test_every_open_state_but_the_shops_has_a_deadline():
 
 
 @pytest.mark.parametrize(
-    ("hour", "audience", "expected"), [(21, "shop", 21), (22, "shop", 7), (3, "shop", 7), (3, "room", 3), (7, "shop", 7)]
+    ("hour", "audience", "expected"),
+    [(21, "shop", 21), (22, "shop", 7), (3, "shop", 7), (3, "room", 3), (7, "shop", 7)],
 )
 def test_quiet_hours(hour, audience, expected):
     at_ms = NOON_MS + (hour - 12) * 3_600_000

@@ -22,19 +22,22 @@ def upgrade() -> None:
             ("level", "0"),
             ("round", "1"),
             ("offences", "0"),
+            ("entered", "1"),
+            ("news", "0"),
         ):
             table.add_column(sa.Column(name, sa.Integer(), nullable=False, server_default=default))
         table.add_column(sa.Column("since_ms", sa.BigInteger(), nullable=False, server_default="0"))
         for name in (
-            *("look_ms", "acted_ms", "closed_ms", "reviewed_ms", "due_ms", "due_since_ms"),
-            *("told_ms", "shop_due_ms", "paused_until_ms", "left_ms", "shop_asked_ms", "ordered_ms"),
+            *("look_ms", "acted_ms", "closed_ms", "reviewed_ms", "due_ms"),
+            *("told_ms", "shop_due_ms", "paused_until_ms", "left_ms", "shop_asked_ms"),
         ):
             table.add_column(sa.Column(name, sa.BigInteger(), nullable=True))
         for name in ("back", "reviewer", "assignee", "case_number", "outcome", "permit"):
             table.add_column(sa.Column(name, sa.Text(), nullable=True))
         for name in ("policy", "duplicate_of", "pause"):
             table.add_column(sa.Column(name, _NUMBER, nullable=True))
-        table.add_column(sa.Column("verify", sa.Integer(), nullable=True))
+        for name in ("verify", "due_entered", "ordered"):
+            table.add_column(sa.Column(name, sa.Integer(), nullable=True))
     op.create_index("ix_ticket_case_number", "ticket", ["case_number"], unique=True)
     op.create_index("ix_ticket_look_ms", "ticket", ["look_ms"])
     op.create_index("ix_ticket_desk", "ticket", ["street", "state", "due_ms"])

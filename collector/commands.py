@@ -141,7 +141,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     timekeeper = _timekeeper(config, store, files, changed, writer)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
-    pages = make_app(center, store, files, changes, health, ending.is_set, registry)
+    pages = make_app(center, store, files, changes, health, ending.is_set, registry, changed)
     settings = uvicorn.Config(
         pages, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
     )

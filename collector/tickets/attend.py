@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MOST_STEPS: Final = 20
 """More than any course of a ticket takes at once; beyond it something goes in a circle."""
 VERIFY_LIFE_S: Final = LIFE_S
-MOST_PLACES: Final = 16
+MOST_PLACES: Final = 64
 """Zones that are asked about at once."""
 PREFIX: Final = "v"
 

@@ -195,15 +195,19 @@ def _enter(one: Step, target: State) -> None:
 
 
 def set_due(ticket: Ticket, rules: Policy, from_ms: int) -> None:
-    """The deadline of a ticket's present state, counted from an instant."""
+    """The deadline of a ticket's present state, counted from an instant; where that is one in which nobody may be
+    told, from the end of the quiet hours.
+    """
     found = rules.deadline(State(ticket.state), ticket.urgency)
     if ticket.state == State.NOTICED:
-        span = rules.shop.tell_within
+        span, from_ms = rules.shop.tell_within, rules.not_before_ms("shop", from_ms)
         ticket.due_ms, ticket.due_kind = span.after(from_ms, rules.working_time), f"tell: {span}"
     elif found is None:
         ticket.due_ms, ticket.due_kind = None, ""
     else:
         name, span = found
+        if ticket.state == State.COMMUNITY:
+            from_ms = rules.not_before_ms("community", from_ms)
         ticket.due_ms, ticket.due_kind = span.after(from_ms, rules.working_time), f"{name}: {span}"
     ticket.due_entered = ticket.entered
 
@@ -334,7 +338,7 @@ def _exempt(one: Step) -> State:
     ticket.permit = str(one.args["permit"])[:100]
     _enter(one, State.EXEMPT)
     ticket.due_ms, ticket.due_kind = int(until_ms), "permit" if one.actor.kind == POLICY else "permit by hand"
-    one.detail |= {"permit": ticket.permit, "until_ms": ticket.due_ms}
+    one.detail |= {"permit": ticket.permit, "until_ms": ticket.due_ms, "permit_id": one.args.get("permit_id")}
     return State.EXEMPT
 
 

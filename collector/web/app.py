@@ -71,8 +71,9 @@ def make_app(
     health: Health,
     stopping: Callable[[], bool] = lambda: False,
     registry: CollectorRegistry | None = None,
+    changed: Callable[[], None] | None = None,
 ) -> FastAPI:
-    """Put the pages together."""
+    """Put the pages together; `changed` is told of what was changed here, without it only the pages of this process."""
     app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     app.add_middleware(Headers)
@@ -126,7 +127,7 @@ def make_app(
             changes.feed(stopping), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )
 
-    desk = Desk(store, pictures, lambda: clock.now_ms, changes.tell)
+    desk = Desk(store, pictures, lambda: clock.now_ms, changed or changes.tell)
     app.include_router(tickets_api.router(desk))
 
     @app.get("/healthz", include_in_schema=False)

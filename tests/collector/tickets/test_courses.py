@@ -588,3 +588,16 @@ def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
     assert len(street.orders) == 30
     with street.desk.store.transaction() as session:
         assert all(look_ms > street.now_ms for look_ms in session.scalars(select(Ticket.look_ms)))
+
+
+def test_deadlines_of_what_waits_for_the_morning_count_from_then(desk):
+    street = Street(desk, "2026-03-02 22:30:00")
+    street.appears()
+    street.act(LI, "confirm")
+    assert street.ticket().due_ms == round(at("2026-03-03 07:10:00") * 1000)
+    street.act(LI, "pass_on", reason="no telephone")
+    assert street.ticket().due_ms == round(at("2026-03-03 07:10:00") * 1000)
+    street.wait(until="2026-03-03 07:09:00")
+    assert street.ticket().level == 0
+    street.wait(2)
+    assert street.ticket().level == 1

@@ -6,6 +6,7 @@ CI plays some; `CITYEYE_ACTIONS=20000` plays as many as that.
 import json
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -18,7 +19,7 @@ from collector.store import AuditRow, Ticket, TicketEvent, open_store
 from collector.tickets import desk as door
 from collector.tickets import pauses, policy
 from collector.tickets.desk import RefusedError
-from collector.tickets.machine import FINAL, VERBS
+from collector.tickets.machine import FINAL, VERBS, State
 from collector.tickets.seams import Cover, Told
 from tests.collector.conftest import Desk
 from tests.collector.tickets.conftest import CHEN, LI, WANG, Street
@@ -27,6 +28,8 @@ from tests.incidents import Case
 ACTIONS = int(os.environ.get("CITYEYE_ACTIONS", "1200"))
 LENGTH = 40
 SHOPS = ("shop-1", "shop-2", None)
+REACHED = Counter()
+"""States and accepted verbs of all courses, so that one sees that they got anywhere."""
 RULES = policy.Policy(
     region="330105",
     unreviewed=({"hours": ["20:00-23:00"], "zones": ["cam-1/front"]},),
@@ -216,7 +219,9 @@ class Life(RuleBasedStateMachine):
                 lines.setdefault(event.ticket_number, []).append(event)
         keys = [ticket.key for ticket in tickets if ticket.open]
         assert len(keys) == len(set(keys)), "two open tickets for one key"
+        REACHED["actions"] += 1
         for ticket in tickets:
+            REACHED[ticket.state] += 1
             assert bool(ticket.open) == (ticket.state not in FINAL)
             assert not ticket.open or ticket.look_ms is not None, "open, and nobody will look at it"
             if ticket.number in touched:
@@ -274,3 +279,10 @@ TestLife.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def test_the_courses_got_everywhere():
+    """With what was played above: else the properties would hold of nothing."""
+    if REACHED["actions"] >= 1000:
+        print(dict(REACHED))
+        assert {str(state) for state in State} <= set(REACHED)

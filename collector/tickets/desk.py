@@ -195,9 +195,7 @@ def _enter(one: Step, target: State) -> None:
 
 
 def set_due(ticket: Ticket, rules: Policy, from_ms: int) -> None:
-    """The deadline of a ticket's present state, counted from an instant; where that is one in which nobody may be
-    told, from the end of the quiet hours.
-    """
+    """Set the deadline of a ticket's present state, counted from an instant, or from the end of quiet hours."""
     found = rules.deadline(State(ticket.state), ticket.urgency)
     if ticket.state == State.NOTICED:
         span, from_ms = rules.shop.tell_within, rules.not_before_ms("shop", from_ms)

@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, select
 
-from collector.people.actor import EVERYWHERE, Actor
+from collector.people.actor import Actor
+from collector.people.rights import may, streets
 from collector.store import PauseRow, PolicyRow, Ticket
 from collector.tickets import desk as tickets
 from collector.tickets import machine, pauses, policy
@@ -63,18 +64,6 @@ class PauseRequest(Request):
 def _refused(fault: RefusedError) -> JSONResponse:
     body = {"code": fault.code, "detail": fault.text, "allowed": list(fault.allowed)}
     return JSONResponse(body, STATUS.get(fault.code, 409))
-
-
-def streets(who: Actor) -> set[str] | None:
-    """The streets that somebody sees; None: all."""
-    granted = {grant.street for grant in who.grants}
-    return None if who.kind != "person" or EVERYWHERE in granted else granted
-
-
-def sees(who: Actor, street: str) -> bool:
-    """Whether somebody has anything to do with a street."""
-    granted = streets(who)
-    return granted is None or street in granted
 
 
 def router(desk: Desk) -> APIRouter:
@@ -132,7 +121,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
     def get_ticket(number: int, who: Who) -> dict[str, Any]:
         with desk.store.transaction() as session:
             ticket = session.get(Ticket, number)
-            if ticket is None or not sees(who, ticket.street):
+            if ticket is None or not may(who, "tickets.read", ticket.street):
                 raise HTTPException(404, f"there is no ticket {number}")
             return _json(views.ticket_json(session, ticket), ticket, who)
 
@@ -161,12 +150,12 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
 
 
 def _of_streets(query: Select[Any], who: Actor) -> Select[Any]:
-    granted = streets(who)
+    granted = streets(who, "tickets.read")
     return query if granted is None else query.where(Ticket.street.in_(granted))
 
 
 def _may_touch(ticket: Ticket | None, number: int, who: Actor, request: StepRequest) -> None:
-    if ticket is None or not sees(who, ticket.street):
+    if ticket is None or not may(who, "tickets.read", ticket.street):
         raise RefusedError("unknown", f"expected a ticket of this center, got {number}")
     named = set(request.args) & OURS
     if named:
@@ -184,12 +173,16 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
             newest: dict[str, PolicyRow] = {}
             for row in session.scalars(select(PolicyRow).order_by(PolicyRow.number)):
                 newest[row.street] = row
-            return [_revision(row) for row in newest.values() if row.street == policy.DEFAULT or sees(who, row.street)]
+            return [
+                _revision(row)
+                for row in newest.values()
+                if row.street == policy.DEFAULT or may(who, "policies.read", row.street)
+            ]
 
     @routes.get("/policies/{street}", dependencies=[needs("policies.read")])
     def get_policy(street: str, who: Who) -> dict[str, Any]:
         """The policy that a street has now, its revisions, and what in it may not be meant."""
-        if street != policy.DEFAULT and not sees(who, street):
+        if street != policy.DEFAULT and not may(who, "policies.read", street):
             raise HTTPException(404, f"there is no street {street}")
         with desk.store.transaction() as session:
             found = policy.current(session, street)
@@ -203,10 +196,9 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
 
     @routes.put("/policies/{street}", dependencies=[needs("policies.write")])
     def put_policy(street: str, request: PolicyRequest, who: Who) -> Any:
-        if not sees(who, street) and street != policy.DEFAULT:
-            raise HTTPException(404, f"there is no street {street}")
-        if street == policy.DEFAULT and streets(who) is not None:
-            raise HTTPException(403, "the policy of all streets is for those who have a role in all of them")
+        # the policy of all streets is for those who have the right at all of them
+        if not may(who, "policies.write", street):
+            return JSONResponse({"code": "not_yours", "detail": f"expected policies.write at {street}"}, 403)
         try:
             one = policy.read_policy(request.policy, "policy")
             with desk.store.writing() as session:
@@ -233,7 +225,7 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
         who: Who, street: str = policy.DEFAULT, first: date | None = None, last: date | None = None
     ) -> dict[str, Any]:
         """Which days a street works."""
-        if street != policy.DEFAULT and not sees(who, street):
+        if street != policy.DEFAULT and not may(who, "policies.read", street):
             raise HTTPException(404, f"there is no street {street}")
         with desk.store.transaction() as session:
             work = policy.current(session, street).policy.working_time
@@ -272,7 +264,7 @@ def _pauses(routes: APIRouter, desk: Desk) -> None:
     def list_pauses(who: Who, *, ended: bool = False) -> list[dict[str, Any]]:
         with desk.store.transaction() as session:
             found: Iterable[tuple[PauseRow, int]] = pauses.listed(session, desk.now_ms(), ended=ended)
-            return [_pause(row, count) for row, count in found if sees(who, row.street)]
+            return [_pause(row, count) for row, count in found if may(who, "tickets.read", row.street)]
 
     @routes.post("/pauses", dependencies=[needs("pauses.write")])
     def begin_pause(request: PauseRequest, who: Who) -> Any:
@@ -308,7 +300,7 @@ def _pauses(routes: APIRouter, desk: Desk) -> None:
 
 
 def _own(row: PauseRow, who: Actor) -> None:
-    if not sees(who, row.street):
+    if not may(who, "pauses.write", row.street):
         raise RefusedError("not_yours", f"box {row.box_id} is at street {row.street}")
 
 

@@ -2,12 +2,16 @@
 
 import pytest
 
+from collector.people.actor import Actor, Grant, Role
 from collector.settings import CenterSection
 from collector.web import rights
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.collector.tickets.test_desk_steps import ELSEWHERE
+
+
+ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Role.VIEWER, "other")}))
 
 
 @pytest.fixture
@@ -101,6 +105,8 @@ def test_the_list_is_asked_for_by_what_one_works_on(street, client):
 
 
 def test_policies_over_http(street, client):
+    assert client.put("/api/policies/s", json={"policy": {}}).status_code == 403  # an operator may not
+    street.who = ADMIN
     begin = client.get("/api/policies/s").json()
     assert begin["revisions"] == []
     assert begin["notes"]
@@ -113,10 +119,10 @@ def test_policies_over_http(street, client):
     assert client.post("/api/policies/check", json={"first": "nobody"}).status_code == 422
     assert client.post("/api/policies/check", json=changed).status_code == 200
     found = client.get("/api/policies/s").json()
-    assert (found["policy"]["region"], found["revisions"][0]["author"]) == ("330105", "person:li")
+    assert (found["policy"]["region"], found["revisions"][0]["author"]) == ("330105", "person:boss")
     assert [one["street"] for one in client.get("/api/policies").json()] == ["s"]
     # whose street it is not, and who has not all of them
-    assert client.put("/api/policies/other", json={"policy": {}}).status_code == 404
+    assert client.put("/api/policies/other", json={"policy": {}}).status_code == 403
     assert client.put("/api/policies/*", json={"policy": {}}).status_code == 403
 
 

@@ -116,7 +116,7 @@ def _timekeeper(
     center = config.settings.center
     with store.writing() as database:
         policy.begin(database, SYSTEM, center.region, center.timezone, round(time.time() * 1000))
-    return Timekeeper(store, ALONE, files, changed, busy=lambda: writer.waiting > 0)
+    return Timekeeper(store, ALONE, files, changed, busy=lambda: writer.pressed)
 
 
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:

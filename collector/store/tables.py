@@ -151,7 +151,6 @@ class Ticket(Base):
         ),
         Index("ix_ticket_list", "open", "number"),
         Index("ix_ticket_look_ms", "look_ms"),
-        Index("ix_ticket_desk", "street", "state", "due_ms"),
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)

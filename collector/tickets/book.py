@@ -27,6 +27,11 @@ GOES_ON: Final = ("open", "orphaned")
 REOPEN_MS: Final = 30 * 60 * 1000
 """A return within this long after the place was clear is the same case."""
 FOREVER_MS: Final = 1 << 62
+MOVING: Final = (
+    *("number", "state", "open", "opened_ms", "changed_ms", "cleared_ms", "reopened", "late", "present", "look_ms"),
+    *("version", "since_ms", "entered", "news", "closed_ms"),
+)
+"""Columns of a ticket that the inbox changes once it is there."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def _during(incident: IncidentRecord, ticket: TicketRecord) -> bool:
 class Book:
     """The tickets that a batch of messages touches: read at once, written at once.
 
-    Its rows are written whole: whoever else changes a ticket holds the lock `ticket/{key}` (see `store.lock`).
+    It writes what it read before: whoever else changes a ticket holds the lock `ticket/{key}` (see `store.lock`).
 
     Args:
         keys: of all tickets that may be touched.
@@ -186,7 +191,8 @@ class Book:
             self._settle(ticket, received_ms)
         # closed ones first: at most one of a key is open at any moment
         known.sort(key=lambda ticket: (ticket.open, ticket.number))
-        rewrite(self._session, Ticket.__table__, [vars(ticket) for ticket in known], "number")
+        moved = [{name: getattr(ticket, name) for name in MOVING} for ticket in known]
+        rewrite(self._session, Ticket.__table__, moved, "number")
         write(self._session, Ticket.__table__, [vars(ticket) for ticket in new])
         for ticket in new:
             if len(self._of[ticket.key]) > 1:

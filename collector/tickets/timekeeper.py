@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 BATCH: Final = 50
 """Tickets of one transaction: what a commit costs is shared, and no one waits for it long."""
 POLL_S: Final = 0.3
-BUSY_POLL_S: Final = 1.0
-"""While the inbox is behind, its messages go first."""
+BUSY_SHARE: Final = 0.1
+"""Of the time, while the inbox has a backlog: its messages go first."""
 TRIES: Final = 4
 FAULT_MS: Final = 60_000
 """A ticket at which looking failed is looked at again after this long."""
@@ -104,7 +104,7 @@ class Timekeeper:
         files: where pictures of verifications go.
         changed: told after each commit that changed something.
         watch: the clock.
-        busy: whether the inbox is behind.
+        busy: whether the inbox has a backlog.
     """
 
     def __init__(
@@ -146,14 +146,17 @@ class Timekeeper:
     def _run(self) -> None:
         pause_s = POLL_S
         while not self._stopping.wait(pause_s):
-            looks = 0
+            looks, began_s = 0, time.monotonic()
             try:
                 looks = self.step()
             except SQLAlchemyError as fault:
                 log.warning("timekeeper: the database does not answer (%s); trying again", type(fault).__name__)
             except Exception:
                 log.exception("timekeeper: going on")
-            pause_s = BUSY_POLL_S if self._busy() else 0.02 if looks == BATCH else POLL_S
+            took_s = time.monotonic() - began_s
+            pause_s = POLL_S if looks < BATCH else 0.02
+            if looks and self._busy():
+                pause_s = max(POLL_S, took_s * (1 / BUSY_SHARE - 1))
 
     def step(self) -> int:
         """Look at a batch of what is due; says how many that were."""

@@ -10,7 +10,6 @@ from collector.web.live import Changes
 from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.collector.tickets.test_desk_steps import ELSEWHERE
 
-
 ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Role.VIEWER, "other")}))
 
 

@@ -40,7 +40,6 @@ def upgrade() -> None:
             table.add_column(sa.Column(name, sa.Integer(), nullable=True))
     op.create_index("ix_ticket_case_number", "ticket", ["case_number"], unique=True)
     op.create_index("ix_ticket_look_ms", "ticket", ["look_ms"])
-    op.create_index("ix_ticket_desk", "ticket", ["street", "state", "due_ms"])
     op.execute(
         "UPDATE ticket SET present = open, since_ms = created_ms, "
         "street = (SELECT site FROM box WHERE box.id = ticket.box_id), "

@@ -33,6 +33,7 @@ FORWARD = ("confirm", "told", "register", "dispatch", "accept", "feed_back", "so
 MOVES = 1.4
 """Actions that a rule takes, about, as one of them takes several."""
 SHOPS = ("shop-1", "shop-2", None)
+ZONES = ("front", "side")
 REACHED = Counter()
 """States and accepted verbs of all courses, so that one sees that they got anywhere."""
 RULES = policy.Policy(
@@ -309,8 +310,38 @@ TestLife.settings = settings(
 )
 
 
-def test_the_courses_got_everywhere():
-    """With what was played above: else the properties would hold of nothing."""
+def walk(chance, actions):
+    """The same street without shrinking: longer courses in less time."""
+    life = Life()
+    try:
+        until = REACHED["actions"] + actions
+        while REACHED["actions"] < until:
+            number = chance.randrange(5)
+            args = {"of": 1, "permit": "p", "to": "chen", "urgency": "urgent", "minutes": chance.randint(-5, 90)}
+            doing = [
+                lambda: life.appear(
+                    shop=chance.choice(SHOPS), zone=chance.choice(["front", "side"]), rule_="encroachment"
+                ),
+                lambda n=number, a=args: life.drive(number=n, moves=[chance.randrange(999) for _ in range(12)], args=a),
+                lambda n=number, a=args: life.drive(number=n, moves=[chance.randrange(999) for _ in range(12)], args=a),
+                lambda n=number: (
+                    life.carry_on(index=n, how=chance.choice(["cleared", "ended", "updated"])) if life.going else None
+                ),
+                lambda: life.wait(minutes=chance.choice([0.0, 1.0, 6.0, 40.0, 600.0])),
+                lambda: life.misset(by_s=chance.choice([7200.0, -7200.0])),
+                life.restart,
+                lambda n=number, a=args: life.act(who=LI, verb=chance.choice(VERBS), number=n, args=a, stale=False),
+            ]
+            chance.choice(doing)()
+            life.sound()
+    finally:
+        life.teardown()
+
+
+def test_long_walks_get_everywhere():
+    chance, reached = Random(7), REACHED["actions"]
+    while REACHED["actions"] < reached + ACTIONS:
+        walk(chance, min(300, ACTIONS))
     print(dict(REACHED))
-    if REACHED["actions"] >= 2000:
+    if ACTIONS >= 5000:
         assert {str(state) for state in State} <= set(REACHED)

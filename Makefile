@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench eval faults fuzz docs pictures clean
+.PHONY: help demo test bench eval faults fuzz docs pictures sim-day clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -8,7 +8,7 @@ BIN := .venv/bin
 demo_extra := center,demo
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/'
 
 demo: ## from a street video to tickets on a page; VIDEO=clip, CITYEYE_MODELS=folder, ONCE=1 ends by itself
 	@deploy/setup.sh venv $(demo_extra)
@@ -24,6 +24,7 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --config setup.cfg >.cache/imports.log || { cat .cache/imports.log; exit 1; }
 	@$(BIN)/python -m protocol.schemas docs/ref --check
+	@$(BIN)/python -m collector.tickets.machine docs/ref --check
 	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/bench $(PYTEST)
 	@$(BIN)/pytest tests/bench
 
@@ -42,6 +43,7 @@ docs: ## write docs/ref and deploy/broker again: schemas, AsyncAPI, who may call
 	@$(BIN)/python -m protocol.schemas docs/ref
 	@$(BIN)/python -m collector.boxes.broker_files deploy/broker
 	@$(BIN)/python -m collector.web.calls docs/ref
+	@$(BIN)/python -m collector.tickets.machine docs/ref
 
 pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
 	@deploy/setup.sh venv $(demo_extra)
@@ -52,6 +54,11 @@ faults: ## break everything on purpose, write tests/faults/figures.json; an hour
 	@deploy/setup.sh venv dev
 	@deploy/setup.sh tools
 	@$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY))
+
+INCIDENTS ?= 2000
+sim-day: ## play a street's day on a simulated clock, some minutes; fails if a ticket is forgotten; INCIDENTS=2000
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m tests.sim --incidents $(INCIDENTS)
 
 SECONDS ?= 600
 fuzz: ## fuzz every decoder, SECONDS=600 each, two at a time

@@ -30,13 +30,18 @@ from collector.inbox.writer import Writer
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
+from collector.office import make_office
 from collector.people import audit
+from collector.people.actor import SYSTEM
 from collector.people.commands import api_tokens, audit_log, people
 from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
 from collector.store.commands import app as copies
+from collector.tickets import policy
+from collector.tickets.commands import policies
+from collector.tickets.timekeeper import Timekeeper
 from collector.web import serving
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
@@ -63,6 +68,7 @@ app.add_typer(shop_commands, name="shops")
 app.add_typer(permit_commands, name="permits")
 app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
+app.add_typer(policies, name="policies")
 
 
 def _version(asked: bool) -> None:
@@ -115,6 +121,15 @@ def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | Non
     return Relay(config.database_url, changes.tell)
 
 
+def _timekeeper(
+    config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None], writer: Writer
+) -> Timekeeper:
+    center = config.settings.center
+    with store.writing() as database:
+        policy.begin(database, SYSTEM, center.region, center.timezone, round(time.time() * 1000))
+    return Timekeeper(store, make_office(), files, changed, busy=lambda: writer.pressed)
+
+
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
@@ -134,6 +149,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     dispatch = Dispatch(store, center.id, session.publish)
+    timekeeper = _timekeeper(config, store, files, changed, writer)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     gate = serving.make_gate(config, store)
@@ -150,8 +166,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
     writer.start(session.answer)
-    session.start()
-    dispatch.start()
+    for part in (session, dispatch, timekeeper):
+        part.start()
     if door is not None:
         door.start()
         log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
@@ -160,11 +176,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with _notices(config, store, files, changed):
             server.run(sockets=[listening])
     finally:
-        dispatch.stop()
-        if door is not None:
-            door.stop()
-        session.stop()
-        writer.stop()
+        for ending_part in (timekeeper, dispatch, door, session, writer):
+            if ending_part is not None:
+                ending_part.stop()
         if relay is not None:
             relay.close()
         store.close()

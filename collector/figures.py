@@ -56,8 +56,17 @@ class Figures(Collector):
             boxes = session.execute(select(Box.id, Box.state, Box.seen_ms, Box.health)).all()
             rows, size = session.execute(select(func.count(), func.sum(func.length(Refused.head)))).one()
             open_tickets = session.scalar(select(func.count()).where(Ticket.open == 1))
+            late = (Ticket.open == 1) & (Ticket.due_ms < self._now() * 1000)
+            overdue = session.scalar(select(func.count()).where(late))
+            # what is to be looked at at once says nothing of since when
+            look_ms = session.scalar(select(func.min(Ticket.look_ms)).where(Ticket.look_ms > 0))
             database_bytes = session.scalar(text(SIZE[self._store.engine.dialect.name]))
         yield _gauge("cityeye_tickets_open", "Tickets that are open", open_tickets or 0)
+        yield _gauge("cityeye_tickets_overdue", "Open tickets whose step is overdue", overdue or 0)
+        behind_s = 0.0 if look_ms is None else max(0.0, self._now() - look_ms / 1000)
+        yield _gauge(
+            "cityeye_desk_behind_seconds", "How long the ticket waits that the desk should have looked at", behind_s
+        )
         yield _gauge("cityeye_quarantine_messages", "Refused deliveries that are kept for a look", rows)
         yield _gauge("cityeye_quarantine_bytes", "What is kept of them", size or 0)
         yield _gauge("cityeye_database_bytes", "Size of the database", database_bytes or 0)

@@ -17,7 +17,9 @@ from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
 from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock, write
+from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
+from collector.tickets.desk import look
 from collector.tickets.records import IncidentRecord
 from protocol import topics
 from protocol.commands import ReplyEvent
@@ -270,7 +272,7 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
     )
     kind = INCIDENT_KINDS[event.type]
     cleared_ms = None if data.cleared_at is None else milliseconds(data.cleared_at) + by_ms
-    news = News(event.id, kind, data, box.id, told_ms + by_ms, cleared_ms, how, batch.received_ms)
+    news = News(event.id, kind, data, box.id, told_ms + by_ms, cleared_ms, how, batch.received_ms, box.site)
     new = row is None
     if row is None:
         row = IncidentRecord(data.incident, box.id, batch.received_ms)
@@ -377,6 +379,9 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
 def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, ReplyEvent)
     orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
+    number = ticket_of(event.data.command)
+    if number is not None:
+        look(session, number)
     return Outcome()
 
 

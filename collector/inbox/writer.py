@@ -31,6 +31,8 @@ MAX_WAITING: Final = 800
 TRIES: Final = 4
 """For a transaction that another collector was in the way of."""
 PAUSE_S: Final = 0.02
+PRESSED: Final = 20
+"""A batch of so many within the last second: there is a backlog, and others had better wait."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Writer:
         self._complaints = Complaints()
         self._answer: Callable[[Answer], None] = lambda _: None
         self._queue: queue.Queue[tuple[Delivery, float] | None] = queue.Queue(MAX_WAITING)
+        self._last = (float("-inf"), 0)
         self._thread = threading.Thread(target=self._run, name="inbox-writer", daemon=True)
 
     def start(self, answer: Callable[[Answer], None]) -> None:
@@ -90,6 +93,12 @@ class Writer:
     def waiting(self) -> int:
         """Deliveries that are not committed yet."""
         return self._queue.qsize()
+
+    @property
+    def pressed(self) -> bool:
+        """Whether a backlog comes in, so that what can wait should."""
+        at_s, count = self._last
+        return self.waiting > 0 or (count >= PRESSED and time.monotonic() - at_s < 1)
 
     @property
     def lag_s(self) -> float:
@@ -122,6 +131,7 @@ class Writer:
                 try:
                     for answer in self.commit(deliveries):
                         self._answer(answer)
+                    self._last = (time.monotonic(), len(deliveries))
                     self._changed()
                 except Exception:
                     log.exception("inbox: a batch of %d was not taken; the boxes will send it again", len(deliveries))

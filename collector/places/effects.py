@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 
 from collector.places.fields import Zone
 from collector.store import Ticket
+from collector.tickets import desk
 
 MANY: Final = 200
 """Where more places than this are concerned, all tickets that go on are looked at: once more changes nothing."""
-_GOING_ON: Final = or_(Ticket.open == 1, and_(Ticket.state == "exempt", Ticket.cleared_ms.is_(None)))
+_GOING_ON: Final = or_(Ticket.open == 1, and_(Ticket.state == "exempt", Ticket.present == 1))
 """What is exempt is not open, and may still stand there."""
 
 
@@ -31,8 +32,5 @@ def _at(zone: Zone) -> Any:
 
 
 def look_again(session: Session, tickets: Mapping[int, str]) -> None:
-    """Have these tickets looked at, in the caller's transaction.
-
-    The desk of `tickets` does that (`desk.look_at_all`); until it is there, nothing reads shops and permits.
-    """
-    del session, tickets
+    """Have these tickets looked at, in the caller's transaction."""
+    desk.look_at_all(session, tickets)

@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
 from collector.store.people import (
     AuditRow,
@@ -44,6 +45,7 @@ __all__ = [
     "Box",
     "CameraPlace",
     "CameraRow",
+    "CaseSerial",
     "CertificateRow",
     "Claim",
     "CommandPicture",
@@ -57,10 +59,12 @@ __all__ = [
     "NoticeAttempt",
     "NoticeLink",
     "NoticeRow",
+    "PauseRow",
     "PermitRow",
     "PersonRow",
     "PictureRow",
     "PlaceRevision",
+    "PolicyRow",
     "RecoveryRow",
     "Refused",
     "Secret",

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, _Number
+from collector.store.tables import Base, Number
 
 
 class ShopRow(Base):
@@ -54,7 +54,7 @@ class PermitRow(Base):
     __tablename__ = "permit"
     __table_args__ = (Index("ix_permit_days", "until_day", "from_day"),)
 
-    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     number: Mapped[str] = mapped_column(Text, unique=True)
     """Of the approval, as it is printed there."""
     revision: Mapped[int] = mapped_column(Integer)

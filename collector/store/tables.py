@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-_Number = BigInteger().with_variant(Integer, "sqlite")
+Number = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only plain integers by itself."""
 
 
@@ -69,7 +69,7 @@ class Claim(Base):
 
     __tablename__ = "claim"
 
-    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     code_sha256: Mapped[str] = mapped_column(Text, unique=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     created_ms: Mapped[int] = mapped_column(BigInteger)
@@ -150,9 +150,10 @@ class Ticket(Base):
             postgresql_where=text("open = 1"),
         ),
         Index("ix_ticket_list", "open", "number"),
+        Index("ix_ticket_look_ms", "look_ms"),
     )
 
-    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     key: Mapped[str] = mapped_column(Text, index=True)
     rule: Mapped[str] = mapped_column(Text)
     shop: Mapped[str | None] = mapped_column(Text)
@@ -160,17 +161,83 @@ class Ticket(Base):
     camera: Mapped[str] = mapped_column(Text)
     zone: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text)
+    """One of `tickets.machine.State`."""
     open: Mapped[int] = mapped_column(Integer)
+    """1: its state is not a final one."""
     opened_ms: Mapped[int] = mapped_column(BigInteger)
     """First instant of its first incident's presence."""
     created_ms: Mapped[int] = mapped_column(BigInteger)
     changed_ms: Mapped[int] = mapped_column(BigInteger, index=True)
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
-    repeat_of: Mapped[int | None] = mapped_column(_Number, ForeignKey("ticket.number"))
+    repeat_of: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"))
     reopened: Mapped[int] = mapped_column(Integer, default=0)
     late: Mapped[int] = mapped_column(Integer, default=0)
     """1: all its incidents came late; deadlines count from what the shop is told, and nobody is alarmed for one that
     is over."""
+    street: Mapped[str] = mapped_column(Text, server_default="")
+    """Site of the box that saw it first."""
+    present: Mapped[int] = mapped_column(Integer, server_default="0")
+    """1: something still stands there, as far as is known."""
+    look_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the desk has to look at it; all timers are this."""
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    """Counts the steps: whoever acts says which one they saw."""
+    since_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """When its present state began."""
+    entered: Mapped[int] = mapped_column(Integer, server_default="1")
+    """The version with which that was: what belongs to this state alone is known by it."""
+    news: Mapped[int] = mapped_column(Integer, server_default="0")
+    """1: something goes on there that came after the desk had closed it."""
+    acted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the desk first did something with it; from then on it holds together what belongs to it."""
+    closed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it came to a final state."""
+    back: Mapped[str | None] = mapped_column(Text)
+    """The state that a rejected appeal, or a return that lapses before review, leads back to."""
+
+    # what follows is the desk's alone: the inbox neither reads nor writes it
+    reviewer: Mapped[str | None] = mapped_column(Text)
+    """The person who reviewed the picture, by `kind:id`; without one it is never registered."""
+    reviewed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    policy: Mapped[int | None] = mapped_column(Number)
+    """Revision of the street's policy that its present step began with; None: the built-in one."""
+    due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """Deadline of the present step."""
+    due_kind: Mapped[str] = mapped_column(Text, server_default="")
+    """Which of the policy's deadlines that is, and in which time it counts."""
+    due_entered: Mapped[int | None] = mapped_column(Integer)
+    """`entered` of the state that the deadline belongs to."""
+    level: Mapped[int] = mapped_column(Integer, server_default="0")
+    """How often it was escalated in the present step; 0: not overdue."""
+    round: Mapped[int] = mapped_column(Integer, server_default="1")
+    """One more each time that it begins anew; people are told once in each."""
+    told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the shop was told in this round."""
+    shop_due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """End of the shop's minutes in this round; nobody enforces before it."""
+    shop_asked_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When this round began with the shop: no enforcement until it was told. None: it did not."""
+    ordered: Mapped[int | None] = mapped_column(Integer)
+    """`entered` of the state for which people were last told; what waits for another one is withdrawn."""
+    urgency: Mapped[str] = mapped_column(Text, server_default="normal")
+    offences: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Earlier confirmed tickets of its key within the policy's days, as it was confirmed."""
+    assignee: Mapped[str | None] = mapped_column(Text)
+    """Whom it was dispatched to."""
+    case_number: Mapped[str | None] = mapped_column(Text, unique=True, index=True)
+    """19 digits: region, date, serial; from registration on."""
+    outcome: Mapped[str | None] = mapped_column(Text)
+    """Of `closed`: `community`, `handled`, `withdrawn`, …; of `verifying`: what it will be."""
+    permit: Mapped[str | None] = mapped_column(Text)
+    """Number of the permit that makes it exempt."""
+    duplicate_of: Mapped[int | None] = mapped_column(Number)
+    pause: Mapped[int | None] = mapped_column(Number)
+    """The pause that keeps it quiet."""
+    paused_until_ms: Mapped[int | None] = mapped_column(BigInteger)
+    left_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """What was left of the deadline when an appeal stopped it."""
+    verify: Mapped[int | None] = mapped_column(Integer)
+    """Version whose commands `v-{number}-{version}-…` ask boxes to look; None: nobody is asked, or all was read."""
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
     events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")
@@ -183,7 +250,7 @@ class IncidentRow(Base):
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
-    ticket_number: Mapped[int] = mapped_column(_Number, ForeignKey("ticket.number"), index=True)
+    ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     state: Mapped[str] = mapped_column(Text)
     """`open`, `cleared`, `ended`, or `orphaned`: its box does not know it any more."""
     seq: Mapped[int] = mapped_column(Integer)
@@ -208,14 +275,19 @@ class TicketEvent(Base):
 
     __tablename__ = "ticket_event"
 
-    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
-    ticket_number: Mapped[int] = mapped_column(_Number, ForeignKey("ticket.number"), index=True)
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     kind: Mapped[str] = mapped_column(Text)
     at_ms: Mapped[int] = mapped_column(BigInteger)
     """When it happened; picture time for what a camera saw."""
     received_ms: Mapped[int] = mapped_column(BigInteger)
     message_id: Mapped[str | None] = mapped_column(Text)
     detail: Mapped[str] = mapped_column(Text, default="{}")
+    author: Mapped[str] = mapped_column(Text, server_default="camera")
+    """Who did it, by `kind:id`; `camera`: what a box told."""
+    reason: Mapped[str] = mapped_column(Text, server_default="")
+    before: Mapped[str | None] = mapped_column(Text)
+    """Of a step: what it changed, as it was before, JSON."""
 
 
 class PictureRow(Base):
@@ -239,7 +311,7 @@ class Refused(Base):
 
     __tablename__ = "refused"
 
-    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     box: Mapped[str] = mapped_column(Text, default="", index=True)
     """Empty for what came from no known box."""
     bytes: Mapped[int] = mapped_column(Integer, default=0)
@@ -295,7 +367,7 @@ class SettingsRow(Base):
     __tablename__ = "settings_wanted"
     __table_args__ = (UniqueConstraint("box_id", "revision", name="uq_settings_wanted_revision"),)
 
-    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     revision: Mapped[int | None] = mapped_column(BigInteger)
     """None: an edit on the box that was based on an older revision than the newest."""

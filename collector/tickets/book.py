@@ -1,7 +1,11 @@
-"""Tickets: which one an incident belongs to, and what becomes of it.
+"""Tickets: which one an incident belongs to, and what is known of its place.
 
-What a ticket is follows from its incidents alone, not from the order in which their messages came: boxes send again
-what was not acknowledged, and a backlog arrives beside what is new.
+What a ticket is follows from its incidents and from what the desk did with it, not from the order in which messages
+came: boxes send again what was not acknowledged, and a backlog arrives beside what is new.
+
+The inbox writes facts: which incidents a ticket has, whether anything still stands there (`present`), since when the
+place is clear. Until the desk has done something with a ticket it goes between `pending_review` and `lapsed` by these
+alone; any other state is the desk's, which is told by `look_ms` that there is news.
 """
 
 from collections import defaultdict
@@ -14,16 +18,20 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from collector.store import IncidentRow, Ticket, TicketEvent, next_numbers, rewrite, write
+from collector.tickets.machine import INBOX, JUDGED, State
 from collector.tickets.records import IncidentRecord, TicketRecord, select_incidents, select_tickets
 from protocol.messages import Incident
 
-PENDING_REVIEW: Final = "pending_review"
-LAPSED: Final = "lapsed"
 GOES_ON: Final = ("open", "orphaned")
 """States of an incident that keep its ticket open."""
 REOPEN_MS: Final = 30 * 60 * 1000
 """A return within this long after the place was clear is the same case."""
 FOREVER_MS: Final = 1 << 62
+MOVING: Final = (
+    *("number", "state", "open", "opened_ms", "changed_ms", "cleared_ms", "reopened", "late", "present", "look_ms"),
+    *("version", "since_ms", "entered", "news", "closed_ms"),
+)
+"""Columns of a ticket that the inbox changes once it is there."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class News:
         at_ms: the message's time, by the center's clock; `cleared_ms` likewise.
         clock: by what that time is known, see `inbox.clocks`.
         received_ms: when it came.
+        site: of the box.
     """
 
     message_id: str
@@ -45,6 +54,7 @@ class News:
     cleared_ms: int | None
     clock: str
     received_ms: int
+    site: str = ""
 
 
 def ticket_key(data: Incident, box: str) -> str:
@@ -69,10 +79,28 @@ def same_case(one: IncidentRecord, other: IncidentRecord) -> bool:
     return first.cleared_ms is not None and second.opened_ms - first.cleared_ms <= REOPEN_MS
 
 
+def goes_into(incident: IncidentRecord, ticket: TicketRecord, members: Iterable[IncidentRecord]) -> bool:
+    """Whether an incident is of a ticket's case: with one of its incidents, or while the desk had it open.
+
+    What a person judged (`JUDGED`) is closed for what goes on: they did not see it.
+    """
+    if ticket.state in JUDGED and incident.state in GOES_ON and not incident.ticket_number:
+        return False
+    return _during(incident, ticket) or any(same_case(incident, other) for other in members)
+
+
+def _during(incident: IncidentRecord, ticket: TicketRecord) -> bool:
+    """Whether an incident was there while the desk had its ticket open."""
+    if ticket.acted_ms is None:
+        return False
+    closed_ms = FOREVER_MS if ticket.open or ticket.closed_ms is None else ticket.closed_ms
+    return incident.opened_ms <= closed_ms and end_ms(incident) >= ticket.acted_ms
+
+
 class Book:
     """The tickets that a batch of messages touches: read at once, written at once.
 
-    Its rows are written whole: whoever else changes a ticket holds the lock `ticket/{key}` (see `store.lock`).
+    It writes what it read before: whoever else changes a ticket holds the lock `ticket/{key}` (see `store.lock`).
 
     Args:
         keys: of all tickets that may be touched.
@@ -88,6 +116,7 @@ class Book:
         self._place: dict[IncidentRecord, TicketRecord] = {}
         self._touched: dict[TicketRecord, int] = {}
         self._changed: dict[IncidentRecord, None] = {}
+        self._known: dict[TicketRecord, tuple[tuple[int, int | None], int]] = {}
         self._events: list[tuple[TicketRecord, dict[str, object]]] = []
         self._load(set(keys), set(numbers), since_ms)
 
@@ -110,6 +139,7 @@ class Book:
                 self.incidents[incident.id] = incident
                 self._place[incident] = tickets[incident.ticket_number]
                 self._members[tickets[incident.ticket_number]].append(incident)
+        self._known = {ticket: (_glance(ticket), len(members)) for ticket, members in self._members.items()}
 
     def file(self, incident: IncidentRecord, news: News) -> None:
         """Put a new incident into the ticket that it belongs to, making one where there is none."""
@@ -118,10 +148,10 @@ class Book:
         if ticket is None:
             ticket = self._open(key, incident, news)
         else:
-            returned = not ticket.open and incident.state in GOES_ON
+            returned = not ticket.present and incident.state in GOES_ON
             self.note(ticket, "reopened" if returned else "incident_joined", news, news.at_ms, incident=incident.id)
         self._members[ticket].append(incident)
-        self._count(ticket)
+        self._count(ticket, incident)
         self._place[incident] = ticket
         self.incidents[incident.id] = incident
         self._touched[ticket] = news.received_ms
@@ -161,7 +191,8 @@ class Book:
             self._settle(ticket, received_ms)
         # closed ones first: at most one of a key is open at any moment
         known.sort(key=lambda ticket: (ticket.open, ticket.number))
-        rewrite(self._session, Ticket.__table__, [vars(ticket) for ticket in known], "number")
+        moved = [{name: getattr(ticket, name) for name in MOVING} for ticket in known]
+        rewrite(self._session, Ticket.__table__, moved, "number")
         write(self._session, Ticket.__table__, [vars(ticket) for ticket in new])
         for ticket in new:
             if len(self._of[ticket.key]) > 1:
@@ -217,7 +248,7 @@ class Book:
             # at most one is open: what goes on must be in it
             if ticket.open and goes_on:
                 return ticket
-        near = [one for one in tickets if any(same_case(incident, other) for other in self._members[one])]
+        near = [one for one in tickets if goes_into(incident, one, self._members[one])]
         return max(near, key=lambda ticket: ticket.opened_ms, default=None)
 
     def _open(self, key: str, incident: IncidentRecord, news: News) -> TicketRecord:
@@ -229,11 +260,14 @@ class Book:
             box_id=news.box,
             camera=data.camera,
             zone=data.zone,
-            state=PENDING_REVIEW,
+            state=State.PENDING_REVIEW,
             open=int(incident.state in GOES_ON),
             opened_ms=incident.opened_ms,
             created_ms=news.received_ms,
             changed_ms=news.received_ms,
+            street=news.site,
+            present=int(incident.state in GOES_ON),
+            since_ms=news.received_ms,
         )
         self._of[key].append(ticket)
         self._members[ticket] = []
@@ -241,8 +275,12 @@ class Book:
         self.note(ticket, "opened", news, news.at_ms, incident=incident.id)
         return ticket
 
-    def _count(self, ticket: TicketRecord) -> None:
-        ticket.open = int(any(one.state in GOES_ON for one in self._members[ticket]))
+    def _count(self, ticket: TicketRecord, *added: IncidentRecord) -> None:
+        ticket.present = int(any(one.state in GOES_ON for one in self._members[ticket]))
+        if ticket.state in INBOX:
+            ticket.open = ticket.present
+        elif not ticket.open and any(one.state in GOES_ON for one in added):
+            ticket.news = 1
 
     def _part(self, ticket: TicketRecord, news: News) -> None:
         """Take out of a ticket what turns out to be other cases.
@@ -250,16 +288,21 @@ class Book:
         An old incident that comes late joins the ticket that is open, as it seems to go on; once it is known when it
         ended, it may be hours away from the rest.
         """
-        *apart, stays = _cases(self._members[ticket])
+        *apart, stays = cases(self._members[ticket])
+        # what the desk had in its hands stays, whatever else there is
+        held = [case for case in apart if any(_during(one, ticket) for one in case)]
+        if held or any(_during(one, ticket) for one in stays):
+            apart = [case for case in (*apart, stays) if not any(_during(one, ticket) for one in case)]
+            stays = [one for one in self._members[ticket] if not any(one in case for case in apart)]
         self._members[ticket] = stays
         for case in apart:
             self._touched[ticket] = news.received_ms
             home = self._choose(ticket.key, case[0])
             if home is None:
                 data = Incident.model_validate_json(case[0].data or self._data_of(case[0]))
-                home = self._open(ticket.key, case[0], replace(news, data=data, box=case[0].box_id))
+                home = self._open(ticket.key, case[0], replace(news, data=data, box=case[0].box_id, site=ticket.street))
             self._members[home] += case
-            self._count(home)
+            self._count(home, *case)
             self._touched[home] = news.received_ms
             for incident in case:
                 self._place[incident] = home
@@ -271,17 +314,29 @@ class Book:
     def _settle(self, ticket: TicketRecord, received_ms: int) -> None:
         """Work out a ticket anew from its incidents."""
         incidents = sorted(self._members[ticket], key=lambda one: one.opened_ms)
-        goes_on = bool(ticket.open)
-        was_settled = ticket.state == LAPSED and not goes_on
+        present = bool(ticket.present)
         ticket.changed_ms = received_ms
         ticket.opened_ms = incidents[0].opened_ms
         ticket.late = min(one.late for one in incidents)
         ticket.reopened = _returns(incidents)
-        ticket.state = PENDING_REVIEW if goes_on else LAPSED
         cleared = [one.cleared_ms for one in incidents if one.cleared_ms is not None]
-        ticket.cleared_ms = max(cleared) if cleared and not goes_on else None
-        if not goes_on and not was_settled:
+        ticket.cleared_ms = max(cleared) if cleared and not present else None
+        if self._known.get(ticket) != (_glance(ticket), len(incidents)):
+            # the desk is told that there is news; a heartbeat is none
+            ticket.look_ms = received_ms if ticket.look_ms is None else min(ticket.look_ms, received_ms)
+        if ticket.state not in INBOX:
+            return
+        was_settled = ticket.state == State.LAPSED and not present
+        state = State.PENDING_REVIEW if present else State(ticket.back or State.LAPSED)
+        if state != ticket.state:
+            ticket.state, ticket.version, ticket.since_ms = state, ticket.version + 1, received_ms
+            ticket.entered = ticket.version
+        ticket.open = int(present)
+        if present:
+            ticket.closed_ms = None
+        elif not was_settled:
             at_ms = max(ticket.cleared_ms or 0, *(one.ended_ms or 0 for one in incidents)) or received_ms
+            ticket.closed_ms, ticket.look_ms = at_ms, None
             kind = "filed_late" if ticket.late else "lapsed"
             self._event(ticket, kind, at_ms, received_ms, None, {})
 
@@ -298,7 +353,11 @@ class Book:
                 self._session.execute(update(Ticket).where(Ticket.number == number).values(repeat_of=previous))
 
 
-def _cases(incidents: Iterable[IncidentRecord]) -> list[list[IncidentRecord]]:
+def _glance(ticket: TicketRecord) -> tuple[int, int | None]:
+    return ticket.present, ticket.cleared_ms
+
+
+def cases(incidents: Iterable[IncidentRecord]) -> list[list[IncidentRecord]]:
     """Incidents of one key by the cases that they make, oldest first; only the last case can go on."""
     cases: list[list[IncidentRecord]] = []
     for incident in sorted(incidents, key=lambda one: one.opened_ms):

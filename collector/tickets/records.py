@@ -14,7 +14,10 @@ from collector.store import IncidentRow, Ticket
 
 @dataclass(eq=False)
 class TicketRecord:
-    """A row of `ticket`; its number is 0 until it is given one. Fields are the table's columns."""
+    """What the inbox knows of a row of `ticket`; its number is 0 until it is given one.
+
+    Fields are the table's columns up to `back`; those after it are the desk's alone and left as they are.
+    """
 
     key: str
     rule: str
@@ -32,6 +35,16 @@ class TicketRecord:
     reopened: int = 0
     late: int = 0
     number: int = 0
+    street: str = ""
+    present: int = 0
+    look_ms: int | None = None
+    version: int = 1
+    since_ms: int = 0
+    entered: int = 1
+    news: int = 0
+    acted_ms: int | None = None
+    closed_ms: int | None = None
+    back: str | None = None
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -29,7 +29,7 @@ from collector.people.sessions import csrf
 from collector.people.signing import Caller, Signing
 from collector.settings import CenterSection, CenterSettings
 from collector.store import Box, Store, Ticket
-from collector.web import evidence_api, notices_api, people_api, places_api, sign_in, views
+from collector.web import evidence_api, notices_api, people_api, places_api, sign_in, tickets_api, views
 from collector.web.live import Changes
 from collector.web.rights import (
     BACKGROUND,
@@ -185,22 +185,6 @@ def make_app(
         feed = _while_signed_in(changes.feed(stopping), gate, asking)
         return StreamingResponse(feed, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
-    @app.get("/api/tickets", dependencies=[needs("tickets.read")])
-    def list_tickets(asking: Asking, *, open: bool | None = None, limit: int = 200) -> list[dict[str, Any]]:  # noqa: A002 - the query's name
-        query = select(Ticket).order_by(Ticket.number.desc()).limit(max(1, min(limit, 1000)))
-        if open is not None:
-            query = query.where(Ticket.open == int(open))
-        own = in_streets(asking.actor, "tickets.read")
-        if own is not None:
-            query = query.where(Ticket.box_id.in_(views.at_streets(own)))
-        with store.transaction() as session:
-            return [views.ticket_json(session, ticket) for ticket in session.scalars(query)]
-
-    @app.get("/api/tickets/{number}", dependencies=[needs("tickets.read")])
-    def get_ticket(asking: Asking, number: int) -> dict[str, Any]:
-        with store.transaction() as session:
-            return views.ticket_json(session, seen_ticket(session, asking, number))
-
     @app.get("/api/openapi.json", include_in_schema=False, dependencies=[needs("tickets.read")])
     def describe() -> dict[str, Any]:
         return app.openapi()
@@ -216,6 +200,7 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))
     app.include_router(sign_in.router(desk, gate, clock, page))
     app.include_router(people_api.router(desk, gate.signing))

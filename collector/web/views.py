@@ -87,6 +87,8 @@ class EventView:
     at: str
     text: Words
     detail: Words
+    author: str
+    said: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,19 @@ class TicketView(RowView):
     spot: Spot
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
+    due: str
+    overdue: bool
+    level: int
+    told: str
+    shop_due: str
+    reviewer: str
+    assignee: str
+    case_number: str
+    permit: str
+    paused_until: str
+    outcome: Words
+    urgency: Words
+    kept: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -199,7 +214,26 @@ def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
         spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
         incidents=tuple(_incident(session, row, clock) for row in ticket.incidents),
         events=tuple(_event(row, clock) for row in ticket.events),
+        due=clock.text(ticket.due_ms) if ticket.open else "",
+        overdue=bool(ticket.open and ticket.due_ms is not None and ticket.due_ms < clock.now_ms),
+        level=ticket.level,
+        told=clock.text(ticket.told_ms),
+        shop_due=clock.text(ticket.shop_due_ms),
+        reviewer=ticket.reviewer or "",
+        assignee=ticket.assignee or "",
+        case_number=ticket.case_number or "",
+        permit=ticket.permit or "",
+        paused_until=clock.text(ticket.paused_until_ms),
+        outcome=words.words(words.OUTCOMES, ticket.outcome if ticket.outcome and not ticket.open else ""),
+        urgency=words.words(words.URGENCIES, ticket.urgency),
+        kept=_kept(ticket),
     )
+
+
+def _kept(ticket: Ticket) -> tuple[str, ...]:
+    """Pictures that boxes took when they were asked to verify, by their SHA-256."""
+    found = [json.loads(row.detail).get("pictures") or [] for row in ticket.events]
+    return tuple(dict.fromkeys(one["sha256"] for pictures in found for one in pictures))
 
 
 def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
@@ -263,12 +297,22 @@ def _event(row: TicketEvent, clock: Clock) -> EventView:
         parts.append(Words("暂时看不到", "not seen for now"))
     if detail.get("count") is not None:
         parts.append(Words(f"{detail['count']} 人", f"{detail['count']} people"))
+    if row.before is not None and detail.get("state"):
+        parts.append(words.words(words.STATES, detail["state"]))
+    if detail.get("seen") in words.SIGHTS:
+        parts.append(words.SIGHTS[detail["seen"]])
+    for name, text in (("due_ms", words.DUE), ("shop_due_ms", words.SHOP_DUE)):
+        if detail.get(name):
+            at = clock.text(detail[name])
+            parts.append(Words(f"{text.zh} {at}", f"{text.en} {at}"))
+    if detail.get("permit"):
+        parts.append(Words(detail["permit"], detail["permit"]))
     if detail.get("reason"):
         parts.append(words.words(words.REASONS, detail["reason"]))
     if detail.get("clock"):
         parts.append(words.words(words.CLOCKS, detail["clock"]))
     joined = Words("；".join(part.zh for part in parts), "; ".join(part.en for part in parts))
-    return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined)
+    return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined, row.author, row.reason)
 
 
 def cameras(session: Session, clock: Clock, streets: frozenset[str] | None = None) -> list[CameraView]:
@@ -302,9 +346,9 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
                 "incident": row.id,
                 "state": row.state,
                 "seq": row.seq,
-                "opened_at": _iso(row.opened_ms),
-                "cleared_at": _iso(row.cleared_ms),
-                "received_at": _iso(row.received_ms),
+                "opened_at": iso(row.opened_ms),
+                "cleared_at": iso(row.cleared_ms),
+                "received_at": iso(row.received_ms),
                 "late": bool(row.late),
                 "clock": row.clock,
                 "data": json.loads(row.data),
@@ -324,21 +368,51 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "zone": ticket.zone,
         "state": ticket.state,
         "open": bool(ticket.open),
-        "opened_at": _iso(ticket.opened_ms),
-        "created_at": _iso(ticket.created_ms),
-        "cleared_at": _iso(ticket.cleared_ms),
+        "opened_at": iso(ticket.opened_ms),
+        "created_at": iso(ticket.created_ms),
+        "cleared_at": iso(ticket.cleared_ms),
         "repeat_of": ticket.repeat_of,
         "reopened": ticket.reopened,
         "late": bool(ticket.late),
+        "street": ticket.street,
+        "version": ticket.version,
+        "present": bool(ticket.present),
+        "since": iso(ticket.since_ms),
+        "closed_at": iso(ticket.closed_ms),
+        "outcome": ticket.outcome,
+        "due_at": iso(ticket.due_ms) if ticket.open else None,
+        "due_kind": ticket.due_kind if ticket.open else "",
+        "level": ticket.level,
+        "urgency": ticket.urgency,
+        "offences": ticket.offences,
+        "reviewer": ticket.reviewer,
+        "reviewed_at": iso(ticket.reviewed_ms),
+        "told_at": iso(ticket.told_ms),
+        "shop_due_at": iso(ticket.shop_due_ms),
+        "assignee": ticket.assignee,
+        "case_number": ticket.case_number,
+        "permit": ticket.permit,
+        "duplicate_of": ticket.duplicate_of,
+        "paused_until": iso(ticket.paused_until_ms),
+        "policy": ticket.policy,
         "incidents": incidents,
         "events": [
-            {"at": _iso(row.at_ms), "kind": row.kind, "message": row.message_id, **json.loads(row.detail)}
+            {
+                **json.loads(row.detail),
+                "at": iso(row.at_ms),
+                "kind": row.kind,
+                "message": row.message_id,
+                "author": row.author,
+                **({"reason": row.reason} if row.reason else {}),
+                **({"before": json.loads(row.before)} if row.before else {}),
+            }
             for row in ticket.events
         ],
     }
 
 
-def _iso(at_ms: int | None) -> str | None:
+def iso(at_ms: int | None) -> str | None:
+    """An instant for the API."""
     return None if at_ms is None else rfc3339(from_epoch(at_ms / 1000))
 
 

@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from collector.tickets import machine
+
 
 class Words(NamedTuple):
     """One text in both languages."""
@@ -15,11 +17,29 @@ RULES: Final = {
     "crowding": Words("人群聚集", "Crowding"),
     "loitering": Words("人员徘徊", "Loitering"),
 }
-STATES: Final = {
-    "pending_review": Words("待核实", "To be reviewed"),
-    "lapsed": Words("自行消失", "Lapsed: clear before review"),
+STATES: Final = {str(state): Words(zh, en[0].upper() + en[1:]) for state, (zh, en) in machine.WORDS.items()}
+URGENCIES: Final = {
+    "normal": Words("一般", "normal"),
+    "urgent": Words("紧急", "urgent"),
+    "very_urgent": Words("非常紧急", "very urgent"),
 }
+OUTCOMES: Final = {
+    "community": Words("社区劝导后恢复", "solved by the community"),
+    "handled": Words("执法处置", "handled by officers"),
+    "withdrawn": Words("撤案", "withdrawn"),
+    "moved_on": Words("已离开", "moved on"),
+    "other": Words("其他", "otherwise"),
+}
+SIGHTS: Final = {
+    "clear": Words("已恢复", "clear"),
+    "occupied": Words("仍占道", "still occupied"),
+    "unseen": Words("看不清", "not seen"),
+}
+DUE: Final = Words("限", "due")
+SHOP_DUE: Final = Words("商户时限", "the shop's time ends")
 EVENTS: Final = {
+    **{one.verb: Words(*one.words) for one in machine.TRANSITIONS},
+    "due": Words("核实时限", "time for review"),
     "appeared": Words("首次出现", "First seen"),
     "opened": Words("开单", "Ticket opened"),
     "reopened": Words("30 分钟内复发，重新开单", "Re-opened: back within 30 minutes"),

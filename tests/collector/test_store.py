@@ -12,6 +12,7 @@ from collector.evidence.files import PictureFiles
 from collector.store import IncidentRow, PictureRow, StoreError, Ticket, alone, open_store
 from collector.store.backup import BackupError, back_up, restore, verify
 from collector.store.engine import upgrade
+from collector.tickets.timekeeper import Timekeeper
 from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.services import BIN, run
@@ -45,6 +46,56 @@ def test_a_filled_database_of_the_first_version_is_brought_up(url):
         ticket = session.get(Ticket, 7)
         assert (ticket.late, ticket.incidents[0].clock, ticket.incidents[0].late) == (0, "told", 0)
     store.close()
+
+
+GROWN = {
+    "0002": "UPDATE ticket SET late = 1",
+    "0003": "UPDATE box SET standing = 'enrolled'",
+    "0004": "INSERT INTO command VALUES ('c', 'box-1', 'verify', '{}', 'li', 1, 2, NULL, 'ok', '', '', '{}', NULL)",
+    "0005": "UPDATE ticket SET reopened = 1",
+    "0006": "INSERT INTO audit VALUES (1, 1, 'system', 'a', 'b/c', '{}', 'x', 'y')",
+}
+"""What each version could have written beyond the ones before."""
+OVER = """
+INSERT INTO ticket (number, key, rule, shop, box_id, camera, zone, state, open, opened_ms, created_ms, changed_ms,
+cleared_ms, repeat_of, reopened) VALUES (8, 'k2', 'r', NULL, 'box-1', 'cam-1', 'b', 'lapsed', 0, 1, 2, 3, 2, 7, 0);
+INSERT INTO ticket_event (ticket_number, kind, at_ms, received_ms, message_id, detail)
+VALUES (8, 'lapsed', 2, 3, NULL, '{}');
+"""
+
+
+@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004", "0005", "0006"])
+def test_a_filled_database_of_every_version_is_brought_up_and_goes_on(url, version, tmp_path):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        for line in (*FILLED.strip().splitlines(), *OVER.strip().split(";\n")):
+            connection.execute(text(line.rstrip(";")))
+        for step, statement in GROWN.items():
+            if step <= version:
+                upgrade(connection, step)
+                connection.execute(text(statement))
+    engine.dispose()
+    desk = Desk(tmp_path, url)
+    with desk.store.transaction() as session:
+        going, over = session.get(Ticket, 7), session.get(Ticket, 8)
+        assert (going.street, going.present, going.version, going.look_ms, going.closed_ms) == ("s", 1, 1, 3, None)
+        assert (over.street, over.present, over.look_ms, over.closed_ms, over.repeat_of) == ("s", 0, None, 2, 7)
+        assert (over.events[0].author, over.events[0].before) == ("camera", None)
+    # the desk takes up what was open, and leaves alone what was over
+    keeper = Timekeeper(desk.store)
+    with desk.store.writing() as session:
+        session.execute(text("UPDATE incident SET data = :data"), {"data": incident_data()})
+    assert keeper.step() == 1
+    with desk.store.transaction() as session:
+        going, over = session.get(Ticket, 7), session.get(Ticket, 8)
+        assert (going.state, going.due_kind, going.level > 0) == ("pending_review", "review: 5 minutes", True)
+        assert (over.state, over.due_ms) == ("lapsed", None)
+    desk.store.close()
+
+
+def incident_data():
+    return json.dumps(json.loads(Case().opened().payload)["data"])
 
 
 def test_a_collector_goes_on_with_what_was_there_before(url, tmp_path):

@@ -1,0 +1,55 @@
+"""Tables of the life of tickets: what streets want, what is kept quiet, and serials of case numbers."""
+
+from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.store.tables import Base, Number
+
+
+class PolicyRow(Base):
+    """A revision of a street's policy; never changed, the newest one counts."""
+
+    __tablename__ = "policy"
+    __table_args__ = (UniqueConstraint("street", "revision", name="uq_policy_revision"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    street: Mapped[str] = mapped_column(Text)
+    """A site; `*` is the default of all."""
+    revision: Mapped[int] = mapped_column(Integer)
+    """From 1, for each street."""
+    document: Mapped[str] = mapped_column(Text)
+    """JSON of `tickets.policy.Policy`."""
+    author: Mapped[str] = mapped_column(Text)
+    made_ms: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Text, server_default="")
+
+
+class PauseRow(Base):
+    """A camera, or one of its zones, that is kept quiet for a while, and why."""
+
+    __tablename__ = "pause"
+    __table_args__ = (Index("ix_pause_place", "box_id", "camera", "until_ms"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    street: Mapped[str] = mapped_column(Text)
+    box_id: Mapped[str] = mapped_column(Text)
+    camera: Mapped[str] = mapped_column(Text)
+    zone: Mapped[str | None] = mapped_column(Text)
+    """None: the whole camera."""
+    from_ms: Mapped[int] = mapped_column(BigInteger)
+    until_ms: Mapped[int] = mapped_column(BigInteger)
+    """Moved to an earlier instant when somebody ends it."""
+    reason: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(Text)
+    ended_by: Mapped[str | None] = mapped_column(Text)
+
+
+class CaseSerial(Base):
+    """The last serial of a day's case numbers in a region."""
+
+    __tablename__ = "case_serial"
+
+    region: Mapped[str] = mapped_column(Text, primary_key=True)
+    day: Mapped[str] = mapped_column(Text, primary_key=True)
+    """YYYYMMDD at the street."""
+    last: Mapped[int] = mapped_column(Integer)

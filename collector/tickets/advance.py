@@ -1,0 +1,367 @@
+"""What happens to a ticket by itself: one pure function from what is known now to what is to be done now.
+
+Nothing is remembered between two calls: whoever calls it again with the same facts gets the same answer, and an order
+has a key that makes twice once. So a restart, two collectors, or a clock that was wrong lose nothing and tell nobody
+twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from collector.tickets.machine import FINAL, State
+from collector.tickets.policy import Level, Policy
+from collector.tickets.seams import UNTOLD, Cover, Order, Told
+
+Sight = Literal["waiting", "clear", "occupied", "unseen"]
+GLANCE_MS: Final = 24 * 3600 * 1000
+"""An open ticket is looked at this often though nothing is due."""
+ASK_AGAIN_MS: Final = 5_000
+"""How soon a reply that should have come is looked for again."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What boxes answered that were asked to look.
+
+    Args:
+        sight: `waiting` until all have answered, or can no longer.
+        at_ms: picture time of the last answer.
+        until_ms: when a missing answer is given up.
+    """
+
+    sight: Sight
+    at_ms: int | None = None
+    until_ms: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """A pause that covers a ticket's place now."""
+
+    number: int
+    until_ms: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a ticket.
+
+    Args:
+        version: of the row.
+        present: something still stands there, as far as is known.
+        clear_ms: since when every place of it is seen clear; None: it is not, or nobody saw it.
+        came_after: something goes on there that came after it was closed.
+        shop_minutes: that the shop has, for its notice.
+        first_is_shop: the policy begins with the shop here.
+        told: of this round's notice to the shop.
+        cover: a permit for all places where something stands.
+        quiet: a pause for all of them.
+        ask: boxes are to be asked to look, and were not yet.
+        looked: what boxes answered; None: nobody was asked.
+        by_hand: the permit is what a person said, not one of the register.
+        entered, due_ms, due_entered, level, round, told_ms, shop_due_ms, paused_until_ms, permit: of the row.
+    """
+
+    number: int
+    state: State
+    rule: str
+    street: str
+    shop: str | None
+    camera: str
+    zone: str
+    version: int
+    round: int
+    entered: int
+    due_ms: int | None
+    due_entered: int | None
+    level: int
+    present: bool
+    late: bool
+    assignee: str | None = None
+    reviewed: bool = False
+    told_ms: int | None = None
+    shop_due_ms: int | None = None
+    shop_minutes: int | None = None
+    paused_until_ms: int | None = None
+    permit: str | None = None
+    by_hand: bool = False
+    clear_ms: int | None = None
+    came_after: bool = False
+    first_is_shop: bool = True
+    told: Told = UNTOLD
+    cover: Cover | None = None
+    quiet: Quiet | None = None
+    ask: bool = False
+    looked: Looked | None = None
+
+
+@dataclass(frozen=True)
+class Act:
+    """A step that is to be taken now.
+
+    Args:
+        by: whose step it is: the street's `policy`, or the `camera`.
+    """
+
+    verb: str
+    by: Literal["policy", "camera"]
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done now.
+
+    Args:
+        act: the next step; after it the facts are others, so that one asks again.
+        orders: who is to be told; only without a step.
+        look_ms: when to ask again if nothing comes before.
+        ask: have the boxes look at the places now.
+        set_due: the deadline of the present state is not there yet.
+    """
+
+    act: Act | None = None
+    orders: tuple[Order, ...] = ()
+    look_ms: int | None = None
+    ask: bool = False
+    set_due: bool = False
+
+
+def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
+    """Say what is to be done with a ticket now.
+
+    Args:
+        facts: what is known.
+        policy: that its present step began with.
+        now_ms: the center's clock.
+    """
+    act = _BY_STATE[facts.state](facts, policy, now_ms)
+    if act is not None:
+        return Plan(act)
+    if facts.state in FINAL:
+        return Plan(look_ms=_exempt_until(facts, now_ms))
+    if facts.due_entered != facts.entered:
+        return Plan(set_due=True)
+    if facts.paused_until_ms is not None:
+        return Plan(look_ms=facts.paused_until_ms)
+    late = _overdue(facts, policy, now_ms)
+    if late is not None:
+        return Plan(late)
+    orders = tuple(_orders(facts, policy, now_ms))
+    return Plan(None, orders, _next_look(facts, policy, now_ms), facts.ask)
+
+
+# the steps, by state
+
+
+def _pending_review(facts: Facts, policy: Policy, now_ms: int) -> Act | None:
+    if not facts.present:
+        return None  # the inbox lapses it
+    if facts.cover is not None:
+        return _exempted(facts.cover)
+    if facts.quiet is not None and facts.paused_until_ms != facts.quiet.until_ms:
+        return Act("hold", "policy", {"pause": facts.quiet.number, "until_ms": facts.quiet.until_ms})
+    if facts.paused_until_ms is not None:
+        return None if facts.quiet is not None else Act("release", "policy")
+    if (
+        facts.shop is not None
+        and facts.first_is_shop
+        and not facts.late
+        and policy.unreviewed_now(facts.rule, facts.camera, facts.zone, now_ms)
+    ):
+        return Act("notify", "policy")
+    return None
+
+
+def _exempted(cover: Cover) -> Act:
+    return Act("exempt", "policy", {"permit": cover.number, "until_ms": cover.until_ms, "permit_id": cover.permit_id})
+
+
+def _exempt(facts: Facts, _policy: Policy, now_ms: int) -> Act | None:
+    if not facts.present or facts.cover is not None:
+        return None
+    holds = facts.by_hand and facts.due_ms is not None and now_ms < facts.due_ms and not facts.came_after
+    return None if holds else Act("resume", "policy")
+
+
+def _exempt_until(facts: Facts, now_ms: int) -> int | None:
+    if facts.state != State.EXEMPT or not facts.present:
+        return None
+    until_ms = facts.cover.until_ms if facts.cover is not None else facts.due_ms
+    return max(until_ms or 0, now_ms + 1000)
+
+
+def _noticed(facts: Facts, policy: Policy, now_ms: int) -> Act | None:
+    corrected = _corrected(facts)
+    if corrected is not None:
+        return corrected
+    if facts.looked is not None and facts.looked.sight != "waiting":
+        return _looked(facts.looked)
+    if facts.told_ms is None:
+        if facts.told.state in ("sent", "delivered") and facts.told.at_ms is not None:
+            return Act("told", "policy", {"told_ms": facts.told.at_ms, "how": facts.told.state})
+        return None
+    if facts.shop_due_ms is not None and now_ms >= facts.shop_due_ms + policy.shop.grace_s * 1000:
+        return Act("time_up", "policy")
+    return None
+
+
+def _corrected(facts: Facts) -> Act | None:
+    """Seen clear within the shop's minutes, by the box itself or as it was asked."""
+    limit_ms = facts.shop_due_ms
+    if facts.clear_ms is not None and (limit_ms is None or facts.clear_ms <= limit_ms):
+        return Act("correct", "camera", {"clear_ms": facts.clear_ms})
+    looked = facts.looked
+    seen_ms = looked.at_ms if looked is not None and looked.sight == "clear" else None
+    if seen_ms is not None and (limit_ms is None or seen_ms <= limit_ms):
+        return Act("correct", "camera", {"clear_ms": seen_ms})
+    return None
+
+
+def _looked(looked: Looked) -> Act:
+    args = {"seen": looked.sight, "at_seen_ms": looked.at_ms}
+    return Act("looked", "camera", args)
+
+
+def _community(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
+    if facts.shop_due_ms is not None:
+        # the message came late, the shop did not
+        corrected = _corrected(facts)
+        if corrected is not None:
+            return corrected
+    if facts.clear_ms is not None:
+        return Act("solve", "camera", {"at_seen_ms": facts.clear_ms})
+    looked = facts.looked
+    if looked is not None and looked.sight == "clear":
+        return Act("solve", "camera", {"at_seen_ms": looked.at_ms})
+    return None if looked is None or looked.sight == "waiting" else _looked(looked)
+
+
+def _verifying(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
+    looked = facts.looked
+    if looked is None or looked.sight == "waiting":
+        return None
+    verb = {"clear": "verify_clear", "occupied": "verify_occupied"}.get(looked.sight, "verify_unseen")
+    return Act(verb, "camera", {"at_seen_ms": looked.at_ms, "text": looked.text})
+
+
+def _ended(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
+    return Act("reopen", "camera") if facts.present and facts.came_after else None
+
+
+def _waits(_facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
+    return None
+
+
+_BY_STATE: Final = {
+    **dict.fromkeys(State, _waits),
+    State.PENDING_REVIEW: _pending_review,
+    State.EXEMPT: _exempt,
+    State.NOTICED: _noticed,
+    State.COMMUNITY: _community,
+    State.VERIFYING: _verifying,
+    State.SELF_CORRECTED: _ended,
+    State.CLOSED: _ended,
+}
+
+
+# deadlines
+
+
+def _levels(facts: Facts, policy: Policy) -> list[tuple[int, Level]]:
+    """When each level of the escalation is reached."""
+    if facts.due_ms is None or (facts.state == State.NOTICED and facts.told_ms is not None):
+        return []  # the shop's minutes lead on by themselves
+    return [(level.after.after(facts.due_ms, policy.working_time), level) for level in policy.chain(facts.state)]
+
+
+def _overdue(facts: Facts, policy: Policy, now_ms: int) -> Act | None:
+    for number, (at_ms, level) in enumerate(_levels(facts, policy), 1):
+        if number > facts.level and now_ms >= at_ms:
+            return Act("escalate", "policy", {"level": number, "to": level.to, "whom": level.whom})
+    return None
+
+
+def _next_look(facts: Facts, policy: Policy, now_ms: int) -> int:
+    edges = [now_ms + GLANCE_MS]
+    edges += [at_ms for at_ms, _ in _levels(facts, policy)[facts.level :]]
+    if facts.state == State.NOTICED and facts.shop_due_ms is not None:
+        edges.append(facts.shop_due_ms + policy.shop.grace_s * 1000)
+        remind_ms = _remind_ms(facts, policy)
+        if remind_ms is not None:
+            edges.append(remind_ms)
+    if facts.state == State.PENDING_REVIEW and facts.shop is not None and facts.first_is_shop and not facts.late:
+        begins_ms = policy.unreviewed_from_ms(facts.rule, facts.camera, facts.zone, now_ms)
+        if begins_ms is not None:
+            edges.append(begins_ms)
+    if facts.looked is not None and facts.looked.sight == "waiting":
+        edges.append(max(facts.looked.until_ms, now_ms + ASK_AGAIN_MS))
+    return min((edge for edge in edges if edge > now_ms), default=now_ms + GLANCE_MS)
+
+
+# who is told
+
+
+def _remind_ms(facts: Facts, policy: Policy) -> int | None:
+    """When the shop is reminded; not where the notice itself has only just come, nor in quiet hours."""
+    minutes = policy.shop.remind_minutes
+    if minutes is None or facts.shop_due_ms is None or facts.told_ms is None or facts.told.state == "none":
+        return None
+    at_ms = facts.shop_due_ms - minutes * 60_000
+    if at_ms <= facts.told_ms or policy.not_before_ms("shop", at_ms) != at_ms:
+        return None
+    return at_ms
+
+
+_TASKS: Final[Mapping[State, tuple[str, str]]] = {
+    State.PENDING_REVIEW: ("alert", "operator"),
+    State.COMMUNITY: ("task", "community"),
+    State.REGISTERED: ("to_dispatch", "operator"),
+    State.DISPATCHED: ("task", "officer"),
+    State.REWORK: ("rework", "officer"),
+    State.APPEALED: ("appeal", "operator"),
+}
+"""Who is told as a state begins, and in what kind of message."""
+
+
+def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
+    made: list[Order] = []
+
+    def order(kind: str, audience: str, to: str = "", level: int = 0, *, once: str) -> None:
+        made.append(
+            Order(
+                key=f"{facts.number}/{once}/{kind}/{level}",
+                ticket=facts.number,
+                kind=kind,
+                audience=audience,
+                to=to,
+                street=facts.street,
+                due_ms=facts.shop_due_ms if audience == "shop" else facts.due_ms,
+                level=level,
+                not_before_ms=policy.not_before_ms(audience, now_ms),
+                minutes=facts.shop_minutes if kind == "shop_notice" else None,
+            )
+        )
+
+    step, of_round = str(facts.entered), f"r{facts.round}"
+    task = _TASKS.get(facts.state)
+    if task is not None:
+        kind, audience = task
+        order(kind, audience, (facts.assignee or "") if audience == "officer" else "", once=step)
+    if facts.state == State.NOTICED:
+        if facts.shop is not None:
+            order("shop_notice", "shop", facts.shop, once=of_round)
+            remind_ms = _remind_ms(facts, policy)
+            if remind_ms is not None and facts.shop_due_ms is not None and remind_ms <= now_ms < facts.shop_due_ms:
+                order("shop_reminder", "shop", facts.shop, once=of_round)
+        if facts.told.state in ("unsure", "failed") and facts.told_ms is None:
+            order("undelivered", "operator", once=of_round)
+        if not facts.reviewed:
+            order("unreviewed", "operator", once=step)
+    if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:
+        order("unseen", "operator", once=step)
+    for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):
+        order("overdue" if number == 1 else "escalated", level.to, level.whom, number, once=f"{step}.{facts.due_ms}")
+    return made

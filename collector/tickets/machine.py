@@ -1,0 +1,324 @@
+"""The life of a ticket as one table: from which state, by which verb, to which state, and who may.
+
+    python -m collector.tickets.machine docs/ref [--check]
+
+writes `tickets.md` from it: a diagram and the tables.
+"""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from collector.people.actor import Role
+
+
+class State(StrEnum):
+    """Where a ticket stands."""
+
+    PENDING_REVIEW = "pending_review"
+    FALSE_ALARM = "false_alarm"
+    DUPLICATE = "duplicate"
+    EXEMPT = "exempt"
+    LAPSED = "lapsed"
+    NOTICED = "noticed"
+    SELF_CORRECTED = "self_corrected"
+    COMMUNITY = "community"
+    REGISTERED = "registered"
+    DISPATCHED = "dispatched"
+    HANDLING = "handling"
+    VERIFYING = "verifying"
+    REWORK = "rework"
+    APPEALED = "appealed"
+    CLOSED = "closed"
+
+
+FINAL: Final = frozenset(
+    {State.FALSE_ALARM, State.DUPLICATE, State.EXEMPT, State.LAPSED, State.SELF_CORRECTED, State.CLOSED}
+)
+"""Nothing more is to be done; a ticket in any other state is open."""
+JUDGED: Final = frozenset({State.FALSE_ALARM, State.DUPLICATE})
+"""A person said that there was no case of its own: what comes later is another ticket."""
+INBOX: Final = frozenset({State.PENDING_REVIEW, State.LAPSED})
+"""Between these two the inbox decides by itself, so that a backlog in any order ends alike."""
+
+WORDS: Final[dict[State, tuple[str, str]]] = {
+    State.PENDING_REVIEW: ("待核实", "to be reviewed"),
+    State.FALSE_ALARM: ("误报", "false alarm"),
+    State.DUPLICATE: ("重复", "duplicate"),
+    State.EXEMPT: ("备案豁免", "exempt by a permit"),
+    State.LAPSED: ("自行消失", "lapsed: clear before review"),
+    State.NOTICED: ("已提醒商户", "the shop is told"),
+    State.SELF_CORRECTED: ("自行整改", "corrected by the shop"),
+    State.COMMUNITY: ("社区劝导", "the community calls"),
+    State.REGISTERED: ("已立案", "registered"),
+    State.DISPATCHED: ("已派遣", "dispatched"),
+    State.HANDLING: ("处置中", "being handled"),
+    State.VERIFYING: ("核查中", "being verified"),
+    State.REWORK: ("返工", "to be done again"),
+    State.APPEALED: ("申诉中", "under appeal"),
+    State.CLOSED: ("已结案", "closed"),
+}
+
+ADMIN, OPERATOR, GRID, OFFICER = Role.ADMIN, Role.OPERATOR, Role.GRID_WORKER, Role.OFFICER
+ROOM: Final = (OPERATOR, ADMIN)
+"""The command room."""
+FIELD: Final = (OFFICER, GRID)
+POLICY: Final = "policy"
+CAMERA: Final = "camera"
+SHOP: Final = "shop"
+OPEN: Final = tuple(state for state in State if state not in FINAL)
+AFTER_NOTICE: Final = tuple(state for state in OPEN if state not in (State.PENDING_REVIEW, State.APPEALED))
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One line of the table.
+
+    Args:
+        verb: what is done.
+        sources: the states in which it may be.
+        targets: where it leads; several: which one is said in `words`; none: the state stays.
+        who: roles of persons, and the other kinds of actors, that may.
+        words: what it means, in Chinese and English.
+        needs: arguments without which it is refused; `reason` among them.
+    """
+
+    verb: str
+    sources: tuple[State, ...]
+    targets: tuple[State, ...]
+    who: tuple[str, ...]
+    words: tuple[str, str]
+    needs: tuple[str, ...] = ()
+
+
+def _line(
+    verb: str,
+    sources: State | Iterable[State],
+    targets: State | tuple[State, ...] | None,
+    who: str | Iterable[str],
+    zh: str,
+    en: str,
+    needs: tuple[str, ...] = (),
+) -> Transition:
+    def pack(value: State | Iterable[State]) -> tuple[State, ...]:
+        return (value,) if isinstance(value, State) else tuple(value)
+
+    by = (who,) if isinstance(who, str) else tuple(who)
+    return Transition(verb, pack(sources), () if targets is None else pack(targets), by, (zh, en), needs)
+
+
+S = State
+TRANSITIONS: Final[tuple[Transition, ...]] = (
+    # review
+    _line(
+        "confirm", S.PENDING_REVIEW, (S.NOTICED, S.COMMUNITY, S.REGISTERED), ROOM,
+        "人工确认；先找商户、社区还是执法由策略定", "a person confirms the picture; the policy says what comes first",
+    ),
+    _line(
+        "review", (S.NOTICED, S.COMMUNITY), None, ROOM,
+        "补做人工核实（提醒未经核实即发出）", "the picture of an unreviewed notice is reviewed afterwards",
+    ),
+    _line(
+        "notify", S.PENDING_REVIEW, S.NOTICED, POLICY,
+        "策略允许的时段与区域内，未经核实先提醒商户",
+        "the shop is told unreviewed, where and when the policy allows it",
+    ),
+    _line(
+        "false_alarm", (S.PENDING_REVIEW, S.NOTICED, S.COMMUNITY), S.FALSE_ALARM, ROOM,
+        "误报", "nothing was wrong there",
+    ),
+    _line("duplicate", S.PENDING_REVIEW, S.DUPLICATE, ROOM, "与另一工单重复", "another ticket has it", ("of",)),
+    _line(
+        "exempt", S.PENDING_REVIEW, S.EXEMPT, (POLICY, *ROOM),
+        "有备案，免于处理，写明备案号", "a permit covers it, which is named", ("permit",),
+    ),
+    _line(
+        "resume", S.EXEMPT, S.PENDING_REVIEW, POLICY,
+        "备案时段已过仍未收回", "the permit's hours are over and it still stands",
+    ),
+    _line(
+        "hold", S.PENDING_REVIEW, None, POLICY,
+        "暂停期内静默", "kept quiet: its zone or camera is paused", ("pause",),
+    ),
+    _line("release", S.PENDING_REVIEW, None, POLICY, "暂停结束，恢复处理", "the pause is over and it still stands"),
+    _line("lapse", S.PENDING_REVIEW, S.LAPSED, CAMERA, "核实前已恢复", "clear before anyone reviewed it"),
+    _line(
+        "reopen", (S.LAPSED, S.SELF_CORRECTED, S.CLOSED), S.PENDING_REVIEW, CAMERA,
+        "30 分钟内复发", "back within 30 minutes of being clear",
+    ),
+    _line(
+        "reconsider", (S.FALSE_ALARM, S.DUPLICATE, S.EXEMPT), S.PENDING_REVIEW, ROOM,
+        "撤回先前判断，重新核实", "a judgement is taken back: reviewed anew", ("reason",),
+    ),
+    # the shop's minutes
+    _line(
+        "told", (S.NOTICED, S.COMMUNITY), None, (POLICY, *ROOM, GRID),
+        "已告知商户，整改时限起算", "the shop has been told: its minutes begin",
+    ),
+    _line(
+        "correct", (S.NOTICED, S.COMMUNITY), S.SELF_CORRECTED, CAMERA,
+        "摄像头看到时限内已恢复", "seen clear within the shop's minutes",
+    ),
+    _line(
+        "time_up", S.NOTICED, S.COMMUNITY, POLICY,
+        "时限已到未恢复", "the shop's minutes are over and it still stands",
+    ),
+    _line(
+        "pass_on", S.NOTICED, S.COMMUNITY, ROOM,
+        "无法告知商户，转社区", "the shop cannot be told: the community calls", ("reason",),
+    ),
+    _line(
+        "shop_done", (S.NOTICED, S.COMMUNITY), None, SHOP,
+        "商户称已整改，请摄像头查看", "the shop says done: the camera is asked",
+    ),
+    _line(
+        "looked", (S.NOTICED, S.COMMUNITY), None, CAMERA,
+        "摄像头查看的结果", "what the camera saw when it was asked",
+    ),
+    # the community's minutes
+    _line(
+        "solve", S.COMMUNITY, (S.VERIFYING, S.CLOSED), (GRID, *ROOM, CAMERA),
+        "社区劝导后已恢复；摄像头看到即结案，否则先核查",
+        "solved by talking; closed where the camera sees it clear, else verified first",
+    ),
+    # enforcement
+    _line(
+        "register", S.COMMUNITY, S.REGISTERED, ROOM,
+        "立案：须经人工核实、已告知商户且时限已过",
+        "registered: reviewed by a named person, the shop told, its minutes over",
+    ),
+    _line(
+        "dispatch", (S.REGISTERED, S.REWORK), S.DISPATCHED, (*ROOM, OFFICER),
+        "派遣", "given to somebody", ("to",),
+    ),
+    _line("send_back", (S.DISPATCHED, S.HANDLING), S.REGISTERED, FIELD, "退回", "not theirs: given back", ("reason",)),
+    _line("accept", (S.DISPATCHED, S.REWORK), S.HANDLING, FIELD, "接单", "taken on"),
+    _line(
+        "feed_back", S.HANDLING, S.VERIFYING, FIELD,
+        "处置完毕反馈，请摄像头核查", "handled; the camera is asked to verify",
+    ),
+    _line("verify_clear", S.VERIFYING, S.CLOSED, CAMERA, "摄像头核查：已恢复，结案", "the camera sees it clear"),
+    _line(
+        "verify_occupied", S.VERIFYING, (S.REWORK, S.COMMUNITY), CAMERA,
+        "摄像头核查：仍占道，返工（社区环节则退回社区）", "still occupied: done again, by whom it was done",
+    ),
+    _line("verify_unseen", S.VERIFYING, None, CAMERA, "摄像头看不清，请人工判断", "not seen: a person decides"),
+    _line(
+        "close", (S.VERIFYING, S.COMMUNITY, S.REGISTERED, S.DISPATCHED, S.HANDLING, S.REWORK), S.CLOSED, ROOM,
+        "人工结案", "a person closes it", ("reason",),
+    ),
+    _line(
+        "rework", S.VERIFYING, S.REWORK, ROOM,
+        "人工判断未达标，返工", "a person says that it is not done", ("reason",),
+    ),
+    _line(
+        "withdraw", AFTER_NOTICE, S.CLOSED, ROOM,
+        "撤案", "withdrawn: the case is given up", ("reason",),
+    ),
+    # objections
+    _line(
+        "appeal", (*AFTER_NOTICE, S.CLOSED, S.SELF_CORRECTED), S.APPEALED, (SHOP, *ROOM, GRID),
+        "商户申诉，时限停止计算", "the shop objects: the clock stops", ("reason",),
+    ),
+    _line("not_mine", (*AFTER_NOTICE, S.CLOSED), S.APPEALED, SHOP, "商户称非本店", "this is not their shop"),
+    _line("uphold", S.APPEALED, S.CLOSED, ROOM, "申诉成立，撤案", "the objection holds: withdrawn", ("reason",)),
+    _line(
+        "reject", S.APPEALED, (*AFTER_NOTICE, S.CLOSED, S.SELF_CORRECTED), ROOM,
+        "申诉不成立，回到原环节，余下时限继续",
+        "it does not hold: back to where it was, with the time that was left", ("reason",),
+    ),
+    # at any time
+    _line("extend", OPEN, None, ROOM, "延期", "the deadline is moved", ("due_ms", "reason")),
+    _line("urge", OPEN, None, ROOM, "调整紧急程度", "more or less urgent from now on", ("urgency",)),
+    _line("escalate", OPEN, None, POLICY, "超期升级", "overdue: the next one is told", ("level",)),
+    _line(
+        "remark", tuple(State), None, (*ROOM, OFFICER, GRID), "备注", "a remark", ("reason",),
+    ),
+)  # fmt: skip
+
+VERBS: Final = tuple(dict.fromkeys(one.verb for one in TRANSITIONS))
+_FOUND: Final = {(state, one.verb): one for one in TRANSITIONS for state in one.sources}
+
+
+def find(state: str, verb: str) -> Transition | None:
+    """The line for a verb in a state."""
+    return _FOUND.get((State(state), verb))
+
+
+def may(transition: Transition, kind: str, roles: Iterable[str]) -> bool:
+    """Whether an actor of a kind, with these roles at the ticket's street, may."""
+    return any(role in transition.who for role in roles) if kind == "person" else kind in transition.who
+
+
+def allowed(state: str, kind: str, roles: Iterable[str]) -> tuple[str, ...]:
+    """The verbs that an actor may use now."""
+    roles = tuple(roles)
+    return tuple(verb for verb in VERBS if (one := find(state, verb)) is not None and may(one, kind, roles))
+
+
+def reference() -> str:
+    """The page that is made of the table."""
+    lines = [
+        "# 工单的状态 / The states of a ticket",
+        "",
+        "Made from `collector/tickets/machine.py` by `python -m collector.tickets.machine docs/ref`; a test compares.",
+        "Why it is so: [docs/design/tickets.md](../design/tickets.md).",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        "    [*] --> pending_review",
+    ]
+    for one in TRANSITIONS:
+        if one.verb not in ("appeal", "not_mine", "reject", "withdraw", "close"):
+            lines += [f"    {a} --> {b}: {one.verb}" for a in one.sources for b in one.targets]
+    lines += ["    note right of appealed", "        appeal, not_mine: from any state after noticed"]
+    lines += ["        reject: back to where it was", "    end note"]
+    lines += [f"    {state} --> [*]" for state in State if state in FINAL]
+    lines += ["```", "", "`withdraw` and `close` end it from most states on the way; they are in the table alone.", ""]
+    lines += ["## 状态 / States", "", "| state | 中文 | English | final |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{s}` | {WORDS[s][0]} | {WORDS[s][1]} | {'✓' if s in FINAL else ''} |" for s in State]
+    lines += ["", "## 动作 / Verbs", "", "| verb | from | to | who | needs | meaning |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    for one in TRANSITIONS:
+        to = ", ".join(f"`{state}`" for state in one.targets) or "–"
+        who, needs = ", ".join(one.who), ", ".join(one.needs)
+        lines.append(
+            f"| `{one.verb}` | {_states(one.sources)} | {to} | {who} | {needs} | {one.words[0]}<br>{one.words[1]} |"
+        )
+    roles = [*(role.value for role in Role), POLICY, CAMERA, SHOP]
+    lines += ["", "## 谁在哪一状态可做什么 / Who may do what where", ""]
+    lines += ["| state | " + " | ".join(roles) + " |", "| --- |" + " --- |" * len(roles)]
+    for state in State:
+        cells = []
+        for role in roles:
+            kind = role if role in (POLICY, CAMERA, SHOP) else "person"
+            cells.append(", ".join(allowed(state, kind, (role,))) or "–")
+        lines.append(f"| `{state}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _states(states: tuple[State, ...]) -> str:
+    if set(states) == set(State):
+        return "any"
+    if set(states) == set(OPEN):
+        return "any open"
+    return ", ".join(f"`{state}`" for state in states)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or compare it."""
+    path = Path(arguments[0]) / "tickets.md"
+    if "--check" in arguments:
+        same = path.is_file() and path.read_text("utf-8") == reference()
+        if not same:
+            print(f"{path}: expected what the code says; run: python -m collector.tickets.machine {arguments[0]}")  # noqa: T201
+        return 0 if same else 1
+    path.write_text(reference(), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""A street: the real inbox, desk and timekeeper on a clock that is set by hand."""
+
+import json
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import select
+
+from collector.people.actor import Actor, Grant, Role
+from collector.store import CommandRow, Ticket, TicketEvent
+from collector.tickets import desk as door
+from collector.tickets import policy
+from collector.tickets.policy import Policy
+from collector.tickets.seams import Office, Told
+from collector.tickets.timekeeper import Timekeeper, Watch
+from protocol.commands import PlaceSeen, Reply, ReplyEvent, Verified
+from protocol.instants import from_epoch
+from protocol.messages import dataschema
+from tests import incidents
+from tests.incidents import Case
+
+ZONE = ZoneInfo("Asia/Shanghai")
+LI = Actor("person", "li", "李", frozenset({Grant(Role.OPERATOR, "s")}))
+WANG = Actor("person", "wang", "王", frozenset({Grant(Role.GRID_WORKER, "s")}))
+CHEN = Actor("person", "chen", "陈", frozenset({Grant(Role.OFFICER, "s")}))
+SHOP = Actor.shop("shop-1")
+
+
+def at(text):
+    """Seconds since the epoch of a street's date and time."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp()
+
+
+class Street:
+    """What happens at a street, and what its center does about it."""
+
+    def __init__(self, desk, begins="2026-03-02 10:00:00"):
+        self.desk = desk
+        self.true_s = at(begins)
+        self.wrong_s = 0.0
+        self.orders = {}
+        self.withdrawn = []
+        self.word = Told()
+        self.cover = lambda _place, _at_ms: None
+        self.office = Office(
+            self.order, self.told, self.withdraw, lambda _s, place, at_ms, _z: self.cover(place, at_ms)
+        )
+        self.numbers = iter(range(1, 10_000))
+        self.restart()
+        desk.writer._now = lambda: self.now_s
+        desk.take_any(incidents.status())
+
+    def restart(self):
+        watch = Watch(lambda: self.now_s, lambda: self.true_s)
+        self.keeper = Timekeeper(self.desk.store, self.office, self.desk.files, watch=watch)
+
+    @property
+    def now_s(self):
+        return self.true_s + self.wrong_s
+
+    @property
+    def now_ms(self):
+        return round(self.now_s * 1000)
+
+    def order(self, _session, order, _policy, now_ms):
+        if order.key in self.orders:
+            return False
+        self.orders[order.key] = (order, now_ms)
+        return True
+
+    def told(self, _session, _number, _since_ms):
+        return self.word
+
+    def withdraw(self, _session, number, _now_ms, reason):
+        self.withdrawn.append((number, reason))
+        return 0
+
+    def kinds(self, audience=None):
+        return [order.kind for order, _ in self.orders.values() if audience in (None, order.audience)]
+
+    def wait(self, minutes=0.0, until=None):
+        """Let time go by; the timekeeper looks once a second of each look that is due."""
+        goal_s = self.true_s + minutes * 60 if until is None else at(until)
+        while True:
+            while self.keeper.step():
+                pass
+            with self.desk.store.transaction() as session:
+                due = session.scalar(select(Ticket.look_ms).where(Ticket.look_ms.is_not(None)).order_by(Ticket.look_ms))
+            next_s = goal_s if due is None else max(due / 1000 - self.wrong_s, self.true_s + 1)
+            if next_s >= goal_s:
+                self.true_s = max(goal_s, self.true_s)
+                while self.keeper.step():
+                    pass
+                return self
+            self.true_s = next_s
+
+    def policy(self, **values):
+        with self.desk.store.writing() as session:
+            policy.put(session, "s", Policy(**values), LI, self.now_ms)
+        return self
+
+    def appears(self, **where):
+        case = Case(number=next(self.numbers), opened_s=self.now_s - 180, **where)
+        self.desk.take_any(case.opened(self.now_s))
+        self.wait()
+        return case
+
+    def clears(self, case, seconds_ago=60.0):
+        self.desk.take_any(case.message("cleared", self.now_s, cleared_at=from_epoch(self.now_s - seconds_ago)))
+        self.wait()
+
+    def act(self, actor, verb, number=1, **args):
+        with self.desk.store.writing() as session:
+            door.act(session, actor, number, verb, at_ms=self.now_ms, **args)
+        self.wait()
+        return self.ticket(number)
+
+    def ticket(self, number=1):
+        with self.desk.store.transaction() as session:
+            return session.get_one(Ticket, number)
+
+    def state(self, number=1):
+        return self.ticket(number).state
+
+    def lines(self, number=1):
+        with self.desk.store.transaction() as session:
+            rows = session.scalars(
+                select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id)
+            )
+            return [(row.kind, json.loads(row.detail)) for row in rows]
+
+    def steps(self, number=1):
+        return [kind for kind, detail in self.lines(number) if "version" in detail]
+
+    def tell(self, state="delivered"):
+        """The notice reaches the shop now."""
+        self.word = Told(state, self.now_ms if state in ("sent", "delivered") else None, 1)
+        with self.desk.store.writing() as session:
+            door.look(session, 1)
+        self.wait()
+
+    def asked(self):
+        with self.desk.store.transaction() as session:
+            return list(session.scalars(select(CommandRow).where(CommandRow.state.in_(("waiting", "sent")))))
+
+    def reply(self, *states, pictures=()):
+        """Boxes answer what they are asked."""
+        for row, state in zip(self.asked(), states, strict=True):
+            args = json.loads(row.args)
+            seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
+            verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.now_s), places=seen)
+            data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
+            self.desk.take_any(*pictures, self.envelope(row.box_id, data))
+        self.wait()
+
+    def envelope(self, box, data):
+        event = ReplyEvent(
+            id="r",
+            source=f"/cityeye/s/{box}",
+            type="cityeye.box.reply",
+            time=from_epoch(self.now_s),
+            dataschema=dataschema("reply"),
+            data=data,
+        )
+        return incidents.Delivery(f"cityeye/1/s/{box}/reply", event.to_json())
+
+
+@pytest.fixture
+def street(desk):
+    """On either database."""
+    return Street(desk)

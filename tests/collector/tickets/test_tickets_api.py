@@ -1,0 +1,168 @@
+"""Tickets, policies, pauses and the calendar over HTTP, and the page that shows who did what."""
+
+import pytest
+
+from collector.people.actor import Actor, Grant, Role
+from collector.settings import CenterSection
+from collector.web import rights
+from collector.web.app import Health, make_app
+from collector.web.live import Changes
+from tests.collector.tickets.conftest import CHEN, LI, WANG
+from tests.collector.tickets.test_desk_steps import ELSEWHERE
+
+ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Role.VIEWER, "other")}))
+
+
+@pytest.fixture
+def client(street):
+    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
+
+    app = make_app(
+        CenterSection(id="demo", name="小河街道"),
+        street.desk.store,
+        street.desk.files,
+        Changes(),
+        Health(lambda: True, lambda: True),
+    )
+    street.who = LI
+    app.dependency_overrides[rights.actor] = lambda: street.who
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def post(client, path, **body):
+    return client.post(f"/api/{path}", json=body)
+
+
+def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
+    street.appears()
+    ticket = client.get("/api/tickets/1").json()
+    assert ("confirm" in ticket["allowed"], ticket["version"], ticket["street"]) == (True, 1, "s")
+    done = post(client, "tickets/1/confirm", seen=1, reason="goods on the pavement")
+    assert done.status_code == 200, done.text
+    assert (done.json()["state"], done.json()["reviewer"], done.json()["version"]) == ("noticed", "person:li", 2)
+    (line,) = [one for one in done.json()["events"] if one["kind"] == "confirm"]
+    assert (line["author"], line["reason"], line["before"]["state"]) == (
+        *("person:li", "goods on the pavement"),
+        "pending_review",
+    )
+    page = client.get("/tickets/1").text
+    for text in ("已提醒商户", "本环节时限", "person:li", "goods on the pavement", "人工确认"):
+        assert text in page
+    assert "已提醒商户" in client.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("who", "path", "body", "status", "code"),
+    [
+        (LI, "tickets/9/confirm", {}, 404, "unknown"),
+        (ELSEWHERE, "tickets/1/confirm", {}, 404, "unknown"),  # of another street: there is no such ticket for them
+        (WANG, "tickets/1/confirm", {}, 403, "not_yours"),
+        (LI, "tickets/1/confirm", {"seen": 7}, 409, "changed"),
+        (LI, "tickets/1/accept", {}, 409, "not_now"),
+        (LI, "tickets/1/fly", {}, 422, "unknown_verb"),
+        (LI, "tickets/1/duplicate", {}, 422, "missing"),
+        (LI, "tickets/1/confirm", {"args": {"at_ms": 1}}, 422, "invalid"),
+        (LI, "tickets/1/confirm", {"unknown": 1}, 422, None),
+        (LI, "tickets/1/remark", {"reason": "x" * 5000}, 422, None),
+    ],
+)
+def test_a_refusal_over_http(street, client, who, path, body, status, code):
+    street.appears()
+    street.who = who
+    answer = post(client, path, **body)
+    assert answer.status_code == status
+    if code is not None:
+        assert answer.json()["code"] == code
+        assert isinstance(answer.json()["allowed"], list)
+    assert street.steps() == []
+
+
+def test_the_list_is_asked_for_by_what_one_works_on(street, client):
+    street.appears()
+    street.appears(shop="shop-2", zone="side")
+    case = street.appears(rule="crowding", shop=None, zone="square")
+    street.clears(case)
+    street.act(LI, "confirm")
+
+    def numbers(query):
+        return [one["number"] for one in client.get(f"/api/tickets?{query}").json()]
+
+    assert numbers("") == [3, 2, 1]
+    assert numbers("open=true") == [2, 1]
+    assert numbers("state=noticed&state=lapsed") == [3, 1]
+    assert numbers("rule=crowding") == [3]
+    assert numbers("shop=shop-2") == [2]
+    assert numbers("street=other") == []
+    assert numbers("before=3&limit=1") == [2]
+    assert numbers("overdue=true") == [2, 1]  # by the wall clock of the server they are long over
+    assert numbers("paused=true") == []
+    assert client.get("/api/tickets?state=nonsense").status_code == 422
+    street.who = ELSEWHERE
+    assert numbers("") == []
+    assert client.get("/api/tickets/1").status_code == 404
+
+
+def test_policies_over_http(street, client):
+    assert client.put("/api/policies/s", json={"policy": {}}).status_code == 403  # an operator may not
+    street.who = ADMIN
+    begin = client.get("/api/policies/s").json()
+    assert begin["revisions"] == []
+    assert begin["notes"]
+    changed = {**begin["policy"], "region": "330105"}
+    assert client.put("/api/policies/s", json={"policy": changed, "reason": "numbers"}).json()["revision"] == 1
+    stale = client.put("/api/policies/s", json={"policy": begin["policy"], "based_on": 0})
+    assert (stale.status_code, stale.json()["code"]) == (409, "changed")
+    wrong = client.put("/api/policies/s", json={"policy": {"shop": {"minute": 5}}})
+    assert (wrong.status_code, "nearest known one is 'minutes'" in wrong.json()["detail"]) == (422, True)
+    assert client.post("/api/policies/check", json={"first": "nobody"}).status_code == 422
+    assert client.post("/api/policies/check", json=changed).status_code == 200
+    found = client.get("/api/policies/s").json()
+    assert (found["policy"]["region"], found["revisions"][0]["author"]) == ("330105", "person:boss")
+    assert [one["street"] for one in client.get("/api/policies").json()] == ["s"]
+    # whose street it is not, and who has not all of them
+    assert client.put("/api/policies/other", json={"policy": {}}).status_code == 403
+    assert client.put("/api/policies/*", json={"policy": {}}).status_code == 403
+
+
+def test_pauses_over_http(street, client):
+    body = {"box": "box-1", "camera": "cam-1", "zone": "front", "until": "2099-01-01T00:00:00Z", "reason": "wind"}
+    assert post(client, "pauses", **body).status_code == 422  # too long
+    import time  # noqa: PLC0415 - the server's clock
+    from datetime import UTC, datetime  # noqa: PLC0415 - as above
+
+    body["until"] = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
+    street.who = ELSEWHERE
+    assert post(client, "pauses", **body).status_code == 403
+    street.who = LI
+    assert post(client, "pauses", **{**body, "box": "nobody"}).status_code == 422
+    made = post(client, "pauses", **body).json()
+    assert (made["street"], made["author"], made["tickets"]) == ("s", "person:li", 0)
+    assert [one["number"] for one in client.get("/api/pauses").json()] == [made["number"]]
+    assert post(client, f"pauses/{made['number']}/end").json()["ended_by"] == "person:li"
+    assert post(client, f"pauses/{made['number']}/end").status_code == 404
+    assert client.get("/api/pauses").json() == []
+    assert len(client.get("/api/pauses?ended=true").json()) == 1
+
+
+def test_the_calendar_over_http(client):
+    found = client.get("/api/calendar?first=2026-02-13&last=2026-02-16").json()
+    assert [(one["worked"], one["holiday"], one["make_up"]) for one in found["days"]] == [
+        (True, None, False),
+        (True, None, True),
+        (False, "春节", False),
+        (False, "春节", False),
+    ]
+    assert found["unknown_years"] == []
+    assert client.get("/api/calendar?first=2026-12-31&last=2027-01-01").json()["unknown_years"] == [2027]
+    assert client.get("/api/calendar?first=2026-12-31&last=2026-01-01").status_code == 422
+
+
+def test_a_worker_sees_what_they_may_do(street, client):
+    street.appears()
+    street.act(LI, "confirm")
+    street.act(LI, "pass_on", reason="x")
+    street.who = WANG
+    assert set(client.get("/api/tickets/1").json()["allowed"]) == {"told", "solve", "appeal", "remark"}
+    street.who = CHEN
+    assert client.get("/api/tickets/1").json()["allowed"] == ["remark"]

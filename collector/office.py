@@ -18,7 +18,9 @@ def make_office() -> Office:
 
 def _order(session: Session, wanted: Order, policy: Policy, now_ms: int) -> bool:
     zone = ZoneInfo(policy.timezone)
-    limits = orders.Limits(per_day=policy.shop.notices_a_day, zone=zone)
+    allowed = policy.shop.notices_a_day
+    # of one ticket as many as of one day: each time that it comes back the shop is told anew
+    limits = orders.Limits(per_day=allowed, per_ticket=allowed, zone=zone)
     if wanted.audience == "shop" and not _may_be_told(session, wanted):
         # kept as one that did not go out, so that a person is asked instead
         limits = orders.Limits(per_day=0, per_ticket=0, zone=zone)

@@ -21,7 +21,7 @@ from collector.tickets.advance import Facts, Looked, advance
 from collector.tickets.book import GOES_ON
 from collector.tickets.machine import FINAL, State
 from collector.tickets.policy import Revision
-from collector.tickets.seams import UNTOLD, Cover, Office, Place
+from collector.tickets.seams import UNTOLD, Cover, Office, Place, Told
 from protocol.commands import LIFE_S, Verified
 from protocol.messages import Incident
 
@@ -83,6 +83,9 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
             ticket.ordered = ticket.entered
         for order in plan.orders:
             office.order(session, order, rules.policy, now_ms)
+        if plan.orders and _told(session, ticket, office) != facts.told:
+            # what may not go out to the shop is known at once, and somebody else is to be told of that
+            continue
         if plan.ask:
             _ask(session, ticket, members, now_ms)
         ticket.look_ms = now_ms + 1000 if plan.ask else plan.look_ms
@@ -138,9 +141,6 @@ def _facts(
     offence = rules.policy.offence(desk.days_before(session, ticket)) if weighed else None
     first = rules.policy.begins_with(ticket.rule, shop=ticket.shop is not None, offence=offence)
     span = rules.policy.shop_span(offence)
-    told = UNTOLD
-    if state == State.NOTICED and ticket.shop_asked_ms is not None:
-        told = office.told(session, ticket.number, ticket.shop_asked_ms)
     return Facts(
         number=ticket.number,
         state=state,
@@ -168,12 +168,18 @@ def _facts(
         came_after=bool(ticket.news),
         first_is_shop=first == "shop",
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
-        told=told,
+        told=_told(session, ticket, office),
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,
         ask=ticket.verify is not None and not asked,
         looked=_looked(asked, now_ms) if asked else None,
     )
+
+
+def _told(session: Session, ticket: Ticket, office: Office) -> Told:
+    if ticket.state != State.NOTICED or ticket.shop_asked_ms is None:
+        return UNTOLD
+    return office.told(session, ticket.number, ticket.shop_asked_ms)
 
 
 def _places(ticket: Ticket, standing: Sequence[IncidentRow]) -> list[Place]:

@@ -1,0 +1,91 @@
+"""The desk with the real rooms of notices and places: what is ordered, who is told, and what a permit does."""
+
+import pytest
+from sqlalchemy import select, update
+
+from collector.office import make_office
+from collector.places import permits, shops
+from collector.store import NoticeRow
+from collector.tickets import desk as door
+from tests.collector.tickets.conftest import LI, Street
+from tests.places import AROUND, AUTHOR, PERMIT, SHOP
+
+
+@pytest.fixture
+def street(desk):
+    found = Street(desk)
+    found.office = make_office()
+    found.restart()
+    return found
+
+
+def registered(street, **values):
+    with street.desk.store.writing() as session:
+        shops.add(session, {**SHOP, "id": "shop-1", "zones": "", **values}, AUTHOR, AROUND)
+
+
+def notices(street, audience="shop"):
+    with street.desk.store.transaction() as session:
+        rows = session.scalars(select(NoticeRow).where(NoticeRow.audience == audience).order_by(NoticeRow.number))
+        return [(row.kind, row.recipient, row.state) for row in rows]
+
+
+def reach(street, state="sent"):
+    """The notice to the shop goes out now."""
+    with street.desk.store.writing() as session:
+        told = update(NoticeRow).where(NoticeRow.audience == "shop", NoticeRow.state == "waiting")
+        session.execute(told.values(state=state, told_ms=street.now_ms))
+        door.look(session, 1)
+    street.wait()
+
+
+def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
+    registered(street)
+    case = street.appears()
+    street.act(LI, "confirm")
+    assert notices(street) == [("shop_notice", "shop-1", "waiting")]
+    street.wait(minutes=1)
+    assert street.ticket().shop_due_ms is None
+    reach(street)
+    assert street.ticket().shop_due_ms > street.now_ms
+    street.wait(minutes=1)
+    street.clears(case, seconds_ago=5)
+    assert street.state() == "self_corrected"
+    assert [kind for kind, _, _ in notices(street)] == ["shop_notice"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        None,  # not in the register
+        {"id": "other-1", "zones": "box-1/cam-1/front"},  # the register gives the place to another one
+        {"state": "closed"},
+    ],
+)
+def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values):
+    if values is not None:
+        registered(street, **values)
+    street.appears()
+    street.act(LI, "confirm")
+    street.wait(minutes=1)
+    assert [state for _, _, state in notices(street)] == ["limited"]
+    assert "undelivered" in [kind for kind, _, _ in notices(street, "operator")]
+    street.wait(minutes=600)
+    assert street.state() in ("noticed", "community")
+    assert street.ticket().case_number is None
+
+
+def test_a_permit_that_is_given_ends_the_work_and_its_hours_begin_it_again(street):
+    registered(street)
+    street.appears()
+    assert street.state() == "pending_review"
+    with street.desk.store.writing() as session:
+        given = {**PERMIT, "shop": "shop-1", "from_day": "2026-03-01", "hours": "09:00-12:00"}
+        permits.add(session, given, AUTHOR, AROUND)
+    street.wait()
+    assert (street.state(), street.ticket().permit) == ("exempt", PERMIT["number"])
+    street.wait(until="2026-03-02 11:59:58")
+    assert street.state() == "exempt"
+    street.wait(until="2026-03-02 12:00:05")
+    assert street.state() == "pending_review"
+    assert notices(street) == []

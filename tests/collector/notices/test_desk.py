@@ -204,7 +204,8 @@ def center(tmp_path, service):
     desk = Desk(tmp_path / "data")
     desk.take(Case(shop="shop-1").opened())
     with desk.store.writing() as session:
-        wanted = NoticeOrder("k", 1, "task", "officer", "13900001111", "s", None, 1, 0)
+        # of no ticket: what is of one, the desk itself orders and takes back
+        wanted = NoticeOrder("k", None, "task", "officer", "13900001111", "s", None, 1, 0)
         order(session, wanted, now_ms=round(time.time() * 1000))
     desk.store.close()
     port, shop_port = free_port(), free_port()

@@ -12,10 +12,15 @@ from collector.notices.links import digest
 from collector.notices.pages import MAX_ANSWERS, MISSES, PER_MINUTE, Listener, ShopPages, Visits, make_pages
 from collector.notices.seams import NotTakenError
 from collector.notices.settings import ShopPagesSection
+from collector.people.actor import Actor, Grant, Role
 from collector.store import NoticeAnswer, NoticeLink, TicketEvent
+from collector.tickets import desk as tickets
 from tests.collector.notices.conftest import PAGES, ZONE
 from tests.incidents import START_S, Case
 from tests.services import answers, free_port, wait_for
+
+
+LI = Actor("person", "li", "李", frozenset({Grant(Role.OPERATOR)}))
 
 
 class Site:
@@ -32,6 +37,8 @@ class Site:
             follow_redirects=False,
             **more,
         )
+        with office.desk.store.writing() as session:
+            tickets.act(session, LI, 1, "confirm", at_ms=office.now_ms)
         office.order()
         office.sender().step(wait=True)
         self.token = re.search(r"/s/([\w-]{22})", service.got[-1].json["text"])[1]

@@ -19,7 +19,6 @@ from tests.collector.notices.conftest import PAGES, ZONE
 from tests.incidents import START_S, Case
 from tests.services import answers, free_port, wait_for
 
-
 LI = Actor("person", "li", "李", frozenset({Grant(Role.OPERATOR)}))
 
 

@@ -1,9 +1,6 @@
 """Pages, API and live feed, in a real browser where it matters."""
 
 import json
-import signal
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
 import pytest
@@ -219,18 +216,6 @@ def served(tmp_path):
         served = Served(tmp_path, broker)
         yield served
         served.close()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_within_3_s_even_with_an_open_feed(served, number):
-    with ThreadPoolExecutor() as pool:
-        feed = urllib.request.urlopen(served.url + "/events", timeout=10)  # noqa: S310 - our own
-        assert feed.headers["content-type"].startswith("text/event-stream")
-        reading = pool.submit(feed.read)
-        served.process.send(number)
-        assert served.process.process.wait(3) == 0
-        assert b"retry" in reading.result(5)
-    assert "Traceback" not in served.process.text()
 
 
 def test_the_feed_tells_of_a_change(served):

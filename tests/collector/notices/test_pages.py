@@ -15,6 +15,7 @@ from collector.notices.settings import ShopPagesSection
 from collector.people.actor import Actor, Grant, Role
 from collector.store import NoticeAnswer, NoticeLink, TicketEvent
 from collector.tickets import desk as tickets
+from collector.tickets.timekeeper import Timekeeper, Watch
 from tests.collector.notices.conftest import PAGES, ZONE
 from tests.incidents import START_S, Case
 from tests.services import answers, free_port, wait_for
@@ -303,6 +304,7 @@ def test_the_time_left_runs_out(site, office):
     assert "已过" in text
     assert "我已整改" in text
     office.desk.take(cleared(START_S + 400))
+    Timekeeper(office.desk.store, watch=Watch(lambda: office.now_s, lambda: office.now_s)).step()
     text = site.get().text
     assert "本次提醒已结束" in text
     assert "我已整改" not in text

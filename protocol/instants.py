@@ -24,16 +24,17 @@ def parse_rfc3339(text: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _within_reach(instant: datetime) -> datetime:
+def _as_written(instant: datetime) -> datetime:
     # the first and last days there are cannot be turned into UTC
     if not 1900 <= instant.year <= 9998:
         raise ValueError(f"expected a year from 1900 to 9998, got {instant.year}")
-    return instant
+    # what is finer than the wire carries would make what was read another one than what is written
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 Instant = Annotated[
     AwareDatetime,
-    AfterValidator(_within_reach),
+    AfterValidator(_as_written),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

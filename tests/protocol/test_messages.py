@@ -11,6 +11,7 @@ from protocol.instants import from_epoch, parse_rfc3339, rfc3339
 from protocol.messages import (
     MAX_JSON_BYTES,
     MAX_OPEN_INCIDENTS,
+    Acknowledgement,
     BoxStatus,
     IncidentEvent,
     MessageError,
@@ -132,6 +133,12 @@ def test_an_acknowledgement_may_tell_the_centers_time():
     assert read_acknowledgement(b'{"stored": ["a"]}').at is None
     answer = read_acknowledgement(b'{"stored": ["a"], "at": "2026-01-01T00:00:00.250Z"}')
     assert answer.at == from_epoch(1767225600.25)
+
+
+@pytest.mark.parametrize("at", ['"2026-01-01T00:00:00.1119999Z"', "0.1111111111", "-0.4999"])
+def test_what_is_read_is_what_would_be_written(at):
+    answer = Acknowledgement.model_validate_json(f'{{"at": {at}}}')
+    assert Acknowledgement.model_validate_json(answer.model_dump_json()) == answer
 
 
 def test_a_picture_header_travels_in_user_properties():

@@ -41,7 +41,8 @@ def one_line() -> Iterator[None]:
 def open_data(config: CenterConfig) -> Store:
     """Open the database, in a folder that is made if need be; raises StoreError."""
     try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
+        # telephone numbers and hashes of passwords lie there
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:
         raise StoreError(
             f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"

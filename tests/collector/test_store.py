@@ -8,7 +8,9 @@ import threading
 import pytest
 from sqlalchemy import create_engine, func, make_url, select, text
 
+from collector.commandline import open_data
 from collector.evidence.files import PictureFiles
+from collector.settings import load_settings
 from collector.store import IncidentRow, PictureRow, StoreError, Ticket, alone, open_store
 from collector.store.backup import BackupError, back_up, restore, verify
 from collector.store.engine import upgrade
@@ -250,3 +252,11 @@ def test_the_commands(tmp_path):
     with alone(tmp_path / "data"):
         running = run(collector, "restore", tmp_path / "copy", "--settings", path, "--over")
     assert "expected no other collector" in running.stderr
+
+
+def test_the_folder_of_data_is_closed_to_others(tmp_path):
+    """Telephone numbers and hashes of passwords lie there."""
+    settings = tmp_path / "center.toml"
+    settings.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+    open_data(load_settings(settings)).close()
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0

@@ -144,13 +144,18 @@ def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
         return Plan(look_ms=_exempt_until(facts, now_ms))
     if facts.due_entered != facts.entered:
         return Plan(set_due=True)
-    if facts.paused_until_ms is not None:
-        return Plan(look_ms=facts.paused_until_ms)
+    if facts.state == State.PENDING_REVIEW and facts.paused_until_ms is not None:
+        return Plan(look_ms=_ahead(facts.paused_until_ms, now_ms))
     late = _overdue(facts, policy, now_ms)
     if late is not None:
         return Plan(late)
     orders = tuple(_orders(facts, policy, now_ms))
     return Plan(None, orders, _next_look(facts, policy, now_ms), facts.ask)
+
+
+def _ahead(at_ms: int, now_ms: int) -> int:
+    """When to look: never at an instant that is over, or the ticket would be looked at again and again."""
+    return at_ms if at_ms > now_ms else now_ms + GLANCE_MS
 
 
 # the steps, by state

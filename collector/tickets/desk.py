@@ -189,6 +189,8 @@ def _enter(one: Step, target: State) -> None:
     ticket.closed_ms = one.at_ms if target in FINAL else None
     ticket.entered, ticket.news = ticket.version + 1, 0
     ticket.level, ticket.policy = 0, one.rules.number
+    if target != State.PENDING_REVIEW:
+        ticket.paused_until_ms = None  # a pause keeps quiet what waits for review, nothing else
     if ticket.acted_ms is None and one.line.verb not in ("hold", "release"):
         ticket.acted_ms = one.at_ms
     set_due(ticket, one.policy, one.at_ms)

@@ -198,6 +198,10 @@ class Timekeeper:
         try:
             with session.begin_nested():
                 self.tally.steps += attend(session, ticket, self._office, now_ms, self._files)
+                if ticket.look_ms is not None and ticket.look_ms <= now_ms:
+                    # a batch full of such would keep all others from their turn
+                    log.error("timekeeper: ticket %d wants to be looked at in the past; later", number)
+                    ticket.look_ms = now_ms + FAULT_MS
         except SQLAlchemyError as fault:
             if is_race(fault) and not isinstance(fault, IntegrityError):
                 raise

@@ -322,6 +322,46 @@ def test_a_pause_that_is_ended_lets_up_what_it_held(street):
         ]
 
 
+def test_what_was_confirmed_while_it_was_kept_quiet_goes_on(street):
+    pause(street, 60)
+    street.appears()
+    street.act(LI, "confirm")
+    assert street.ticket().paused_until_ms is None
+    assert "shop_notice" in street.kinds("shop")
+    street.tell()
+    street.wait(7)
+    assert street.state() == "community"
+    street.wait(24 * 60)
+    assert (street.ticket().level, street.ticket().look_ms > street.now_ms) == (2, True)
+
+
+def test_a_full_batch_that_wants_to_be_looked_at_in_the_past_stops_nobody(street, monkeypatch):
+    monkeypatch.setattr("collector.tickets.timekeeper.BATCH", 1)
+    pause(street, 60)
+    street.appears()
+    street.appears(shop="shop-2")
+    street.act(LI, "confirm")
+    with street.desk.store.writing() as session:
+        # as it was left before an upgrade
+        session.execute(update(Ticket).where(Ticket.number == 1).values(paused_until_ms=street.now_ms - 1, look_ms=0))
+        session.execute(update(Ticket).where(Ticket.number == 2).values(look_ms=1))
+    assert [street.keeper.step() for _ in range(3)] == [1, 1, 0]
+
+
+def test_a_look_that_is_not_ahead_is_put_off(street, monkeypatch):
+    street.appears()
+
+    def past(_session, ticket, *_args):
+        ticket.look_ms = 0
+        return 0
+
+    monkeypatch.setattr("collector.tickets.timekeeper.attend", past)
+    with street.desk.store.writing() as session:
+        session.execute(update(Ticket).values(look_ms=0))
+    assert [street.keeper.step() for _ in range(2)] == [1, 0]
+    assert street.ticket().look_ms == street.now_ms + FAULT_MS
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [({"reason": " "}, "missing"), ({"minutes": -1}, "invalid"), ({"minutes": 60 * 24 * 91}, "invalid")],

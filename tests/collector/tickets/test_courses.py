@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import select, update
 
 from collector.boxes.orders import GRACE_MS
-from collector.store import AuditRow, CommandRow, PauseRow, PictureRow, Ticket, open_store
+from collector.store import AuditRow, CommandRow, IncidentRow, PauseRow, PictureRow, Ticket, open_store
 from collector.tickets import pauses
 from collector.tickets.desk import RefusedError
 from collector.tickets.seams import Cover, Told
 from collector.tickets.timekeeper import FAULT_MS, SETTLE_S
-from protocol.commands import Reply
+from protocol.commands import PlaceSeen, Reply, Verified
 from protocol.instants import from_epoch
 from protocol.pictures import AnswerHeader
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, Street, at
@@ -480,6 +480,59 @@ def test_what_the_community_solved_is_verified_too(street, answer, state):
     street.reply(answer)
     ticket = street.ticket()
     assert (ticket.state, ticket.outcome) == (state, "community" if state == "closed" else None)
+
+
+@pytest.mark.parametrize("course", ["shop_done", "solve", "feed_back"])
+def test_what_was_hidden_for_the_glance_of_a_camera_comes_up_again(street, course):
+    if course == "feed_back":
+        case = handled(street)
+    else:
+        case = noticed(street)
+        if course == "solve":
+            street.wait(7)
+        street.act(SHOP if course == "shop_done" else WANG, course)
+    street.reply("clear")
+    closed = street.state()
+    assert (closed in ("self_corrected", "closed"), street.ticket().present) == (True, 1)
+    street.wait(2)
+    street.desk.take_any(case.updated(street.now_s))
+    street.wait(0.5)
+    assert street.state() == closed
+    street.wait(1)
+    assert (street.state(), street.ticket().round, street.ticket().news) == ("pending_review", 2, 0)
+    street.clears(case)  # it was true after all
+    assert street.state() == closed
+
+
+@pytest.mark.parametrize("how", ["cleared", "orphaned", "closed by a person"])
+def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
+    case = handled(street)
+    if how == "closed by a person":
+        street.reply("not_seen")
+        street.act(LI, "close", reason="picture of the officer")
+    else:
+        street.reply("clear")
+    if how == "cleared":
+        street.clears(case)
+    elif how == "orphaned":
+        with street.desk.store.writing() as session:
+            session.execute(update(IncidentRow).values(state="orphaned"))
+    street.wait(300)
+    assert (street.state(), street.ticket().look_ms) == ("closed", None)
+
+
+def test_a_reply_that_comes_with_news_of_its_ticket_is_looked_at_at_once(street):
+    case = handled(street)
+    street.true_s += 1
+    (row,) = street.asked()
+    seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state="occupied"),)
+    verified = Verified(camera="cam-1", zone="front", at=from_epoch(street.now_s), places=seen)
+    data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
+    street.keeper.step()
+    assert street.ticket().look_ms > street.now_ms
+    street.desk.take_any(street.envelope("box-1", data), case.updated(street.now_s))
+    street.keeper.step()
+    assert street.state() == "rework"
 
 
 # overdue

@@ -16,7 +16,7 @@ from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, lock, write
+from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
 from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
 from collector.tickets.desk import look
@@ -57,6 +57,7 @@ class Outcome:
     Args:
         fault: why it was refused, also where there is nobody to answer.
         at_ms: when a new message of an incident was decided, by the center's clock.
+        ticket: that is to be looked at, as a box replied.
     """
 
     stored: str | None = None
@@ -64,6 +65,7 @@ class Outcome:
     later: Postponement | None = None
     fault: MessageError | None = None
     at_ms: int | None = None
+    ticket: int | None = None
 
 
 @dataclass
@@ -104,6 +106,9 @@ def take(
         book = _book(batch, readings)
         taken = [_take(batch, book, reading) for reading in readings]
         book.close()
+        # after the book, which writes what it had read before
+        for number in sorted({outcome.ticket for outcome in taken if outcome.ticket is not None}):
+            look(session, number)
         _find_orphans(session, readings, received_ms)
         write(session, MessageRow.__table__, batch.messages)
         write(session, PictureRow.__table__, batch.new_pictures)
@@ -138,7 +143,20 @@ def _lock(session: Session, readings: Sequence[Reading]) -> None:
             names |= {f"incident/{data.incident}", f"ticket/{ticket_key(data, reading.topic.box)}"}
         elif reading.header is not None:
             names.add(f"incident/{reading.header.incident}")
+    replied = _replied(readings)
+    if replied:
+        names |= {f"ticket/{key}" for key in session.scalars(select(Ticket.key).where(Ticket.number.in_(replied)))}
     lock(session, names)
+
+
+def _replied(readings: Sequence[Reading]) -> set[int]:
+    """Tickets that boxes reply for: their locks are taken with the others, in one order."""
+    numbers = set()
+    for reading in readings:
+        if reading.topic is not None and reading.topic.leaf == "reply":
+            with contextlib.suppress(MessageError):
+                numbers.add(ticket_of(read_event(reading.delivery.payload, ReplyEvent).data.command))
+    return {number for number in numbers if number is not None}
 
 
 def _load(batch: Batch, readings: Sequence[Reading]) -> None:
@@ -379,10 +397,7 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
 def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, ReplyEvent)
     orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
-    number = ticket_of(event.data.command)
-    if number is not None:
-        look(session, number)
-    return Outcome()
+    return Outcome(ticket=ticket_of(event.data.command))
 
 
 def _take_reported(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:

@@ -16,6 +16,9 @@ from collector.tickets.seams import UNTOLD, Cover, Order, Told
 Sight = Literal["waiting", "clear", "occupied", "unseen"]
 GLANCE_MS: Final = 24 * 3600 * 1000
 """An open ticket is looked at this often though nothing is due."""
+GLANCED_MS: Final = 3 * 60 * 1000
+"""What a camera's glance closed is looked at again after this long, if its box never said that the place is clear (it
+does after a minute of seeing that): goods that were hidden for the glance stand there again."""
 ASK_AGAIN_MS: Final = 5_000
 """How soon a reply that should have come is looked for again."""
 
@@ -53,6 +56,8 @@ class Facts:
         present: something still stands there, as far as is known.
         clear_ms: since when every place of it is seen clear; None: it is not, or nobody saw it.
         came_after: something goes on there that came after it was closed.
+        glanced: a camera's glance closed it, and the box still says that something goes on there.
+        closed_ms: when it was closed.
         shop_minutes: that the shop has, for its notice.
         first_is_shop: the policy begins with the shop here.
         told: of this round's notice to the shop.
@@ -89,6 +94,8 @@ class Facts:
     by_hand: bool = False
     clear_ms: int | None = None
     came_after: bool = False
+    glanced: bool = False
+    closed_ms: int | None = None
     first_is_shop: bool = True
     told: Told = UNTOLD
     cover: Cover | None = None
@@ -141,16 +148,21 @@ def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
     if act is not None:
         return Plan(act)
     if facts.state in FINAL:
-        return Plan(look_ms=_exempt_until(facts, now_ms))
+        return Plan(look_ms=_glance_again_ms(facts) or _exempt_until(facts, now_ms))
     if facts.due_entered != facts.entered:
         return Plan(set_due=True)
-    if facts.paused_until_ms is not None:
-        return Plan(look_ms=facts.paused_until_ms)
+    if facts.state == State.PENDING_REVIEW and facts.paused_until_ms is not None:
+        return Plan(look_ms=_ahead(facts.paused_until_ms, now_ms))
     late = _overdue(facts, policy, now_ms)
     if late is not None:
         return Plan(late)
     orders = tuple(_orders(facts, policy, now_ms))
     return Plan(None, orders, _next_look(facts, policy, now_ms), facts.ask)
+
+
+def _ahead(at_ms: int, now_ms: int) -> int:
+    """When to look: never at an instant that is over, or the ticket would be looked at again and again."""
+    return at_ms if at_ms > now_ms else now_ms + GLANCE_MS
 
 
 # the steps, by state
@@ -247,8 +259,18 @@ def _verifying(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
     return Act(verb, "camera", {"at_seen_ms": looked.at_ms, "text": looked.text})
 
 
-def _ended(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
-    return Act("reopen", "camera") if facts.present and facts.came_after else None
+def _ended(facts: Facts, _policy: Policy, now_ms: int) -> Act | None:
+    if not facts.present:
+        return None
+    again_ms = _glance_again_ms(facts)
+    stands = again_ms is not None and now_ms >= again_ms
+    return Act("reopen", "camera") if facts.came_after or stands else None
+
+
+def _glance_again_ms(facts: Facts) -> int | None:
+    if not facts.glanced or facts.closed_ms is None:
+        return None
+    return facts.closed_ms + GLANCED_MS
 
 
 def _waits(_facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
@@ -352,12 +374,15 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
         order(kind, audience, (facts.assignee or "") if audience == "officer" else "", once=step)
     if facts.state == State.NOTICED:
         if facts.shop is not None:
-            order("shop_notice", "shop", facts.shop, once=of_round)
+            # of this step, as a notice that was taken back by an appeal is to be ordered anew; one that is on its way,
+            # or came to nothing, is not
+            if facts.told_ms is None and facts.told.state == "none":
+                order("shop_notice", "shop", facts.shop, once=step)
             remind_ms = _remind_ms(facts, policy)
             if remind_ms is not None and facts.shop_due_ms is not None and remind_ms <= now_ms < facts.shop_due_ms:
                 order("shop_reminder", "shop", facts.shop, once=of_round)
         if facts.told.state in ("unsure", "failed") and facts.told_ms is None:
-            order("undelivered", "operator", once=of_round)
+            order("undelivered", "operator", once=step)
         if not facts.reviewed:
             order("unreviewed", "operator", once=step)
     if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:

@@ -33,6 +33,8 @@ VERIFY_LIFE_S: Final = LIFE_S
 MOST_PLACES: Final = 64
 """Zones that are asked about at once."""
 PREFIX: Final = "v"
+CLOSING: Final = ("correct", "solve", "verify_clear", "close", "withdraw", "uphold")
+"""Steps that close a ticket which was confirmed; `reject` takes it back to what it was."""
 
 
 class CircleError(Exception):
@@ -79,8 +81,9 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
             _set_due(session, ticket, now_ms)
             continue
         if ticket.ordered != ticket.entered:
-            office.withdraw(session, ticket.number, now_ms, f"now: {ticket.state}")
             ticket.ordered = ticket.entered
+            if office.withdraw(session, ticket.number, now_ms, f"now: {ticket.state}"):
+                continue  # whether the shop is still going to be told is to be asked again
         for order in plan.orders:
             office.order(session, order, rules.policy, now_ms)
         if plan.orders and _told(session, ticket, office) != facts.told:
@@ -166,6 +169,8 @@ def _facts(
         permit=ticket.permit,
         clear_ms=ticket.cleared_ms if clear else None,
         came_after=bool(ticket.news),
+        glanced=_glanced(session, ticket, standing),
+        closed_ms=ticket.closed_ms,
         first_is_shop=first == "shop",
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=_told(session, ticket, office),
@@ -180,6 +185,22 @@ def _told(session: Session, ticket: Ticket, office: Office) -> Told:
     if ticket.state != State.NOTICED or ticket.shop_asked_ms is None:
         return UNTOLD
     return office.told(session, ticket.number, ticket.shop_asked_ms)
+
+
+def _glanced(session: Session, ticket: Ticket, standing: Sequence[IncidentRow]) -> bool:
+    """Whether a camera's glance closed a ticket although its box goes on to say that something stands there.
+
+    Of an incident that its box does not know any more nothing would ever be said: there the glance is the last word.
+    """
+    if ticket.state not in (State.SELF_CORRECTED, State.CLOSED) or all(one.state != "open" for one in standing):
+        return False
+    closed = (
+        select(TicketEvent.author)
+        .where(TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(CLOSING))
+        .order_by(TicketEvent.id.desc())
+        .limit(1)
+    )
+    return (session.scalar(closed) or "").startswith("camera")
 
 
 def _places(ticket: Ticket, standing: Sequence[IncidentRow]) -> list[Place]:

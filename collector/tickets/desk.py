@@ -16,6 +16,7 @@ from collector.people.actor import Actor
 from collector.people.audit import record
 from collector.store import IncidentRow, Ticket, TicketEvent, lock
 from collector.tickets import cases, policy
+from collector.tickets.book import GOES_ON
 from collector.tickets.machine import FINAL, JUDGED, POLICY, VERBS, State, Transition, allowed, find, may
 from collector.tickets.policy import Policy, Revision
 
@@ -189,6 +190,8 @@ def _enter(one: Step, target: State) -> None:
     ticket.closed_ms = one.at_ms if target in FINAL else None
     ticket.entered, ticket.news = ticket.version + 1, 0
     ticket.level, ticket.policy = 0, one.rules.number
+    if target != State.PENDING_REVIEW:
+        ticket.paused_until_ms = None  # a pause keeps quiet what waits for review, nothing else
     if ticket.acted_ms is None and one.line.verb not in ("hold", "release"):
         ticket.acted_ms = one.at_ms
     set_due(ticket, one.policy, one.at_ms)
@@ -321,8 +324,12 @@ def _review(one: Step) -> None:
 
 def _duplicate(one: Step) -> State:
     of = one.args["of"]
-    if not isinstance(of, int) or of == one.ticket.number or one.session.get(Ticket, of) is None:
-        raise one.refuse("invalid", f"of: expected the number of another ticket, got {of!r}")
+    other = one.session.get(Ticket, of, populate_existing=True) if isinstance(of, int) else None
+    if other is None or of == one.ticket.number or other.street != one.ticket.street:
+        raise one.refuse("invalid", f"of: expected the number of another ticket of this street, got {of!r}")
+    handled = other.state in (State.SELF_CORRECTED, State.CLOSED) and other.outcome != "withdrawn"
+    if not other.open and not handled:
+        raise one.refuse("invalid", f"of: expected a ticket that is open or was handled, {of} is {other.state}")
     one.ticket.duplicate_of = one.detail["of"] = of
     return State.DUPLICATE
 
@@ -373,8 +380,10 @@ def _told(one: Step) -> None:
         raise one.refuse("no_shop", "expected a shop that was told, it has none")
     told_ms = int(one.args.get("told_ms", one.at_ms)) if one.actor.kind == POLICY else one.at_ms
     ticket.told_ms, ticket.shop_asked_ms = told_ms, ticket.shop_asked_ms or told_ms
-    span = one.policy.shop_span(_offence(one))
-    ticket.shop_due_ms = span.after(told_ms, one.policy.working_time)
+    # by what the step began with: the notice has said it
+    rules = policy.revision(one.session, ticket.policy).policy
+    span = rules.shop_span(rules.offence(days_before(one.session, ticket)))
+    ticket.shop_due_ms = span.after(told_ms, rules.working_time)
     one.detail |= {"told_ms": told_ms, "shop_due_ms": ticket.shop_due_ms}
     if ticket.state == State.NOTICED:
         ticket.due_ms, ticket.due_kind, ticket.level = ticket.shop_due_ms, f"shop: {span}", 0
@@ -534,7 +543,7 @@ def _reject(one: Step) -> State:
     left_ms, kind = ticket.left_ms, ticket.due_kind
     if ticket.shop_due_ms is not None and ticket.shop_due_ms > stopped_ms:
         ticket.shop_due_ms += one.at_ms - stopped_ms
-    _enter(one, target)
+    _enter_again(one, target)
     if left_ms is not None and target not in FINAL:
         ticket.due_ms, ticket.due_kind = one.at_ms + left_ms, kind
     ticket.left_ms = ticket.back = None
@@ -543,12 +552,42 @@ def _reject(one: Step) -> State:
     return target
 
 
+def _uphold(one: Step) -> State:
+    target = _closed(one, "withdrawn")
+    _enter_again(one, target)
+    return target
+
+
+def _enter_again(one: Step, target: State) -> None:
+    """Leave an appeal. What came to a case that was over joined it, as it was open again: nobody has judged that."""
+    ticket = one.ticket
+    _enter(one, target)
+    if target not in FINAL:
+        return
+    appeal = (
+        select(TicketEvent.before)
+        .where(TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(("appeal", "not_mine")))
+        .order_by(TicketEvent.id.desc())
+        .limit(1)
+    )
+    over_ms = json.loads(one.session.scalar(appeal) or "{}").get("closed_ms")
+    if over_ms is None:
+        return
+    after = select(IncidentRow.id).where(
+        IncidentRow.ticket_number == ticket.number, IncidentRow.state.in_(GOES_ON), IncidentRow.opened_ms > over_ms
+    )
+    ticket.news = int(one.session.scalar(after.limit(1)) is not None)
+
+
 def _extend(one: Step) -> None:
     ticket = one.ticket
     due_ms = one.args["due_ms"]
     if not isinstance(due_ms, int) or not one.at_ms < due_ms <= one.at_ms + 366 * _DAY_MS:
         raise one.refuse("invalid", f"due_ms: expected an instant within the next 366 days, got {due_ms!r}")
     if ticket.state == State.NOTICED and ticket.told_ms is not None:
+        if ticket.shop_due_ms is not None and due_ms < ticket.shop_due_ms:
+            expected = f"expected no less than {ticket.shop_due_ms}, which the shop was told, got {due_ms}"
+            raise one.refuse("invalid", f"due_ms: {expected}")
         ticket.shop_due_ms = due_ms
     ticket.due_ms, ticket.due_kind, ticket.level = due_ms, "extended", 0
 
@@ -596,7 +635,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "close": _close,
     "rework": _rework,
     "withdraw": lambda one: _closed(one, "withdrawn"),
-    "uphold": lambda one: _closed(one, "withdrawn"),
+    "uphold": _uphold,
     "appeal": _appeal,
     "not_mine": _appeal,
     "reject": _reject,

@@ -54,6 +54,41 @@ def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
     assert [kind for kind, _, _ in notices(street)] == ["shop_notice"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
+    registered(street)
+    street.appears()
+    street.act(LI, "confirm")
+    with street.desk.store.writing() as session:
+        door.act(session, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
+    if not at_once:
+        street.wait(minutes=1)
+        assert notices(street) == [("shop_notice", "shop-1", "withdrawn")]
+    street.act(LI, "reject", reason="they were there")
+    assert [state for _, _, state in notices(street)] == ["withdrawn", "waiting"]
+    reach(street)
+    assert street.ticket().shop_due_ms is not None
+    street.wait(minutes=1)
+    assert len(notices(street)) == 2
+
+
+@pytest.mark.parametrize("state", ["sending", "accepted", "unsure", "failed"])
+def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, state):
+    registered(street)
+    street.appears()
+    street.act(LI, "confirm")
+    with street.desk.store.writing() as session:
+        session.execute(update(NoticeRow).values(state=state))
+        door.look(session, 1)
+    street.wait()
+    street.act(LI, "appeal", reason="they called")
+    street.act(LI, "reject", reason="they were there")
+    street.wait(minutes=1)
+    assert notices(street) == [("shop_notice", "shop-1", state)]
+    undelivered = [state for kind, _, state in notices(street, "operator") if kind == "undelivered"]
+    assert undelivered == (["withdrawn", "waiting"] if state in ("unsure", "failed") else [])
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import select, update
 
 from collector.boxes.orders import GRACE_MS
-from collector.store import AuditRow, CommandRow, PauseRow, PictureRow, Ticket, open_store
+from collector.store import AuditRow, CommandRow, IncidentRow, PauseRow, PictureRow, Ticket, open_store
 from collector.tickets import pauses
 from collector.tickets.desk import RefusedError
 from collector.tickets.seams import Cover, Told
 from collector.tickets.timekeeper import FAULT_MS, SETTLE_S
-from protocol.commands import Reply
+from protocol.commands import PlaceSeen, Reply, Verified
 from protocol.instants import from_epoch
 from protocol.pictures import AnswerHeader
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, Street, at
@@ -322,6 +322,46 @@ def test_a_pause_that_is_ended_lets_up_what_it_held(street):
         ]
 
 
+def test_what_was_confirmed_while_it_was_kept_quiet_goes_on(street):
+    pause(street, 60)
+    street.appears()
+    street.act(LI, "confirm")
+    assert street.ticket().paused_until_ms is None
+    assert "shop_notice" in street.kinds("shop")
+    street.tell()
+    street.wait(7)
+    assert street.state() == "community"
+    street.wait(24 * 60)
+    assert (street.ticket().level, street.ticket().look_ms > street.now_ms) == (2, True)
+
+
+def test_a_full_batch_that_wants_to_be_looked_at_in_the_past_stops_nobody(street, monkeypatch):
+    monkeypatch.setattr("collector.tickets.timekeeper.BATCH", 1)
+    pause(street, 60)
+    street.appears()
+    street.appears(shop="shop-2")
+    street.act(LI, "confirm")
+    with street.desk.store.writing() as session:
+        # as it was left before an upgrade
+        session.execute(update(Ticket).where(Ticket.number == 1).values(paused_until_ms=street.now_ms - 1, look_ms=0))
+        session.execute(update(Ticket).where(Ticket.number == 2).values(look_ms=1))
+    assert [street.keeper.step() for _ in range(3)] == [1, 1, 0]
+
+
+def test_a_look_that_is_not_ahead_is_put_off(street, monkeypatch):
+    street.appears()
+
+    def past(_session, ticket, *_args):
+        ticket.look_ms = 0
+        return 0
+
+    monkeypatch.setattr("collector.tickets.timekeeper.attend", past)
+    with street.desk.store.writing() as session:
+        session.execute(update(Ticket).values(look_ms=0))
+    assert [street.keeper.step() for _ in range(2)] == [1, 0]
+    assert street.ticket().look_ms == street.now_ms + FAULT_MS
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [({"reason": " "}, "missing"), ({"minutes": -1}, "invalid"), ({"minutes": 60 * 24 * 91}, "invalid")],
@@ -440,6 +480,59 @@ def test_what_the_community_solved_is_verified_too(street, answer, state):
     street.reply(answer)
     ticket = street.ticket()
     assert (ticket.state, ticket.outcome) == (state, "community" if state == "closed" else None)
+
+
+@pytest.mark.parametrize("course", ["shop_done", "solve", "feed_back"])
+def test_what_was_hidden_for_the_glance_of_a_camera_comes_up_again(street, course):
+    if course == "feed_back":
+        case = handled(street)
+    else:
+        case = noticed(street)
+        if course == "solve":
+            street.wait(7)
+        street.act(SHOP if course == "shop_done" else WANG, course)
+    street.reply("clear")
+    closed = street.state()
+    assert (closed in ("self_corrected", "closed"), street.ticket().present) == (True, 1)
+    street.wait(2)
+    street.desk.take_any(case.updated(street.now_s))
+    street.wait(0.5)
+    assert street.state() == closed
+    street.wait(1)
+    assert (street.state(), street.ticket().round, street.ticket().news) == ("pending_review", 2, 0)
+    street.clears(case)  # it was true after all
+    assert street.state() == closed
+
+
+@pytest.mark.parametrize("how", ["cleared", "orphaned", "closed by a person"])
+def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
+    case = handled(street)
+    if how == "closed by a person":
+        street.reply("not_seen")
+        street.act(LI, "close", reason="picture of the officer")
+    else:
+        street.reply("clear")
+    if how == "cleared":
+        street.clears(case)
+    elif how == "orphaned":
+        with street.desk.store.writing() as session:
+            session.execute(update(IncidentRow).values(state="orphaned"))
+    street.wait(300)
+    assert (street.state(), street.ticket().look_ms) == ("closed", None)
+
+
+def test_a_reply_that_comes_with_news_of_its_ticket_is_looked_at_at_once(street):
+    case = handled(street)
+    street.true_s += 1
+    (row,) = street.asked()
+    seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state="occupied"),)
+    verified = Verified(camera="cam-1", zone="front", at=from_epoch(street.now_s), places=seen)
+    data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
+    street.keeper.step()
+    assert street.ticket().look_ms > street.now_ms
+    street.desk.take_any(street.envelope("box-1", data), case.updated(street.now_s))
+    street.keeper.step()
+    assert street.state() == "rework"
 
 
 # overdue

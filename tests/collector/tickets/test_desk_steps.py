@@ -10,6 +10,7 @@ from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.store import AuditRow, TicketEvent, open_store
 from collector.tickets import desk as door
 from collector.tickets.desk import RefusedError
+from collector.tickets.seams import Told
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG
 
 ELSEWHERE = Actor("person", "zhao", "赵", frozenset({Grant(Role.ADMIN, "another")}))
@@ -249,6 +250,62 @@ def test_a_second_and_a_third_offence(street, earlier, minutes, first):
     if minutes:
         ticket = street.act(LI, "told", earlier + 1)
         assert ticket.shop_due_ms - ticket.told_ms == minutes * 60_000
+
+
+@pytest.mark.parametrize("verb", ["reject", "uphold"])
+def test_what_came_while_a_finished_case_was_appealed_is_not_swallowed(street, verb):
+    case = street.appears()
+    street.act(LI, "confirm")
+    street.clears(case, 0)
+    assert street.state() == "self_corrected"
+    street.wait(60)
+    street.act(SHOP, "appeal", reason="we were not there")
+    street.wait(5 * 60)
+    street.appears()
+    assert street.state() == "appealed"
+    street.word = Told()
+    ticket = street.act(LI, verb, reason="on camera")
+    assert (ticket.state, ticket.round) == ("pending_review", 2)
+    assert street.kinds("operator").count("alert") == 2
+
+
+@pytest.mark.parametrize("verb", ["reject", "uphold"])
+def test_what_was_judged_before_an_appeal_does_not_come_up_again(street, verb):
+    street.appears()
+    street.act(LI, "confirm")
+    street.act(LI, "pass_on", reason="x")
+    street.act(LI, "close", reason="talked to them")
+    street.act(SHOP, "appeal", reason="we were not there")
+    street.act(LI, verb, reason="on camera")
+    street.wait(60)
+    assert (street.state(), street.ticket().present) == ("closed", 1)
+
+
+def test_the_shops_minutes_are_not_shortened_once_it_was_told(street):
+    street.appears()
+    street.act(LI, "confirm")
+    street.policy(shop={"minutes": {"minutes": 2}})  # the notice had gone out before
+    street.tell()
+    ticket = street.ticket()
+    assert ticket.shop_due_ms - ticket.told_ms == 300_000
+    assert refused(street, LI, "extend", due_ms=ticket.shop_due_ms - 1, reason="now").code == "invalid"
+    later = street.act(LI, "extend", due_ms=ticket.shop_due_ms + 60_000, reason="rain")
+    assert later.shop_due_ms == ticket.shop_due_ms + 60_000
+
+
+def test_a_duplicate_is_of_what_somebody_handles_or_has_handled(street):
+    first = street.appears()
+    street.appears(shop="shop-2")
+    street.appears(shop="shop-3")
+    street.act(LI, "duplicate", of=2)
+    assert refused(street, LI, "duplicate", 2, of=1).code == "invalid"  # both would be lost
+    street.act(LI, "false_alarm", 2)
+    assert refused(street, LI, "duplicate", 3, of=2).code == "invalid"
+    street.act(LI, "reconsider", reason="it is the one")
+    street.act(LI, "confirm")
+    street.clears(first, 0)
+    assert street.state() == "self_corrected"
+    assert street.act(LI, "duplicate", 3, of=1).state == "duplicate"
 
 
 def test_deadlines_move_with_a_record_only(street):

@@ -71,7 +71,14 @@ class Life(RuleBasedStateMachine):
 
     def told(self, _session, number, since_ms):
         at_ms, word = self.words.get(number, (0, Told()))
-        return word if at_ms >= since_ms else Told("waiting")
+        if self.words.get(number) is not None and at_ms >= since_ms:
+            return word
+        ordered = [
+            made_ms
+            for one, made_ms in self.street.orders.values()
+            if (one.ticket, one.kind) == (number, "shop_notice") and made_ms >= since_ms
+        ]
+        return Told("waiting") if ordered else Told()
 
     # the street
 
@@ -284,8 +291,11 @@ def check_lines(ticket, lines):
             reviewer = event.author
         if event.kind == "told":
             shop_due_ms, told_ms = detail["shop_due_ms"], detail["told_ms"]
-        if event.kind in ("extend", "reject") and "shop_due_ms" in before:
-            shop_due_ms = None  # moved with a reason; the row is compared below
+        if event.kind == "extend" and "shop_due_ms" in before:
+            assert detail["due_ms"] > before["shop_due_ms"], "the shop's minutes were shortened"
+            shop_due_ms = detail["due_ms"]
+        if event.kind == "reject" and "shop_due_ms" in before:
+            shop_due_ms = None  # moved with a reason
         if event.kind == "register":
             assert reviewer is not None, "registered without a reviewer"
             assert reviewer.startswith("person:"), "registered without a person"

@@ -1,5 +1,7 @@
 """The life of tickets: what the desk keeps of each, policies, pauses, serials of case numbers."""
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -40,12 +42,14 @@ def upgrade() -> None:
             table.add_column(sa.Column(name, sa.Integer(), nullable=True))
     op.create_index("ix_ticket_case_number", "ticket", ["case_number"], unique=True)
     op.create_index("ix_ticket_look_ms", "ticket", ["look_ms"])
-    op.execute(
-        "UPDATE ticket SET present = open, since_ms = created_ms, "
+    # nobody asked for a review before: its time begins now, or all that is open would be overdue at the first start
+    grown = sa.text(
+        "UPDATE ticket SET present = open, since_ms = CASE WHEN open = 1 THEN :now_ms ELSE created_ms END, "
         "street = (SELECT site FROM box WHERE box.id = ticket.box_id), "
         "look_ms = CASE WHEN open = 1 THEN changed_ms END, "
         "closed_ms = CASE WHEN open = 0 THEN COALESCE(cleared_ms, changed_ms) END"
     )
+    op.execute(grown.bindparams(sa.bindparam("now_ms", time.time_ns() // 1_000_000, sa.BigInteger())))
     with op.batch_alter_table("ticket_event") as table:
         table.add_column(sa.Column("author", sa.Text(), nullable=False, server_default="camera"))
         table.add_column(sa.Column("reason", sa.Text(), nullable=False, server_default=""))

@@ -30,6 +30,7 @@ from collector.notices.secrets import SecretError, masked
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import Facts, choose, render, values
 from collector.store import IncidentRow, NoticeAttempt, NoticeLink, NoticeRow, Store, Ticket, is_race, lock
+from collector.tickets import policy
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ class _Claims:
 
     jobs: list[Job] = field(default_factory=list)
     batches: dict[str, list[tuple[NoticeRow, Reach]]] = field(default_factory=dict)
+    quiet: dict[tuple[str, str], int] = field(default_factory=dict)
+    """When an audience of a street may be told at the earliest."""
 
 
 class Sender:
@@ -215,6 +218,11 @@ class Sender:
         """Claim one notice, put it off, or end it."""
         ticket = _ticket(session, row)
         fate = self._fate(row, ticket, now_ms)
+        begins_ms = now_ms if fate is not None else _begins_ms(session, row, claims, now_ms)
+        if begins_ms > now_ms:
+            # tried again, or left over from the day: the order's own hour says nothing of now
+            row.next_ms = min(begins_ms, row.expires_ms)
+            return
         if fate is None and self._is_full(row, room):
             # others are not to wait behind it
             row.next_ms = now_ms + PUT_OFF_MS
@@ -605,6 +613,14 @@ def _held(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Notice
 
 def _ticket(session: Session, row: NoticeRow) -> Ticket | None:
     return None if row.ticket_number is None else session.get(Ticket, row.ticket_number)
+
+
+def _begins_ms(session: Session, row: NoticeRow, claims: _Claims, now_ms: int) -> int:
+    """When the street's quiet hours let this audience be told: now, or at their end."""
+    asked = (row.street, row.audience)
+    if asked not in claims.quiet:
+        claims.quiet[asked] = policy.current(session, row.street).policy.not_before_ms(row.audience, now_ms)
+    return claims.quiet[asked]
 
 
 def _shown(channel: ChannelBase, message: Message) -> str:

@@ -20,7 +20,8 @@ from collector.notices.secrets import Secrets
 from collector.notices.sender import Sender
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import FIELDS
-from collector.store import NoticeAttempt, NoticeRow
+from collector.store import NoticeAttempt, NoticeRow, PolicyRow, Store
+from collector.tickets.policy import DEFAULT, Policy, Quiet
 from tests.collector.notices.servers import Service
 from tests.incidents import START_S, Case
 
@@ -141,6 +142,13 @@ def looks(monkeypatch):
     return looked
 
 
+def awake(store: Store) -> None:
+    """No quiet hours: the tests' time is before dawn."""
+    with store.writing() as session:
+        document = Policy(quiet=Quiet(hours=())).model_dump_json()
+        session.add(PolicyRow(street=DEFAULT, revision=1, document=document, author="tests", made_ms=0, reason=""))
+
+
 def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
     """Settings of a gateway that answers `{"code": 0, "id": …}`."""
     return {
@@ -164,6 +172,7 @@ def office(desk, tmp_path, service, shops, looks):
 
     service.say(Say({"code": 0}))
     desk.take(Case(shop="shop-1").opened())
+    awake(desk.store)
     return Office(desk, tmp_path, section(sms(service)), looked=looks)
 
 

@@ -284,6 +284,8 @@ def check_lines(ticket, lines):
             reviewer = event.author
         if event.kind == "told":
             shop_due_ms, told_ms = detail["shop_due_ms"], detail["told_ms"]
+        if event.kind == "untold":
+            shop_due_ms = told_ms = None
         if event.kind in ("extend", "reject") and "shop_due_ms" in before:
             shop_due_ms = None  # moved with a reason; the row is compared below
         if event.kind == "register":

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
-from collector.places import shops
+from collector.places import shops, standing
 from collector.store import PersonRow, Ticket
 from collector.tickets import desk
 
@@ -45,6 +45,14 @@ def shop(session: Session, shop_id: str) -> Recipient | None:
     """A shop of the register."""
     found = shops.find(session, shop_id)
     return None if found is None or found.state == "closed" else _recipient(found)
+
+
+def doubt(session: Session, ticket: Ticket) -> tuple[str, str] | None:
+    """Why nobody is told by itself of a ticket: register and box do not agree on whose place it is; a code, a line."""
+    found = standing.standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
+    if found.tell is not None:
+        return None
+    return found.code or "no_shop", found.warning.en if found.warning is not None else "it is nobody's place"
 
 
 def person(session: Session, person_id: str) -> Recipient | None:

@@ -25,7 +25,7 @@ from collector.notices import seams
 from collector.notices.links import forget, make_link
 from collector.notices.messages import Asked, ChannelBase, Message, Tools
 from collector.notices.outcomes import REACHED, Report, short
-from collector.notices.routing import Reach, address_for, recipient_of
+from collector.notices.routing import MAIL, Reach, address_for, recipient_of, tidy_phone
 from collector.notices.secrets import SecretError, masked
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import Facts, choose, render, values
@@ -217,7 +217,7 @@ class Sender:
     def _consider(self, session: Session, row: NoticeRow, claims: _Claims, room: dict[str, int], now_ms: int) -> None:
         """Claim one notice, put it off, or end it."""
         ticket = _ticket(session, row)
-        fate = self._fate(row, ticket, now_ms)
+        fate = self._fate(session, row, ticket, now_ms)
         begins_ms = now_ms if fate is not None else _begins_ms(session, row, claims, now_ms)
         if begins_ms > now_ms:
             # tried again, or left over from the day: the order's own hour says nothing of now
@@ -249,12 +249,16 @@ class Sender:
         route = self._notices.chain(row.audience, row.kind, row.street)
         return route is not None and row.step < len(route.channels) and room[route.channels[row.step]] <= 0
 
-    def _fate(self, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
+    def _fate(self, session: Session, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
         """What ends a notice before any channel is asked."""
         if ticket is not None and not ticket.open and (row.audience == "shop" or row.kind in WITH_TICKET):
             return _Fate("withdrawn", "ticket_ended", "its ticket ended before it was sent")
         if row.expires_ms <= now_ms:
             return _Fate("expired", "expired", "its time has passed")
+        # the register may have changed since it was ordered
+        doubt = seams.doubt(session, ticket) if row.audience == "shop" and ticket is not None else None
+        if doubt is not None:
+            return _Fate("failed", *doubt)
         if self._notices.chain(row.audience, row.kind, row.street) is None:
             return _Fate("failed", "no_route", f"no route for {row.audience}, {row.kind}, {row.street}")
         return None
@@ -327,7 +331,7 @@ class Sender:
 
     def _skip(self, session: Session, row: NoticeRow, channel: ChannelBase, now_ms: int) -> None:
         """Pass over a channel that has no address for this recipient, on record."""
-        reason = f"no {channel.address_kind()} of {row.audience} {row.recipient or '(nobody named)'}"
+        reason = f"no {channel.address_kind()} of {row.audience} {_named(row) or '(nobody named)'}"
         session.add(
             NoticeAttempt(
                 notice_number=row.number,
@@ -509,7 +513,13 @@ class Sender:
         row.state, row.code, row.reason, row.changed_ms = state, fate.code, fate.reason, now_ms
         if state in ("failed", "unsure", "expired"):
             log.warning(
-                "notice %d (%s to %s %s): %s: %s", row.number, row.kind, row.audience, row.recipient, state, fate.reason
+                "notice %d (%s to %s %s): %s: %s",
+                row.number,
+                row.kind,
+                row.audience,
+                _named(row),
+                state,
+                fate.reason,
             )
         self._tell(session, row)
 
@@ -613,6 +623,12 @@ def _held(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Notice
 
 def _ticket(session: Session, row: NoticeRow) -> Ticket | None:
     return None if row.ticket_number is None else session.get(Ticket, row.ticket_number)
+
+
+def _named(row: NoticeRow) -> str:
+    """Whom a notice names, as it may be written down: ids as they are, addresses masked."""
+    is_address = row.audience != "shop" and (MAIL.match(row.recipient) or tidy_phone(row.recipient))
+    return masked(row.recipient) if is_address else row.recipient
 
 
 def _begins_ms(session: Session, row: NoticeRow, claims: _Claims, now_ms: int) -> int:

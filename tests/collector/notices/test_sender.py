@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 
 from collector.notices import desk as notices_desk
+from collector.notices import seams
 from collector.notices.orders import Limits
 from collector.notices.outcomes import Report
 from collector.notices.seams import Recipient
@@ -209,6 +210,27 @@ def test_a_notice_whose_ticket_has_ended_is_not_sent(office, service):
     run(office, 100)
     assert (office.notice().state, service.got) == ("withdrawn", [])
     assert office.told().state == "none"
+
+
+def test_a_shop_that_the_register_gives_the_place_no_more_is_not_told(office, service, monkeypatch):
+    office.order(not_before_ms=office.now_ms + 60_000)
+    monkeypatch.setattr(seams, "doubt", lambda _session, _ticket: ("contradiction", "the register says shop-2"))
+    run(office, 100)
+    assert (office.told().state, service.got) == ("failed", [])
+    assert (office.notice().code, office.notice().reason) == ("contradiction", "the register says shop-2")
+
+
+def test_no_address_is_in_a_log_or_kept_in_full(office, service, caplog):
+    routes = [{"audience": "officer", "channels": ["mail", "sms"]}]
+    mail = {"id": "mail", "type": "email", "host": "127.0.0.1", "sender": "a@example.org"}
+    office.notices = section(mail, sms(service), routes=routes)
+    service.say(Say({"code": 3, "why": "no"}))
+    office.order(audience="officer", kind="task", to="13912345678")
+    with caplog.at_level(logging.DEBUG):
+        run(office, 20)
+    assert office.notice().state == "failed"
+    assert "13912345678" not in caplog.text
+    assert "13912345678" not in "".join(one.text + one.address for one in office.attempts()) + office.notice().reason
 
 
 def cleared():

@@ -94,6 +94,7 @@ class Sender:
         changed: tells open pages that something changed.
         now: seconds since the epoch.
         random: for jitter; tokens come from `secrets`.
+        settled: whether the clock can be believed; while it cannot, nothing is due.
     """
 
     def __init__(
@@ -108,10 +109,11 @@ class Sender:
         now: Callable[[], float] = time.time,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store, self._notices, self._pages, self._tools = store, notices, pages, tools
         self._center, self._zone, self._changed, self._now = center, zone, changed, now
-        self._random, self._monotonic = random or SystemRandom(), monotonic
+        self._random, self._monotonic, self._settled = random or SystemRandom(), monotonic, settled
         self._channels = {one.id: one for one in notices.channel}
         self._busy: Counter[str] = Counter()
         self._flying: set[int] = set()
@@ -154,6 +156,8 @@ class Sender:
         Args:
             wait: until they are sent, as tests do.
         """
+        if not self._settled():
+            return 0
         if self._any(NoticeRow.state == "sending", NoticeRow.next_ms <= self.now_ms):
             self._give_up(self.now_ms)
         jobs = self.claim() if self._any(NoticeRow.state == "waiting", NoticeRow.next_ms <= self.now_ms) else []

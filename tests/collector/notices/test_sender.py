@@ -17,6 +17,7 @@ from collector.people.actor import SYSTEM
 from collector.store import AuditRow, NoticeAttempt, NoticeLink, NoticeRow, open_store
 from collector.tickets import policy
 from collector.tickets.policy import Policy, Quiet
+from collector.tickets.timekeeper import SETTLE_S, Watch
 from tests.collector.notices.conftest import PAGES, ZONE, Office, awake, section, sms
 from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
@@ -202,6 +203,29 @@ def test_nothing_goes_out_in_quiet_hours_whatever_it_waited_for(office, service,
         assert in_the_night == []
         run(office, 200, step_s=20)
         assert office.notice().state == ("expired" if case == "expires" else "sent")
+
+
+def test_a_clock_that_is_wrong_for_a_moment_sends_nothing(office, service):
+    """Past the morning for some seconds, and back: the night's notices stay."""
+    true_s = [0.0]
+    watch = Watch(lambda: office.now_s, lambda: true_s[0])
+    office.order(not_before_ms=office.now_ms + 3600_000)
+    sender = office.sender(settled=lambda: watch.settled)
+    office.now_s += 7200
+    assert sender.step(wait=True) == 0  # nobody has noted the jump yet
+    watch.jump_s()
+    assert sender.step(wait=True) == 0
+    office.now_s -= 7200
+    watch.jump_s()
+    true_s[0] += SETTLE_S + 1
+    office.now_s += SETTLE_S + 1
+    assert watch.settled
+    assert sender.step(wait=True) == 0
+    assert (office.told().state, service.got) == ("waiting", [])
+    office.now_s += 3600
+    true_s[0] += 3600
+    assert sender.step(wait=True) == 1
+    sender.stop()
 
 
 def test_a_notice_whose_ticket_has_ended_is_not_sent(office, service):

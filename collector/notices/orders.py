@@ -16,6 +16,9 @@ GONE: Final = ("expired", "withdrawn", "limited")
 """States of notices that were never sent, and never will be."""
 MAY_HAVE_REACHED: Final = ("sending", "accepted", "sent", "delivered", "unsure")
 
+OBJECTION: Final = "objection"
+"""What a shop said and the desk did not take; a person reads it however the ticket goes on."""
+
 ToldState = Literal["none", "waiting", "sent", "delivered", "unsure", "failed"]
 
 
@@ -171,7 +174,8 @@ def told(session: Session, number: int, *, since_ms: int = 0) -> Told:
 
 def withdraw(session: Session, number: int, now_ms: int, reason: str) -> int:
     """Take back what has not gone out for a ticket; says how many. One that is just being sent goes on."""
-    rows = session.scalars(select(NoticeRow).where(NoticeRow.ticket_number == number, NoticeRow.state == "waiting"))
+    waiting = select(NoticeRow).where(NoticeRow.ticket_number == number, NoticeRow.state == "waiting")
+    rows = session.scalars(waiting.where(NoticeRow.kind != OBJECTION))
     count = 0
     for row in rows:
         row.state, row.code, row.reason, row.changed_ms = "withdrawn", "withdrawn", reason, now_ms

@@ -1,13 +1,15 @@
 """Where notices meet the other parts, each in one function."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from collector.notices import orders
 from collector.people.actor import Actor
 from collector.places import shops, standing
-from collector.store import PersonRow, Ticket
+from collector.store import PersonRow, Ticket, TicketEvent
 from collector.tickets import desk
 
 LANGUAGES: Final = ("zh", "en")
@@ -77,3 +79,32 @@ def say(session: Session, shop_id: str, ticket: Ticket, verb: str, reason: str, 
         desk.act(session, Actor.shop(shop_id), ticket.number, verb, at_ms=at_ms, reason=reason)
     except desk.RefusedError as fault:
         raise NotTakenError(str(getattr(fault, "code", "refused")), str(fault)) from None
+
+
+def keep(session: Session, shop_id: str, ticket: Ticket, verb: str, reason: str, code: str, at_ms: int) -> None:
+    """Put what a shop said, and the desk did not take, on the ticket's time line; an objection goes to a person too."""
+    line = TicketEvent(
+        ticket_number=ticket.number,
+        kind="said",
+        at_ms=at_ms,
+        received_ms=at_ms,
+        detail=json.dumps({"verb": verb, "not_taken": code}),
+        author=str(Actor.shop(shop_id)),
+        reason=reason,
+    )
+    session.add(line)
+    session.flush()
+    if verb in ("appeal", "not_mine"):
+        wanted = orders.NoticeOrder(
+            key=f"{ticket.number}/said/{line.id}",
+            ticket=ticket.number,
+            kind=orders.OBJECTION,
+            audience="operator",
+            to="",
+            street=ticket.street,
+            due_ms=None,
+            level=0,
+            not_before_ms=at_ms,
+            text=reason,
+        )
+        orders.order(session, wanted, now_ms=at_ms)

@@ -41,7 +41,7 @@ from collector.store import Store, StoreError, alone
 from collector.store.commands import app as copies
 from collector.tickets import policy
 from collector.tickets.commands import policies
-from collector.tickets.timekeeper import Timekeeper
+from collector.tickets.timekeeper import Timekeeper, Watch
 from collector.web import serving
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
@@ -122,12 +122,17 @@ def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | Non
 
 
 def _timekeeper(
-    config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None], writer: Writer
+    config: CenterConfig,
+    store: Store,
+    files: PictureFiles,
+    changed: Callable[[], None],
+    writer: Writer,
+    watch: Watch,
 ) -> Timekeeper:
     center = config.settings.center
     with store.writing() as database:
         policy.begin(database, SYSTEM, center.region, center.timezone, round(time.time() * 1000))
-    return Timekeeper(store, make_office(), files, changed, busy=lambda: writer.pressed)
+    return Timekeeper(store, make_office(), files, changed, watch, lambda: writer.pressed)
 
 
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
@@ -149,7 +154,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
     registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     dispatch = Dispatch(store, center.id, session.publish)
-    timekeeper = _timekeeper(config, store, files, changed, writer)
+    watch = Watch()
+    timekeeper = _timekeeper(config, store, files, changed, writer, watch)
     ending = threading.Event()
     health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
     gate = serving.make_gate(config, store)
@@ -173,7 +179,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
     _announce(config, store, gate)
     try:
-        with _notices(config, store, files, changed):
+        with _notices(config, store, files, changed, watch):
             server.run(sockets=[listening])
     finally:
         for ending_part in (timekeeper, dispatch, door, session, writer):
@@ -185,10 +191,22 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         log.info("stopped")
 
 
-def _notices(config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None]) -> Notices:
-    settings, zone = config.settings, ZoneInfo(config.settings.center.timezone)
-    name = settings.center.name
-    return open_notices(settings.notices, settings.shop_pages, config.folder, store, files, name, zone, changed)
+def _notices(
+    config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None], watch: Watch
+) -> Notices:
+    settings, zone, name = config.settings, ZoneInfo(config.settings.center.timezone), config.settings.center.name
+    return open_notices(
+        settings.notices,
+        settings.shop_pages,
+        config.folder,
+        store,
+        files,
+        name,
+        zone,
+        changed,
+        # one watch for both: what the timekeeper does not believe sends no notice either
+        settled=lambda: watch.settled,
+    )
 
 
 def _announce(config: CenterConfig, store: Store, gate: Gate) -> None:

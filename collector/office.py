@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from collector.notices import orders
-from collector.places import permits, standing
+from collector.notices import orders, seams
+from collector.places import permits
 from collector.store import Ticket
 from collector.tickets.policy import Policy
 from collector.tickets.seams import Cover, Office, Order, Place, Told
@@ -21,16 +21,20 @@ def _order(session: Session, wanted: Order, policy: Policy, now_ms: int) -> bool
     allowed = policy.shop.notices_a_day
     # of one ticket as many as of one day: each time that it comes back the shop is told anew
     limits = orders.Limits(per_day=allowed, per_ticket=allowed, zone=zone)
-    if wanted.audience == "shop" and not _may_be_told(session, wanted):
-        # kept as one that did not go out, so that a person is asked instead
-        limits = orders.Limits(per_day=0, per_ticket=0, zone=zone)
-    return orders.order(session, orders.NoticeOrder(**vars(wanted)), now_ms=now_ms, limits=limits)
-
-
-def _may_be_told(session: Session, wanted: Order) -> bool:
-    """Whether register and box agree on whose place it is: nobody is told of another one's goods."""
+    given = orders.NoticeOrder(**vars(wanted))
+    if wanted.audience != "shop":
+        return orders.order(session, given, now_ms=now_ms, limits=limits)
     ticket = session.get_one(Ticket, wanted.ticket)
-    return standing.standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone).tell is not None
+    # a collector whose clock is behind the one that asked for it orders it no earlier; and what may be another one's is
+    # kept as one that did not go out, so that a person is asked instead
+    return orders.order(
+        session,
+        given,
+        now_ms=now_ms,
+        asked_ms=ticket.shop_asked_ms,
+        limits=limits,
+        doubt=seams.doubt(session, ticket),
+    )
 
 
 def _told(session: Session, number: int, since_ms: int) -> Told:

@@ -16,6 +16,9 @@ GONE: Final = ("expired", "withdrawn", "limited")
 """States of notices that were never sent, and never will be."""
 MAY_HAVE_REACHED: Final = ("sending", "accepted", "sent", "delivered", "unsure")
 
+OBJECTION: Final = "objection"
+"""What a shop said and the desk did not take; a person reads it however the ticket goes on."""
+
 ToldState = Literal["none", "waiting", "sent", "delivered", "unsure", "failed"]
 
 
@@ -81,12 +84,28 @@ class Told:
     count: int
 
 
-def order(session: Session, wanted: NoticeOrder, *, now_ms: int | None = None, limits: Limits | None = None) -> bool:
+def order(
+    session: Session,
+    wanted: NoticeOrder,
+    *,
+    now_ms: int | None = None,
+    asked_ms: int | None = None,
+    limits: Limits | None = None,
+    doubt: tuple[str, str] | None = None,
+) -> bool:
     """Order a notice in the caller's transaction; False where it is ordered already, or beyond what a shop may get.
 
     One beyond the limit is kept as `limited`, so that it is on record, and `told` says `failed` where nothing else
     went out. Notices count on the day on which they may go out first, from the moment of the order, whatever becomes
     of their sending, so that nothing that is tried again makes them more.
+
+    Args:
+        session: the caller's.
+        wanted: the notice.
+        now_ms: the caller's clock.
+        asked_ms: when the round began of which it tells: by `told` it was ordered no earlier, whatever the clock says.
+        limits: what the policy allows.
+        doubt: a code and a line of why nobody may be told, though it is within the limits; kept as `limited` as well.
     """
     allowed = limits or Limits()
     to_shop = wanted.audience == "shop"
@@ -100,6 +119,10 @@ def order(session: Session, wanted: NoticeOrder, *, now_ms: int | None = None, l
     first_ms = max(created_ms, wanted.not_before_ms)
     day = datetime.fromtimestamp(first_ms / 1000, allowed.zone).date().isoformat()
     code = _beyond(session, wanted, day, allowed) if to_shop else ""
+    reason = "the policy allows this shop no more" if code else ""
+    if doubt is not None:
+        code, reason = doubt
+    ordered_ms = max(created_ms, asked_ms or 0)
     session.add(
         NoticeRow(
             key=wanted.key,
@@ -115,15 +138,15 @@ def order(session: Session, wanted: NoticeOrder, *, now_ms: int | None = None, l
             not_before_ms=wanted.not_before_ms,
             expires_ms=_expiry(wanted, first_ms),
             day=day,
-            created_ms=created_ms,
-            changed_ms=created_ms,
+            created_ms=ordered_ms,
+            changed_ms=ordered_ms,
             state="limited" if code else "waiting",
             step=0,
             tries=0,
             doubt=0,
             next_ms=first_ms,
             code=code,
-            reason="the policy allows this shop no more" if code else "",
+            reason=reason,
         )
     )
     session.flush()
@@ -151,7 +174,8 @@ def told(session: Session, number: int, *, since_ms: int = 0) -> Told:
 
 def withdraw(session: Session, number: int, now_ms: int, reason: str) -> int:
     """Take back what has not gone out for a ticket; says how many. One that is just being sent goes on."""
-    rows = session.scalars(select(NoticeRow).where(NoticeRow.ticket_number == number, NoticeRow.state == "waiting"))
+    waiting = select(NoticeRow).where(NoticeRow.ticket_number == number, NoticeRow.state == "waiting")
+    rows = session.scalars(waiting.where(NoticeRow.kind != OBJECTION))
     count = 0
     for row in rows:
         row.state, row.code, row.reason, row.changed_ms = "withdrawn", "withdrawn", reason, now_ms

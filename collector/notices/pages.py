@@ -365,6 +365,7 @@ def take_answer(pages: ShopPages, token: str, verb: str, reason: str) -> str | N
                 seams.say(session, link.shop, ticket, verb, reason, now_ms)
         except seams.NotTakenError as fault:
             code = fault.code
+            seams.keep(session, link.shop, ticket, verb, reason, code, now_ms)
         session.add(
             NoticeAnswer(
                 notice_number=link.notice_number,

@@ -1,13 +1,15 @@
 """Where notices meet the other parts, each in one function."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from collector.notices import orders
 from collector.people.actor import Actor
-from collector.places import shops
-from collector.store import PersonRow, Ticket
+from collector.places import shops, standing
+from collector.store import PersonRow, Ticket, TicketEvent
 from collector.tickets import desk
 
 LANGUAGES: Final = ("zh", "en")
@@ -47,6 +49,14 @@ def shop(session: Session, shop_id: str) -> Recipient | None:
     return None if found is None or found.state == "closed" else _recipient(found)
 
 
+def doubt(session: Session, ticket: Ticket) -> tuple[str, str] | None:
+    """Why nobody is told by itself of a ticket: register and box do not agree on whose place it is; a code, a line."""
+    found = standing.standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
+    if found.tell is not None:
+        return None
+    return found.code or "no_shop", found.warning.en if found.warning is not None else "it is nobody's place"
+
+
 def person(session: Session, person_id: str) -> Recipient | None:
     """A person who works here; None where there is none. Without an address of theirs a route's own count."""
     found = session.get(PersonRow, person_id.removeprefix("person:"))
@@ -69,3 +79,32 @@ def say(session: Session, shop_id: str, ticket: Ticket, verb: str, reason: str, 
         desk.act(session, Actor.shop(shop_id), ticket.number, verb, at_ms=at_ms, reason=reason)
     except desk.RefusedError as fault:
         raise NotTakenError(str(getattr(fault, "code", "refused")), str(fault)) from None
+
+
+def keep(session: Session, shop_id: str, ticket: Ticket, verb: str, reason: str, code: str, at_ms: int) -> None:
+    """Put what a shop said, and the desk did not take, on the ticket's time line; an objection goes to a person too."""
+    line = TicketEvent(
+        ticket_number=ticket.number,
+        kind="said",
+        at_ms=at_ms,
+        received_ms=at_ms,
+        detail=json.dumps({"verb": verb, "not_taken": code}),
+        author=str(Actor.shop(shop_id)),
+        reason=reason,
+    )
+    session.add(line)
+    session.flush()
+    if verb in ("appeal", "not_mine"):
+        wanted = orders.NoticeOrder(
+            key=f"{ticket.number}/said/{line.id}",
+            ticket=ticket.number,
+            kind=orders.OBJECTION,
+            audience="operator",
+            to="",
+            street=ticket.street,
+            due_ms=None,
+            level=0,
+            not_before_ms=at_ms,
+            text=reason,
+        )
+        orders.order(session, wanted, now_ms=at_ms)

@@ -25,11 +25,12 @@ from collector.notices import seams
 from collector.notices.links import forget, make_link
 from collector.notices.messages import Asked, ChannelBase, Message, Tools
 from collector.notices.outcomes import REACHED, Report, short
-from collector.notices.routing import Reach, address_for, recipient_of
+from collector.notices.routing import MAIL, Reach, address_for, recipient_of, tidy_phone
 from collector.notices.secrets import SecretError, masked
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import Facts, choose, render, values
 from collector.store import IncidentRow, NoticeAttempt, NoticeLink, NoticeRow, Store, Ticket, is_race, lock
+from collector.tickets import policy
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ class _Claims:
 
     jobs: list[Job] = field(default_factory=list)
     batches: dict[str, list[tuple[NoticeRow, Reach]]] = field(default_factory=dict)
+    quiet: dict[tuple[str, str], int] = field(default_factory=dict)
+    """When an audience of a street may be told at the earliest."""
 
 
 class Sender:
@@ -91,6 +94,7 @@ class Sender:
         changed: tells open pages that something changed.
         now: seconds since the epoch.
         random: for jitter; tokens come from `secrets`.
+        settled: whether the clock can be believed; while it cannot, nothing is due.
     """
 
     def __init__(
@@ -105,10 +109,11 @@ class Sender:
         now: Callable[[], float] = time.time,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store, self._notices, self._pages, self._tools = store, notices, pages, tools
         self._center, self._zone, self._changed, self._now = center, zone, changed, now
-        self._random, self._monotonic = random or SystemRandom(), monotonic
+        self._random, self._monotonic, self._settled = random or SystemRandom(), monotonic, settled
         self._channels = {one.id: one for one in notices.channel}
         self._busy: Counter[str] = Counter()
         self._flying: set[int] = set()
@@ -151,6 +156,8 @@ class Sender:
         Args:
             wait: until they are sent, as tests do.
         """
+        if not self._settled():
+            return 0
         if self._any(NoticeRow.state == "sending", NoticeRow.next_ms <= self.now_ms):
             self._give_up(self.now_ms)
         jobs = self.claim() if self._any(NoticeRow.state == "waiting", NoticeRow.next_ms <= self.now_ms) else []
@@ -214,7 +221,12 @@ class Sender:
     def _consider(self, session: Session, row: NoticeRow, claims: _Claims, room: dict[str, int], now_ms: int) -> None:
         """Claim one notice, put it off, or end it."""
         ticket = _ticket(session, row)
-        fate = self._fate(row, ticket, now_ms)
+        fate = self._fate(session, row, ticket, now_ms)
+        begins_ms = now_ms if fate is not None else _begins_ms(session, row, claims, now_ms)
+        if begins_ms > now_ms:
+            # tried again, or left over from the day: the order's own hour says nothing of now
+            row.next_ms = min(begins_ms, row.expires_ms)
+            return
         if fate is None and self._is_full(row, room):
             # others are not to wait behind it
             row.next_ms = now_ms + PUT_OFF_MS
@@ -241,12 +253,16 @@ class Sender:
         route = self._notices.chain(row.audience, row.kind, row.street)
         return route is not None and row.step < len(route.channels) and room[route.channels[row.step]] <= 0
 
-    def _fate(self, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
+    def _fate(self, session: Session, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
         """What ends a notice before any channel is asked."""
         if ticket is not None and not ticket.open and (row.audience == "shop" or row.kind in WITH_TICKET):
             return _Fate("withdrawn", "ticket_ended", "its ticket ended before it was sent")
         if row.expires_ms <= now_ms:
             return _Fate("expired", "expired", "its time has passed")
+        # the register may have changed since it was ordered
+        doubt = seams.doubt(session, ticket) if row.audience == "shop" and ticket is not None else None
+        if doubt is not None:
+            return _Fate("failed", *doubt)
         if self._notices.chain(row.audience, row.kind, row.street) is None:
             return _Fate("failed", "no_route", f"no route for {row.audience}, {row.kind}, {row.street}")
         return None
@@ -319,7 +335,7 @@ class Sender:
 
     def _skip(self, session: Session, row: NoticeRow, channel: ChannelBase, now_ms: int) -> None:
         """Pass over a channel that has no address for this recipient, on record."""
-        reason = f"no {channel.address_kind()} of {row.audience} {row.recipient or '(nobody named)'}"
+        reason = f"no {channel.address_kind()} of {row.audience} {_named(row) or '(nobody named)'}"
         session.add(
             NoticeAttempt(
                 notice_number=row.number,
@@ -501,7 +517,13 @@ class Sender:
         row.state, row.code, row.reason, row.changed_ms = state, fate.code, fate.reason, now_ms
         if state in ("failed", "unsure", "expired"):
             log.warning(
-                "notice %d (%s to %s %s): %s: %s", row.number, row.kind, row.audience, row.recipient, state, fate.reason
+                "notice %d (%s to %s %s): %s: %s",
+                row.number,
+                row.kind,
+                row.audience,
+                _named(row),
+                state,
+                fate.reason,
             )
         self._tell(session, row)
 
@@ -605,6 +627,20 @@ def _held(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Notice
 
 def _ticket(session: Session, row: NoticeRow) -> Ticket | None:
     return None if row.ticket_number is None else session.get(Ticket, row.ticket_number)
+
+
+def _named(row: NoticeRow) -> str:
+    """Whom a notice names, as it may be written down: ids as they are, addresses masked."""
+    is_address = row.audience != "shop" and (MAIL.match(row.recipient) or tidy_phone(row.recipient))
+    return masked(row.recipient) if is_address else row.recipient
+
+
+def _begins_ms(session: Session, row: NoticeRow, claims: _Claims, now_ms: int) -> int:
+    """When the street's quiet hours let this audience be told: now, or at their end."""
+    asked = (row.street, row.audience)
+    if asked not in claims.quiet:
+        claims.quiet[asked] = policy.current(session, row.street).policy.not_before_ms(row.audience, now_ms)
+    return claims.quiet[asked]
 
 
 def _shown(channel: ChannelBase, message: Message) -> str:

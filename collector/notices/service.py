@@ -53,9 +53,10 @@ def open_notices(
     center: str,
     zone: ZoneInfo,
     changed: Callable[[], None],
+    settled: Callable[[], bool] = lambda: True,
 ) -> Notices:
     """Make them; nothing runs yet."""
-    sender = Sender(store, notices, pages, tools_of(notices, folder), center, zone, changed)
+    sender = Sender(store, notices, pages, tools_of(notices, folder), center, zone, changed, settled=settled)
     if pages.listen is None:
         return Notices(sender, None)
     shown = ShopPages(store, files, pages, center, notices.contact, zone, changed)

@@ -124,6 +124,13 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
         "Not surely told {ref} {shop} {text}",
         "[Not surely told] {ref}: {rule}; {shop} may not have got its notice. Please call or go there. {text}",
     ),
+    (ANY, "objection", "zh"): Text(
+        "商户异议 {ref} {shop}", "【商户异议】工单{ref} {rule} {shop}：工单已不能受理，请查看。{text}"
+    ),
+    (ANY, "objection", "en"): Text(
+        "A shop objects {ref} {shop}",
+        "[A shop objects] {ref}: {rule}, {shop}; the ticket is past this, please look. {text}",
+    ),
     (ANY, "unreviewed", "zh"): Text(
         "未复核 {ref} {rule} {shop} {text}",
         "【请复核】工单{ref} {rule} {shop} {place} 已按策略先行提醒，请查看图片。{text}",

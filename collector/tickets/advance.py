@@ -61,6 +61,7 @@ class Facts:
         shop_minutes: that the shop has, for its notice.
         first_is_shop: the policy begins with the shop here.
         told: of this round's notice to the shop.
+        told_by_notice: `told_ms` is what a notice said, not a person.
         cover: a permit for all places where something stands.
         quiet: a pause for all of them.
         ask: boxes are to be asked to look, and were not yet.
@@ -98,6 +99,7 @@ class Facts:
     closed_ms: int | None = None
     first_is_shop: bool = True
     told: Told = UNTOLD
+    told_by_notice: bool = False
     cover: Cover | None = None
     quiet: Quiet | None = None
     ask: bool = False
@@ -211,13 +213,22 @@ def _noticed(facts: Facts, policy: Policy, now_ms: int) -> Act | None:
         return corrected
     if facts.looked is not None and facts.looked.sight != "waiting":
         return _looked(facts.looked)
-    if facts.told_ms is None:
-        if facts.told.state in ("sent", "delivered") and facts.told.at_ms is not None:
-            return Act("told", "policy", {"told_ms": facts.told.at_ms, "how": facts.told.state})
-        return None
+    heard = _heard(facts)
+    if heard is not None or facts.told_ms is None:
+        return heard
     if facts.shop_due_ms is not None and now_ms >= facts.shop_due_ms + policy.shop.grace_s * 1000:
         return Act("time_up", "policy")
     return None
+
+
+def _heard(facts: Facts) -> Act | None:
+    """What the notice to the shop says anew: that it came, or that it never came after all."""
+    told = facts.told
+    if facts.told_ms is None:
+        came = told.state in ("sent", "delivered") and told.at_ms is not None
+        return Act("told", "policy", {"told_ms": told.at_ms, "how": told.state}) if came else None
+    taken_back = facts.told_by_notice and told.state in ("failed", "unsure", "waiting")
+    return Act("untold", "policy", {"how": told.state}) if taken_back else None
 
 
 def _corrected(facts: Facts) -> Act | None:
@@ -248,7 +259,7 @@ def _community(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
     looked = facts.looked
     if looked is not None and looked.sight == "clear":
         return Act("solve", "camera", {"at_seen_ms": looked.at_ms})
-    return None if looked is None or looked.sight == "waiting" else _looked(looked)
+    return _heard(facts) if looked is None or looked.sight == "waiting" else _looked(looked)
 
 
 def _verifying(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
@@ -381,10 +392,10 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
             remind_ms = _remind_ms(facts, policy)
             if remind_ms is not None and facts.shop_due_ms is not None and remind_ms <= now_ms < facts.shop_due_ms:
                 order("shop_reminder", "shop", facts.shop, once=of_round)
-        if facts.told.state in ("unsure", "failed") and facts.told_ms is None:
-            order("undelivered", "operator", once=step)
         if not facts.reviewed:
             order("unreviewed", "operator", once=step)
+    if facts.told.state in ("unsure", "failed") and facts.told_ms is None:
+        order("undelivered", "operator", once=step)
     if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:
         order("unseen", "operator", once=step)
     for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):

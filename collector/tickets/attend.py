@@ -174,6 +174,7 @@ def _facts(
         first_is_shop=first == "shop",
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=_told(session, ticket, office),
+        told_by_notice=ticket.told_ms is not None and desk.told_by_notice(session, ticket),
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,
         ask=ticket.verify is not None and not asked,
@@ -182,7 +183,7 @@ def _facts(
 
 
 def _told(session: Session, ticket: Ticket, office: Office) -> Told:
-    if ticket.state != State.NOTICED or ticket.shop_asked_ms is None:
+    if ticket.state not in (State.NOTICED, State.COMMUNITY) or ticket.shop_asked_ms is None:
         return UNTOLD
     return office.told(session, ticket.number, ticket.shop_asked_ms)
 

@@ -389,6 +389,25 @@ def _told(one: Step) -> None:
         ticket.due_ms, ticket.due_kind, ticket.level = ticket.shop_due_ms, f"shop: {span}", 0
 
 
+def _untold(one: Step) -> None:
+    """The notice never came after all: what its minutes led to is not to be enforced."""
+    ticket = one.ticket
+    if ticket.told_ms is None or not told_by_notice(one.session, ticket):
+        raise one.refuse("not_now", "no notice says that the shop was told")
+    ticket.told_ms = ticket.shop_due_ms = None
+    one.detail["how"] = one.args.get("how", "")
+    if ticket.state == State.NOTICED:
+        set_due(ticket, one.policy, one.at_ms)
+        ticket.level = 0
+
+
+def told_by_notice(session: Session, ticket: Ticket) -> bool:
+    """Whether it is a notice, not a person, that says that the shop was told."""
+    of_ticket = select(TicketEvent.author).where(TicketEvent.ticket_number == ticket.number, TicketEvent.kind == "told")
+    author = session.scalar(of_ticket.order_by(TicketEvent.id.desc()).limit(1))
+    return author is not None and author.partition(":")[0] == POLICY
+
+
 def _time_up(one: Step) -> State:
     if one.ticket.shop_due_ms is None or one.at_ms < one.ticket.shop_due_ms:
         raise one.refuse("early", "the shop's minutes are not over")
@@ -619,6 +638,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "hold": _hold,
     "release": _release,
     "told": _told,
+    "untold": _untold,
     "time_up": _time_up,
     "shop_done": _shop_done,
     "looked": _looked,

@@ -159,6 +159,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "已告知商户，整改时限起算", "the shop has been told: its minutes begin",
     ),
     _line(
+        "untold", (S.NOTICED, S.COMMUNITY), None, POLICY,
+        "提醒未曾送达，撤回已告知", "the notice never came after all: the shop was not told",
+    ),
+    _line(
         "correct", (S.NOTICED, S.COMMUNITY), S.SELF_CORRECTED, CAMERA,
         "摄像头看到时限内已恢复", "seen clear within the shop's minutes",
     ),

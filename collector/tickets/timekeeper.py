@@ -68,8 +68,9 @@ class Watch:
 
     @property
     def settled(self) -> bool:
-        """Whether the clock can be believed."""
-        return self._monotonic() >= self._settled_s
+        """Whether the clock can be believed: not while it settles, nor after a jump that nobody has noted yet."""
+        moved_s = self._wall() - self._monotonic() - self._offset_s
+        return self._monotonic() >= self._settled_s and abs(moved_s) <= self._jump_s
 
     def unsettle(self) -> None:
         """Begin to wait."""

@@ -39,6 +39,7 @@ DUE: Final = Words("限", "due")
 SHOP_DUE: Final = Words("商户时限", "the shop's time ends")
 EVENTS: Final = {
     **{one.verb: Words(*one.words) for one in machine.TRANSITIONS},
+    "said": Words("商户所言，工单已不能受理", "The shop said this when the ticket took it no more"),
     "due": Words("核实时限", "time for review"),
     "appeared": Words("首次出现", "First seen"),
     "opened": Words("开单", "Ticket opened"),

@@ -90,24 +90,39 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "code"),
     [
-        None,  # not in the register
-        {"id": "other-1", "zones": "box-1/cam-1/front"},  # the register gives the place to another one
-        {"state": "closed"},
+        (None, "unregistered"),
+        ({"id": "other-1", "zones": "box-1/cam-1/front"}, "contradiction"),
+        ({"state": "closed"}, "closed"),
     ],
 )
-def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values):
+def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values, code):
     if values is not None:
         registered(street, **values)
     street.appears()
     street.act(LI, "confirm")
     street.wait(minutes=1)
     assert [state for _, _, state in notices(street)] == ["limited"]
+    with street.desk.store.transaction() as session:
+        row = session.scalars(select(NoticeRow).where(NoticeRow.audience == "shop")).one()
+    assert row.code == code
+    assert "policy" not in row.reason
     assert "undelivered" in [kind for kind, _, _ in notices(street, "operator")]
     street.wait(minutes=600)
     assert street.state() in ("noticed", "community")
     assert street.ticket().case_number is None
+
+
+def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):
+    registered(street)
+    street.appears()
+    with street.desk.store.writing() as session:
+        door.act(session, LI, 1, "confirm", at_ms=street.now_ms + 200)
+    street.wait()
+    assert notices(street) == [("shop_notice", "shop-1", "waiting")]
+    reach(street)
+    assert street.ticket().told_ms == street.now_ms
 
 
 def test_a_permit_that_is_given_ends_the_work_and_its_hours_begin_it_again(street):

@@ -20,7 +20,8 @@ from collector.notices.secrets import Secrets
 from collector.notices.sender import Sender
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import FIELDS
-from collector.store import NoticeAttempt, NoticeRow
+from collector.store import NoticeAttempt, NoticeRow, PolicyRow, Store
+from collector.tickets.policy import DEFAULT, Policy, Quiet
 from tests.collector.notices.servers import Service
 from tests.incidents import START_S, Case
 
@@ -130,6 +131,7 @@ def shops(monkeypatch):
     """The register of shops; `shop-1` is in it."""
     known = {"shop-1": SHOP}
     monkeypatch.setattr(seams, "shop", lambda _session, shop: known.get(shop))
+    monkeypatch.setattr(seams, "doubt", lambda _session, _ticket: None)
     return known
 
 
@@ -139,6 +141,13 @@ def looks(monkeypatch):
     looked: list[int] = []
     monkeypatch.setattr(seams, "look", lambda _session, ticket: looked.append(ticket))
     return looked
+
+
+def awake(store: Store) -> None:
+    """No quiet hours: the tests' time is before dawn."""
+    with store.writing() as session:
+        document = Policy(quiet=Quiet(hours=())).model_dump_json()
+        session.add(PolicyRow(street=DEFAULT, revision=1, document=document, author="tests", made_ms=0, reason=""))
 
 
 def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
@@ -164,6 +173,7 @@ def office(desk, tmp_path, service, shops, looks):
 
     service.say(Say({"code": 0}))
     desk.take(Case(shop="shop-1").opened())
+    awake(desk.store)
     return Office(desk, tmp_path, section(sms(service)), looked=looks)
 
 

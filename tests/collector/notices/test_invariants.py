@@ -14,7 +14,7 @@ from collector.notices.orders import Limits
 from collector.notices.outcomes import Report
 from collector.store import NoticeAttempt, NoticeRow
 from tests.collector.conftest import Desk
-from tests.collector.notices.conftest import SHOP, ZONE, Office, section
+from tests.collector.notices.conftest import SHOP, ZONE, Office, awake, section
 from tests.incidents import Case
 
 OUTCOMES = ("accepted", "refused", "later", "unsure", "unreachable")
@@ -40,6 +40,7 @@ def test_any_sequence_keeps_the_promises(tmp_path_factory, moves, when_unsure, p
     desk = Desk(folder)
     case = Case(shop="shop-1")
     desk.take(case.opened())
+    awake(desk.store)
     channels = [{**one, "when_unsure": when_unsure} for one in CHANNELS]
     office = Office(desk, folder, section(*channels, contact="0571", shop_per_day=per_day))
     left = []  # (request, outcome) of what may have left
@@ -53,6 +54,7 @@ def test_any_sequence_keeps_the_promises(tmp_path_factory, moves, when_unsure, p
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HttpChannel, "send", send)
         patch.setattr(seams, "shop", lambda *_: SHOP)
+        patch.setattr(seams, "doubt", lambda *_: None)
         patch.setattr(seams, "look", lambda *_: None)
         sender = office.sender()
         for move, value in moves:

@@ -1,5 +1,6 @@
 """The shop's page: for those who have its link, and for nobody else."""
 
+import json
 import re
 import threading
 
@@ -9,11 +10,12 @@ from starlette.testclient import TestClient
 
 from collector.notices import seams
 from collector.notices.links import digest
+from collector.notices.orders import withdraw
 from collector.notices.pages import MAX_ANSWERS, MISSES, PER_MINUTE, Listener, ShopPages, Visits, make_pages
 from collector.notices.seams import NotTakenError
 from collector.notices.settings import ShopPagesSection
 from collector.people.actor import Actor, Grant, Role
-from collector.store import NoticeAnswer, NoticeLink, TicketEvent
+from collector.store import NoticeAnswer, NoticeLink, NoticeRow, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets.timekeeper import Timekeeper, Watch
 from tests.collector.notices.conftest import PAGES, ZONE
@@ -235,6 +237,13 @@ def test_what_the_desk_does_not_take_is_kept(site, office, monkeypatch):
     found = site.post("appeal", "不是我的货")
     assert found.headers["location"].endswith("said=appeal_late")
     assert said(office) == [("appeal", "不是我的货", "too_late")]
+    # and somebody sees it, however the ticket goes on
+    with office.desk.store.writing() as session:
+        withdraw(session, 1, office.now_ms, "now: closed")
+        line = session.scalars(select(TicketEvent).where(TicketEvent.kind == "said")).one()
+        order = session.scalars(select(NoticeRow).where(NoticeRow.audience == "operator")).one()
+    assert (line.author, line.reason, json.loads(line.detail)["not_taken"]) == ("shop:shop-1", "不是我的货", "too_late")
+    assert (order.kind, order.state, order.text) == ("objection", "waiting", "不是我的货")
     assert "工作人员会看到" in site.client.get(found.headers["location"]).text
 
 

@@ -2,18 +2,23 @@
 
 import logging
 import threading
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import func, select
 
 from collector.notices import desk as notices_desk
+from collector.notices import seams
 from collector.notices.orders import Limits
 from collector.notices.outcomes import Report
 from collector.notices.seams import Recipient
 from collector.people.actor import SYSTEM
 from collector.store import AuditRow, NoticeAttempt, NoticeLink, NoticeRow, open_store
-from tests.collector.notices.conftest import PAGES, Office, section, sms
+from collector.tickets import policy
+from collector.tickets.policy import Policy, Quiet
+from collector.tickets.timekeeper import SETTLE_S, Watch
+from tests.collector.notices.conftest import PAGES, ZONE, Office, awake, section, sms
 from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
 
@@ -164,12 +169,92 @@ def test_quiet_hours_are_kept(office, service):
     assert office.told().state == "sent"
 
 
+QUIET = Policy(quiet=Quiet(hours=("22:00-07:00",)))
+
+
+def street_time(text):
+    return datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp()
+
+
+@pytest.mark.parametrize("case", ["retry", "next channel", "backlog", "again", "expires"])
+def test_nothing_goes_out_in_quiet_hours_whatever_it_waited_for(office, service, case):
+    office.now_s = street_time("2026-05-29 21:59:30")
+    with office.desk.store.writing() as session:
+        policy.put(session, "s", QUIET, SYSTEM, 1)
+    with Service(OK) as voice:
+        office.notices = section(sms(service, retry_s=600), sms(voice, "voice"))
+        more = {"expires_ms": office.now_ms + 3600_000} if case == "expires" else {}
+        office.order(**more)
+        if case == "retry":
+            service.say(Say({"code": 7}), OK)
+        elif case == "next channel":
+            service.say(Say({"code": 7}))
+            office.notices = section(sms(service, retry_s=20, tries=3), sms(voice, "voice"))
+        elif case == "again":
+            service.say(Say(how="cut"), OK)
+            run(office, 5)
+            office.now_s += 60
+            with office.desk.store.writing() as session:
+                notices_desk.decide(session, SYSTEM, 1, "again", "x", office.now_ms)
+        else:
+            office.now_s += 60
+        run(office, street_time("2026-05-30 06:59:00") - office.now_s, step_s=20)
+        in_the_night = [one for one in office.attempts() if one.started_ms >= street_time("2026-05-29 22:00:00") * 1000]
+        assert in_the_night == []
+        run(office, 200, step_s=20)
+        assert office.notice().state == ("expired" if case == "expires" else "sent")
+
+
+def test_a_clock_that_is_wrong_for_a_moment_sends_nothing(office, service):
+    """Past the morning for some seconds, and back: the night's notices stay."""
+    true_s = [0.0]
+    watch = Watch(lambda: office.now_s, lambda: true_s[0])
+    office.order(not_before_ms=office.now_ms + 3600_000)
+    sender = office.sender(settled=lambda: watch.settled)
+    office.now_s += 7200
+    assert sender.step(wait=True) == 0  # nobody has noted the jump yet
+    watch.jump_s()
+    assert sender.step(wait=True) == 0
+    office.now_s -= 7200
+    watch.jump_s()
+    true_s[0] += SETTLE_S + 1
+    office.now_s += SETTLE_S + 1
+    assert watch.settled
+    assert sender.step(wait=True) == 0
+    assert (office.told().state, service.got) == ("waiting", [])
+    office.now_s += 3600
+    true_s[0] += 3600
+    assert sender.step(wait=True) == 1
+    sender.stop()
+
+
 def test_a_notice_whose_ticket_has_ended_is_not_sent(office, service):
     office.order(not_before_ms=office.now_ms + 60_000)
     office.desk.take(cleared())
     run(office, 100)
     assert (office.notice().state, service.got) == ("withdrawn", [])
     assert office.told().state == "none"
+
+
+def test_a_shop_that_the_register_gives_the_place_no_more_is_not_told(office, service, monkeypatch):
+    office.order(not_before_ms=office.now_ms + 60_000)
+    monkeypatch.setattr(seams, "doubt", lambda _session, _ticket: ("contradiction", "the register says shop-2"))
+    run(office, 100)
+    assert (office.told().state, service.got) == ("failed", [])
+    assert (office.notice().code, office.notice().reason) == ("contradiction", "the register says shop-2")
+
+
+def test_no_address_is_in_a_log_or_kept_in_full(office, service, caplog):
+    routes = [{"audience": "officer", "channels": ["mail", "sms"]}]
+    mail = {"id": "mail", "type": "email", "host": "127.0.0.1", "sender": "a@example.org"}
+    office.notices = section(mail, sms(service), routes=routes)
+    service.say(Say({"code": 3, "why": "no"}))
+    office.order(audience="officer", kind="task", to="13912345678")
+    with caplog.at_level(logging.DEBUG):
+        run(office, 20)
+    assert office.notice().state == "failed"
+    assert "13912345678" not in caplog.text
+    assert "13912345678" not in "".join(one.text + one.address for one in office.attempts()) + office.notice().reason
 
 
 def cleared():
@@ -241,6 +326,7 @@ def test_on_sqlite_a_start_finds_what_was_being_sent(tmp_path, service, shops, l
 
     desk = Desk(tmp_path)
     desk.take(Case(shop="shop-1").opened())
+    awake(desk.store)
     office = Office(desk, tmp_path, section(sms(service)))
     office.order()
     office.sender().claim()
@@ -292,6 +378,7 @@ def test_two_collectors_at_once_send_each_notice_once(postgres, template, tmp_pa
     desk = Desk(tmp_path, url)
     service.say(OK)
     desk.take(*[Case(number=number, shop=f"shop-{number}").opened() for number in range(1, 41)])
+    awake(desk.store)
     shops.update({f"shop-{number}": Recipient("", f"1380000{number:04d}", "") for number in range(1, 41)})
     office = Office(desk, tmp_path, section(sms(service)))
     for number in range(1, 41):
@@ -575,6 +662,7 @@ def test_a_store_that_comes_back_goes_on(postgres, template, tmp_path, service, 
     desk = Desk(tmp_path, postgres.create(template))
     service.say(OK)
     desk.take(Case(shop="shop-1").opened())
+    awake(desk.store)
     office = Office(desk, tmp_path, section(sms(service)))
     office.order()
     sender = office.sender()

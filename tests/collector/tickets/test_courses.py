@@ -79,6 +79,39 @@ def test_a_shop_that_could_not_be_told_is_an_operators_task_and_never_enforced(s
     assert street.state() == "community"
 
 
+@pytest.mark.parametrize("how", ["failed", "unsure", "waiting"])
+@pytest.mark.parametrize("minutes", [1, 30])
+def test_a_notice_that_never_came_after_all_takes_the_shops_minutes_back(street, how, minutes):
+    noticed(street)
+    street.tell("sent")
+    street.wait(minutes)
+    state = street.state()
+    assert state == ("noticed" if minutes == 1 else "community")
+    street.tell(how)
+    ticket = street.ticket()
+    assert (ticket.state, ticket.told_ms, ticket.shop_due_ms) == (state, None, None)
+    assert ("undelivered" in street.kinds("operator")) == (how != "waiting")
+    street.wait(30)
+    assert street.state() == state
+    if state == "community":
+        with pytest.raises(RefusedError) as refused:
+            street.act(LI, "register")
+        assert refused.value.code == "untold"
+    street.tell("sent")  # over the next channel: the minutes begin anew
+    assert street.ticket().told_ms == street.now_ms
+    assert street.steps().count("untold") == 1
+
+
+def test_what_a_person_told_the_shop_no_report_takes_back(street):
+    street.appears()
+    street.act(LI, "confirm")
+    street.act(LI, "told", reason="by telephone")
+    told_ms = street.ticket().told_ms
+    street.tell("failed")
+    assert street.ticket().told_ms == told_ms
+    assert "untold" not in street.steps()
+
+
 def test_clear_before_anyone_reviewed_lapses(street):
     case = street.appears()
     street.clears(case)

@@ -291,6 +291,8 @@ def check_lines(ticket, lines):
             reviewer = event.author
         if event.kind == "told":
             shop_due_ms, told_ms = detail["shop_due_ms"], detail["told_ms"]
+        if event.kind == "untold":
+            shop_due_ms = told_ms = None
         if event.kind == "extend" and "shop_due_ms" in before:
             assert detail["due_ms"] > before["shop_due_ms"], "the shop's minutes were shortened"
             shop_due_ms = detail["due_ms"]

@@ -152,12 +152,21 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     with store.transaction() as database:
         group = shared_group(database) if config.settings.broker.shared else None
     session = InboxSession(config.settings.broker, config.folder, config.client_id, writer.put, group)
-    registry.register(Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s)))
     dispatch = Dispatch(store, center.id, session.publish)
     watch = Watch()
     timekeeper = _timekeeper(config, store, files, changed, writer, watch)
+    registry.register(
+        Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s), tally=lambda: timekeeper.tally)
+    )
+    notices = _notices(config, store, files, changed, watch)
     ending = threading.Event()
-    health = Health(lambda: session.connected, lambda: writer.alive, lambda: writer.lag_s)
+    health = Health(
+        lambda: session.connected,
+        lambda: writer.alive,
+        lambda: writer.lag_s,
+        desk_alive=lambda: timekeeper.alive,
+        notices_alive=lambda: notices.alive,
+    )
     gate = serving.make_gate(config, store)
     pages = make_app(center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings)
     server = serving.make_server(pages, config)
@@ -179,7 +188,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         log.info("center %s: boxes enrol at %s", center.id, config.settings.enrolment.url)
     _announce(config, store, gate)
     try:
-        with _notices(config, store, files, changed, watch):
+        with notices:
             server.run(sockets=[listening])
     finally:
         for ending_part in (timekeeper, dispatch, door, session, writer):

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.store import Box, Refused, Store, Ticket
+from collector.tickets.timekeeper import Tally
 
 HEALTH: Final = {
     "waiting_messages": "Messages that the box still keeps for the center",
@@ -18,6 +19,13 @@ HEALTH: Final = {
     "parked_messages": "Messages that were refused for good",
     "state_bytes": "What its outbox takes on the disk",
 }
+DESK: Final = {
+    "looks": "Tickets that the timekeeper looked at",
+    "steps": "Steps that were taken by themselves",
+    "faults": "Tickets that could not be looked at, and batches that came to nothing",
+    "jumps": "Jumps of the clock",
+}
+"""Counters of the timekeeper, by their names in its tally."""
 SIZE: Final = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
@@ -29,14 +37,21 @@ class Figures(Collector):
 
     Args:
         inbox: whether the broker has let us in, deliveries waiting, seconds that the oldest waits.
+        now: seconds since the epoch.
+        tally: what this collector's timekeeper did since it began.
     """
 
     def __init__(
-        self, store: Store, inbox: Callable[[], tuple[bool, int, float]], now: Callable[[], float] = time.time
+        self,
+        store: Store,
+        inbox: Callable[[], tuple[bool, int, float]],
+        now: Callable[[], float] = time.time,
+        tally: Callable[[], Tally] | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._now = now
+        self._tally = tally
 
     def collect(self) -> Iterator[Metric]:
         """Read them; without the database only those of the inbox."""
@@ -44,6 +59,10 @@ class Figures(Collector):
         yield _gauge("cityeye_inbox_connected", "Whether the broker has let the center in", connected)
         yield _gauge("cityeye_inbox_queue", "Deliveries that are not committed yet", waiting)
         yield _gauge("cityeye_inbox_oldest_seconds", "How long the oldest of them waits", lag_s)
+        if self._tally is not None:
+            done = vars(self._tally())
+            for name, words in DESK.items():
+                yield CounterMetricFamily(f"cityeye_desk_{name}", words, value=done[name])
         try:
             yield from self._database()
         except SQLAlchemyError:

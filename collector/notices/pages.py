@@ -530,6 +530,11 @@ class Listener:
         """Begin."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it listens; it does not where its port is taken."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End."""
         self._server.should_exit = True

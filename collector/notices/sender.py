@@ -136,6 +136,11 @@ class Sender:
             self._thread.join(10)
         self._pool.shutdown(wait=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it works."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._stopping.wait(POLL_S):
             try:

@@ -30,6 +30,11 @@ class Notices:
     sender: Sender
     listener: Listener | None
 
+    @property
+    def alive(self) -> bool:
+        """Whether all of it works."""
+        return self.sender.alive and (self.listener is None or self.listener.alive)
+
     def __enter__(self) -> Self:
         """Begin."""
         self.sender.start()

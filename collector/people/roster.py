@@ -80,6 +80,21 @@ def grants(session: Session, person: str) -> frozenset[Grant]:
     return frozenset(Grant(Role(row.role), row.street) for row in rows)
 
 
+def works_at(session: Session, person: str, roles: Iterable[str], street: str) -> bool:
+    """Whether somebody is active and has one of some roles at a street.
+
+    In a center without people (a demo, a trial on the loopback address) any plain name will do that is no address: with
+    a letter and without an @, so that nothing is sent to a number or a mailbox that somebody just typed.
+    """
+    if is_empty(session):
+        return _ID.fullmatch(person) is not None and "@" not in person and any(sign.isalpha() for sign in person)
+    row = session.get(PersonRow, person)
+    if row is None or row.disabled_ms is not None:
+        return False
+    wanted = frozenset(roles)
+    return any(one.role in wanted and one.street in (EVERYWHERE, street) for one in grants(session, person))
+
+
 def as_actor(session: Session, row: PersonRow) -> Actor:
     """A person who acts by themselves."""
     return Actor("person", row.id, row.name, grants(session, row.id))

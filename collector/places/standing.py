@@ -12,7 +12,7 @@ each other: a notice to the wrong shop is worse than one that waits for a person
 | A, not in the register | B | nobody | `contradiction` |
 | A, closed | nothing | nobody | `closed` |
 | A, closed | B | nobody | `contradiction` |
-| no shop | B | B | `from_register` |
+| no shop | B | nobody: the ticket has no shop, so that the community goes first | `from_register` |
 | no shop | nothing | nobody | |
 """
 
@@ -36,7 +36,8 @@ class Standing:
         said: shop of the ticket, as the box said.
         shop: the same in the register; None where it has none of that id, or the box said none.
         registered: whose the zone is by the register.
-        tell: who may be told without a person deciding; None: a person has to.
+        tell: who may be told without a person deciding; None: a person has to. Where the box said none it is whose
+            place it is by the register: shown, and nothing is sent, as only a ticket with a shop has a shop's minutes.
         code: of the warning; empty for none.
         warning: it, for people.
     """

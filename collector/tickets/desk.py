@@ -12,17 +12,29 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from collector.people import roster
 from collector.people.actor import Actor
 from collector.people.audit import record
-from collector.store import IncidentRow, Ticket, TicketEvent, lock
+from collector.store import IncidentRow, PermitRow, Ticket, TicketEvent, lock
 from collector.tickets import cases, policy
 from collector.tickets.book import GOES_ON
-from collector.tickets.machine import FINAL, JUDGED, POLICY, VERBS, State, Transition, allowed, find, may
+from collector.tickets.machine import (
+    FIELD,
+    FINAL,
+    JUDGED,
+    OUTCOMES,
+    POLICY,
+    URGENCIES,
+    VERBS,
+    State,
+    Transition,
+    allowed,
+    argument_fault,
+    find,
+    may,
+)
 from collector.tickets.policy import Policy, Revision
 
-URGENCIES: Final = ("normal", "urgent", "very_urgent")
-OUTCOMES: Final = ("handled", "community", "moved_on", "other")
-"""That a person may close with; `withdrawn` is of `withdraw` and `uphold`."""
 QUIET: Final = ("remark", "escalate", "looked")
 """Steps after which a person who looked before may still act."""
 AT_ONCE: Final = 0
@@ -113,6 +125,7 @@ def act(
     actor: Actor,
     number: int,
     verb: str,
+    /,
     *,
     at_ms: int,
     seen: int | None = None,
@@ -140,7 +153,7 @@ def act(
 
 
 def step(
-    session: Session, actor: Actor, ticket: Ticket, verb: str, *, at_ms: int, reason: str = "", **args: Any
+    session: Session, actor: Actor, ticket: Ticket, verb: str, /, *, at_ms: int, reason: str = "", **args: Any
 ) -> Ticket:
     """Take a step with a ticket that is held; raises RefusedError."""
     line = _permitted(ticket, actor, verb, reason, args)
@@ -169,6 +182,9 @@ def _permitted(ticket: Ticket, actor: Actor, verb: str, reason: str, args: Mappi
         given = reason.strip() if name == "reason" else args.get(name)
         if given in (None, ""):
             raise refusal(ticket, actor, "missing", f"{verb}: expected {name}, got none")
+    fault = argument_fault(verb, args) if actor.kind in ("person", "shop") else ""
+    if fault:
+        raise refusal(ticket, actor, "invalid", fault)
     if len(reason) > MAX_TEXT:
         raise refusal(
             ticket, actor, "invalid", f"expected a reason of at most {MAX_TEXT} characters, got {len(reason)}"
@@ -226,13 +242,15 @@ def _write(one: Step, before: Mapping[str, Any]) -> None:
     if "due_ms" in before:
         detail["due_ms"] = ticket.due_ms
     detail.pop("verify", None)
+    # a program of theirs did it; the audit log says so by itself
+    via = {"via": one.actor.via} if one.actor.via else {}
     one.session.add(
         TicketEvent(
             ticket_number=ticket.number,
             kind=verb,
             at_ms=one.at_ms,
             received_ms=one.at_ms,
-            detail=json.dumps(detail, ensure_ascii=False),
+            detail=json.dumps({**detail, **via}, ensure_ascii=False),
             author=str(one.actor),
             reason=one.reason,
             before=json.dumps(before, ensure_ascii=False),
@@ -336,15 +354,28 @@ def _duplicate(one: Step) -> State:
 
 def _exempt(one: Step) -> State:
     ticket = one.ticket
-    until_ms = one.args.get("until_ms")
-    if until_ms is None:  # a person named a permit: for the rest of the day
-        work = one.policy.working_time
-        until_ms = work.instant_ms(work.local(one.at_ms).date(), 24 * 60)
+    by_policy = one.actor.kind == POLICY
+    until_ms = int(one.args["until_ms"]) if by_policy else _by_hand(one, one.args.get("until_ms"))
     ticket.permit = str(one.args["permit"])[:100]
     _enter(one, State.EXEMPT)
-    ticket.due_ms, ticket.due_kind = int(until_ms), "permit" if one.actor.kind == POLICY else "permit by hand"
+    ticket.due_ms, ticket.due_kind = until_ms, "permit" if by_policy else "permit by hand"
     one.detail |= {"permit": ticket.permit, "until_ms": ticket.due_ms, "permit_id": one.args.get("permit_id")}
     return State.EXEMPT
+
+
+def _by_hand(one: Step, until_ms: int | None) -> int:
+    """Until when a permit is good that a person names: it has to be one, and is for the rest of the day at most."""
+    work = one.policy.working_time
+    today = work.local(one.at_ms).date()
+    row = one.session.scalar(select(PermitRow).where(PermitRow.number == one.args["permit"]))
+    good = row is not None and (row.state, row.street) == ("active", one.ticket.street)
+    if row is None or not good or not row.from_day <= today.isoformat() <= row.until_day:
+        text = f"permit: expected one of {one.ticket.street}'s register, active today, got {one.args['permit']!r}"
+        raise one.refuse("invalid", text)
+    last_ms = work.instant_ms(today, 24 * 60)
+    if until_ms is not None and not one.at_ms < until_ms <= last_ms:
+        raise one.refuse("invalid", f"until_ms: expected an instant of today, {last_ms} at the latest, got {until_ms}")
+    return last_ms if until_ms is None else until_ms
 
 
 def _anew(one: Step) -> State:
@@ -485,7 +516,11 @@ def _number(one: Step) -> None:
 
 
 def _dispatch(one: Step) -> State:
-    one.ticket.assignee = one.detail["to"] = str(one.args["to"])[:100]
+    to, street = one.args["to"], one.ticket.street
+    if not roster.works_at(one.session, to, FIELD, street):
+        text = f"to: expected an active person who is {' or '.join(FIELD)} at {street}, got {to!r}"
+        raise one.refuse("invalid", text)
+    one.ticket.assignee = one.detail["to"] = to
     return State.DISPATCHED
 
 
@@ -529,7 +564,7 @@ def _verify_unseen(one: Step) -> None:
 
 
 def _close(one: Step) -> State:
-    outcome = one.args.get("outcome", "community" if one.ticket.state == State.COMMUNITY else "handled")
+    outcome = one.args.get("outcome") or ("community" if one.ticket.state == State.COMMUNITY else "handled")
     if outcome not in OUTCOMES:
         raise one.refuse("invalid", f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r:.40}")
     return _closed(one, outcome)

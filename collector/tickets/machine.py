@@ -6,11 +6,11 @@ writes `tickets.md` from it: a diagram and the tables.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from collector.people.actor import Role
 
@@ -244,6 +244,71 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
 )  # fmt: skip
 
 VERBS: Final = tuple(dict.fromkeys(one.verb for one in TRANSITIONS))
+URGENCIES: Final = ("normal", "urgent", "very_urgent")
+OUTCOMES: Final = ("handled", "community", "moved_on", "other")
+"""That a person may close with; `withdrawn` is of `withdraw` and `uphold`."""
+_MOST: Final = 2**53
+"""Above that JSON's readers do not agree on a number any more, and 64 bits end not far."""
+_LONGEST: Final = 100
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a verb takes from a person, besides a reason.
+
+    Args:
+        kind: a `number` of something, an `instant` in milliseconds since the epoch, a `name`, or a `choice`.
+        words: what it means, in Chinese and English.
+        among: of a choice.
+    """
+
+    kind: Literal["number", "instant", "name", "choice"]
+    words: tuple[str, str]
+    among: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What is expected, for people."""
+        match self.kind:
+            case "number":
+                return "a whole number from 1 on"
+            case "instant":
+                return "milliseconds since the epoch, a whole number"
+            case "name":
+                return f"a text of at most {_LONGEST} printable characters"
+        return f"one of {', '.join(self.among)}"
+
+    def takes(self, value: object) -> bool:
+        """Whether it is one."""
+        if self.kind in ("number", "instant"):
+            return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST
+        if not isinstance(value, str):
+            return False
+        return value in self.among if self.kind == "choice" else 0 < len(value) <= _LONGEST and value.isprintable()
+
+
+ARGUMENTS: Final[Mapping[str, Mapping[str, Argument]]] = {
+    "duplicate": {"of": Argument("number", ("另一工单的编号", "number of the other ticket"))},
+    "exempt": {
+        "permit": Argument(
+            "name",
+            ("本街道登记簿中今日有效的备案编号", "number of an active permit of this street's register, good today"),
+        ),
+        "until_ms": Argument(
+            "instant", ("最迟至当日结束，缺省即为当日结束", "end of the day at the latest, and where it is left out")
+        ),
+    },
+    "dispatch": {
+        "to": Argument(
+            "name",
+            ("在岗的执法队员或网格员的登录名", "sign-in name of an active officer or grid worker of this street"),
+        )
+    },
+    "close": {"outcome": Argument("choice", ("结果", "how it ended"), OUTCOMES)},
+    "extend": {"due_ms": Argument("instant", ("新的时限，366 天之内", "the new deadline, within 366 days"))},
+    "urge": {"urgency": Argument("choice", ("紧急程度", "how urgent"), URGENCIES)},
+}
+"""By verb, what persons and shops may give; nothing else is taken from them. Policies and cameras are our own code."""
 _FOUND: Final = {(state, one.verb): one for one in TRANSITIONS for state in one.sources}
 
 
@@ -255,6 +320,19 @@ def find(state: str, verb: str) -> Transition | None:
 def may(transition: Transition, kind: str, roles: Iterable[str]) -> bool:
     """Whether an actor of a kind, with these roles at the ticket's street, may."""
     return any(role in transition.who for role in roles) if kind == "person" else kind in transition.who
+
+
+def argument_fault(verb: str, args: Mapping[str, Any]) -> str:
+    """What is wrong with what a person or a shop gave with a verb, one line; empty for nothing."""
+    known = ARGUMENTS.get(verb, {})
+    strange = sorted(ascii(name)[:_LONGEST] for name in args if name not in known)
+    if strange:
+        return f"args: {verb} takes {', '.join(known) or 'none'}, got {', '.join(strange):.300}"
+    for name, value in args.items():
+        # what may be left out may be null
+        if value is not None and not known[name].takes(value):
+            return f"{name}: expected {known[name].text}, got {value!a:.60}"
+    return ""
 
 
 def allowed(state: str, kind: str, roles: Iterable[str]) -> tuple[str, ...]:
@@ -292,6 +370,17 @@ def reference() -> str:
         lines.append(
             f"| `{one.verb}` | {_states(one.sources)} | {to} | {who} | {needs} | {one.words[0]}<br>{one.words[1]} |"
         )
+    lines += [
+        "",
+        "## 参数 / Arguments",
+        "",
+        "What persons and shops may give in `args`; all else is refused as `invalid`.",
+        "",
+    ]
+    lines += ["| verb | argument | type | meaning |", "| --- | --- | --- | --- |"]
+    for verb, known in ARGUMENTS.items():
+        for name, one_of in known.items():
+            lines.append(f"| `{verb}` | `{name}` | {one_of.text} | {one_of.words[0]}<br>{one_of.words[1]} |")
     roles = [*(role.value for role in Role), POLICY, CAMERA, SHOP]
     lines += ["", "## 谁在哪一状态可做什么 / Who may do what where", ""]
     lines += ["| state | " + " | ".join(roles) + " |", "| --- |" + " --- |" * len(roles)]

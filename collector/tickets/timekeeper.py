@@ -88,7 +88,7 @@ class Watch:
 
 @dataclass
 class Tally:
-    """What was done; for figures."""
+    """What was done since it began; `faults`: tickets that could not be looked at, batches that came to nothing."""
 
     looks: int = 0
     steps: int = 0
@@ -151,8 +151,10 @@ class Timekeeper:
             try:
                 looks = self.step()
             except SQLAlchemyError as fault:
+                self.tally.faults += 1
                 log.warning("timekeeper: the database does not answer (%s); trying again", type(fault).__name__)
             except Exception:
+                self.tally.faults += 1
                 log.exception("timekeeper: going on")
             took_s = time.monotonic() - began_s
             pause_s = POLL_S if looks < BATCH else 0.02

@@ -87,6 +87,10 @@ class Health:
     broker_connected: Callable[[], bool]
     inbox_alive: Callable[[], bool]
     lag_s: Callable[[], float] = lambda: 0.0
+    desk_alive: Callable[[], bool] = lambda: True
+    """Whether the timekeeper's thread lives."""
+    notices_alive: Callable[[], bool] = lambda: True
+    """Whether the sender's thread lives, and the shops' listener where there is one."""
 
 
 def make_app(
@@ -191,7 +195,13 @@ def make_app(
 
     @app.get("/healthz", include_in_schema=False, dependencies=[figures()])
     def healthz() -> JSONResponse:
-        state = {"broker": health.broker_connected(), "inbox": health.inbox_alive(), "database": _answers(store)}
+        state = {
+            "broker": health.broker_connected(),
+            "inbox": health.inbox_alive(),
+            "database": _answers(store),
+            "desk": health.desk_alive(),
+            "notices": health.notices_alive(),
+        }
         good = all(state.values())
         return JSONResponse({"ok": good, **state, "lag_s": round(health.lag_s(), 3)}, 200 if good else 503)
 

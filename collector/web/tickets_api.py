@@ -14,7 +14,7 @@ from collector.people.rights import may, streets
 from collector.store import PauseRow, PolicyRow, Ticket
 from collector.tickets import desk as tickets
 from collector.tickets import machine, pauses, policy
-from collector.tickets.desk import MAX_TEXT, RefusedError
+from collector.tickets.desk import MAX_TEXT, RefusedError, refusal
 from collector.tickets.policy import PolicyError
 from collector.web import views
 from collector.web.rights import Desk, actor, needs
@@ -24,7 +24,7 @@ MOST: Final = 1000
 MOST_DAYS: Final = 800
 STATUS: Final = {"unknown": 404, "not_yours": 403, "missing": 422, "invalid": 422, "unknown_verb": 422}
 """HTTP's word for a refusal; the others are 409: the ticket is not as it was thought to be."""
-OURS: Final = frozenset({"session", "actor", "number", "verb", "at_ms", "seen", "reason"})
+OURS: Final = frozenset({"at_ms", "seen", "reason"})
 """Of a step, not of its verb."""
 Who = Annotated[Actor, Depends(actor)]
 
@@ -159,7 +159,7 @@ def _may_touch(ticket: Ticket | None, number: int, who: Actor, request: StepRequ
         raise RefusedError("unknown", f"expected a ticket of this center, got {number}")
     named = set(request.args) & OURS
     if named:
-        raise RefusedError("invalid", f"args: expected what the verb takes, got {', '.join(sorted(named))}")
+        raise refusal(ticket, who, "invalid", f"args: expected what the verb takes, got {', '.join(sorted(named))}")
 
 
 def _json(found: dict[str, Any], ticket: Ticket, who: Actor) -> dict[str, Any]:

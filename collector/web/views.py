@@ -1,6 +1,7 @@
 """What the pages show, read from the database."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from protocol.seal import seal_fault
 
 ROWS = 200
 """Tickets on the list."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 ROLE_ORDER = ("clear", "at", "after")
 VIEW_ORDER = ("wide", "close")
 
@@ -41,7 +43,12 @@ class Clock:
 
     def text(self, at_ms: int | None) -> str:
         """Date and time to the second; empty for None."""
-        return "" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, self.zone).strftime("%Y-%m-%d %H:%M:%S")
+        if at_ms is None:
+            return ""
+        try:
+            return datetime.fromtimestamp(at_ms / 1000, self.zone).strftime("%Y-%m-%d %H:%M:%S")
+        except (OverflowError, ValueError, OSError):
+            return f"{at_ms} ms"  # of no year that there is
 
 
 @dataclass(frozen=True)
@@ -231,9 +238,16 @@ def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
 
 
 def _kept(ticket: Ticket) -> tuple[str, ...]:
-    """Pictures that boxes took when they were asked to verify, by their SHA-256."""
-    found = [json.loads(row.detail).get("pictures") or [] for row in ticket.events]
-    return tuple(dict.fromkeys(one["sha256"] for pictures in found for one in pictures))
+    """Pictures that boxes took when they were asked to verify, by their SHA-256; nobody else's word counts for one."""
+    found = [_detail(row).get("pictures") for row in ticket.events if (row.author or "").startswith("camera:")]
+    named = [one.get("sha256") for kept in found if isinstance(kept, list) for one in kept if isinstance(one, dict)]
+    return tuple(dict.fromkeys(one for one in named if isinstance(one, str) and _SHA256.fullmatch(one)))
+
+
+def _detail(row: TicketEvent) -> dict[str, Any]:
+    """What a line of the time line says; whatever stands in it, the page is shown."""
+    found = json.loads(row.detail)
+    return found if isinstance(found, dict) else {}
 
 
 def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
@@ -291,28 +305,30 @@ def _pictures(data: Incident, here: set[str], public_key: str | None, clock: Clo
 
 
 def _event(row: TicketEvent, clock: Clock) -> EventView:
-    detail: dict[str, Any] = json.loads(row.detail)
+    detail = _detail(row)
     parts: list[Words] = []
     if detail.get("visibility") == "not_seen":
         parts.append(Words("暂时看不到", "not seen for now"))
     if detail.get("count") is not None:
         parts.append(Words(f"{detail['count']} 人", f"{detail['count']} people"))
     if row.before is not None and detail.get("state"):
-        parts.append(words.words(words.STATES, detail["state"]))
-    if detail.get("seen") in words.SIGHTS:
-        parts.append(words.SIGHTS[detail["seen"]])
+        parts.append(words.words(words.STATES, str(detail["state"])))
+    if str(detail.get("seen")) in words.SIGHTS:
+        parts.append(words.SIGHTS[str(detail["seen"])])
     for name, text in (("due_ms", words.DUE), ("shop_due_ms", words.SHOP_DUE)):
-        if detail.get(name):
+        if isinstance(detail.get(name), int) and detail[name]:
             at = clock.text(detail[name])
             parts.append(Words(f"{text.zh} {at}", f"{text.en} {at}"))
     if detail.get("permit"):
-        parts.append(Words(detail["permit"], detail["permit"]))
+        parts.append(Words(str(detail["permit"]), str(detail["permit"])))
     if detail.get("reason"):
-        parts.append(words.words(words.REASONS, detail["reason"]))
+        parts.append(words.words(words.REASONS, str(detail["reason"])))
     if detail.get("clock"):
-        parts.append(words.words(words.CLOCKS, detail["clock"]))
+        parts.append(words.words(words.CLOCKS, str(detail["clock"])))
     joined = Words("；".join(part.zh for part in parts), "; ".join(part.en for part in parts))
-    return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined, row.author, row.reason)
+    # what a person's program did is theirs, and still not what they did at a page
+    author = f"{row.author} ({detail['via']})" if detail.get("via") else row.author
+    return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined, author, row.reason)
 
 
 def cameras(session: Session, clock: Clock, streets: frozenset[str] | None = None) -> list[CameraView]:
@@ -398,7 +414,7 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "incidents": incidents,
         "events": [
             {
-                **json.loads(row.detail),
+                **_detail(row),
                 "at": iso(row.at_ms),
                 "kind": row.kind,
                 "message": row.message_id,
@@ -413,7 +429,12 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
 
 def iso(at_ms: int | None) -> str | None:
     """An instant for the API."""
-    return None if at_ms is None else rfc3339(from_epoch(at_ms / 1000))
+    if at_ms is None:
+        return None
+    try:
+        return rfc3339(from_epoch(at_ms / 1000))
+    except (OverflowError, ValueError, OSError):
+        return None  # of no year that there is
 
 
 def _duration(span_ms: int) -> str:

@@ -1,11 +1,18 @@
 """Pages, API and live feed, in a real browser where it matters."""
 
 import json
+import socket
+from zoneinfo import ZoneInfo
 
 import httpx2 as httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
+from collector.figures import Figures
+from collector.notices.service import open_notices
+from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.settings import CenterSection
+from collector.tickets.timekeeper import Tally
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from tests import incidents
@@ -124,7 +131,51 @@ def test_another_host_name_is_refused(client):
 def test_health_names_what_is_down(client):
     answer = client.get("/healthz")
     assert answer.status_code == 503
-    assert answer.json() == {"ok": False, "broker": True, "inbox": False, "database": True, "lag_s": 0.0}
+    assert answer.json() == {
+        "ok": False,
+        "broker": True,
+        "inbox": False,
+        "database": True,
+        "desk": True,
+        "notices": True,
+        "lag_s": 0.0,
+    }
+
+
+@pytest.mark.parametrize("part", ["desk", "notices"])
+def test_health_names_the_desk_and_the_notices(desk, part):
+    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
+
+    health = Health(lambda: True, lambda: True, **{f"{part}_alive": lambda: False})
+    app = make_app(CenterSection(id="demo"), desk.store, desk.files, Changes(), health)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()[part], answer.json()["ok"]) == (503, False, False)
+    assert all(up for name, up in answer.json().items() if name not in ("ok", "lag_s", part))
+
+
+def test_figures_count_what_the_timekeeper_could_not_do(desk):
+    registry = CollectorRegistry()
+    tally = Tally(looks=5, steps=3, faults=2, jumps=1)
+    registry.register(Figures(desk.store, lambda: (True, 0, 0.0), tally=lambda: tally))
+    for name, count in vars(tally).items():
+        assert registry.get_sample_value(f"cityeye_desk_{name}_total") == count
+
+
+def test_a_sender_and_a_listener_that_are_not_there_are_said(desk, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        pages = ShopPagesSection(listen=f"127.0.0.1:{port}", url="https://shops.example")
+        none = ShopPagesSection()
+        rest = (tmp_path, desk.store, desk.files, "center", ZoneInfo("Asia/Shanghai"), lambda: None)
+        alone, both = (open_notices(NoticesSection(), section, *rest) for section in (none, pages))
+        assert not alone.alive
+        with alone:
+            assert alone.alive
+        assert not alone.alive
+        with both:
+            wait_for(lambda: not both.listener.alive, "the listener to give up")
+            assert (both.sender.alive, both.alive) == (True, False)
 
 
 def settings(folder, broker="mqtt://127.0.0.1:1", listen=None, extra=""):

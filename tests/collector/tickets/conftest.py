@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from collector.people.actor import Actor, Grant, Role
-from collector.store import CommandRow, Ticket, TicketEvent
+from collector.store import CommandRow, PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as door
 from collector.tickets import policy
 from collector.tickets.policy import Policy
@@ -115,6 +115,14 @@ class Street:
             door.act(session, actor, number, verb, at_ms=self.now_ms, **args)
         self.wait()
         return self.ticket(number)
+
+    def permit(self, number="on paper 12", **values):
+        """One that stands in the register, as it is read by the desk."""
+        days = {"from_day": "2026-01-01", "until_day": "2026-12-31", "weekdays": "", "hours": "", "excluded": ""}
+        texts = {"issuer": "街道", "business": "", "zones": "box-1/cam-1/side", "area": "", "note": "", "changed_ms": 0}
+        row = {"number": number, "revision": 1, "street": "s", "state": "active", **days, **texts, **values}
+        with self.desk.store.writing() as session:
+            session.add(PermitRow(**row))
 
     def ticket(self, number=1):
         with self.desk.store.transaction() as session:

@@ -289,6 +289,7 @@ def test_a_permit_for_one_zone_does_not_cover_another(desk):
 
 
 def test_a_permit_that_a_person_names_is_good_for_the_day(street):
+    street.permit("on paper 12")
     street.appears()
     ticket = street.act(LI, "exempt", permit="on paper 12")
     assert (ticket.state, ticket.permit) == ("exempt", "on paper 12")

@@ -21,7 +21,7 @@ from collector.store import AuditRow, Ticket, TicketEvent, open_store
 from collector.tickets import desk as door
 from collector.tickets import pauses, policy
 from collector.tickets.desk import RefusedError
-from collector.tickets.machine import FINAL, VERBS, State, allowed, find
+from collector.tickets.machine import ARGUMENTS, FINAL, VERBS, State, allowed, find
 from collector.tickets.seams import Cover, Told
 from tests.collector.conftest import Desk
 from tests.collector.tickets.conftest import CHEN, LI, WANG, Street
@@ -68,6 +68,7 @@ class Life(RuleBasedStateMachine):
         self.seen_audit = 0
         with self.desk.store.writing() as session:
             policy.put(session, "s", RULES, LI, self.street.now_ms)
+        self.street.permit("permit 1")
 
     def told(self, _session, number, since_ms):
         at_ms, word = self.words.get(number, (0, Told()))
@@ -147,6 +148,8 @@ class Life(RuleBasedStateMachine):
         now_ms = self.street.now_ms
         given = {"of": args["of"], "permit": args["permit"], "to": args["to"], "urgency": args["urgency"]}
         given["due_ms"] = now_ms + args["minutes"] * 60_000
+        if who.kind != "policy":
+            given = {name: value for name, value in given.items() if name in ARGUMENTS.get(verb, {})}
         seen = ticket.version - stale
         try:
             with self.desk.store.writing() as session:

@@ -1,14 +1,20 @@
 """Tickets, policies, pauses and the calendar over HTTP, and the page that shows who did what."""
 
-import pytest
+import json
+from dataclasses import replace
 
-from collector.people.actor import Actor, Grant, Role
+import pytest
+from sqlalchemy import select
+
+from collector.people import roster
+from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.settings import CenterSection
+from collector.store import AuditRow, Ticket, TicketEvent
 from collector.web import rights
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from tests.collector.tickets.conftest import CHEN, LI, WANG
-from tests.collector.tickets.test_desk_steps import ELSEWHERE
+from tests.collector.tickets.test_desk_steps import ELSEWHERE, refused
 
 ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Role.VIEWER, "other")}))
 
@@ -166,3 +172,126 @@ def test_a_worker_sees_what_they_may_do(street, client):
     assert set(client.get("/api/tickets/1").json()["allowed"]) == {"told", "solve", "appeal", "remark"}
     street.who = CHEN
     assert client.get("/api/tickets/1").json()["allowed"] == ["remark"]
+
+
+STRANGE = [
+    ("confirm", {"ticket": 1}, "ticket"),
+    ("confirm", {"session": 1, "number": 2, "verb": "fly"}, "number"),
+    ("confirm", {"\ud800": 1}, "ud800"),
+    ("duplicate", {"of": True}, "of"),
+    ("duplicate", {"of": 10**30}, "of"),
+    ("exempt", {"permit": "on paper 12", "until_ms": "abc"}, "until_ms"),
+    ("exempt", {"permit": "on paper 12", "until_ms": 9_000_000_000_000_000}, "until_ms"),
+    ("exempt", {"permit": "on paper 12", "until_ms": 1}, "until_ms"),
+    ("exempt", {"permit": "on paper 12", "permit_id": 4}, "permit_id"),
+    ("exempt", {"permit": ["on paper 12"]}, "permit"),
+    ("exempt", {"permit": "on\u0000paper"}, "permit"),
+    ("exempt", {"permit": "nonsense"}, "permit"),
+    ("exempt", {"permit": "of another street"}, "permit"),
+    ("exempt", {"permit": "withdrawn"}, "permit"),
+    ("exempt", {"permit": "over"}, "permit"),
+    ("urge", {"urgency": {}}, "urgency"),
+    ("extend", {"due_ms": 1.5, "reason": "x"}, "reason"),
+    ("remark", {"pictures": [1]}, "pictures"),
+]
+
+
+@pytest.mark.parametrize(("verb", "args", "named"), STRANGE)
+def test_what_a_verb_does_not_take_is_refused_and_named(street, client, verb, args, named):
+    street.permit()
+    street.permit("of another street", street="other")
+    street.permit("withdrawn", state="withdrawn")
+    street.permit("over", until_day="2026-01-31")
+    street.appears()
+    answer = client.post(
+        "/api/tickets/1/" + verb,
+        content=json.dumps({"args": args, "reason": "why"}),
+        headers={"content-type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert named in answer.json()["detail"]
+    assert "\n" not in answer.json()["detail"]
+    assert street.steps() == []
+
+
+def test_an_officer_forges_no_picture_and_no_time(street, client):
+    street.policy(first="officer")
+    street.appears()
+    for who, verb, args in ((LI, "confirm", {}), (LI, "dispatch", {"to": "chen"}), (CHEN, "accept", {})):
+        street.act(who, verb, **args)
+    street.who = CHEN
+    for args in ({"pictures": [1]}, {"at_seen_ms": 5}, {"pictures": [{"role": "after", "sha256": "a" * 64}]}):
+        assert post(client, "tickets/1/feed_back", args=args).json()["code"] == "invalid"
+    assert street.state() == "handling"
+    assert post(client, "tickets/1/feed_back").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"pictures": [1], "state": "verifying"},
+        {"pictures": 5, "seen": [], "due_ms": "soon", "shop_due_ms": 9e300},
+        {"pictures": [{"sha256": 4}, {"sha256": "../x"}, {}], "due_ms": 9 * 10**15},
+        {"permit": ["a"], "reason": {}, "clock": [1], "state": {}, "count": {}},
+        [1],
+    ],
+)
+def test_the_page_bears_whatever_is_in_the_time_line(street, client, detail):
+    street.appears()
+    street.act(LI, "remark", reason="x")
+    with street.desk.store.writing() as session:
+        line = session.scalars(select(TicketEvent).where(TicketEvent.kind == "remark")).one()
+        line.detail, line.author = json.dumps(detail), "camera:box-1"
+        session.get_one(Ticket, 1).due_ms = 9 * 10**15
+    assert client.get("/tickets/1").status_code == 200
+    assert client.get("/api/tickets/1").status_code == 200
+
+
+def test_a_picture_of_which_a_person_spoke_is_none_of_a_camera(street, client):
+    street.appears()
+    street.act(LI, "remark", reason="x")
+    kept = json.dumps({"pictures": [{"role": "after", "sha256": "a" * 64}]})
+    for author, shown in (("person:chen", False), ("camera:box-1", True)):
+        with street.desk.store.writing() as session:
+            line = session.scalars(select(TicketEvent).where(TicketEvent.kind == "remark")).one()
+            line.detail, line.author = kept, author
+        assert ("a" * 64 in client.get("/tickets/1").text) == shown
+
+
+def test_a_case_goes_to_somebody_who_works_there(street):
+    street.policy(first="officer")
+    street.appears()
+    street.act(LI, "confirm")
+    for to in ("13800000000", "+8613800000000", "somebody@example.org", "x\u0000", "Some Body"):
+        assert refused(street, LI, "dispatch", to=to).code == "invalid"
+    with street.desk.store.writing() as session:
+        for person, *given in (
+            ("chen", "officer@s"),
+            ("wang", "grid_worker"),
+            ("gone", "officer@s"),
+            ("li", "operator@s", "officer@other"),
+            ("13800000000", "viewer@s"),
+        ):
+            roster.add(session, SYSTEM, person, person, [Grant.read(one) for one in given], now_ms=0)
+        roster.disable(session, SYSTEM, "gone", 0)
+    for to in ("nobody-such", "gone", "li", "13800000000", "somebody@example.org", "person:chen", "Chen", "\ud800"):
+        fault = refused(street, LI, "dispatch", to=to)
+        assert (fault.code, "to:" in fault.text) == ("invalid", True)
+    assert street.state() == "registered"
+    assert street.act(LI, "dispatch", to="wang").assignee == "wang"
+    street.act(WANG, "send_back", reason="not mine")
+    assert street.act(LI, "dispatch", to="chen").assignee == "chen"
+
+
+def test_what_a_program_does_says_so(street, client):
+    street.appears()
+    program = replace(LI, via="token/7")
+    street.act(program, "confirm")
+    (line,) = [one for one in client.get("/api/tickets/1").json()["events"] if one["kind"] == "confirm"]
+    assert (line["author"], line["via"]) == ("person:li", "token/7")
+    assert "person:li (token/7)" in client.get("/tickets/1").text
+    street.act(LI, "remark", reason="by hand")
+    assert "via" not in client.get("/api/tickets/1").json()["events"][-1]
+    with street.desk.store.transaction() as session:
+        noted = session.scalars(select(AuditRow).where(AuditRow.action == "ticket.confirm")).one()
+        assert (noted.actor, json.loads(noted.detail)["via"]) == ("person:li", "token/7")

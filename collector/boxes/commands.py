@@ -246,7 +246,15 @@ def renew(
             _hand_out(office, [claim], csv, page)
 
 
+def _free(*paths: Path | None) -> None:
+    """Refuse to write over claim codes that may not have been printed yet: nobody can be told them again."""
+    for path in paths:
+        if path is not None and path.exists():
+            raise RegisterError(f"{path}: expected a new file, it is there already; move it, or name another one")
+
+
 def _hand_out(office: Office, claims: list[NewClaim], csv: Path | None, page: Path | None) -> None:
+    _free(csv, page)
     url, fingerprint = _url(office.config), office.authority.fingerprint
     for path, text in ((csv, labels.as_csv), (page, labels.as_page)):
         if path is not None:

@@ -88,6 +88,8 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
     codes = tmp_path / "codes.csv"
     fleet.command("boxes", "add", "--site", "beishan", "--count", "2", "--csv", codes)
     assert stat.S_IMODE(codes.stat().st_mode) == 0o600
+    again = fleet.command("boxes", "add", "--site", "beishan", "--csv", codes, fails=True)
+    assert (again.returncode, len(codes.read_text().splitlines())) == (2, 3)  # they are shown once
     label = codes.read_text().splitlines()[1].rpartition(",")[2]
     box = tmp_path / "box"
     box.mkdir()

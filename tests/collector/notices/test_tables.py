@@ -12,7 +12,7 @@ from collector.notices import seams
 from collector.notices.orders import Limits, NoticeOrder, order, withdraw
 from collector.store import Base, NoticeRow, Ticket, lock
 from tests.collector.conftest import Desk
-from tests.collector.notices.conftest import Office, section, sms
+from tests.collector.notices.conftest import Office, awake, section, sms
 from tests.collector.notices.servers import Say
 from tests.incidents import Case
 
@@ -41,6 +41,7 @@ def test_the_desk_and_two_senders_on_the_same_tickets(
     desks[0].take(*[Case(number=number, shop=f"shop-{number}").opened() for number in range(1, 6)])
     shops.update({f"shop-{number}": shops["shop-1"] for number in range(1, 6)})
     offices = [Office(one, tmp_path, section(sms(service, retry_s=1), shop_per_day=50)) for one in desks]
+    awake(desks[0].store)
     faults = []
 
     def desk_work(office, name):

@@ -38,12 +38,10 @@ def _order(session: Session, wanted: Order, policy: Policy, now_ms: int) -> bool
 
 
 def _told(session: Session, number: int, since_ms: int) -> Told:
-    found = orders.told(session, number, since_ms=since_ms)
-    return Told(found.state, found.at_ms, found.count)
+    return orders.told(session, number, since_ms=since_ms)
 
 
 def _covering(session: Session, place: Place, at_ms: int, timezone: str) -> Cover | None:
-    found = permits.covering(
+    return permits.covering(
         session, place.shop, place.street, place.box, place.camera, place.zone, at_ms, ZoneInfo(timezone)
     )
-    return None if found is None else Cover(found.permit_id, found.number, found.until_ms)

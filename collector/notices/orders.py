@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from collector.store import NoticeRow, lock
+from collector.tickets.seams import Told
 
 USELESS_AFTER_MS: Final = 24 * 3600 * 1000
 """A notice without a deadline ahead of it is not sent any later than this."""
@@ -18,8 +19,6 @@ MAY_HAVE_REACHED: Final = ("sending", "accepted", "sent", "delivered", "unsure")
 
 OBJECTION: Final = "objection"
 """What a shop said and the desk did not take; a person reads it however the ticket goes on."""
-
-ToldState = Literal["none", "waiting", "sent", "delivered", "unsure", "failed"]
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,6 @@ class Limits:
     per_day: int = 6
     per_ticket: int = 3
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
-
-
-@dataclass(frozen=True)
-class Told:
-    """Whether the shop of a ticket was told.
-
-    Args:
-        state: `sent` and `delivered` mean told; `unsure` and `failed` are for a person, never for enforcement.
-        at_ms: when; never moves once it is there.
-        count: notices that may have reached it for this ticket.
-    """
-
-    state: ToldState
-    at_ms: int | None
-    count: int
 
 
 def order(

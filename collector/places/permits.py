@@ -26,6 +26,7 @@ from collector.places.shapes import covers, polygon_of
 from collector.places.windows import Schedule
 from collector.places.zones import sites
 from collector.store import PermitRow, rewrite, write
+from collector.tickets.seams import Cover
 
 ACTIVE: Final = "active"
 WITHDRAWN: Final = "withdrawn"
@@ -78,15 +79,6 @@ class Permit:
     def schedule(self) -> Schedule:
         """When it covers."""
         return Schedule(self.from_day, self.until_day, frozenset(self.weekdays), self.hours, frozenset(self.excluded))
-
-
-@dataclass(frozen=True)
-class Cover:
-    """The permit that covers a place, and until when; ask again then."""
-
-    permit_id: int
-    number: str
-    until_ms: int
 
 
 COLUMNS: Final = (

@@ -48,8 +48,9 @@ class Told:
     """What became of the notice to the shop in the present round.
 
     Args:
+        state: `sent` and `delivered` mean told; `unsure` and `failed` are for a person, never for enforcement.
         at_ms: when the shop can be taken to have been told.
-        count: of notices to the shop for this ticket.
+        count: of notices that may have reached the shop for this ticket.
     """
 
     state: ToldState = "none"

@@ -106,7 +106,7 @@ class AppriseChannel(ChannelBase):
 
     def send(self, message: Message, tools: Tools) -> Report:
         """Hand it to apprise; where that says no, nobody knows how far it came."""
-        import apprise  # noqa: PLC0415
+        import apprise  # noqa: PLC0415 - as above
 
         url = tools.secrets.get(self.url)
         scheme = url.partition("://")[0].lower()

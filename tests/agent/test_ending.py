@@ -103,7 +103,7 @@ class Asked:
     def __init__(self, *, begun):
         self.future, self.begun = Future(), begun
 
-    def ask(self, _question):
+    def ask(self, _question, **_kinds):
         if self.begun:
             self.future.set_running_or_notify_cancel()
         return self.future

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agent.vision.detector import DetectorError
 from agent.vision.onnx_file import inspect, refusal
+from agent.vision.runtime import open_network
 from models.catalogue import own_model
 
 OWN: Final = "crowd"
@@ -89,7 +90,7 @@ def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
     if refused := refusal(content):
         raise DetectorError(f"{path or name}: {refused}")
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = open_network(content, options)
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
         raise DetectorError(
             f"{path or name}: expected an ONNX counter, ONNX Runtime cannot load it ({type(fault).__name__})"

@@ -6,6 +6,7 @@ still scene's network and the face model together, at the same speed. One that g
 tensors of another.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,22 @@ def options(threads: int) -> Any:
     return chosen
 
 
-def open_on_processor(content: bytes | Path, threads: int = 1) -> Any:
-    """Open a network; raises what ONNX Runtime raises, whose classes share nothing but Exception."""
-    source = str(content) if isinstance(content, Path) else content
-    return onnxruntime.InferenceSession(source, options(threads), providers=list(PROCESSOR))
+def open_network(source: bytes | Path, chosen: Any, providers: Sequence[Any] = PROCESSOR) -> Any:
+    """Open a network; raises what ONNX Runtime raises, whose classes share nothing but Exception.
+
+    Args:
+        source: the file, or what it holds.
+        chosen: onnxruntime.SessionOptions.
+        providers: names, or names with their options, the first one first.
+    """
+    file = str(source) if isinstance(source, Path) else source
+    session = onnxruntime.InferenceSession(file, chosen, providers=list(providers))
+    # it would keep the file's content for ever, to begin anew with other providers, which nobody here wants: 10 MB
+    session.disable_fallback()
+    session._model_bytes = None  # noqa: SLF001 - it has no other way
+    return session
+
+
+def open_on_processor(source: bytes | Path, threads: int = 1) -> Any:
+    """Open a network as most are; raises what `open_network` raises."""
+    return open_network(source, options(threads))

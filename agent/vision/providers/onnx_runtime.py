@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from agent.vision.providers.network import Network, Plan, Precision, ProviderError, Size
-from agent.vision.runtime import options
+from agent.vision.runtime import open_network, options
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class OnnxRuntime:
             ]
         )
         try:
-            session = onnxruntime.InferenceSession(content, options(plan.threads), providers=chosen)
+            session = open_network(content, options(plan.threads), chosen)
         except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
             raise ProviderError(f"ONNX Runtime cannot load it ({type(fault).__name__})") from None
         # it goes on with the processor where a device's library is broken, and says so in its log only

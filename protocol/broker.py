@@ -109,7 +109,10 @@ def probe(line: BrokerLine, folder: Path, client_id: str) -> str:
         answer.append(code)
         answered.set()
 
-    client.on_connect = on_connect
+    def on_disconnect(*_about: Any) -> None:
+        answered.set()
+
+    client.on_connect, client.on_disconnect = on_connect, on_disconnect
     client.connect_timeout = PROBE_S
     try:
         client.connect(host, port, keepalive=KEEPALIVE_S)
@@ -124,6 +127,13 @@ def probe(line: BrokerLine, folder: Path, client_id: str) -> str:
     finally:
         client.disconnect()
         client.loop_stop()
+    if not answer:
+        # with TLS 1.3 a certificate is refused after the handshake: the line just ends
+        raise BrokerError(
+            f"{host}:{port}: expected an MQTT broker to answer, it closed the line; "
+            + ("was this certificate revoked, or is it another broker's? " if line.cert else "it may want a certificate; ")
+            + "check url, ca, cert and key"
+        )
     if answer[0].is_failure:
         raise BrokerError(f"{host}:{port}: expected to be let in, the broker answered: {answer[0]}; check cert and key")
     return f"{host}:{port} answers"

@@ -326,7 +326,10 @@ def test_a_renewed_certificate_is_used_at_the_next_connection(fleet, passes):
         client.disconnect()
         client.loop_stop()
     path.write_bytes(show(fleet, passes, "expired").read_bytes())
-    with pytest.raises(BrokerError):
+    with pytest.raises(BrokerError, match=r"expired|closed the line"):
+        probe(line, fleet.folder, MINE)
+    path.write_bytes(show(fleet, passes, "revoked").read_bytes())
+    with pytest.raises(BrokerError, match=r"revoked"):
         probe(line, fleet.folder, MINE)
 
 

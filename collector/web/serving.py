@@ -1,8 +1,10 @@
 """How pages are served: who is let in, over which line."""
 
 import contextlib
+import http.client
 import ssl
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,6 +19,9 @@ from collector.settings import CenterConfig
 from collector.store import Store
 from collector.web.rights import Gate
 from protocol.documents import SettingsError
+
+ANSWER_S: Final = 3.0
+LIMIT_BYTES: Final = 4096
 
 
 def check_people(config: CenterConfig, store: Store) -> str:
@@ -73,6 +78,29 @@ def address(config: CenterConfig) -> str:
     """Where people find the pages."""
     host, port = config.listen
     return config.settings.pages.url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def answers(config: CenterConfig) -> bool:
+    """Whether a center of this kind answers at the address of the pages, asked from this machine."""
+    host, port = config.listen
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - asked, not bound
+    secure = certificate(config)[0] is not None
+    # this machine's own address is not in the certificate, and nothing secret is sent
+    trust = ssl._create_unverified_context() if secure else None  # noqa: S323, SLF001
+    line = (
+        http.client.HTTPSConnection(host, port, timeout=ANSWER_S, context=trust)
+        if secure
+        else http.client.HTTPConnection(host, port, timeout=ANSWER_S)
+    )
+    with contextlib.closing(line):
+        try:
+            line.request("GET", "/healthz", headers={"host": "localhost"})
+            answer = line.getresponse()
+            found = answer.read(LIMIT_BYTES)
+        except (OSError, http.client.HTTPException):
+            return False
+    # behind a proxy nobody is of this machine
+    return b'"inbox"' in found or answer.headers.get("www-authenticate") == "Bearer"
 
 
 class Server(uvicorn.Server):

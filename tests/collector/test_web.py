@@ -241,8 +241,8 @@ class Served:
 
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        path = settings(folder, broker.url, f"127.0.0.1:{self.port}")
-        self.process = Process([COLLECTOR, "serve", "--settings", path], folder / "log", self.port)
+        self.settings = settings(folder, broker.url, f"127.0.0.1:{self.port}")
+        self.process = Process([COLLECTOR, "serve", "--settings", self.settings], folder / "log", self.port)
         self.box = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self.box.connect("127.0.0.1", broker.port)
         self.box.loop_start()
@@ -267,6 +267,14 @@ def served(tmp_path):
         served = Served(tmp_path, broker)
         yield served
         served.close()
+
+
+def test_check_is_content_with_a_center_that_runs(served, broker, tmp_path):
+    done = run(COLLECTOR, "check", "--settings", served.settings)
+    assert done.returncode == 0, done.stdout
+    assert f"a center answers at 127.0.0.1:{served.port}" in done.stdout
+    taken = run(COLLECTOR, "check", "--settings", settings(tmp_path, broker.url, f"127.0.0.1:{broker.port}"))
+    assert "FAIL  pages" in taken.stdout
 
 
 def test_the_feed_tells_of_a_change(served):

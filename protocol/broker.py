@@ -129,10 +129,11 @@ def probe(line: BrokerLine, folder: Path, client_id: str) -> str:
         client.loop_stop()
     if not answer:
         # with TLS 1.3 a certificate is refused after the handshake: the line just ends
+        guess = (
+            "was this certificate revoked, or is it another broker's?" if line.cert else "does it want a certificate?"
+        )
         raise BrokerError(
-            f"{host}:{port}: expected an MQTT broker to answer, it closed the line; "
-            + ("was this certificate revoked, or is it another broker's? " if line.cert else "it may want a certificate; ")
-            + "check url, ca, cert and key"
+            f"{host}:{port}: expected an MQTT broker to answer, it closed the line; {guess} check url, ca, cert and key"
         )
     if answer[0].is_failure:
         raise BrokerError(f"{host}:{port}: expected to be let in, the broker answered: {answer[0]}; check cert and key")

@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench eval faults fuzz docs pictures sim-day clean
+.PHONY: help demo test bench eval catalog screenshots faults fuzz docs pictures sim-day clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -18,6 +18,7 @@ demo: ## from a street video to tickets on a page; VIDEO=clip, CITYEYE_MODELS=fo
 test: ## lint, types, the import contract, and all tests
 	@deploy/setup.sh venv dev
 	@deploy/setup.sh tools
+	@deploy/setup.sh axe
 	@deploy/setup.sh clip || echo "tests that need vtest.avi are skipped"
 	@$(BIN)/ruff format --quiet --check . || { echo "run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -25,6 +26,7 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/lint-imports --config setup.cfg >.cache/imports.log || { cat .cache/imports.log; exit 1; }
 	@$(BIN)/python -m protocol.schemas docs/ref --check
 	@$(BIN)/python -m collector.tickets.machine docs/ref --check
+	@$(BIN)/python -m collector.web.language --check
 	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/bench $(PYTEST)
 	@$(BIN)/pytest tests/bench
 
@@ -49,6 +51,15 @@ pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder
 	@deploy/setup.sh venv $(demo_extra)
 	@deploy/setup.sh clip
 	@$(BIN)/python deploy/demo/pictures.py .cache/vtest.avi
+
+catalog: ## bring the Chinese of the pages up to date with the sentences in the code; says what has none yet
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m collector.web.language
+
+screenshots: ## every page in both languages, light and dark, desktop and phone, into .cache/screenshots; ONLY=/tickets
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh tools
+	@$(BIN)/python -m tests.collector.web.gallery $(if $(ONLY),--only $(ONLY))
 
 faults: ## break everything on purpose, write tests/faults/figures.json; an hour or two; ONLY=chaos,powercut,…
 	@deploy/setup.sh venv dev

@@ -3,6 +3,7 @@
 #   deploy/setup.sh venv EXTRA    a virtual environment with this package and an extra
 #   deploy/setup.sh clip          .cache/vtest.avi, Debian's own sample footage
 #   deploy/setup.sh tools         Debian packages that the tests use (only as root)
+#   deploy/setup.sh axe           .cache/axe/axe.min.js (MPL-2.0), which tests of pages judge them with; where npm is
 #   deploy/setup.sh rivals        Debian packages that `make bench` compares with (only as root)
 set -eu
 cd "$(dirname "$0")/.."
@@ -80,6 +81,15 @@ tools() {
     apt $missing || { tail -n 5 .cache/apt.log >&2; fail "apt could not install$missing"; }
 }
 
+axe() {
+    [ -s .cache/axe/axe.min.js ] && return 0
+    command -v npm >/dev/null || { echo "setup: npm is missing; the tests of accessibility are skipped"; return 0; }
+    mkdir -p .cache/axe
+    (cd .cache/axe && npm pack --silent axe-core@4.14.1 >npm.log 2>&1 &&
+        tar -xzf axe-core-*.tgz --strip-components=1 package/axe.min.js && rm -f axe-core-*.tgz) ||
+        echo "setup: axe-core could not be fetched; the tests of accessibility are skipped"
+}
+
 rivals() {
     command -v ffmpeg >/dev/null || apt ffmpeg || echo "setup: ffmpeg is missing; what needs it is left out"
 }
@@ -88,6 +98,7 @@ case "${1:-}" in
 venv) venv "${2:?which extra}" ;;
 clip) clip ;;
 tools) tools ;;
+axe) axe ;;
 rivals) rivals ;;
-*) fail "expected venv EXTRA, clip, tools or rivals, got '${1:-}'" ;;
+*) fail "expected venv EXTRA, clip, tools, axe or rivals, got '${1:-}'" ;;
 esac

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from collector.evidence.jpeg import size_of
 from collector.inbox.reading import Delivery
 from protocol.ids import uuid7
 from protocol.instants import from_epoch
@@ -90,17 +91,20 @@ class Case:
     def ended(self, at_s: float, reason: str = "rule_changed") -> Delivery:
         return self.message("ended", at_s, reason=reason)
 
-    def picture(self, role: str = "at", view: str = "wide", number: int = 0) -> Delivery:
+    def picture(
+        self, role: str = "at", view: str = "wide", number: int = 0, content: bytes | None = None
+    ) -> Delivery:
         """Seal a picture; later messages list it."""
-        content = jpeg(number)
+        content = jpeg(number) if content is None else content
+        width, height = size_of(content)
         record = Evidence(
             role=role,
             view=view,
             sha256=hashlib.sha256(content).hexdigest(),
             bytes=len(content),
             media_type="image/jpeg",
-            width=160,
-            height=90,
+            width=width,
+            height=height,
             taken_at=from_epoch(self.opened_s),
             masked=True,
         )

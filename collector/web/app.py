@@ -11,43 +11,41 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, PackageLoader, select_autoescape
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector import VERSION
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import Passwords
-from collector.people.sessions import csrf
 from collector.people.signing import Caller, Signing
 from collector.settings import CenterSection, CenterSettings
-from collector.store import Box, Store, Ticket
-from collector.web import evidence_api, notices_api, people_api, places_api, sign_in, tickets_api, views
-from collector.web.live import Changes
-from collector.web.rights import (
-    BACKGROUND,
-    OPEN_ACTOR,
-    Asking,
-    Desk,
-    Gate,
-    RefusedError,
-    figures,
-    held,
-    in_streets,
-    needs,
-    seal,
+from collector.store import Store
+from collector.web import (
+    assets,
+    board,
+    evidence_api,
+    notices_api,
+    people_api,
+    places_api,
+    sign_in,
+    thumbnails,
+    ticket_pages,
+    tickets_api,
 )
+from collector.web.live import Changes, Feed, now
+from collector.web.pages import Page, Pages, readers
+from collector.web.rights import BACKGROUND, Asking, Desk, Gate, RefusedError, figures, in_streets, needs, seal
 
 HEADERS: Final = {
     "content-security-policy": (
-        "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "manifest-src 'self'; worker-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
@@ -119,75 +117,40 @@ def make_app(
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
     """
-    clock = views.Clock(ZoneInfo(center.timezone))
-    desk = Desk(store, pictures, lambda: clock.now_ms, changed or changes.tell)
+    zone = ZoneInfo(center.timezone)
+    desk = Desk(store, pictures, _now_ms, changed or changes.tell)
     gate = gate or Gate(Signing(store, desk.now_ms, Passwords(), issuer=center.name))
     app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.gate = gate
+    files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
+    app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
+    feed = Feed(store, changes, stopping)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
     app.add_middleware(Headers, more=HSTS if gate.secure else None)
-    app.mount("/static", StaticFiles(directory=Path(str(files("collector.web") / "static"))), name="static")
-    pages = Environment(loader=PackageLoader("collector.web"), autoescape=select_autoescape())
-
-    def page(template: str, status: int = 200, caller: Caller | None = None, **values: Any) -> HTMLResponse:
-        """A page, as this caller sees it."""
-        who = None if caller is None or not caller.cookie else caller
-        shown = {
-            "center": center,
-            "version": VERSION,
-            "who": who,
-            "csrf": csrf(who.cookie) if who is not None else "",
-            "may": frozenset() if caller is None else held(caller.actor),
-            "open": caller is not None and caller.actor == OPEN_ACTOR,
-        }
-        html = pages.get_template(template).render(**shown, **values)
-        return HTMLResponse(html, status, headers={"cache-control": "no-store"})
 
     @app.exception_handler(404)
     def not_found(request: Request, fault: HTTPException) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"detail": fault.detail}, 404)
-        return page("missing.html", 404, detail=fault.detail)
+        return Page(app.state.pages, request)("missing.html", 404, detail=fault.detail)
 
     @app.exception_handler(RefusedError)
     def refuse(request: Request, fault: RefusedError) -> Response:
-        return _refusal(request, fault, page)
-
-    @app.get("/", include_in_schema=False, dependencies=[needs("tickets.read")])
-    def show_tickets(asking: Asking) -> HTMLResponse:
-        own, boxes = in_streets(asking.actor, "tickets.read"), in_streets(asking.actor, "boxes.read")
-        with store.transaction() as session:
-            until_ms = clock.now_ms
-            found = views.rows(session, clock, streets=own)
-            cameras = views.cameras(session, clock, boxes)
-            return page("tickets.html", caller=asking, rows=found, until_ms=until_ms, cameras=cameras)
-
-    @app.get("/rows", include_in_schema=False, dependencies=[needs("tickets.read")])
-    def show_rows(asking: Asking, since: int) -> HTMLResponse:
-        own = in_streets(asking.actor, "tickets.read")
-        with store.transaction() as session:
-            until_ms = clock.now_ms
-            found = views.rows(session, clock, since, streets=own)
-            return page("rows.html", caller=asking, rows=found, until_ms=until_ms)
-
-    def seen_ticket(session: Session, asking: Caller, number: int) -> Ticket:
-        """A ticket of one's own streets; another one is not there."""
-        own = in_streets(asking.actor, "tickets.read")
-        ticket = session.get(Ticket, number)
-        if ticket is None or (own is not None and session.get_one(Box, ticket.box_id).site not in own):
-            raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
-        return ticket
-
-    @app.get("/tickets/{number}", include_in_schema=False, dependencies=[needs("tickets.read")])
-    def show_ticket(asking: Asking, number: int) -> HTMLResponse:
-        with store.transaction() as session:
-            ticket = seen_ticket(session, asking, number)
-            return page("ticket.html", caller=asking, ticket=views.ticket_view(session, ticket, clock))
+        return _refusal(request, fault)
 
     @app.get("/events", include_in_schema=False, dependencies=[needs("tickets.read")])
-    async def follow(asking: Asking) -> StreamingResponse:
-        feed = _while_signed_in(changes.feed(stopping), gate, asking)
-        return StreamingResponse(feed, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    async def follow(request: Request, asking: Asking, since: str = "") -> StreamingResponse:
+        own = in_streets(asking.actor, "tickets.read")
+        told = feed.follow(request.headers.get("last-event-id") or since, lambda street: own is None or street in own)
+        # a proxy that keeps what it is to pass on would keep alerts
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(_while_signed_in(told, gate, asking), media_type="text/event-stream", headers=headers)
+
+    @app.get("/events/now", include_in_schema=False, dependencies=[needs("tickets.read")])
+    def how_far() -> JSONResponse:
+        with store.transaction() as session:
+            return JSONResponse({"at": str(now(session))}, headers={"cache-control": "no-store"})
 
     @app.get("/api/openapi.json", include_in_schema=False, dependencies=[needs("tickets.read")])
     def describe() -> dict[str, Any]:
@@ -210,11 +173,15 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    app.include_router(assets.router(files_of_pages))
+    app.include_router(board.router(desk))
+    app.include_router(ticket_pages.router(desk))
+    app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))
-    app.include_router(sign_in.router(desk, gate, clock, page))
+    app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
-    app.include_router(places_api.router(desk, center.region, clock.zone))
+    app.include_router(places_api.router(desk, center.region, zone))
     told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
@@ -228,7 +195,11 @@ def _hosts(url: str | None) -> list[str]:
     return [*LOCAL_NAMES, *own]
 
 
-def _refusal(request: Request, fault: RefusedError, page: Callable[..., HTMLResponse]) -> Response:
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def _refusal(request: Request, fault: RefusedError) -> Response:
     """To a program in JSON; a person is led to where they can go on."""
     if "text/html" not in request.headers.get("accept", "") or BACKGROUND in request.headers:
         return JSONResponse({"detail": fault.detail}, fault.status_code, headers=fault.headers)
@@ -238,7 +209,7 @@ def _refusal(request: Request, fault: RefusedError, page: Callable[..., HTMLResp
     caller = getattr(request.state, "caller", None)
     if caller is not None and caller.must:
         return RedirectResponse("/account", 303)
-    return page("refused.html", fault.status_code, caller=caller, detail=fault.detail)
+    return Page(request.app.state.pages, request)("refused.html", fault.status_code, detail=fault.detail)
 
 
 async def _while_signed_in(feed: AsyncIterator[str], gate: Gate, asking: Caller) -> AsyncIterator[str]:

@@ -12,6 +12,7 @@ other page can set, so it needs neither.
 """
 
 import ipaddress
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -35,6 +36,7 @@ from collector.store import Store
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 16_384
+_MASKED_BYTES: Final = 64
 CSRF: Final = "x-csrf-token"
 BACKGROUND: Final = "x-background"
 """Set by pages that ask by themselves: it does not keep a session alive."""
@@ -269,10 +271,31 @@ async def _check_csrf(request: Request, caller: Caller) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if not given and kind == FORM:
         given = (await form(request)).get("csrf", "")
-    if not compare_digest(given.encode(), sessions.csrf(caller.cookie).encode()):
+    if not compare_digest(_unmasked(given).encode(), sessions.csrf(caller.cookie).encode()):
         raise RefusedError(
             403, "页面已过期，请刷新后重试 / expected the token of this session; load the page again", CSRF
         )
+
+
+def csrf_of(caller: Caller) -> str:
+    """What a page's forms and scripts bring along: another text on each page, as pages are sent compressed (BREACH)."""
+    token = bytes.fromhex(sessions.csrf(caller.cookie))
+    mask = secrets.token_bytes(len(token))
+    return mask.hex() + _mixed(mask, token).hex()
+
+
+def _unmasked(given: str) -> str:
+    """The token in what `csrf_of` gave; a program may send it as it is."""
+    try:
+        both = bytes.fromhex(given)
+    except ValueError:
+        return ""
+    half = len(both) // 2
+    return _mixed(both[:half], both[half:]).hex() if len(both) == _MASKED_BYTES else given
+
+
+def _mixed(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 def _same_origin(request: Request, *, strict: bool) -> None:

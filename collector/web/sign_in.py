@@ -20,22 +20,21 @@ from collector.people.signing import Caller, SignedIn, WrongError
 from collector.people.sso import SsoError
 from collector.store import SignInRow, TokenRow
 from collector.web import words
+from collector.web.pages import Page, Showing
 from collector.web.rights import Asking, Desk, Fields, From, Gate, needs, public
-from collector.web.views import Clock
 
 DEVICE_S: Final = 365 * 86_400
 SSO_S: Final = 600
 DAYS: Final = 90.0
-Page = Callable[..., HTMLResponse]
 Failed = (WrongError, PasswordError, PeopleError, TooManyError, BusyError)
 
 
-def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
+def router(desk: Desk, gate: Gate) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
     signing = gate.signing
 
-    def form_page(go_on: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:
+    def form_page(page: Page, go_on: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:
         name = "" if gate.provider is None else gate.provider.section.name
         found = page("sign_in.html", status, go_on=go_on, fault=fault, sso=name, empty=gate.is_open())
         if wait_s:
@@ -43,29 +42,29 @@ def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
         return found
 
     @routes.get("/sign-in", dependencies=[public()])
-    def ask_password(go_on: str = "/") -> HTMLResponse:
-        return form_page(_own_path(go_on))
+    def ask_password(page: Showing, go_on: str = "/") -> HTMLResponse:
+        return form_page(page, _own_path(go_on))
 
     @routes.post("/sign-in", dependencies=[public()])
-    def take_password(request: Request, fields: Fields, source: From) -> Response:
+    def take_password(page: Showing, request: Request, fields: Fields, source: From) -> Response:
         go_on = _own_path(fields.get("go_on", "/"))
         try:
             found = signing.password(fields.get("name", ""), fields.get("password", ""), source)
         except WrongError as fault:
-            return form_page(go_on, str(fault), 401)
+            return form_page(page, go_on, str(fault), 401)
         except TooManyError as fault:
-            return form_page(go_on, str(fault), 429, fault.wait_s)
+            return form_page(page, go_on, str(fault), 429, fault.wait_s)
         except BusyError as fault:
-            return form_page(go_on, str(fault), 503, 5)
+            return form_page(page, go_on, str(fault), 503, 5)
         next_page = f"/sign-in/code?go_on={quote(go_on, safe='/')}" if found.stage == "code" else go_on
         return _let_in(gate, request, found, next_page)
 
     @routes.get("/sign-in/code", dependencies=[public()])
-    def ask_code(go_on: str = "/") -> HTMLResponse:
+    def ask_code(page: Showing, go_on: str = "/") -> HTMLResponse:
         return page("code.html", go_on=_own_path(go_on), fault="")
 
     @routes.post("/sign-in/code", dependencies=[public()])
-    def take_code(request: Request, fields: Fields, source: From) -> Response:
+    def take_code(page: Showing, request: Request, fields: Fields, source: From) -> Response:
         go_on = _own_path(fields.get("go_on", "/"))
         try:
             found = signing.code(request.cookies.get(gate.cookie, ""), fields.get("code", ""), source)
@@ -76,26 +75,26 @@ def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
         return _let_in(gate, request, found, go_on)
 
     @routes.get("/sign-in/sso", dependencies=[public()])
-    def go_elsewhere(go_on: str = "/") -> Response:
+    def go_elsewhere(page: Showing, go_on: str = "/") -> Response:
         if gate.provider is None:
             raise HTTPException(404, "没有设置统一认证 / there is no single sign-on here")
         try:
             url, cookie = gate.provider.begin(signing, _own_path(go_on))
         except SsoError as fault:
-            return form_page(_own_path(go_on), str(fault), 502)
+            return form_page(page, _own_path(go_on), str(fault), 502)
         answer = RedirectResponse(url, 303)
         _set(gate, answer, gate.sso_cookie, cookie, SSO_S)
         return answer
 
     @routes.get("/sign-in/sso/back", dependencies=[public()])
-    def come_back(request: Request, source: From) -> Response:
+    def come_back(page: Showing, request: Request, source: From) -> Response:
         if gate.provider is None:
             raise HTTPException(404, "没有设置统一认证 / there is no single sign-on here")
         cookie = request.cookies.get(gate.sso_cookie, "")
         try:
             found, go_on = gate.provider.finish(signing, cookie, dict(request.query_params), source)
         except SsoError as fault:
-            return form_page("/", str(fault), 403)
+            return form_page(page, "/", str(fault), 403)
         answer = _let_in(gate, request, found, go_on)
         answer.delete_cookie(gate.sso_cookie, secure=gate.secure, httponly=True, samesite="lax")
         return answer
@@ -109,82 +108,82 @@ def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
         answer.headers["clear-site-data"] = '"cache"'
         return answer
 
-    def account_page(asking: Caller, status: int = 200, **values: Any) -> HTMLResponse:
+    def account_page(page: Page, asking: Caller, status: int = 200, **values: Any) -> HTMLResponse:
         now_ms = desk.now_ms()
         with desk.store.transaction() as session:
             row = roster.find(session, asking.actor.id)
             return page(
                 "account.html",
                 status,
-                caller=asking,
                 person=row,
                 roles=[
                     (words.words(words.OFFICES, one.role), one.street) for one in sorted(asking.actor.grants, key=str)
                 ],
-                sessions=[_session(one, asking, clock) for one in sessions.of(session, row.id, now_ms)],
-                tokens=[_token(one, clock) for one in tokens.listed(session, row.id) if _good(one, now_ms)],
+                sessions=[_session(one, asking) for one in sessions.of(session, row.id, now_ms)],
+                tokens=[_token(one) for one in tokens.listed(session, row.id) if _good(one, now_ms)],
                 shortest=passwords.SHORTEST,
                 days=round(DAYS),
                 **values,
             )
 
     @routes.get("/account", dependencies=[needs(OWN)])
-    def show_account(asking: Asking, done: str = "") -> HTMLResponse:
-        return account_page(asking, done=done)
+    def show_account(page: Showing, asking: Asking, done: str = "") -> HTMLResponse:
+        return account_page(page, asking, done=done)
 
-    def confirmed(asking: Caller, fields: dict[str, str], source: From, act: Callable[[], Response]) -> Response:
+    def confirmed(
+        page: Page, asking: Caller, fields: dict[str, str], source: From, act: Callable[[], Response]
+    ) -> Response:
         """Do something after the password was asked for once more."""
         try:
             signing.check_own(asking, fields.get("password", ""), source)
             return act()
         except Failed as fault:
-            return account_page(asking, 400, fault=str(fault))
+            return account_page(page, asking, 400, fault=str(fault))
 
     @routes.post("/account/password", dependencies=[needs(OWN)])
-    def change_password(asking: Asking, fields: Fields, source: From) -> Response:
+    def change_password(page: Showing, asking: Asking, fields: Fields, source: From) -> Response:
         try:
             signing.change_password(asking, fields.get("password", ""), fields.get("new", ""), source)
         except Failed as fault:
-            return account_page(asking, 400, fault=str(fault))
+            return account_page(page, asking, 400, fault=str(fault))
         return _done("password")
 
-    def totp_page(asking: Caller, status: int = 200, fault: str = "") -> HTMLResponse:
+    def totp_page(page: Page, asking: Caller, status: int = 200, fault: str = "") -> HTMLResponse:
         secret = signing.ask_totp(asking)
         return page(
             "totp.html",
             status,
-            caller=asking,
             fault=fault,
             secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
             picture=_qr(totp.link(secret, signing.issuer, asking.actor.id)),
         )
 
     @routes.post("/account/totp", dependencies=[needs(OWN)])
-    def begin_totp(asking: Asking, fields: Fields, source: From) -> Response:
-        return confirmed(asking, fields, source, lambda: totp_page(asking))
+    def begin_totp(page: Showing, asking: Asking, fields: Fields, source: From) -> Response:
+        return confirmed(page, asking, fields, source, lambda: totp_page(page, asking))
 
     @routes.post("/account/totp/confirm", dependencies=[needs(OWN)])
-    def confirm_totp(asking: Asking, fields: Fields) -> Response:
+    def confirm_totp(page: Showing, asking: Asking, fields: Fields) -> Response:
         try:
             codes = signing.confirm_totp(asking, fields.get("code", ""))
         except WrongError as fault:
-            return totp_page(asking, 400, str(fault))
-        return page("codes.html", caller=asking, codes=codes)
+            return totp_page(page, asking, 400, str(fault))
+        return page("codes.html", codes=codes)
 
     @routes.post("/account/totp/drop", dependencies=[needs(OWN)])
-    def drop_totp(asking: Asking, fields: Fields, source: From) -> Response:
+    def drop_totp(page: Showing, asking: Asking, fields: Fields, source: From) -> Response:
         def act() -> Response:
             signing.drop_totp(asking)
             return _done("totp_drop")
 
-        return confirmed(asking, fields, source, act)
+        return confirmed(page, asking, fields, source, act)
 
     @routes.post("/account/recovery", dependencies=[needs(OWN)])
-    def new_recovery(asking: Asking, fields: Fields, source: From) -> Response:
+    def new_recovery(page: Showing, asking: Asking, fields: Fields, source: From) -> Response:
         def act() -> Response:
-            return page("codes.html", caller=asking, codes=signing.new_recovery(asking))
+            return page("codes.html", codes=signing.new_recovery(asking))
 
-        return confirmed(asking, fields, source, act)
+        return confirmed(page, asking, fields, source, act)
 
     @routes.post("/account/sessions/end", dependencies=[needs(OWN)])
     def end_sessions(asking: Asking) -> Response:
@@ -192,7 +191,7 @@ def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
         return _done("sessions")
 
     @routes.post("/account/tokens", dependencies=[needs(OWN)])
-    def make_token(asking: Asking, fields: Fields, source: From) -> Response:
+    def make_token(page: Showing, asking: Asking, fields: Fields, source: From) -> Response:
         def act() -> Response:
             if asking.must:
                 raise PeopleError("请先完成账号设置 / finish your account first")
@@ -209,9 +208,9 @@ def router(desk: Desk, gate: Gate, clock: Clock, page: Page) -> APIRouter:
                     _days(fields.get("days", "")),
                     desk.now_ms(),
                 )
-            return account_page(asking, made=made.text)
+            return account_page(page, asking, made=made.text)
 
-        return confirmed(asking, fields, source, act)
+        return confirmed(page, asking, fields, source, act)
 
     @routes.post("/account/tokens/{token}/revoke", dependencies=[needs(OWN)])
     def revoke_token(asking: Asking, token: str) -> Response:
@@ -269,21 +268,21 @@ def _good(row: TokenRow, now_ms: int) -> bool:
     return row.revoked_ms is None and row.expires_ms > now_ms
 
 
-def _session(row: SignInRow, asking: Caller, clock: Clock) -> dict[str, Any]:
+def _session(row: SignInRow, asking: Caller) -> dict[str, Any]:
     return {
         "address": row.address,
         "browser": row.browser,
-        "since": clock.text(row.created_ms),
-        "seen": clock.text(row.seen_ms),
+        "since_ms": row.created_ms,
+        "seen_ms": row.seen_ms,
         "own": row.id_sha256 == asking.session,
     }
 
 
-def _token(row: TokenRow, clock: Clock) -> dict[str, Any]:
+def _token(row: TokenRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,
         "grants": ", ".join(sorted(map(str, tokens.grants_of(row)))),
-        "expires": clock.text(row.expires_ms),
-        "used": clock.text(row.used_ms),
+        "expires_ms": row.expires_ms,
+        "used_ms": row.used_ms,
     }

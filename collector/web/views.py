@@ -2,68 +2,41 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from collector.places.standing import Spot, spot, standing
 from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets.book import GOES_ON
 from collector.web import words
-from collector.web.words import Words
+from collector.web.language import N_, Text, Words
 from protocol.instants import from_epoch, rfc3339
 from protocol.messages import Incident
 from protocol.pictures import PictureHeader
 from protocol.seal import seal_fault
 
-ROWS = 200
-"""Tickets on the list."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 ROLE_ORDER = ("clear", "at", "after")
 VIEW_ORDER = ("wide", "close")
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Writes instants for people."""
-
-    zone: ZoneInfo
-    now: Callable[[], float] = time.time
-
-    @property
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
-        return round(self.now() * 1000)
-
-    def text(self, at_ms: int | None) -> str:
-        """Date and time to the second; empty for None."""
-        if at_ms is None:
-            return ""
-        try:
-            return datetime.fromtimestamp(at_ms / 1000, self.zone).strftime("%Y-%m-%d %H:%M:%S")
-        except (OverflowError, ValueError, OSError):
-            return f"{at_ms} ms"  # of no year that there is
-
-
-@dataclass(frozen=True)
 class PictureView:
     """One picture on a page; not `here` while it is still on its way."""
 
-    role: Words
-    view: Words
+    role: Text
+    view: Text
     is_wide: bool
     sha256: str
     here: bool
-    taken_at: str
+    taken_ms: int
     width: int
     height: int
-    seal: Words
+    seal: str
     seal_good: bool
 
 
@@ -77,9 +50,9 @@ class IncidentView:
     box: str
     state: str
     seen: bool
-    opened: str
-    cleared: str
-    duration: str
+    opened_ms: int
+    cleared_ms: int | None
+    span_ms: int
     place: tuple[float, float, float, float]
     labels: str
     count: str
@@ -88,12 +61,21 @@ class IncidentView:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One thing that a line of the time line says: a text, with an instant or a number."""
+
+    text: Text
+    at_ms: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True)
 class EventView:
     """One line of the time line."""
 
-    at: str
-    text: Words
-    detail: Words
+    at_ms: int
+    text: Text
+    parts: tuple[Part, ...]
     author: str
     said: str
 
@@ -103,14 +85,16 @@ class RowView:
     """One line of the list of tickets."""
 
     number: int
-    rule: Words
-    state: Words
+    rule: Text
+    state: Text
     open: bool
     place: str
     shop: str
-    opened: str
-    cleared: str
-    duration: str
+    shop_name: str
+    """By the register; empty for none."""
+    opened_ms: int
+    cleared_ms: int | None
+    span_ms: int
     repeat_of: int | None
     thumbnail: str | None
 
@@ -119,25 +103,23 @@ class RowView:
 class TicketView(RowView):
     """One ticket with all that belongs to it."""
 
-    shop_name: str
-    """By the register; empty for none."""
-    warning: Words | None
+    warning: Text | None
     """Of its shop: nobody is told by itself, or the register alone knows whose place it is."""
     spot: Spot
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
-    due: str
+    due_ms: int | None
     overdue: bool
     level: int
-    told: str
-    shop_due: str
+    told_ms: int | None
+    shop_due_ms: int | None
     reviewer: str
     assignee: str
     case_number: str
     permit: str
-    paused_until: str
-    outcome: Words
-    urgency: Words
+    paused_until_ms: int | None
+    outcome: Text
+    urgency: Text
     kept: tuple[str, ...]
 
 
@@ -146,11 +128,11 @@ class CameraView:
     """A camera and the box that reads it."""
 
     box: str
-    box_state: Words
+    box_state: Text
     camera: str
-    state: Words
+    state: Text
     good: bool
-    since: str
+    since_ms: int
     text: str
 
 
@@ -159,38 +141,9 @@ def at_streets(streets: frozenset[str]) -> Select[str]:
     return select(Box.id).where(Box.site.in_(streets))
 
 
-def rows(
-    session: Session,
-    clock: Clock,
-    since_ms: int | None = None,
-    limit: int = ROWS,
-    streets: frozenset[str] | None = None,
-) -> list[RowView]:
-    """Newest tickets, open ones first; of those that changed since then, or got a picture; None: of all streets.
-
-    One query for the tickets and one for their pictures: this is asked for at every change, by every open page.
-    """
-    query = select(Ticket).order_by(Ticket.open.desc(), Ticket.number.desc()).limit(limit)
-    if since_ms is not None:
-        shown = select(PictureRow.incident).where(PictureRow.received_ms >= since_ms)
-        pictured = select(IncidentRow.ticket_number).where(IncidentRow.id.in_(shown))
-        query = query.where(or_(Ticket.changed_ms >= since_ms, Ticket.number.in_(pictured)))
-    if streets is not None:
-        query = query.where(Ticket.box_id.in_(at_streets(streets)))
-    found = session.scalars(query).all()
-    pictures = session.execute(
-        select(IncidentRow.ticket_number, PictureRow.sha256)
-        .join(PictureRow, PictureRow.incident == IncidentRow.id)
-        .where(IncidentRow.ticket_number.in_([ticket.number for ticket in found]))
-        .where(PictureRow.role == "at", PictureRow.view == "close")
-        .order_by(IncidentRow.opened_ms, PictureRow.received_ms)
-    )
-    # the last one counts
-    thumbnails = {row.ticket_number: row.sha256 for row in pictures}
-    return [_row(ticket, clock, thumbnails.get(ticket.number)) for ticket in found]
-
-
-def _row(ticket: Ticket, clock: Clock, thumbnail: str | None) -> RowView:
+def row_view(ticket: Ticket, now_ms: int, thumbnail: str | None = None, shop_name: str = "") -> RowView:
+    """One line of the list."""
+    last_ms = now_ms if ticket.open else ticket.cleared_ms or ticket.changed_ms
     return RowView(
         number=ticket.number,
         rule=words.words(words.RULES, ticket.rule),
@@ -198,39 +151,34 @@ def _row(ticket: Ticket, clock: Clock, thumbnail: str | None) -> RowView:
         open=bool(ticket.open),
         place=f"{ticket.box_id} / {ticket.camera} / {ticket.zone}",
         shop=ticket.shop or "",
-        opened=clock.text(ticket.opened_ms),
-        cleared=clock.text(ticket.cleared_ms),
-        duration=_elapsed(ticket, clock),
+        shop_name=shop_name,
+        opened_ms=ticket.opened_ms,
+        cleared_ms=ticket.cleared_ms,
+        span_ms=last_ms - ticket.opened_ms,
         repeat_of=ticket.repeat_of,
         thumbnail=thumbnail,
     )
 
 
-def _elapsed(ticket: Ticket, clock: Clock) -> str:
-    last_ms = clock.now_ms if ticket.open else ticket.cleared_ms or ticket.changed_ms
-    return _duration(last_ms - ticket.opened_ms)
-
-
-def ticket_view(session: Session, ticket: Ticket, clock: Clock) -> TicketView:
+def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
     """One ticket with all that belongs to it."""
     whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
     return TicketView(
-        **vars(_row(ticket, clock, thumbnail=None)),
-        shop_name="" if whose.shop is None else whose.shop.name,
+        **vars(row_view(ticket, now_ms, shop_name="" if whose.shop is None else whose.shop.name)),
         warning=None if whose.warning is None else Words(*whose.warning),
         spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
-        incidents=tuple(_incident(session, row, clock) for row in ticket.incidents),
-        events=tuple(_event(row, clock) for row in ticket.events),
-        due=clock.text(ticket.due_ms) if ticket.open else "",
-        overdue=bool(ticket.open and ticket.due_ms is not None and ticket.due_ms < clock.now_ms),
+        incidents=tuple(_incident(session, row, now_ms) for row in ticket.incidents),
+        events=tuple(_event(row) for row in ticket.events),
+        due_ms=ticket.due_ms if ticket.open else None,
+        overdue=bool(ticket.open and ticket.due_ms is not None and ticket.due_ms < now_ms),
         level=ticket.level,
-        told=clock.text(ticket.told_ms),
-        shop_due=clock.text(ticket.shop_due_ms),
+        told_ms=ticket.told_ms,
+        shop_due_ms=ticket.shop_due_ms,
         reviewer=ticket.reviewer or "",
         assignee=ticket.assignee or "",
         case_number=ticket.case_number or "",
         permit=ticket.permit or "",
-        paused_until=clock.text(ticket.paused_until_ms),
+        paused_until_ms=ticket.paused_until_ms,
         outcome=words.words(words.OUTCOMES, ticket.outcome if ticket.outcome and not ticket.open else ""),
         urgency=words.words(words.URGENCIES, ticket.urgency),
         kept=_kept(ticket),
@@ -250,7 +198,7 @@ def _detail(row: TicketEvent) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
+def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
     data = Incident.model_validate_json(row.data)
     box = session.get(Box, row.box_id)
     here = set(session.scalars(select(PictureRow.id).where(PictureRow.incident == row.id)))
@@ -263,13 +211,13 @@ def _incident(session: Session, row: IncidentRow, clock: Clock) -> IncidentView:
         box=row.box_id,
         state=row.state,
         seen=row.visibility == "seen",
-        opened=clock.text(row.opened_ms),
-        cleared=clock.text(row.cleared_ms),
-        duration=_duration((clock.now_ms if row.state in GOES_ON else row.cleared_ms or _ms(data)) - row.opened_ms),
+        opened_ms=row.opened_ms,
+        cleared_ms=row.cleared_ms,
+        span_ms=(now_ms if row.state in GOES_ON else row.cleared_ms or _ms(data)) - row.opened_ms,
         place=data.place,
         labels=", ".join(labels),
         count=count,
-        pictures=_pictures(data, here, None if box is None else box.public_key, clock),
+        pictures=_pictures(data, here, None if box is None else box.public_key),
         model=f"{data.model.name} {data.model.sha256[:12]}" if data.model else "",
     )
 
@@ -278,7 +226,7 @@ def _ms(data: Incident) -> int:
     return round(data.at.timestamp() * 1000)
 
 
-def _pictures(data: Incident, here: set[str], public_key: str | None, clock: Clock) -> tuple[PictureView, ...]:
+def _pictures(data: Incident, here: set[str], public_key: str | None) -> tuple[PictureView, ...]:
     views = []
     for entry in data.evidence:
         header = PictureHeader(incident=data.incident, role=entry.role, view=entry.view, sha256=entry.sha256)
@@ -291,7 +239,7 @@ def _pictures(data: Incident, here: set[str], public_key: str | None, clock: Clo
                 is_wide=entry.view == "wide",
                 sha256=entry.sha256,
                 here=header.id in here,
-                taken_at=clock.text(round(entry.taken_at.timestamp() * 1000)),
+                taken_ms=round(entry.taken_at.timestamp() * 1000),
                 width=entry.width,
                 height=entry.height,
                 seal=seal,
@@ -304,34 +252,32 @@ def _pictures(data: Incident, here: set[str], public_key: str | None, clock: Clo
     )
 
 
-def _event(row: TicketEvent, clock: Clock) -> EventView:
+def _event(row: TicketEvent) -> EventView:
     detail = _detail(row)
-    parts: list[Words] = []
+    parts: list[Part] = []
     if detail.get("visibility") == "not_seen":
-        parts.append(Words("暂时看不到", "not seen for now"))
-    if detail.get("count") is not None:
-        parts.append(Words(f"{detail['count']} 人", f"{detail['count']} people"))
+        parts.append(Part(N_("Not seen for now")))
+    if isinstance(detail.get("count"), int):
+        parts.append(Part(N_("people"), count=detail["count"]))
     if row.before is not None and detail.get("state"):
-        parts.append(words.words(words.STATES, str(detail["state"])))
+        parts.append(Part(words.words(words.STATES, str(detail["state"]))))
     if str(detail.get("seen")) in words.SIGHTS:
-        parts.append(words.SIGHTS[str(detail["seen"])])
+        parts.append(Part(words.SIGHTS[str(detail["seen"])]))
     for name, text in (("due_ms", words.DUE), ("shop_due_ms", words.SHOP_DUE)):
         if isinstance(detail.get(name), int) and detail[name]:
-            at = clock.text(detail[name])
-            parts.append(Words(f"{text.zh} {at}", f"{text.en} {at}"))
+            parts.append(Part(text, at_ms=detail[name]))
     if detail.get("permit"):
-        parts.append(Words(str(detail["permit"]), str(detail["permit"])))
+        parts.append(Part(str(detail["permit"])))
     if detail.get("reason"):
-        parts.append(words.words(words.REASONS, str(detail["reason"])))
+        parts.append(Part(words.words(words.REASONS, str(detail["reason"]))))
     if detail.get("clock"):
-        parts.append(words.words(words.CLOCKS, str(detail["clock"])))
-    joined = Words("；".join(part.zh for part in parts), "; ".join(part.en for part in parts))
+        parts.append(Part(words.words(words.CLOCKS, str(detail["clock"]))))
     # what a person's program did is theirs, and still not what they did at a page
     author = f"{row.author} ({detail['via']})" if detail.get("via") else row.author
-    return EventView(clock.text(row.at_ms), words.words(words.EVENTS, row.kind), joined, author, row.reason)
+    return EventView(row.at_ms, words.words(words.EVENTS, row.kind), tuple(parts), author, row.reason)
 
 
-def cameras(session: Session, clock: Clock, streets: frozenset[str] | None = None) -> list[CameraView]:
+def cameras(session: Session, streets: frozenset[str] | None = None) -> list[CameraView]:
     """All cameras, or those of some streets, with the state of their boxes."""
     query = select(Box, CameraRow).outerjoin(CameraRow, CameraRow.box_id == Box.id).order_by(Box.id, CameraRow.camera)
     if streets is not None:
@@ -345,7 +291,7 @@ def cameras(session: Session, clock: Clock, streets: frozenset[str] | None = Non
             # what a camera said before its box went away is no longer true
             state=words.words(words.CAMERAS, "lost" if camera is None or box.state == "offline" else camera.state),
             good=camera is not None and box.state == "online" and camera.state in ("live", "learning"),
-            since=clock.text(box.state_since_ms if camera is None else camera.since_ms),
+            since_ms=box.state_since_ms if camera is None else camera.since_ms,
             text="" if camera is None else camera.text,
         )
         for box, camera in rows
@@ -435,11 +381,3 @@ def iso(at_ms: int | None) -> str | None:
         return rfc3339(from_epoch(at_ms / 1000))
     except (OverflowError, ValueError, OSError):
         return None  # of no year that there is
-
-
-def _duration(span_ms: int) -> str:
-    seconds = max(0, span_ms // 1000)
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {seconds % 60:02d} s" if minutes else f"{seconds} s"

@@ -1,104 +1,95 @@
-"""Texts of the pages, in Chinese and English."""
+"""Texts of values: sentences that the catalogue translates, and pairs where another room has both languages."""
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
 from collector.tickets import machine
-
-
-class Words(NamedTuple):
-    """One text in both languages."""
-
-    zh: str
-    en: str
-
+from collector.web.language import N_, Text, Words
 
 RULES: Final = {
-    "encroachment": Words("店外经营", "Encroachment"),
-    "crowding": Words("人群聚集", "Crowding"),
-    "loitering": Words("人员徘徊", "Loitering"),
+    "encroachment": N_("Encroachment"),
+    "crowding": N_("Crowding"),
+    "loitering": N_("Loitering"),
 }
 STATES: Final = {str(state): Words(zh, en[0].upper() + en[1:]) for state, (zh, en) in machine.WORDS.items()}
 URGENCIES: Final = {
-    "normal": Words("一般", "normal"),
-    "urgent": Words("紧急", "urgent"),
-    "very_urgent": Words("非常紧急", "very urgent"),
+    "normal": N_("Normal"),
+    "urgent": N_("Urgent"),
+    "very_urgent": N_("Very urgent"),
 }
 OUTCOMES: Final = {
-    "community": Words("社区劝导后恢复", "solved by the community"),
-    "handled": Words("执法处置", "handled by officers"),
-    "withdrawn": Words("撤案", "withdrawn"),
-    "moved_on": Words("已离开", "moved on"),
-    "other": Words("其他", "otherwise"),
+    "community": N_("Solved by the community"),
+    "handled": N_("Handled by officers"),
+    "withdrawn": N_("Withdrawn"),
+    "moved_on": N_("Moved on"),
+    "other": N_("Otherwise"),
 }
 SIGHTS: Final = {
-    "clear": Words("已恢复", "clear"),
-    "occupied": Words("仍占道", "still occupied"),
-    "unseen": Words("看不清", "not seen"),
+    "clear": N_("Seen clear"),
+    "occupied": N_("Still occupied"),
+    "unseen": N_("Not seen"),
 }
-DUE: Final = Words("限", "due")
-SHOP_DUE: Final = Words("商户时限", "the shop's time ends")
-EVENTS: Final = {
+DUE: Final = N_("Due")
+SHOP_DUE: Final = N_("The shop's time ends")
+EVENTS: Final[Mapping[str, Text]] = {
     **{one.verb: Words(*one.words) for one in machine.TRANSITIONS},
-    "said": Words("商户所言，工单已不能受理", "The shop said this when the ticket took it no more"),
-    "due": Words("核实时限", "time for review"),
-    "appeared": Words("首次出现", "First seen"),
-    "opened": Words("开单", "Ticket opened"),
-    "reopened": Words("30 分钟内复发，重新开单", "Re-opened: back within 30 minutes"),
-    "incident_joined": Words("又一事件并入", "Another incident joined"),
-    "incident_updated": Words("事件更新", "Incident updated"),
-    "incident_cleared": Words("摄像头看到已恢复", "Seen clear by the camera"),
-    "incident_ended": Words("事件终止", "Incident ended"),
-    "incident_orphaned": Words(
-        "设备已不记得此事件（可能更换或清空过），请人工核实",
-        "Its box no longer knows this incident: a person has to look",
-    ),
-    "filed_late": Words("迟到：送达时已恢复，仅存档", "Late: already over when it arrived, filed only"),
-    "lapsed": Words("核实前已恢复，工单自行结束", "Clear before anyone reviewed it: the ticket lapsed"),
+    "said": N_("The shop said this when the ticket took it no more"),
+    "due": N_("Time for review"),
+    "appeared": N_("First seen"),
+    "opened": N_("Ticket opened"),
+    "reopened": N_("Re-opened: back within 30 minutes"),
+    "incident_joined": N_("Another incident joined"),
+    "incident_updated": N_("Incident updated"),
+    "incident_cleared": N_("Seen clear by the camera"),
+    "incident_ended": N_("Incident ended"),
+    "incident_orphaned": N_("Its box no longer knows this incident: a person has to look"),
+    "filed_late": N_("Late: already over when it arrived, filed only"),
+    "lapsed": N_("Clear before anyone reviewed it: the ticket lapsed"),
 }
 ROLES: Final = {
-    "clear": Words("之前（无占道）", "Before, clear"),
-    "at": Words("发现时", "As found"),
-    "after": Words("恢复后", "After, clear again"),
+    "clear": N_("Before, clear"),
+    "at": N_("As found"),
+    "after": N_("After, clear again"),
 }
 OFFICES: Final = {
-    "admin": Words("管理员", "admin"),
-    "operator": Words("指挥室操作员", "operator"),
-    "grid_worker": Words("网格员", "grid worker"),
-    "officer": Words("城管", "officer"),
-    "auditor": Words("审计", "auditor"),
-    "viewer": Words("查看", "viewer"),
+    "admin": N_("Admin"),
+    "operator": N_("Operator"),
+    "grid_worker": N_("Grid worker"),
+    "officer": N_("Officer"),
+    "auditor": N_("Auditor"),
+    "viewer": N_("Viewer"),
 }
-VIEWS: Final = {"wide": Words("全景", "wide"), "close": Words("近景", "close")}
+VIEWS: Final = {"wide": N_("Wide view"), "close": N_("Close-up")}
 CAMERAS: Final = {
-    "starting": Words("启动中", "starting"),
-    "learning": Words("学习背景", "learning"),
-    "live": Words("正常", "live"),
-    "stalled": Words("卡顿", "stalled"),
-    "lost": Words("失联", "lost"),
-    "moved": Words("画面变化", "moved"),
-    "off": Words("已停", "off"),
+    "starting": N_("Starting"),
+    "learning": N_("Learning"),
+    "live": N_("Live"),
+    "stalled": N_("Stalled"),
+    "lost": N_("Lost"),
+    "moved": N_("Moved"),
+    "off": N_("Off"),
 }
 BOXES: Final = {
-    "online": Words("在线", "online"),
-    "offline": Words("离线", "offline"),
-    "stopped": Words("已停止", "stopped"),
-    "unknown": Words("未知", "unknown"),
+    "online": N_("Online"),
+    "offline": N_("Offline"),
+    "stopped": N_("Stopped"),
+    "unknown": N_("Unknown"),
 }
 CLOCKS: Final = {
-    "offset": Words("时间已按设备时钟偏差校正", "time corrected by the box's clock offset"),
-    "uptime": Words("设备时钟有误，时间按开机时长推算", "the box's clock was wrong: time worked out from its uptime"),
-    "received": Words("设备时钟有误，按收到时间计", "the box's clock was wrong: time of receipt"),
+    "offset": N_("Time corrected by the box's clock offset"),
+    "uptime": N_("The box's clock was wrong: time worked out from its uptime"),
+    "received": N_("The box's clock was wrong: time of receipt"),
 }
 REASONS: Final = {
-    "rule_changed": Words("规则已改", "the rule was changed"),
-    "camera_removed": Words("摄像头已撤", "the camera was removed"),
-    "withdrawn": Words("撤回", "withdrawn"),
+    "rule_changed": N_("The rule was changed"),
+    "camera_removed": N_("The camera was removed"),
+    "withdrawn": N_("Withdrawn by its box"),
 }
-SEAL_GOOD: Final = Words("签名有效", "seal verified")
-SEAL_UNKNOWN: Final = Words("签名未验", "seal not verified")
-SEAL_BROKEN: Final = Words("签名不符", "seal broken")
+SEAL_GOOD: Final = N_("Seal verified")
+SEAL_UNKNOWN: Final = N_("Seal not verified")
+SEAL_BROKEN: Final = N_("Seal broken")
 
 
-def words(table: dict[str, Words], value: str) -> Words:
+def words(table: Mapping[str, str] | Mapping[str, Words] | Mapping[str, Text], value: str) -> Text:
     """Text of a value; lists are open, so that an unknown one is shown as it is."""
-    return table.get(value, Words(value, value))
+    return table.get(value, value)

@@ -1,0 +1,37 @@
+"""The pages that the navigation leads to, in its order. A page that is added is a line here, and is on every page."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from collector.people.rights import OWN
+from collector.web.language import N_
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page of the navigation.
+
+    Args:
+        path: of the page; what lies below it belongs to it.
+        right: who sees it; OWN: everybody who is signed in.
+        text: its name, in English.
+    """
+
+    path: str
+    right: str
+    text: str
+
+
+PLACES: Final = (
+    Place("/", "tickets.read", N_("Board")),
+    Place("/tickets", "tickets.read", N_("Tickets")),
+    Place("/account", OWN, N_("My account")),
+)
+
+
+def shown(path: str, may: frozenset[str], own: bool) -> list[tuple[Place, bool]]:
+    """The pages that somebody with these rights may see, and whether it is the one that they are at."""
+    found = [one for one in PLACES if one.right in may or (one.right == OWN and own)]
+    inside = [one for one in found if path == one.path or (one.path != "/" and path.startswith(f"{one.path}/"))]
+    here = max(inside, key=lambda one: len(one.path), default=None)
+    return [(one, one is here) for one in found]

@@ -1,0 +1,121 @@
+// The live feed: what changed at the center, with nothing missed while this page was away.
+import { Refused, call } from "./api.js";
+import { _ } from "./words.js";
+
+const SILENT_MS = 32000; // three heartbeats of the center and a little
+const FIRST_MS = 1000;
+const LONGEST_MS = 20000;
+
+const WORDS = {
+  live: () => _("Connected"),
+  waiting: () => _("Connecting…"),
+  lost: () => _("Cut off, trying again"),
+  ended: () => _("Signed out"),
+};
+
+/** Show the state of the line at the top of the page. */
+function show(state) {
+  const line = document.getElementById("line");
+  if (!line) return;
+  line.hidden = false;
+  line.dataset.state = state;
+  const text = WORDS[state]();
+  if (line.textContent !== text) line.textContent = text;
+}
+
+/**
+ * Follow what changes. `onChanged(tickets)` gets `[{number, state, open, version}, …]`, or null where the page has to
+ * load all of its own anew; it gets an empty list at each new connection. `onState(state)` gets `waiting`, `live`,
+ * `lost` or `ended`. `since` is the `at` that came with the page. Returns a function that ends it.
+ */
+export function follow({ since = "", onChanged = () => {}, onState = () => {} } = {}) {
+  let at = since;
+  let source = null;
+  let heard = Date.now();
+  let wait = FIRST_MS;
+  let timer = 0;
+  let over = false;
+  let now = "";
+
+  const state = (next) => {
+    if (next === now) return;
+    now = next;
+    show(next);
+    onState(next);
+  };
+
+  function close() {
+    clearTimeout(timer);
+    if (source) source.close();
+    source = null;
+  }
+
+  function later() {
+    close();
+    if (over) return;
+    timer = setTimeout(open, wait * (0.7 + 0.6 * Math.random()));
+    wait = Math.min(LONGEST_MS, wait * 1.8);
+  }
+
+  // a browser does not say why a feed was refused
+  async function failed() {
+    close();
+    state("lost");
+    try {
+      await call("GET", "/events/now", undefined, { background: true });
+    } catch (fault) {
+      if (fault instanceof Refused && (fault.status === 401 || fault.status === 403)) {
+        state("ended");
+        location.reload();
+        return;
+      }
+    }
+    later();
+  }
+
+  function open() {
+    close();
+    if (over) return;
+    heard = Date.now();
+    if (now !== "lost") state("waiting");
+    const mine = new EventSource(`/events?since=${encodeURIComponent(at)}`);
+    source = mine;
+    const hears = (name, act) => mine.addEventListener(name, (event) => {
+      if (mine !== source) return;
+      heard = Date.now();
+      wait = FIRST_MS;
+      state("live");
+      if (event.lastEventId) at = event.lastEventId;
+      act(event);
+    });
+    hears("beat", () => {});
+    hears("changed", (event) => onChanged(JSON.parse(event.data).tickets));
+    hears("again", () => onChanged(null));
+    mine.addEventListener("error", () => { if (mine === source) failed(); });
+  }
+
+  // a laptop that slept, a tab that was put aside, a network that came back
+  const wake = () => {
+    if (over || document.visibilityState === "hidden") return;
+    if (!source || Date.now() - heard > SILENT_MS / 2) { wait = FIRST_MS; open(); }
+  };
+  const gone = () => { if (!over) { close(); state("lost"); timer = setTimeout(open, LONGEST_MS); } };
+  const watch = setInterval(() => {
+    if (source && Date.now() - heard > SILENT_MS) { state("lost"); open(); }
+  }, 2000);
+  document.addEventListener("visibilitychange", wake);
+  addEventListener("pageshow", wake);
+  addEventListener("online", wake);
+  addEventListener("offline", gone);
+  open();
+
+  return () => {
+    over = true;
+    close();
+    clearInterval(watch);
+    document.removeEventListener("visibilitychange", wake);
+    removeEventListener("pageshow", wake);
+    removeEventListener("online", wake);
+    removeEventListener("offline", gone);
+  };
+}

@@ -1,0 +1,27 @@
+// What every page has: the menu of narrow screens, and spans of time that go on.
+import { _, span } from "./words.js";
+
+const button = document.querySelector(".menu-button");
+if (button) {
+  const menu = document.getElementById("menu");
+  const set = (open) => {
+    button.setAttribute("aria-expanded", String(open));
+    menu.classList.toggle("is-open", open);
+  };
+  button.addEventListener("click", () => set(button.getAttribute("aria-expanded") !== "true"));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && menu.classList.contains("is-open")) { set(false); button.focus(); }
+  });
+}
+
+/** Write all spans of time anew. */
+export function tick(root = document) {
+  const now = Date.now();
+  for (const one of root.querySelectorAll("time[data-since]")) one.textContent = span(now - Number(one.dataset.since));
+  for (const one of root.querySelectorAll("time[data-due]")) {
+    const left = Number(one.dataset.due) - now;
+    one.classList.toggle("late", left < 0);
+    one.textContent = left < 0 ? _("%(span)s overdue", { span: span(left) }) : _("%(span)s left", { span: span(left) });
+  }
+}
+setInterval(() => { if (document.visibilityState === "visible") tick(); }, 1000);

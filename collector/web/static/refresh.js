@@ -1,0 +1,45 @@
+// Keeps a page as it is at the center: when a ticket that it shows has changed, its main part is fetched anew.
+// `<main data-refresh="12">` names the ticket, `all` stands for any.
+import { call } from "./api.js";
+import { follow } from "./feed.js";
+
+const PAUSE_MS = 1500; // a list is read by people: no more often than this
+let busy = false;
+let again = false;
+
+// somebody is writing there: what they have written must not be taken away
+const writing = () => document.activeElement?.matches("main input, main textarea, main select")
+  || [...document.querySelectorAll("main input[type=text], main input:not([type]), main textarea")].some((one) => one.value !== one.defaultValue);
+
+async function whole() {
+  if (writing()) return;
+  const text = await call("GET", location.href, undefined, { background: true });
+  const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+  const main = document.querySelector("main");
+  if (!fresh || writing() || main.innerHTML === fresh.innerHTML) return;
+  const open = [...main.querySelectorAll("details")].map((one) => one.open);
+  main.replaceWith(fresh);
+  fresh.querySelectorAll("details").forEach((one, index) => { one.open = Boolean(open[index]); });
+}
+
+/** Fetch the page's main part anew, soon, and once for a burst of changes. */
+export async function refresh() {
+  again = true;
+  if (busy) return;
+  busy = true;
+  while (again) {
+    again = false;
+    // what fails now is tried with the next change
+    await whole().catch(() => {});
+    await new Promise((done) => { setTimeout(done, PAUSE_MS); });
+  }
+  busy = false;
+}
+
+const wanted = document.querySelector("main").dataset.refresh;
+follow({
+  since: document.querySelector("main").dataset.at || "",
+  onChanged(tickets) {
+    if (!tickets || (tickets.length && wanted === "all") || tickets.some((one) => String(one.number) === wanted)) refresh();
+  },
+});

@@ -1,0 +1,137 @@
+"""Pages of tickets: the list, and one."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import Session
+
+from collector.people.rights import streets
+from collector.store import Box, IncidentRow, PictureRow, ShopRow, Ticket
+from collector.web import views, words
+from collector.web.pages import Showing
+from collector.web.rights import Acting, Desk, in_streets, needs
+
+A_PAGE: Final = 50
+Text = Annotated[str, Query(max_length=60)]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody looks for."""
+
+    state: str = ""
+    rule: str = ""
+    text: str = ""
+
+    @property
+    def some(self) -> bool:
+        """Whether it is not just everything."""
+        return bool(self.state or self.rule or self.text)
+
+    def narrow(self, query: Select[Ticket]) -> Select[Ticket]:
+        """The query for these alone."""
+        if self.state == "open":
+            query = query.where(Ticket.open == 1)
+        elif self.state:
+            query = query.where(Ticket.state == self.state)
+        if self.rule:
+            query = query.where(Ticket.rule == self.rule)
+        text = self.text.strip().lstrip("#")
+        if not text:
+            return query
+        named = select(ShopRow.id).where(ShopRow.name.contains(text, autoescape=True))
+        places = (Ticket.shop, Ticket.camera, Ticket.zone, Ticket.box_id, Ticket.case_number)
+        found = [column.contains(text, autoescape=True) for column in places]
+        if text.isdecimal() and len(text) < 16:
+            found.append(Ticket.number == int(text))
+        return query.where(or_(*found, Ticket.shop.in_(named)))
+
+    def address(self, **more: int) -> str:
+        """Of this list."""
+        asked = {name: value for name, value in vars(self).items() if value}
+        return f"/tickets?{urlencode({**asked, **more})}"
+
+
+def thumbnails(session: Session, numbers: list[int]) -> dict[int, str]:
+    """The newest close picture of each ticket."""
+    rows = session.execute(
+        select(IncidentRow.ticket_number, PictureRow.sha256)
+        .join(PictureRow, PictureRow.incident == IncidentRow.id)
+        .where(IncidentRow.ticket_number.in_(numbers))
+        .where(PictureRow.role == "at", PictureRow.view == "close")
+        .order_by(IncidentRow.opened_ms, PictureRow.received_ms)
+    )
+    # the last one counts
+    return {row.ticket_number: row.sha256 for row in rows}
+
+
+def shop_names(session: Session, shops: set[str | None]) -> dict[str, str]:
+    """Names of shops by the register."""
+    rows = session.execute(select(ShopRow.id, ShopRow.name).where(ShopRow.id.in_(shops - {None})))
+    return {row.id: row.name for row in rows}
+
+
+def router(desk: Desk) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/tickets", dependencies=[needs("tickets.read")])
+    def show_tickets(
+        page: Showing,
+        acting: Acting,
+        *,
+        state: Text = "",
+        rule: Text = "",
+        text: Text = "",
+        before: int | None = None,
+        after: int | None = None,
+    ) -> HTMLResponse:
+        asked = Wanted(state, rule, text)
+        # open ones first would tear pages apart: by number alone, and what is open has its own filter
+        query = asked.narrow(select(Ticket)).limit(A_PAGE + 1)
+        own = streets(acting, "tickets.read")
+        if own is not None:
+            query = query.where(Ticket.street.in_(own))
+        forward = after is not None
+        if forward:
+            query = query.where(Ticket.number > after).order_by(Ticket.number)
+        else:
+            query = query.order_by(Ticket.number.desc())
+            query = query if before is None else query.where(Ticket.number < before)
+        with desk.store.transaction() as session:
+            found = list(session.scalars(query))
+            more = len(found) > A_PAGE
+            found = found[:A_PAGE][::-1] if forward else found[:A_PAGE]
+            pictures = thumbnails(session, [one.number for one in found])
+            names = shop_names(session, {one.shop for one in found})
+            now_ms = desk.now_ms()
+            rows = [
+                views.row_view(one, now_ms, pictures.get(one.number), names.get(one.shop or "", "")) for one in found
+            ]
+        newer = (more if forward else before is not None) and bool(rows)
+        older = (True if forward else more) and bool(rows)
+        return page(
+            "tickets.html",
+            rows=rows,
+            asked=asked,
+            states=words.STATES,
+            rules=words.RULES,
+            newer=asked.address(after=rows[0].number) if newer else None,
+            older=asked.address(before=rows[-1].number) if older else None,
+        )
+
+    @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])
+    def show_ticket(page: Showing, acting: Acting, number: int) -> HTMLResponse:
+        own = in_streets(acting, "tickets.read")
+        with desk.store.transaction() as session:
+            ticket = session.get(Ticket, number)
+            # one of another street is not there
+            if ticket is None or (own is not None and session.get_one(Box, ticket.box_id).site not in own):
+                raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
+            return page("ticket.html", ticket=views.ticket_view(session, ticket, desk.now_ms()))
+
+    return routes

@@ -1,0 +1,39 @@
+"""What every page must hold, on each page in both languages, light and dark, on a desktop and on small phones."""
+
+import pytest
+
+from tests import browser, town
+from tests.collector.web import gallery
+
+WAYS = [("zh", "light", browser.DESKTOP), ("en", "dark", browser.PHONE), ("zh", "dark", browser.NARROW), ("en", "light", browser.NARROW)]
+
+
+@pytest.mark.parametrize(("language", "theme", "size"), WAYS)
+@pytest.mark.parametrize(("path", "role"), list(gallery.pages()))
+def test_a_page_has_no_fault(chromium, filled, path, role, language, theme, size):
+    person = None if role is None else town.PEOPLE[role][0]
+    with browser.Tab(chromium, filled, person, size=size, language=language, theme=theme) as tab:
+        page = tab.open(path)
+        page.wait_for_timeout(200)
+        if path == "/nothing":
+            # it is meant to be missing
+            tab.faults = [one for one in tab.faults if "404" not in one]
+        tab.check()
+        assert page.evaluate("document.documentElement.lang") == {"zh": "zh-CN", "en": "en"}[language]
+
+
+def test_the_check_finds_what_it_looks_for(chromium, filled):
+    with browser.Tab(chromium, filled, "li") as tab:
+        page = tab.open("/tickets")
+        tab.check()
+        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+        with pytest.raises(AssertionError, match="button-name"):
+            tab.check()
+        page.evaluate("document.querySelector('main').style.width = '3000px'")
+        with pytest.raises(AssertionError, match="scrolls sideways"):
+            tab.check()
+        # an inline script is refused by the content policy, and that is said on the console
+        page.evaluate("document.body.append(Object.assign(document.createElement('script'), { text: '1' }))")
+        page.wait_for_timeout(100)
+        with pytest.raises(AssertionError, match="Content Security Policy"):
+            tab.check(axe=False)

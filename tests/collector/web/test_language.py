@@ -1,0 +1,105 @@
+"""Languages: every sentence has its Chinese, a reader gets the language that they want, and reads dates their way."""
+
+import re
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from collector.web import language
+from collector.web.reader import Reader
+from tests.people import browser, make_pages
+from tests.services import ROOT
+
+AT_MS = 1_779_971_200_000  # 2026-05-28, 20:26:40 in Shanghai
+
+
+def test_every_sentence_has_its_chinese_and_none_is_left_over():
+    text, missing = language.updated()
+    assert missing == []
+    assert language.PO.read_text("utf-8") == text, "run: make catalog"
+
+
+def test_placeholders_are_the_same_in_both_languages():
+    for one in language.catalogue():
+        if isinstance(one.id, str) and one.id:
+            assert set(re.findall(r"%\(\w+\)\w", one.id)) == set(re.findall(r"%\(\w+\)\w", str(one.string))), one.id
+
+
+def test_templates_and_scripts_have_no_chinese_of_their_own():
+    """It belongs into the catalogue; the name of a language is in that language."""
+    folder = ROOT / "collector" / "web"
+    for path in [*(folder / "templates").glob("*.html"), *(folder / "static").glob("*.js")]:
+        text = path.read_text("utf-8").replace("中文", "")
+        assert re.findall("[一-鿿]+", text) == [], path.name
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept", "accepts", "expected"),
+    [
+        (None, None, "", "zh"),
+        (None, None, "en-GB,en;q=0.9", "en"),
+        (None, None, "en;q=0.5,zh-CN;q=0.8", "zh"),
+        (None, None, "de,fr;q=0.9", "zh"),
+        (None, None, "de,en;q=0.3", "en"),
+        (None, None, "en,zh", "en"),  # equals: the first one
+        (None, None, "en;q=nan, ;;q=, zh;q=1.0.0", "zh"),
+        (None, "en", "zh-CN", "en"),
+        ("zh", "en", "en", "zh"),
+        ("de", "xx", "en", "en"),
+    ],
+)
+def test_the_address_goes_before_the_choice_and_that_before_the_browser(asked, kept, accepts, expected):
+    assert language.wanted(asked, kept, accepts) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "zh", "en"),
+    [
+        (("店", "shop"), "店", "shop"),
+        ("请先登录 / sign in first", "请先登录", "sign in first"),
+        ("Board", "待办看板", "Board"),
+        ("box-1 / cam-1 / front", "box-1 / cam-1 / front", "box-1 / cam-1 / front"),
+        ("no such sentence", "no such sentence", "no such sentence"),
+        ("", "", ""),
+    ],
+)
+def test_a_text_is_said_in_the_readers_language(text, zh, en):
+    assert (language.say(text, "zh"), language.say(text, "en")) == (zh, en)
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "zh", "en"),
+    [
+        ("moment", AT_MS, "2026年5月28日 20:26:40", "28 May 2026, 20:26:40"),
+        ("moment", 10**17, "100000000000000000 ms", "100000000000000000 ms"),  # of no year that there is
+        ("moment", None, "", ""),
+        ("short", AT_MS - 3_600_000, "19:26:40", "19:26:40"),
+        ("short", AT_MS - 86_400_000, "5月27日 20:26", "27 May, 20:26"),
+        ("short", AT_MS - 400 * 86_400_000, "2025年4月23日 20:26", "23 Apr 2025, 20:26"),
+        ("day", AT_MS, "2026年5月28日", "28 May 2026"),
+        ("span", 0, "0秒", "0 secs"),
+        ("span", 59_999, "59秒", "59 secs"),
+        ("span", 3_600_000 + 61_000, "1小时 1分钟", "1 hr 1 min"),
+        ("span", 90_000_000, "1天 1小时", "1 day 1 hr"),
+        ("since", AT_MS + 5000, "0秒", "0 secs"),  # a clock that is ahead
+        ("number", 12345.5, "12,345.5", "12,345.5"),
+        ("percent", 0.88, "88%", "88%"),
+    ],
+)
+def test_values_are_written_as_their_readers_have_them(form, value, zh, en):
+    for name, expected in (("zh", zh), ("en", en)):
+        reader = Reader(name, ZoneInfo("Asia/Shanghai"), lambda: AT_MS)
+        assert getattr(reader, form)(value) == expected
+
+
+def test_a_choice_is_kept_in_a_cookie_and_shown_at_once(tmp_path):
+    from tests.collector.conftest import Desk  # noqa: PLC0415 - on SQLite alone
+
+    desk = Desk(tmp_path)
+    client = browser(make_pages(desk))
+    assert '<html lang="zh-CN" data-theme="auto">' in client.get("/tickets").text
+    assert '<html lang="en" data-theme="auto">' in client.get("/tickets?lang=en").text
+    assert '<html lang="en" data-theme="dark">' in client.get("/tickets?theme=dark").text
+    assert '<html lang="en" data-theme="dark">' in client.get("/tickets").text
+    assert '<html lang="en" data-theme="dark">' in client.get("/tickets?lang=%22&theme=x").text
+    desk.store.close()

@@ -14,8 +14,8 @@ AXE = ROOT / ".cache" / "axe" / "axe.min.js"
 DESKTOP, PHONE, NARROW = (1440, 900), (390, 844), (360, 640)
 SHIFT = """() => new Promise((done) => {
   let whole = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((one) => { if (!one.hadRecentInput) whole += one.value; }))
-    .observe({ type: "layout-shift", buffered: true });
+  const add = (one) => { if (!one.hadRecentInput) whole += one.value; };
+  new PerformanceObserver((list) => list.getEntries().forEach(add)).observe({ type: "layout-shift", buffered: true });
   setTimeout(() => done(whole), 100);
 })"""
 MOST_SHIFT = 0.05
@@ -100,9 +100,11 @@ class Tab:
         self.faults = []
         self.bytes = 0
         page = self.page
-        page.on("console", lambda said: said.type in ("error", "warning") and self.faults.append(f"console: {said.text}"))
+        page.on(
+            "console", lambda said: said.type in ("error", "warning") and self.faults.append(f"console: {said.text}")
+        )
         page.on("pageerror", lambda fault: self.faults.append(f"script: {fault}"))
-        page.on("requestfailed", lambda one: self._failed(one))
+        page.on("requestfailed", self._failed)
         page.on("response", self._answered)
 
     def _failed(self, request):
@@ -131,7 +133,7 @@ class Tab:
 
 
 def check(page, faults=(), *, axe=True):
-    """No console error, failing request or refused content; no layout shift, no sideways scrolling; small; accessible."""
+    """No console error, failing request, refused content, layout shift, sideways scrolling; small; accessible."""
     page.wait_for_load_state("load")
     path = page.evaluate("location.pathname")
     assert not faults, f"{path}: {faults}"
@@ -161,4 +163,8 @@ def violations(page):
     # as a debugger would, past the page's content policy
     page.evaluate(AXE.read_text("utf-8") + "; undefined")
     found = page.evaluate("(tags) => axe.run(document, { runOnly: { type: 'tag', values: tags } })", LEVELS)
-    return [f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:300]}" for one in found["violations"] for node in one["nodes"]]
+    return [
+        f"{one['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]

@@ -91,9 +91,7 @@ class Case:
     def ended(self, at_s: float, reason: str = "rule_changed") -> Delivery:
         return self.message("ended", at_s, reason=reason)
 
-    def picture(
-        self, role: str = "at", view: str = "wide", number: int = 0, content: bytes | None = None
-    ) -> Delivery:
+    def picture(self, role: str = "at", view: str = "wide", number: int = 0, content: bytes | None = None) -> Delivery:
         """Seal a picture; later messages list it."""
         content = jpeg(number) if content is None else content
         width, height = size_of(content)

@@ -76,17 +76,37 @@ class Town:
             places.box(session, "xiaohe-2", STREET)
             for at, name in enumerate(SHOPS):
                 values = {"id": f"shop-{at + 1}", "name": name, "street": STREET, "address": f"示例路 {2 * at + 8} 号"}
-                more = {"owner": "张三", "phone": "138 0000 0000", "zones": f"xiaohe-1/{CAMERAS[at % 2]}/front-{at + 1}"}
+                more = {
+                    "owner": "张三",
+                    "phone": "138 0000 0000",
+                    "zones": f"xiaohe-1/{CAMERAS[at % 2]}/front-{at + 1}",
+                }
                 shops.add(session, values | more, author, around)
             year = time.gmtime(self.now_s).tm_year
             days = {"from_day": f"{year - 1}-01-01", "until_day": f"{year + 1}-12-31", "hours": "00:00-04:00"}
-            permits.add(session, {"number": "外摆-7", "issuer": "示例区城管局", "shop": "shop-4", **days}, author, around)
+            permits.add(
+                session, {"number": "外摆-7", "issuer": "示例区城管局", "shop": "shop-4", **days}, author, around
+            )
             for at, camera in enumerate(CAMERAS):
-                session.add(CameraRow(box_id="xiaohe-1", camera=camera, state="live", since_ms=author.at_ms - 9_000_000))
+                session.add(
+                    CameraRow(box_id="xiaohe-1", camera=camera, state="live", since_ms=author.at_ms - 9_000_000)
+                )
                 where = {"lon": 120.15 + at / 1000, "lat": 30.28, "height_m": 4.5, "cell": "", "note": ""}
                 name = ("菜场口", "北门")[at]
-                session.add(CameraPlace(box_id="xiaohe-1", camera=camera, revision=1, street=STREET, name=name, changed_ms=0, **where))
-            session.add(CameraRow(box_id="xiaohe-2", camera="bridge", state="lost", since_ms=author.at_ms - 600_000, text="no frame for 60 s"))
+                session.add(
+                    CameraPlace(
+                        box_id="xiaohe-1", camera=camera, revision=1, street=STREET, name=name, changed_ms=0, **where
+                    )
+                )
+            session.add(
+                CameraRow(
+                    box_id="xiaohe-2",
+                    camera="bridge",
+                    state="lost",
+                    since_ms=author.at_ms - 600_000,
+                    text="no frame for 60 s",
+                )
+            )
         self.desk.take_any(incidents.status(box="xiaohe-1", site=STREET))
         self.desk.take_any(incidents.status(state="offline", box="xiaohe-2", site=STREET))
         return self
@@ -157,7 +177,12 @@ class Town:
                 self.act(*step[:3], **(step[3] if len(step) > 3 else {}))
             return case
 
-        to_register = (("operator", "confirm", 78), ("operator", "told", 77), ("operator", "pass_on", 70, {"reason": "无法联系"}), ("operator", "register", 60))
+        to_register = (
+            ("operator", "confirm", 78),
+            ("operator", "told", 77),
+            ("operator", "pass_on", 70, {"reason": "无法联系"}),
+            ("operator", "register", 60),
+        )
         to_handling = (*to_register, ("operator", "dispatch", 55, {"to": "chen"}), ("officer", "accept", 50))
         handled(300, ("operator", "false_alarm", 290, {"reason": "行人遮挡"}))
         self.act("operator", "remark", 280, reason="已看过")
@@ -168,14 +193,24 @@ class Town:
         case = handled(200)
         self.clears(case, 195)
         handled(6, ("operator", "confirm", 4), ("operator", "told", 3))
-        handled(30, ("operator", "confirm", 28), ("operator", "told", 27), ("operator", "pass_on", 12, {"reason": "店主不在"}))
+        handled(
+            30,
+            ("operator", "confirm", 28),
+            ("operator", "told", 27),
+            ("operator", "pass_on", 12, {"reason": "店主不在"}),
+        )
         handled(80, *to_register)
         handled(80, *to_register, ("operator", "dispatch", 55, {"to": "chen"}))
         handled(80, *to_handling)
         handled(80, *to_handling, ("officer", "feed_back", 30))
         handled(80, *to_handling, ("officer", "feed_back", 30), ("operator", "rework", 25, {"reason": "仍有一半"}))
         handled(80, *to_handling, ("operator", "close", 20, {"reason": "现场确认", "outcome": "handled"}))
-        handled(40, ("operator", "confirm", 38), ("operator", "told", 37), ("shop", "appeal", 30, {"reason": "货物正在装车，不是占道经营"}))
+        handled(
+            40,
+            ("operator", "confirm", 38),
+            ("operator", "told", 37),
+            ("shop", "appeal", 30, {"reason": "货物正在装车，不是占道经营"}),
+        )
         handled(20, ("operator", "duplicate", 18, {"of": self.first_open()}))
         return self
 

@@ -6,7 +6,7 @@ from fastapi.responses import RedirectResponse
 from collector.web.rights import Desk, needs
 
 
-def router(desk: Desk) -> APIRouter:
+def router(_desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from collector.people.rights import streets
 from collector.store import Box, IncidentRow, PictureRow, ShopRow, Ticket
-from collector.web import views, words
+from collector.web import live, views, words
 from collector.web.pages import Showing
 from collector.web.rights import Acting, Desk, in_streets, needs
 
@@ -103,6 +103,7 @@ def router(desk: Desk) -> APIRouter:
             query = query.order_by(Ticket.number.desc())
             query = query if before is None else query.where(Ticket.number < before)
         with desk.store.transaction() as session:
+            at = live.now(session)
             found = list(session.scalars(query))
             more = len(found) > A_PAGE
             found = found[:A_PAGE][::-1] if forward else found[:A_PAGE]
@@ -116,6 +117,7 @@ def router(desk: Desk) -> APIRouter:
         older = (True if forward else more) and bool(rows)
         return page(
             "tickets.html",
+            at=at,
             rows=rows,
             asked=asked,
             states=words.STATES,
@@ -128,10 +130,11 @@ def router(desk: Desk) -> APIRouter:
     def show_ticket(page: Showing, acting: Acting, number: int) -> HTMLResponse:
         own = in_streets(acting, "tickets.read")
         with desk.store.transaction() as session:
+            at = live.now(session)
             ticket = session.get(Ticket, number)
             # one of another street is not there
             if ticket is None or (own is not None and session.get_one(Box, ticket.box_id).site not in own):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
-            return page("ticket.html", ticket=views.ticket_view(session, ticket, desk.now_ms()))
+            return page("ticket.html", at=at, ticket=views.ticket_view(session, ticket, desk.now_ms()))
 
     return routes

@@ -1,6 +1,7 @@
 """Pages, API and live feed, in a real browser where it matters."""
 
 import json
+import re
 import socket
 from zoneinfo import ZoneInfo
 
@@ -40,16 +41,16 @@ def fill(desk):
 
 
 def test_an_empty_center_says_so(client):
-    page = client.get("/")
+    page = client.get("/tickets")
     assert page.status_code == 200
     assert "还没有工单" in page.text
-    assert "No tickets yet" in page.text
+    assert "No tickets yet" in client.get("/tickets?lang=en").text
     assert "&lt;b&gt;演示" in page.text
 
 
 def test_the_list_and_the_ticket_show_what_is_stored(desk, client):
     case = fill(desk)
-    page = client.get("/").text
+    page = client.get("/tickets").text
     assert "#1 店外经营" in page
     assert "shop-1" in page
     assert case.pictures[1][0].sha256 in page
@@ -63,18 +64,26 @@ def test_the_list_and_the_ticket_show_what_is_stored(desk, client):
     assert "恢复后" in page
 
 
-def test_the_rows_since_an_instant_are_those_that_changed_or_got_a_picture(desk, client):
-    first, second = Case(shop="shop-1"), Case(number=2, shop="shop-2")
-    now_s = START_S + 100
-    desk.take(incidents.status(), first.opened())
-    desk.writer._now = lambda: now_s + 10
-    desk.take(second.opened())
-    since = f"/rows?since={round((now_s + 5) * 1000)}"
-    assert [shop in client.get(since).text for shop in ("shop-1", "shop-2")] == [False, True]
-    assert [shop in client.get("/rows?since=0").text for shop in ("shop-1", "shop-2")] == [True, True]
-    shot = first.picture("at", "close", 1)
-    desk.take(shot)
-    assert first.pictures[0][0].sha256 in client.get(since).text
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("", [2, 1]),
+        ("?state=open", [2, 1]),
+        ("?state=closed", []),
+        ("?rule=encroachment", [2, 1]),
+        ("?rule=crowding", []),
+        ("?text=shop-2", [2]),
+        ("?text=%231", [1]),
+        ("?text=%25", []),  # no pattern of SQL
+        ("?text=cam", [2, 1]),
+        ("?before=2", [1]),
+        ("?after=1", [2]),
+    ],
+)
+def test_the_list_is_narrowed_by_what_is_asked_for(desk, client, asked, found):
+    desk.take(incidents.status(), Case(shop="shop-1").opened(), Case(number=2, shop="shop-2").opened())
+    page = client.get(f"/tickets{asked}").text
+    assert [int(number) for number in re.findall(r'href="/tickets/(\d+)"', page)] == found
 
 
 def test_a_picture_on_its_way_and_a_broken_seal_are_said(desk, client):
@@ -113,7 +122,7 @@ def test_pictures_are_served_by_their_hash_and_nothing_else(desk, client):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/tickets/1", "/tickets/99", "/tickets/x", "/static/style.css", "/nothing", "/healthz"]
+    "path", ["/", "/tickets/1", "/tickets/99", "/tickets/x", "/static/x/base.css", "/nothing", "/healthz"]
 )
 def test_every_answer_has_its_headers(desk, client, path):
     fill(desk)
@@ -281,8 +290,11 @@ def test_the_feed_tells_of_a_change(served):
     with httpx.stream("GET", served.url + "/events", timeout=10) as feed:
         lines = feed.iter_lines()
         assert next(lines) == "retry: 2000"
+        greeting = [next(lines) for _ in range(4)]
+        assert greeting[2:] == ["event: changed", 'data: {"at":"0-0","tickets":[]}']
         served.send(Case().opened())
-        assert next(line for line in lines if line) == "event: changed"
+        told = next(line for line in lines if line.startswith("data:"))
+        assert json.loads(told[5:])["tickets"] == [{"number": 1, "state": "pending_review", "open": True, "version": 1}]
 
 
 def test_a_browser_sees_the_ticket_open_and_clear_without_a_reload(served):
@@ -295,12 +307,12 @@ def test_a_browser_sees_the_ticket_open_and_clear_without_a_reload(served):
     faults = []
     with sync.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page = browser.new_page(viewport={"width": 390, "height": 844}, locale="zh-CN")
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda fault: faults.append(str(fault)))
-        page.goto(served.url + "/")
+        page.goto(served.url + "/tickets")
         page.get_by_text("还没有工单").wait_for()
-        page.get_by_text("实时 live").wait_for()
+        page.get_by_text("实时").wait_for()
         served.send(incidents.status(), case.picture("clear"), case.picture("at", "close", 1), case.opened())
         page.get_by_text("#1 店外经营").click()
         page.get_by_role("heading", name="#1 店外经营").wait_for()

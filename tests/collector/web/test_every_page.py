@@ -5,7 +5,12 @@ import pytest
 from tests import browser, town
 from tests.collector.web import gallery
 
-WAYS = [("zh", "light", browser.DESKTOP), ("en", "dark", browser.PHONE), ("zh", "dark", browser.NARROW), ("en", "light", browser.NARROW)]
+WAYS = [
+    ("zh", "light", browser.DESKTOP),
+    ("en", "dark", browser.PHONE),
+    ("zh", "dark", browser.NARROW),
+    ("en", "light", browser.NARROW),
+]
 
 
 @pytest.mark.parametrize(("language", "theme", "size"), WAYS)

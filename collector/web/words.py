@@ -39,6 +39,7 @@ DUE: Final = Words("限", "due")
 SHOP_DUE: Final = Words("商户时限", "the shop's time ends")
 EVENTS: Final = {
     **{one.verb: Words(*one.words) for one in machine.TRANSITIONS},
+    "picture": Words("上传处置后图片", "A picture was added"),
     "said": Words("商户所言，工单已不能受理", "The shop said this when the ticket took it no more"),
     "due": Words("核实时限", "time for review"),
     "appeared": Words("首次出现", "First seen"),
@@ -59,6 +60,7 @@ ROLES: Final = {
     "clear": Words("之前（无占道）", "Before, clear"),
     "at": Words("发现时", "As found"),
     "after": Words("恢复后", "After, clear again"),
+    "worker_after": Words("处置后（人员拍摄）", "After, taken by a person"),
 }
 OFFICES: Final = {
     "admin": Words("管理员", "admin"),
@@ -96,6 +98,7 @@ REASONS: Final = {
 }
 SEAL_GOOD: Final = Words("签名有效", "seal verified")
 SEAL_UNKNOWN: Final = Words("签名未验", "seal not verified")
+SEAL_NONE: Final = Words("未打码，无签名", "not masked, no seal")
 SEAL_BROKEN: Final = Words("签名不符", "seal broken")
 
 

@@ -34,7 +34,7 @@ def preview(files: PictureFiles, sha256: str) -> bytes:
         scale = min(1.0, WIDEST_PX / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if scale < 1:
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
         # the box may have written it with the same quality: then a copy could be the same, byte for byte
         return next(shown for quality in (QUALITY, QUALITY - 1) if (shown := encode(picture, quality)) != jpeg)
 

@@ -44,13 +44,10 @@ def named(row: NoticeRow) -> str:
     return masked(row.recipient) if is_address else row.recipient
 
 
-def address_for(channel: ChannelBase, row: NoticeRow, recipient: Recipient, ticket: Ticket | None) -> Reach | None:
+def address_for(channel: ChannelBase, recipient: Recipient, ticket: Ticket | None) -> Reach | None:
     """The address of the recipient's own that a channel wants; None where there is none."""
     needs = channel.address_kind()
     name, language = recipient.name, recipient.language
-    if needs in ("none", "device") and row.copy_of is not None:
-        # the notice that it is a copy of goes there itself
-        return None
     if needs == "none":
         return Reach(name=name, language=language)
     if needs == "device":
@@ -82,6 +79,6 @@ def listed(
     if row.audience == "shop" or row.copy_of is not None or own:
         return []
     told = set(session.scalars(select(NoticeRow.recipient).where(NoticeRow.copy_of == row.number)))
-    left = [one for one in dict.fromkeys(route.to) if one not in told]
+    left = [one for one in dict.fromkeys(tidy_phone(one) or one for one in route.to) if one not in told]
     first = next((one for one in left if suiting(channel, one)), None)
     return [] if first is None else [first, *(one for one in left if one != first)]

@@ -281,7 +281,11 @@ class Sender:
         recipient = recipient_of(session, row)
         while route is not None and row.step < len(route.channels):
             channel, *later = [self._channels[name] for name in route.channels[row.step :]]
-            reach = address_for(channel, row, recipient, ticket)
+            if row.copy_of is not None and channel.address_kind() in ("none", "device"):
+                # the notice that it is a copy of goes there itself
+                row.step += 1
+                continue
+            reach = address_for(channel, recipient, ticket)
             if reach is not None:
                 return channel, reach
             found = listed(session, row, channel, later, recipient, route)
@@ -296,7 +300,7 @@ class Sender:
         before = session.scalar(select(func.count()).where(NoticeRow.copy_of == row.number)) or 0
         same = ("ticket_number", "kind", "audience", "street", "level", "text", "minutes", "due_ms", "not_before_ms")
         for number, address in enumerate(addresses, before + 1):
-            copy = NoticeRow(**{name: getattr(row, name) for name in (*same, "expires_ms", "day", "step")})
+            copy = NoticeRow(**{name: getattr(row, name) for name in (*same, "expires_ms", "day")})
             copy.key, copy.copy_of, copy.recipient = f"{row.key}/to/{number}", row.number, address
             copy.state, copy.created_ms, copy.changed_ms, copy.next_ms = "waiting", row.created_ms, now_ms, now_ms
             session.add(copy)

@@ -8,6 +8,7 @@ import httpx2 as httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from collector.evidence.jpeg import size_of
 from collector.figures import Figures
 from collector.notices.service import open_notices
 from collector.notices.settings import NoticesSection, ShopPagesSection
@@ -104,7 +105,7 @@ def test_pictures_are_served_by_their_hash_and_nothing_else(desk, client):
     case = fill(desk)
     record, content = case.pictures[0]
     answer = client.get(f"/evidence/{record.sha256}.jpg")
-    assert answer.content == content
+    assert (answer.content != content, size_of(answer.content)) == (True, size_of(content))
     assert answer.headers["content-type"] == "image/jpeg"
     for name in ("0" * 64, "../center", "%2e%2e%2fcenter", record.sha256.upper(), "x"):
         assert client.get(f"/evidence/{name}.jpg").status_code == 404

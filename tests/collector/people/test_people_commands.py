@@ -138,7 +138,7 @@ def test_a_life_of_a_person_at_the_command_line(center):
     center.do("people", "password", "li")
     center.do("people", "totp-reset", "li")
     center.do("people", "unlock", "li")
-    token = center.says("tokens", "add", "li", "大屏", "--days", "30").strip()
+    token = center.says("tokens", "add", "li", "大屏", "--days", "30", "--all-roles").strip()
     assert token.startswith("cet_")
     (listed,) = json.loads(center.says("tokens", "list", "--json"))
     center.do("tokens", "revoke", listed["id"])
@@ -175,6 +175,10 @@ def test_a_life_of_a_person_at_the_command_line(center):
         (["people", "add", "li", "--sso", "x"], "expected [sso] in the settings"),
         (["people", "link", "wang", "x"], "expected [sso] in the settings"),
         (["tokens", "add", "wang", "x", "--grant", "auditor"], "expected a role that wang has"),
+        (["tokens", "add", "wang", "x"], "expected --grant ROLE, or --all-roles"),
+        (["tokens", "add", "wang", "x", "--grant", "admin", "--all-roles"], "expected --grant ROLE, or --all-roles"),
+        (["people", "change", "wang", "--phone", "12345"], "phone: expected a mobile number"),
+        (["people", "change", "wang", "--mail", "wang"], "mail: expected an address"),
         (["tokens", "revoke", "x"], "expected a token of this center"),
         (["audit", "verify", "--noted", "x"], "expected NUMBER:HASH"),
     ],

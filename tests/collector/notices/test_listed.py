@@ -102,7 +102,7 @@ def test_copies_hold_no_address_where_it_is_read(office, service, people):
 
 def test_a_list_that_grows_while_it_is_told_tells_the_new_ones_too(office, service, people):
     service.say(Say({"code": 7}), Say({"code": 7}), Say({"code": 0}))
-    told(office, service, "", [sms(service, retry_s=600)], DUTY[:2], steps=1)
+    told(office, service, "", [sms(service, retry_s=600)], DUTY[:2], steps=2)
     office.now_s += 1300
     route = {"audience": "officer", "channels": ["sms"], "to": [*DUTY[:2], "13900000003"]}
     office.notices = section(sms(service), routes=[route])

@@ -70,13 +70,11 @@ def test_plain_ones_of_an_older_version_are_sealed(kind, tmp_path, path, request
     engine = create_engine(url)
     with engine.begin() as connection:
         upgrade(connection, "0009")
-        for person, secret, asked in (("li", f"'{SECRET}'", "NULL"), ("wang", "NULL", f"'{SECRET}'")):
-            connection.execute(
-                text(
-                    "INSERT INTO person (id, name, password_once, totp, totp_asked, created_ms) "
-                    f"VALUES ('{person}', '{person}', 0, {secret}, {asked}, 1)"
-                )
-            )
+        filled = (
+            "INSERT INTO person (id, name, password_once, totp, totp_asked, created_ms) VALUES (:p, :p, 0, :t, :a, 1)"
+        )
+        for person, secret, asked in (("li", SECRET, None), ("wang", None, SECRET)):
+            connection.execute(text(filled), {"p": person, "t": secret, "a": asked})
     engine.dispose()
     store, vault = open_store(url), Vault(path)
     for adopted in (2, 0):

@@ -227,10 +227,11 @@ def test_a_data_folder_that_cannot_be_written_gets_one_line(tmp_path):
 def test_check_says_one_line_for_each_part(tmp_path, broker):
     done = run(COLLECTOR, "check", "--settings", settings(tmp_path, broker.url))
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 4
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 5
+    assert "no route, and so never told: shop, community, officer, operator, room" in done.stdout
     done = run(COLLECTOR, "check", "--settings", settings(tmp_path))
     assert done.returncode == 1
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "FAIL", "ok"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "FAIL", "ok", "ok"]
 
 
 class Served:

@@ -190,6 +190,22 @@ def test_what_cannot_be_gets_one_line_and_exit_2(center, words, expected):
     assert expected in done.stderr
 
 
+def test_where_somebody_is_told_is_changed_at_the_command_line(center):
+    told = center.says("people", "add", "li", "--grant", "officer@s", "--phone", "+86 138-0000-1111", "--program")
+    assert "password" not in told, "a program has tokens alone"
+    for words, expected in (
+        ((), ("13800001111", "")),
+        (("--mail", "li@example.org"), ("13800001111", "li@example.org")),
+        (("--phone", "", "--name", "李梅"), ("", "li@example.org")),
+    ):
+        assert ("changed" if words else "is so already") in center.says("people", "change", "li", *words)
+        (row,) = json.loads(center.says("people", "list", "--json"))
+        assert (row["phone"], row["mail"]) == expected
+    assert (row["name"], row["password"]) == ("李梅", False)
+    assert [action for _, action, _ in center.log()] == ["person.add", "person.change", "person.change"]
+    assert center.says("tokens", "add", "li", "x", "--grant", "officer@s").startswith("cet_")
+
+
 def test_the_audit_log_is_checked_at_the_command_line(center):
     center.do("people", "add", "wang", "--admin")
     center.do("people", "grant", "wang", "operator")

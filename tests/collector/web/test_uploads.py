@@ -151,6 +151,7 @@ def bomb(width, height):
         (b"\x89PNG\r\n\x1a\n" + bytes(100), {}, 422, "does not begin as a JPEG does"),  # whatever its name says
         (bomb(65535, 65535), {}, 422, "expected at most 50 million pixels, got 65535x65535"),
         (photo()[:200], {}, 422, ""),
+        (photo(size=(400, 500))[:60_000], {}, 422, "it cannot be decoded"),  # the line broke
         (b"\xff\xd8" + bytes(MOST_BYTES), {}, 413, "expected a picture of at most"),
         (photo(), {"kind": "image/png"}, 415, "expected a JPEG"),
         (photo(), {"key": "short"}, 422, ""),

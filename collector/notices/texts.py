@@ -287,7 +287,7 @@ def audience_of(own: Iterable[tuple[str, str, str]], kind: str, audience: str | 
     `own` are the keys of the center's own texts; a kind that has one is a kind.
     """
     kinds = {name: set(told) for name, told in KINDS.items()}
-    for told, name, _ in own:
+    for told, name, _ in (*TEXTS, *own):
         if name != ANY:
             kinds.setdefault(name, set()).add(told)
     if kind not in kinds:
@@ -298,5 +298,5 @@ def audience_of(own: Iterable[tuple[str, str, str]], kind: str, audience: str | 
         return next((one for one in named if one != ANY), "operator")
     # what is written for shops is for them alone; among the center's people a route may send anything to anybody
     if not (allowed & {"shop"} if audience == "shop" else allowed - {"shop"}):
-        raise TemplateError(f"audience: {kind} goes to {', '.join(sorted(allowed))}, got {audience!r:.60}")
+        raise TemplateError(f"audience: {kind} goes to {', '.join(sorted(allowed - {ANY}))}, got {audience!r:.60}")
     return audience

@@ -34,6 +34,7 @@ from collector.office import make_office
 from collector.people import audit
 from collector.people.actor import SYSTEM
 from collector.people.commands import api_tokens, audit_log, people
+from collector.people.vault import KEY_FILE
 from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
@@ -109,8 +110,18 @@ def serve(settings: SettingsOption) -> None:
         with _listen(config) as listening:
             store = open_data(config)
             serving.check_people(config, store)
+            _open_vault(config, store)
             with contextlib.nullcontext() if store.shared else alone(config.data_dir):
                 _serve(config, store, listening)
+
+
+def _open_vault(config: CenterConfig, store: Store) -> None:
+    """Without the key tickets go on all the same: only who has a second factor cannot sign in by it."""
+    try:
+        if serving.check_vault(config, store):
+            log.info("second factors that lay plain in the database are sealed now; keep %s safe", KEY_FILE)
+    except SettingsError as fault:
+        log.error("%s", fault)  # noqa: TRY400 - it says what to do, a trace says nothing more
 
 
 def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | None":
@@ -265,19 +276,26 @@ def _check_broker(config: CenterConfig) -> str:
     return probe(config.settings.broker, config.folder, f"{config.client_id}-check")
 
 
-def _check_notices(config: CenterConfig) -> str | None:
+def _check_notices(config: CenterConfig) -> str:
     section = config.settings.notices
     secrets = tools_of(section, config.folder).secrets
     for channel in section.channel:
         for name in channel.secret_names():
             secrets.get(name)
-    return f"{len(section.channel)} channels; try each with `notices test`" if section.channel else None
+    nobody, partly = section.untold()
+    parts = [
+        f"{len(section.channel)} channels" + ("; try each with `notices test`" if section.channel else ""),
+        f"no route, and so never told: {', '.join(nobody)}" if nobody else "",
+        f"told of some kinds or at some streets only: {', '.join(partly)}" if partly else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def _check_pages(config: CenterConfig) -> str:
     store = open_data(config)
     try:
         people = serving.check_people(config, store)
+        serving.check_vault(config, store)
         serving.make_gate(config, store)
     finally:
         store.close()

@@ -47,7 +47,7 @@ def sign_in(store, person, client, at_ms=None):
 def bearer(store, person, *grants, days=1, at_ms=None):
     """Headers with a token of this person."""
     with store.writing() as session:
-        given = [Grant.read(text) for text in grants]
+        given = [Grant.read(text) for text in grants] or roster.grants(session, person)
         made = tokens.make(session, SYSTEM, person, "test", given, days, at_ms or now_ms())
     return {"authorization": f"Bearer {made.text}"}
 

@@ -6,38 +6,53 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from collector.evidence.files import PictureFiles
 from collector.evidence.jpeg import size_of
 
 WIDEST_PX: Final = 960
 QUALITY: Final = 80
+MOST_PIXELS: Final = 50_000_000
+"""Of a picture that is decoded at all: what telephones make today; 150 MB."""
 KEPT: Final = 128
 """Previews in memory; some 10 MB."""
-_one: Final = threading.Lock()
-"""One at a time: pages must not take the processor from the inbox."""
-
-
-def preview(files: PictureFiles, sha256: str) -> bytes:
-    """A JPEG of at most `WIDEST_PX` on its longer side; what is no larger is shown as it is. Raises OSError."""
-    jpeg = files.path(sha256).read_bytes()
-    try:
-        longer = max(size_of(jpeg))
-    except ValueError:
-        return jpeg
-    return jpeg if longer <= WIDEST_PX else _smaller(files, sha256)
+one_at_a_time: Final = threading.Lock()
+"""Pages must not take the processor from the inbox."""
 
 
 @lru_cache(KEPT)
-def _smaller(files: PictureFiles, sha256: str) -> bytes:
-    with _one:
-        jpeg = files.path(sha256).read_bytes()
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-        if picture is None:
-            return jpeg
+def preview(files: PictureFiles, sha256: str) -> bytes:
+    """A JPEG of at most `WIDEST_PX` on its longer side, never the file itself: that one is fetched, on record.
+
+    Raises OSError where there is none, ValueError for what cannot be shown.
+    """
+    jpeg = files.path(sha256).read_bytes()
+    with one_at_a_time:
+        picture = decode(jpeg)
         height, width = picture.shape[:2]
-        scale = WIDEST_PX / max(height, width)
+        scale = min(1.0, WIDEST_PX / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        good, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        return encoded.tobytes() if good else jpeg
+        if scale < 1:
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        # the box may have written it with the same quality: then a copy could be the same, byte for byte
+        return next(shown for quality in (QUALITY, QUALITY - 1) if (shown := encode(picture, quality)) != jpeg)
+
+
+def decode(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    """Pixels (h, w, 3) in BGR, upright; raises ValueError, before anything is decoded where it has too many."""
+    width, height = size_of(jpeg)
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"expected at most {MOST_PIXELS // 1_000_000} million pixels, got {width}x{height}")
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("it cannot be decoded")
+    return np.asarray(picture, np.uint8)
+
+
+def encode(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
+    """A JPEG of the pixels alone: nothing that stood in a file's head goes with it."""
+    good, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not good:
+        raise ValueError("it cannot be written as a JPEG")
+    return bytes(encoded.tobytes())

@@ -14,12 +14,14 @@ import typer
 from collector.commandline import EXIT_FAILED, SettingsOption, one_line, open_data, who
 from collector.notices import desk
 from collector.notices.channels.aliyun import AliyunSms
+from collector.notices.channels.callback import Loudspeaker
 from collector.notices.channels.tencent import TencentSms
 from collector.notices.messages import ChannelBase
+from collector.notices.routing import suiting
 from collector.notices.secrets import SecretError
 from collector.notices.service import tools_of
-from collector.notices.settings import Audience
-from collector.notices.texts import TemplateError
+from collector.notices.settings import Audience, NoticesSection
+from collector.notices.texts import KINDS, TemplateError, audience_of
 from collector.people.actor import Actor
 from collector.settings import CenterConfig, load_settings
 from collector.store import NoticeRow, Store
@@ -27,8 +29,10 @@ from protocol.documents import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Notices: templates, channels, and what became of them.")
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
-KindArgument = Annotated[str, typer.Argument(help="shop_notice, shop_reminder, task, overdue, escalated, alert, …")]
-AudienceOption = Annotated[str, typer.Option(help="shop, community, officer, operator or room")]
+KindArgument = Annotated[str, typer.Argument(help=", ".join(KINDS))]
+AudienceOption = Annotated[
+    str | None, typer.Option(help="shop, community, officer, operator or room; unset: whom the kind goes to")
+]
 LanguageOption = Annotated[str, typer.Option(help="zh or en")]
 
 
@@ -56,9 +60,23 @@ def _now_ms() -> int:
     return round(time.time() * 1000)
 
 
-def _known(audience: str) -> None:
-    if audience not in get_args(Audience):
+def _audience(notices: NoticesSection, kind: str, audience: str | None) -> str:
+    if audience is not None and audience not in get_args(Audience):
         raise TemplateError(f"audience: expected one of {', '.join(get_args(Audience))}, got {audience!r}")
+    return audience_of(notices.texts(), kind, audience)
+
+
+def _read_to(channel: ChannelBase, to: str) -> str:
+    """An address of the kind that a channel wants, as it takes it."""
+    needs = channel.address_kind()
+    if needs == "none":
+        return ""
+    known = set(channel.devices.values()) if isinstance(channel, Loudspeaker) else set()
+    found = (to if to in known else "") if needs == "device" else suiting(channel, to)
+    if not found:
+        wanted = {"phone": "a telephone number", "email": "a mail address"}.get(needs) or f"one of {sorted(known)}"
+        raise TemplateError(f"--to: expected {wanted} for channel {channel.id}, got {to!r:.80}")
+    return found
 
 
 def _sign(channel: ChannelBase) -> str:
@@ -70,7 +88,7 @@ def preview(
     kind: KindArgument,
     settings: SettingsOption,
     *,
-    audience: AudienceOption = "shop",
+    audience: AudienceOption = None,
     language: LanguageOption = "zh",
     street: Annotated[str, typer.Option(help="whose route is shown")] = "*",
     shop: Annotated[str, typer.Option(help="its name")] = "",
@@ -81,20 +99,20 @@ def preview(
     with _faults():
         config = load_settings(settings)
         notices, pages, center = config.settings.notices, config.settings.shop_pages, config.settings.center
-        _known(audience)
+        audience = _audience(notices, kind, audience)
         facts = desk.sample(
             kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms(),
             shop=shop, minutes=minutes, text=text,
         )  # fmt: skip
-        shown = desk.preview(facts, audience, notices, pages)
+        route, by_id = notices.chain(audience, kind, street), {one.id: one for one in notices.channel}
+        signs = [_sign(by_id[name]) for name in (() if route is None else route.channels)]
+        shown = desk.preview(facts, audience, notices, pages, next(filter(None, signs), ""))
         typer.echo(shown.subject)
         typer.echo(shown.body)
         typer.echo(f"-- {shown.characters} 字 characters, {shown.parts} 条 SMS")
-        route = notices.chain(audience, kind, street)
         if route is None:
             typer.echo(f"-- 没有通道 no route for {audience}, {kind}, street {street}")
             return
-        by_id = {one.id: one for one in notices.channel}
         for name in route.channels:
             message = desk.sample_message(by_id[name], facts, audience, "13800000000", "preview", notices, pages)
             sent = by_id[name].shown(message)
@@ -108,7 +126,7 @@ def try_channel(
     *,
     to: Annotated[str, typer.Option(help="telephone number, mail address or loudspeaker, where it wants one")] = "",
     kind: Annotated[str, typer.Option(help="which text")] = "shop_notice",
-    audience: AudienceOption = "shop",
+    audience: AudienceOption = None,
     language: LanguageOption = "zh",
 ) -> None:
     """Send one sample over a channel, now, and say what became of it; exits with 1 if it was not taken."""
@@ -119,9 +137,8 @@ def try_channel(
         if found is None:
             known = ", ".join(one.id for one in notices.channel) or "none yet"
             raise TemplateError(f"channel: expected one of the settings ({known}), got {channel!r}")
-        if found.address_kind() != "none" and not to:
-            raise TemplateError(f"--to: expected a {found.address_kind()} for this channel, got none")
-        _known(audience)
+        to = _read_to(found, to)
+        audience = _audience(notices, kind, audience)
         facts = desk.sample(kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms())
         message = desk.sample_message(found, facts, audience, to, os.urandom(16).hex(), notices, pages)
         tools = tools_of(notices, config.folder)

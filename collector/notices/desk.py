@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from collector.notices import seams
 from collector.notices.messages import ChannelBase, Message
-from collector.notices.routing import Reach
+from collector.notices.routing import Reach, named
 from collector.notices.secrets import masked
 from collector.notices.settings import NoticesSection, ShopPagesSection, length_of
 from collector.notices.texts import Facts, choose, render, values
@@ -171,7 +171,8 @@ def as_json(session: Session, row: NoticeRow, *, whole: bool = False) -> dict[st
         "ticket": row.ticket_number,
         "kind": row.kind,
         "audience": row.audience,
-        "to": row.recipient if row.audience == "shop" or not row.recipient[-4:].isdigit() else masked(row.recipient),
+        "to": named(row),
+        "copy_of": row.copy_of,
         "street": row.street,
         "level": row.level,
         "state": row.state,

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +31,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector.evidence.files import PictureFiles
+from collector.evidence.previews import preview
 from collector.notices import seams
 from collector.notices.links import find_link
 from collector.notices.settings import ShopPagesSection
@@ -298,7 +299,10 @@ def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
             found = [] if link is None else pictures_of(session, pages, link, "zh")
         if not 1 <= number <= len(found):
             return site.gone(request)
-        return FileResponse(pages.files.path(found[number - 1].sha256), media_type="image/jpeg")
+        try:
+            return Response(preview(pages.files, found[number - 1].sha256), media_type="image/jpeg")
+        except (OSError, ValueError):
+            return site.gone(request)
 
     @app.post("/s/{token}")
     async def answer(request: Request, token: str, lang: str = "") -> Response:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -46,7 +46,10 @@ def look(session: Session, ticket: int) -> None:
 def shop(session: Session, shop_id: str) -> Recipient | None:
     """A shop of the register."""
     found = shops.find(session, shop_id)
-    return None if found is None or found.state == "closed" else _recipient(found)
+    if found is None or found.state == "closed":
+        return None
+    language = found.language if found.language in LANGUAGES else None
+    return Recipient(name=found.name, phone=found.phone or found.other_phone, email=found.email, language=language)
 
 
 def doubt(session: Session, ticket: Ticket) -> tuple[str, str] | None:
@@ -60,17 +63,9 @@ def doubt(session: Session, ticket: Ticket) -> tuple[str, str] | None:
 def person(session: Session, person_id: str) -> Recipient | None:
     """A person who works here; None where there is none. Without an address of theirs a route's own count."""
     found = session.get(PersonRow, person_id.removeprefix("person:"))
-    return None if found is None else _recipient(found)
-
-
-def _recipient(found: Any) -> Recipient:
-    language = getattr(found, "language", None)
-    return Recipient(
-        name=str(getattr(found, "name", "") or ""),
-        phone=str(getattr(found, "phone", "") or getattr(found, "other_phone", "") or ""),
-        email=str(getattr(found, "email", "") or ""),
-        language=language if language in LANGUAGES else None,
-    )
+    if found is None or found.disabled_ms is not None:
+        return None
+    return Recipient(name=found.name, phone=found.phone, email=found.mail)
 
 
 def say(session: Session, shop_id: str, ticket: Ticket, verb: str, reason: str, at_ms: int) -> None:

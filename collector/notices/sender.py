@@ -25,7 +25,7 @@ from collector.notices import seams
 from collector.notices.links import forget, make_link
 from collector.notices.messages import Asked, ChannelBase, Message, Tools
 from collector.notices.outcomes import REACHED, Report, short
-from collector.notices.routing import MAIL, Reach, address_for, recipient_of, tidy_phone
+from collector.notices.routing import Reach, address_for, listed, named, recipient_of, suiting
 from collector.notices.secrets import SecretError, masked
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import Facts, choose, render, values
@@ -148,6 +148,7 @@ class Sender:
             except SQLAlchemyError as fault:
                 log.warning("notices: the database does not answer (%s); trying again", type(fault).__name__)
             except Exception:
+                # the last frame of the thread: one notice that trips it must not end the telling of all others
                 log.exception("notices: going on")
 
     @property
@@ -279,12 +280,31 @@ class Sender:
         route = self._notices.chain(row.audience, row.kind, row.street)
         recipient = recipient_of(session, row)
         while route is not None and row.step < len(route.channels):
-            channel = self._channels[route.channels[row.step]]
-            reach = address_for(channel, row, recipient, route, ticket)
+            channel, *later = [self._channels[name] for name in route.channels[row.step :]]
+            if row.copy_of is not None and channel.address_kind() in ("none", "device"):
+                # the notice that it is a copy of goes there itself
+                row.step += 1
+                continue
+            reach = address_for(channel, recipient, ticket)
             if reach is not None:
                 return channel, reach
+            found = listed(session, row, channel, later, recipient, route)
+            if found:
+                self._copy(session, row, found[1:], now_ms)
+                return channel, Reach(suiting(channel, found[0]), name=recipient.name, language=recipient.language)
             self._skip(session, row, channel, now_ms)
         return None
+
+    def _copy(self, session: Session, row: NoticeRow, addresses: Sequence[str], now_ms: int) -> None:
+        """Order the same for each of these: everybody whom a route lists is told, tried again and recorded alone."""
+        before = session.scalar(select(func.count()).where(NoticeRow.copy_of == row.number)) or 0
+        same = ("ticket_number", "kind", "audience", "street", "level", "text", "minutes", "due_ms", "not_before_ms")
+        for number, address in enumerate(addresses, before + 1):
+            copy = NoticeRow(**{name: getattr(row, name) for name in (*same, "expires_ms", "day")})
+            copy.key, copy.copy_of, copy.recipient = f"{row.key}/to/{number}", row.number, address
+            copy.state, copy.created_ms, copy.changed_ms, copy.next_ms = "waiting", row.created_ms, now_ms, now_ms
+            session.add(copy)
+        session.flush()
 
     def _batch(
         self,
@@ -340,7 +360,7 @@ class Sender:
 
     def _skip(self, session: Session, row: NoticeRow, channel: ChannelBase, now_ms: int) -> None:
         """Pass over a channel that has no address for this recipient, on record."""
-        reason = f"no {channel.address_kind()} of {row.audience} {_named(row) or '(nobody named)'}"
+        reason = f"no {channel.address_kind()} of {row.audience} {named(row) or '(nobody named)'}"
         session.add(
             NoticeAttempt(
                 notice_number=row.number,
@@ -421,6 +441,8 @@ class Sender:
             # nothing has left yet: secrets are read first
             report = Report("unreachable", "secret", str(fault))
         except Exception as fault:
+            # a channel's own mistake or a library's: whatever it was, the try is settled, else it looks like a death of
+            # the collector until its lease ends; nobody knows whether it had left
             log.exception("notices: channel %s failed on its own", channel.id)
             report = Report("unsure", "fault", type(fault).__name__)
         report = self._clean(report, job.message.to, job.message.values["token"])
@@ -526,7 +548,7 @@ class Sender:
                 row.number,
                 row.kind,
                 row.audience,
-                _named(row),
+                named(row),
                 state,
                 fate.reason,
             )
@@ -589,6 +611,7 @@ class Sender:
         except SecretError:
             report = None
         except Exception:
+            # as in `_send`; a report is asked for again later
             log.exception("notices: channel %s failed on its own", channel.id)
             report = None
         if report is not None:
@@ -632,12 +655,6 @@ def _held(session: Session, *conditions: ColumnElement[bool]) -> Sequence[Notice
 
 def _ticket(session: Session, row: NoticeRow) -> Ticket | None:
     return None if row.ticket_number is None else session.get(Ticket, row.ticket_number)
-
-
-def _named(row: NoticeRow) -> str:
-    """Whom a notice names, as it may be written down: ids as they are, addresses masked."""
-    is_address = row.audience != "shop" and (MAIL.match(row.recipient) or tidy_phone(row.recipient))
-    return masked(row.recipient) if is_address else row.recipient
 
 
 def _begins_ms(session: Session, row: NoticeRow, claims: _Claims, now_ms: int) -> int:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from collector.notices.addresses import read_address
 from collector.notices.channels import AnyChannel
 from collector.notices.channels.robots import DingTalk, Feishu, WeCom
 from collector.notices.texts import ANY, Language, TemplateError, Text, check, sms_parts
@@ -48,8 +49,10 @@ class RouteSection(Section):
     )
     streets: tuple[str, ...] = Field(default=(ANY,), min_length=1)
     channels: tuple[Slug, ...] = Field(min_length=1, description="ids, in the order in which they are tried")
-    to: tuple[str, ...] = Field(
-        default=(), description="telephone numbers or mail addresses, where the order names nobody who has one"
+    to: tuple[Annotated[str, AfterValidator(read_address)], ...] = Field(
+        default=(),
+        description="telephone numbers and mail addresses: all of them are told, where the order names nobody who has "
+        "one; never for shops",
     )
 
     def fits(self, audience: str, kind: str, street: str) -> int:
@@ -114,6 +117,13 @@ class NoticesSection(Section):
     def texts(self) -> dict[tuple[str, str, str], Text]:
         """The center's own texts by audience, kind and language."""
         return {(one.audience, one.kind, one.language): Text(one.subject, one.body) for one in self.text}
+
+    def untold(self) -> tuple[list[str], list[str]]:
+        """Audiences that have no route, and those that have none for some kinds or streets."""
+        routed = {one.audience for one in self.route}
+        names = get_args(Audience)
+        partly = [name for name in names if name in routed and self.chain(name, "", "") is None]
+        return [name for name in names if name not in routed], partly
 
     def chain(self, audience: str, kind: str, street: str) -> RouteSection | None:
         """The route that fits best; of several alike the first."""

@@ -35,6 +35,24 @@ SAYS_HOW_TO_OBJECT: Final = ("objection", "link", "token")
 """A text for a shop has one of these."""
 
 
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "shop_notice": ("shop",),
+    "shop_reminder": ("shop",),
+    "alert": ("operator",),
+    "unreviewed": ("operator",),
+    "undelivered": ("operator",),
+    "to_dispatch": ("operator",),
+    "unseen": ("operator",),
+    "objection": ("operator",),
+    "appeal": ("operator",),
+    "task": ("officer", "community"),
+    "rework": ("officer",),
+    "overdue": ("operator", "community", "officer", "room"),
+    "escalated": ("operator", "community", "officer", "room"),
+}
+"""What notices are about, and whom they go to, the first as a rule."""
+
+
 class TemplateError(Exception):
     """A template that cannot be used; one line that names the field."""
 
@@ -263,6 +281,22 @@ def sms_parts(text: str) -> tuple[int, int]:
     return count, 1 if count <= 70 else -(-count // 67)
 
 
-def known(texts: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Kinds that have a text."""
-    return sorted({kind for _, kind, _ in texts} | {kind for _, kind, _ in TEXTS})
+def audience_of(own: Iterable[tuple[str, str, str]], kind: str, audience: str | None = None) -> str:
+    """Whom a kind of notice goes to: as asked, else as a rule; raises TemplateError for what nobody is ever sent.
+
+    `own` are the keys of the center's own texts; a kind that has one is a kind.
+    """
+    kinds = {name: set(told) for name, told in KINDS.items()}
+    for told, name, _ in (*TEXTS, *own):
+        if name != ANY:
+            kinds.setdefault(name, set()).add(told)
+    if kind not in kinds:
+        raise TemplateError(f"kind: expected one of {', '.join(kinds)}, got {kind!r:.60}")
+    allowed = kinds[kind]
+    if audience is None:
+        named = [*KINDS.get(kind, ()), *sorted(allowed)]
+        return next((one for one in named if one != ANY), "operator")
+    # what is written for shops is for them alone; among the center's people a route may send anything to anybody
+    if not (allowed & {"shop"} if audience == "shop" else allowed - {"shop"}):
+        raise TemplateError(f"audience: {kind} goes to {', '.join(sorted(allowed - {ANY}))}, got {audience!r:.60}")
+    return audience

@@ -14,6 +14,7 @@ from collector.people import audit, first, passwords, roster, tokens
 from collector.people.actor import Grant, Role
 from collector.people.passwords import PasswordError, Passwords
 from collector.people.roster import PeopleError
+from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.settings import CenterConfig, load_settings
 from collector.store import Store
 from protocol.instants import from_epoch, rfc3339
@@ -26,6 +27,8 @@ PersonArgument = Annotated[str, typer.Argument(help="a person's sign-in name", s
 GrantArgument = Annotated[
     str, typer.Argument(help=f"ROLE or ROLE@STREET; roles: {', '.join(Role)}", show_default=False, metavar="ROLE")
 ]
+PhoneOption = Annotated[str | None, typer.Option(help="where they are told of their tasks")]
+MailOption = Annotated[str | None, typer.Option(help="the same by e-mail")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -56,11 +59,15 @@ def add(
     admin: Annotated[bool, typer.Option("--admin", help="the same as --grant admin")] = False,
     password_file: Annotated[Path | None, typer.Option(help="a file with their first password alone")] = None,
     sso: Annotated[str | None, typer.Option(help="they sign in elsewhere, as this subject; no password")] = None,
+    program: Annotated[bool, typer.Option("--program", help="no person: has tokens alone, no password")] = False,
+    phone: PhoneOption = "",
+    mail: MailOption = "",
 ) -> None:
     """Take up somebody; without a file a password is made and shown this once. It must be changed at the first use."""
     with _store(settings) as (config, store):
         given = [roster.read_grant(text) for text in grant or ()] + [Grant(Role.ADMIN)] * admin
-        word = None if sso is not None else _first_password(password_file, person, name or person)
+        without = program or sso is not None
+        word = None if without else _first_password(password_file, person, name or person)
         kept = None if word is None else Passwords().hash(word)
         link = None if sso is None else (_issuer(config), sso)
         with store.writing() as session:
@@ -74,9 +81,26 @@ def add(
                 password=kept,
                 once=True,
                 sso=link,
+                phone=phone or "",
+                mail=mail or "",
             )
     shown = f"\tpassword {word} (once, within 3 days)" if word is not None and password_file is None else ""
     typer.echo(f"{person}\t{', '.join(map(str, given)) or 'no roles yet'}{shown}")
+
+
+@people.command()
+def change(
+    person: PersonArgument,
+    settings: SettingsOption,
+    *,
+    name: Annotated[str | None, typer.Option(help="as it is shown")] = None,
+    phone: PhoneOption = None,
+    mail: MailOption = None,
+) -> None:
+    """Change how somebody is named, and where they are told of their tasks; an empty address takes it away."""
+    with _writing(settings) as session:
+        new = roster.change(session, system(), person, now_ms(), name=name, phone=phone, mail=mail)
+    typer.echo(f"{person}: {'changed' if new else 'is so already'}")
 
 
 def _first_password(file: Path | None, *names: str) -> str:
@@ -116,6 +140,8 @@ def _marks(one: dict[str, object]) -> list[tuple[str, bool]]:
         ("first password", bool(one["password_once"])),
         ("second factor", bool(one["second_factor"])),
         ("sso", bool(one["sso"])),
+        ("phone", bool(one["phone"])),
+        ("mail", bool(one["mail"])),
     ]
 
 
@@ -175,6 +201,25 @@ def totp_reset(person: PersonArgument, settings: SettingsOption) -> None:
 
 
 @people.command()
+def rekey(settings: SettingsOption) -> None:
+    """Seal all second factors with a new key; copies of the database from before need the old file."""
+    with _store(settings) as (config, store):
+        vault = Vault(config.data_dir / KEY_FILE)
+        try:
+            with store.writing() as session:
+                vault.adopt(session)
+                vault.check(session)  # with a key that is lost there is nothing to begin with
+            vault.add_key()
+            with store.writing() as session:
+                count = vault.rotate(session)
+                audit.record(session, system(), "people.rekey", "store/center", {"sealed": count}, now_ms())
+            vault.drop_old_keys()
+        except VaultError as fault:
+            raise PeopleError(str(fault)) from None
+    typer.echo(f"{count} second factors are sealed with a new key: {config.data_dir / KEY_FILE}")
+
+
+@people.command()
 def unlock(person: PersonArgument, settings: SettingsOption) -> None:
     """Forget that somebody failed to sign in."""
     with _writing(settings) as session:
@@ -200,14 +245,20 @@ def add_token(
     name: Annotated[str, typer.Argument(help="what it is for", show_default=False)],
     settings: SettingsOption,
     *,
-    grant: Annotated[list[str] | None, typer.Option(help="ROLE or ROLE@STREET; default: all that they have")] = None,
+    grant: Annotated[list[str] | None, typer.Option(help="ROLE or ROLE@STREET; several are good")] = None,
+    all_roles: Annotated[bool, typer.Option("--all-roles", help="all that they have now, in place of --grant")] = False,
     days: Annotated[float, typer.Option(min=0.01, max=tokens.LONGEST_DAYS, help="that it is good for")] = 90,
 ) -> None:
     """Make a token of somebody; it is shown this once."""
     with _writing(settings) as session:
-        given = [roster.read_grant(text) for text in grant or ()]
+        if all_roles == bool(grant):
+            raise PeopleError("expected --grant ROLE, or --all-roles; a token has no role by itself")
+        given = roster.grants(session, person) if all_roles else [roster.read_grant(text) for text in grant or ()]
         made = tokens.make(session, system(), person, name, given, days, now_ms())
+        waits = bool(roster.find(session, person).password_once)
     typer.echo(made.text)
+    if waits:
+        typer.echo(f"{person} has a first password: the token works once they have chosen their own", err=True)
 
 
 @api_tokens.command("list")

@@ -20,7 +20,7 @@ people.read        x     -        -           -       x       -       see people
 people.write       x     -        -           -       -       -       add people, give and take roles, reset sign-ins
 notices.read       x     x        -           x       x       -       see notices; they hold numbers of telephones
 notices.write      x     x        -           -       -       -       change channels and templates, send again
-audit.read         x     -        -           -       x       -       read the audit log
+audit.read         x     -        -           -       x       -       read the audit log; takes the role at all streets
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.write        x     -        -           -       -       -       change boxes and their settings
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete, select, update
@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from collector.people import audit, lockout, sessions
 from collector.people.actor import EVERYWHERE, Actor, Grant, Role
 from collector.people.rights import may, streets
+from collector.places import fields
+from collector.places.faults import BadValueError
 from collector.store import GrantRow, PersonRow, RecoveryRow, TokenRow, lock
 
 ONCE_MS: Final = 3 * 86_400_000
@@ -41,6 +43,23 @@ def read_name(text: str) -> str:
     if not 0 < len(name) <= NAME or not name.isprintable():
         raise PeopleError(f"expected a name of at most {NAME} printable characters, got {text!r:.120}")
     return name
+
+
+def read_phone(text: str) -> str:
+    """A telephone number as it is dialled, empty for none; raises PeopleError."""
+    return _contact("phone", text, fields.phone)
+
+
+def read_mail(text: str) -> str:
+    """An address of e-mail, empty for none; raises PeopleError."""
+    return _contact("mail", text, fields.email)
+
+
+def _contact(name: str, text: str, read: Callable[[str], str]) -> str:
+    try:
+        return read(text.strip()) if text.strip() else ""
+    except BadValueError as fault:
+        raise PeopleError(f"{name}: {fault}") from None
 
 
 def read_grant(text: str) -> Grant:
@@ -111,6 +130,8 @@ def add(
     password: str | None = None,
     once: bool = False,
     sso: tuple[str, str] | None = None,
+    phone: str = "",
+    mail: str = "",
 ) -> PersonRow:
     """Take up a person.
 
@@ -124,6 +145,8 @@ def add(
         password: hash of one; None: they cannot sign in with one.
         once: somebody else knows that password.
         sso: issuer and subject, for who signs in elsewhere.
+        phone: where they are told of their tasks, like `mail`; empty for none.
+        mail: their address.
     """
     lock(session, ["people"])
     read_id(person)
@@ -133,6 +156,7 @@ def add(
     for grant in wanted:
         _may_give(actor, grant)
     row = PersonRow(id=person, name=read_name(name), created_ms=now_ms, password_once=0)
+    row.phone, row.mail = read_phone(phone), read_mail(mail)
     _set_password(row, password, once=once, now_ms=now_ms)
     if sso is not None:
         row.sso_issuer, row.sso_subject = sso
@@ -143,6 +167,34 @@ def add(
     detail = {"name": row.name, "grants": _texts(wanted), "sso": sso is not None}
     audit.record(session, actor, "person.add", f"person/{person}", detail, now_ms)
     return row
+
+
+def change(
+    session: Session,
+    actor: Actor,
+    person: str,
+    now_ms: int,
+    *,
+    name: str | None = None,
+    phone: str | None = None,
+    mail: str | None = None,
+) -> bool:
+    """Change how somebody is named and reached; None leaves it, empty takes an address away. Whether that is new."""
+    lock(session, ["people"])
+    row = check_may_change(session, actor, person)
+    wanted = {
+        "name": None if name is None else read_name(name),
+        "phone": None if phone is None else read_phone(phone),
+        "mail": None if mail is None else read_mail(mail),
+    }
+    new = {key: value for key, value in wanted.items() if value is not None and value != getattr(row, key)}
+    for key, value in new.items():
+        setattr(row, key, value)
+    if new:
+        # lines of the log are for ever, a telephone number is not
+        detail = {"changed": sorted(new)} | ({"name": row.name} if "name" in new else {})
+        audit.record(session, actor, "person.change", f"person/{person}", detail, now_ms)
+    return bool(new)
 
 
 def give(session: Session, actor: Actor, person: str, grant: Grant, now_ms: int) -> bool:
@@ -265,10 +317,12 @@ def set_sso_grants(session: Session, actor: Actor, person: str, wanted: frozense
 
 
 def person_json(session: Session, row: PersonRow) -> dict[str, Any]:
-    """One person for programs; nothing secret."""
+    """One person for programs; nothing secret, but addresses, which are not for everybody who may see people."""
     return {
         "id": row.id,
         "name": row.name,
+        "phone": row.phone,
+        "mail": row.mail,
         "grants": [{"role": one.role, "street": one.street, "by": one.by} for one in _grant_rows(session, row.id)],
         "password": row.password is not None,
         "password_once": bool(row.password_once),

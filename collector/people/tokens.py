@@ -41,19 +41,23 @@ class Bearer:
     actor: Actor
     row: TokenRow
     tired: bool
+    waits: bool
+    """For its owner's own password: until then somebody else may have made it in their name."""
 
 
 def make(
     session: Session, actor: Actor, owner: str, name: str, wanted: Iterable[Grant], days: float, now_ms: int
 ) -> NewToken:
-    """Make a token of a person with some of their roles; none given: all that they have."""
+    """Make a token of a person with some of their roles, at least one; raises PeopleError."""
     row = roster.find(session, owner)
     if row.disabled_ms is not None:
         raise PeopleError(f"person {owner}: is disabled")
     if not 0 < days <= LONGEST_DAYS:
         raise PeopleError(f"expected a token for at most {LONGEST_DAYS} days, got {days:g}")
     held = roster.grants(session, owner)
-    given = frozenset(wanted) or held
+    given = frozenset(wanted)
+    if not given:
+        raise PeopleError(f"expected at least one role for a token of {owner}, got none")
     for grant in given:
         if not within(grant, held):
             raise PeopleError(f"{grant}: expected a role that {owner} has")
@@ -88,7 +92,8 @@ def read(session: Session, text: str, now_ms: int) -> Bearer | None:
         return None
     both = common(grants_of(row), roster.grants(session, person.id))
     actor = Actor("person", person.id, person.name, both, via=f"token/{row.id}")
-    return Bearer(actor, row, row.used_ms is None or now_ms - row.used_ms >= SEEN_EVERY_MS)
+    tired = row.used_ms is None or now_ms - row.used_ms >= SEEN_EVERY_MS
+    return Bearer(actor, row, tired, waits=bool(person.password_once))
 
 
 def used(session: Session, token_id: str, now_ms: int) -> None:

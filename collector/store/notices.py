@@ -58,6 +58,8 @@ class NoticeRow(Base):
     """When its recipient can be taken to have been told; set once."""
     code: Mapped[str] = mapped_column(Text, default="")
     reason: Mapped[str] = mapped_column(Text, default="")
+    copy_of: Mapped[int | None] = mapped_column(_NUMBER, index=True)
+    """The notice for whose recipient a route lists several addresses; this one goes to the address that it names."""
 
 
 class NoticeAttempt(Base):

@@ -15,6 +15,9 @@ class PersonRow(Base):
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     """What they sign in with."""
     name: Mapped[str] = mapped_column(Text)
+    phone: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """Where they are told of their tasks; empty for none, like `mail`."""
+    mail: Mapped[str] = mapped_column(Text, default="", server_default="")
     password: Mapped[str | None] = mapped_column(Text)
     """Argon2id in the PHC format; null: they sign in elsewhere, or not at all."""
     password_ms: Mapped[int | None] = mapped_column(BigInteger)
@@ -22,7 +25,7 @@ class PersonRow(Base):
     password_once: Mapped[int] = mapped_column(Integer, default=0)
     """1: somebody else knows it; it must be changed at the first sign-in, and ends by itself."""
     totp: Mapped[str | None] = mapped_column(Text)
-    """Secret of the second factor, base 32."""
+    """Secret of the second factor, sealed by `people.vault`."""
     totp_asked: Mapped[str | None] = mapped_column(Text)
     """One that was shown and is not confirmed yet."""
     totp_step: Mapped[int | None] = mapped_column(BigInteger)

@@ -304,6 +304,14 @@ class PictureRow(Base):
     sha256: Mapped[str] = mapped_column(Text, index=True)
     bytes: Mapped[int] = mapped_column(Integer)
     received_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    author: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """The person who took it, by `kind:id`; empty: its box."""
+    masked: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    """0: nobody has masked faces in it."""
+    taken_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """Of a person's: when, as their telephone says; a box's stands in its incident, like its size."""
+    width: Mapped[int | None] = mapped_column(BigInteger)
+    height: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Refused(Base):

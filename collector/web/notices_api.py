@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collector.notices import desk as notices_desk
 from collector.notices.settings import Audience, NoticesSection, ShopPagesSection
-from collector.notices.texts import TemplateError
+from collector.notices.texts import TemplateError, audience_of
 from collector.store import NoticeRow
 from collector.web.rights import Acting, Desk, check, in_streets, needs
 
@@ -49,18 +49,19 @@ def router(
     @routes.get("/api/notices/preview", dependencies=[needs("notices.read")])
     def preview(
         kind: str = "shop_notice",
-        audience: str = "shop",
+        audience: str | None = None,
         language: Literal["zh", "en"] = "zh",
         shop: str = "",
         minutes: int | None = 5,
     ) -> dict[str, Any]:
-        if audience not in get_args(Audience):
+        if audience is not None and audience not in get_args(Audience):
             raise HTTPException(422, f"audience: expected one of {', '.join(get_args(Audience))}, got {audience!r:.40}")
         facts = notices_desk.sample(
             kind, language, section, center, ZoneInfo(timezone), desk.now_ms(), shop=shop, minutes=minutes
         )
         try:
-            return vars(notices_desk.preview(facts, audience, section, shop_pages))
+            to = audience_of(section.texts(), kind, audience)
+            return vars(notices_desk.preview(facts, to, section, shop_pages))
         except TemplateError as fault:
             raise HTTPException(422, str(fault)) from None
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from collector.notices.secrets import masked
 from collector.people import audit, passwords, roster, tokens
 from collector.people.actor import EVERYWHERE, Actor, Grant
 from collector.people.rights import OWN, may
@@ -36,15 +37,26 @@ class PersonBody(_Body):
     name: str
     grants: list[GrantBody] = Field(default=[], max_length=50)
     password: bool = True
-    """Make a password for them that is good once; without it they sign in elsewhere."""
+    """Make a password for them that is good once; without it they sign in elsewhere, or have tokens alone."""
+    phone: str = ""
+    mail: str = ""
+
+
+class ChangeBody(_Body):
+    """How somebody is named and reached; what is not named stays, an empty address is taken away."""
+
+    name: str | None = None
+    phone: str | None = None
+    mail: str | None = None
 
 
 class TokenBody(_Body):
-    """A new token of one's own; no roles named: all that one has."""
+    """A new token of one's own, with some of one's roles, or with all that one has now."""
 
     name: str
     days: float = Field(default=90, gt=0, le=tokens.LONGEST_DAYS)
     grants: list[GrantBody] = Field(default=[], max_length=50)
+    all_roles: bool = False
 
 
 Change = Literal["disable", "enable", "password", "totp-reset", "unlock"]
@@ -70,13 +82,26 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         streets = {grant["street"] for grant in person["grants"]}
         return own is None or not streets or bool(streets & (own | {EVERYWHERE}))
 
+    def shown(acting: Actor, row: PersonRow, session: Any) -> dict[str, Any]:
+        """A person as this actor may see them: addresses in full for who may change them."""
+        found = roster.person_json(session, row)
+        try:
+            roster.check_may_change(session, acting, row.id)
+        except NotAllowedError:
+            found |= {"phone": masked(row.phone), "mail": masked(row.mail)}
+        return found
+
     @routes.get("/api/me", dependencies=[needs(OWN)])
     def me(asking: Asking) -> dict[str, Any]:
         """Who one is, with roles and rights."""
         who = asking.actor
+        with desk.store.transaction() as session:
+            row = roster.find(session, who.id)
         return {
             "id": who.id,
             "name": who.name,
+            "phone": row.phone,
+            "mail": row.mail,
             "grants": as_json(who.grants),
             "rights": sorted(held(who)),
             "must": asking.must,
@@ -86,7 +111,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
     def list_people(acting: Acting) -> list[dict[str, Any]]:
         """Everybody with a role at one's own streets, or with none yet."""
         with desk.store.transaction() as session:
-            found = [roster.person_json(session, row) for row in roster.everybody(session)]
+            found = [shown(acting, row, session) for row in roster.everybody(session)]
         return [one for one in found if near(acting, one)]
 
     @routes.post("/api/people", dependencies=[needs("people.write")], status_code=201)
@@ -98,7 +123,16 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
             with desk.store.writing() as session:
                 given = [one.grant() for one in body.grants]
                 row = roster.add(
-                    session, acting, body.id, body.name, given, now_ms=desk.now_ms(), password=kept, once=True
+                    session,
+                    acting,
+                    body.id,
+                    body.name,
+                    given,
+                    now_ms=desk.now_ms(),
+                    password=kept,
+                    once=True,
+                    phone=body.phone,
+                    mail=body.mail,
                 )
                 found = roster.person_json(session, row)
         except PeopleError as fault:
@@ -109,10 +143,21 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
     def get_person(acting: Acting, person: str) -> dict[str, Any]:
         """One person."""
         with desk.store.transaction() as session:
-            found = roster.person_json(session, known(session, person))
+            found = shown(acting, known(session, person), session)
         if not near(acting, found):
             raise HTTPException(404, f"there is no person {person!r:.80}")
         return found
+
+    @routes.patch("/api/people/{person}", dependencies=[needs("people.write")])
+    def change_fields(acting: Acting, person: str, body: ChangeBody) -> dict[str, Any]:
+        """Change how somebody is named and reached."""
+        try:
+            with desk.store.writing() as session:
+                row = known(session, person)
+                roster.change(session, acting, person, desk.now_ms(), **body.model_dump())
+                return roster.person_json(session, row)
+        except PeopleError as fault:
+            raise refused(fault) from None
 
     @routes.post("/api/people/{person}/grants", dependencies=[needs("people.write")])
     def give(acting: Acting, person: str, body: GrantBody) -> dict[str, Any]:
@@ -130,7 +175,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
                 known(session, person)
                 (roster.give if give else roster.take)(session, acting, person, body.grant(), desk.now_ms())
                 session.flush()
-                return roster.person_json(session, known(session, person))
+                return shown(acting, known(session, person), session)
         except PeopleError as fault:
             raise refused(fault) from None
 
@@ -174,8 +219,8 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
             raise HTTPException(403, f"finish your account first ({asking.must})")
         try:
             with desk.store.writing() as session:
-                given = [one.grant() for one in body.grants]
                 who = asking.actor
+                given = {one.grant() for one in body.grants} | (set(who.grants) if body.all_roles else set())
                 made = tokens.make(session, who, who.id, body.name, given, body.days, desk.now_ms())
                 return {"id": made.id, "token": made.text, "expires_ms": made.expires_ms}
         except PeopleError as fault:

@@ -15,6 +15,7 @@ from collector.people.passwords import Passwords
 from collector.people.sessions import Ages
 from collector.people.signing import Signing
 from collector.people.sso import Fetcher, Provider
+from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.settings import CenterConfig
 from collector.store import Store
 from collector.web.rights import Gate
@@ -39,11 +40,24 @@ def check_people(config: CenterConfig, store: Store) -> str:
     return f"{count}, {'with' if admin else 'without'} somebody who administers everywhere"
 
 
+def check_vault(config: CenterConfig, store: Store) -> int:
+    """Seal second factors that an older version left plain, and try that all of them open; raises SettingsError."""
+    vault = Vault(config.data_dir / KEY_FILE)
+    try:
+        with store.writing() as session:
+            adopted = vault.adopt(session)
+            vault.check(session)
+    except VaultError as fault:
+        raise SettingsError(str(fault)) from None
+    return adopted
+
+
 def make_gate(config: CenterConfig, store: Store) -> Gate:
     """What decides who gets in; raises SettingsError."""
     settings = config.settings
     ages = Ages(round(settings.people.idle_min * 60_000), round(settings.people.absolute_h * 3_600_000))
-    signing = Signing(store, now_ms, Passwords(), ages, settings.people.second_factor, settings.center.name)
+    vault = Vault(config.data_dir / KEY_FILE)
+    signing = Signing(store, now_ms, Passwords(), ages, settings.people.second_factor, settings.center.name, vault)
     return Gate(signing, settings.pages.url, proxied=bool(settings.pages.proxies), provider=_provider(config))
 
 

@@ -20,7 +20,7 @@ from protocol.pictures import PictureHeader
 from protocol.seal import seal_fault
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-ROLE_ORDER = ("clear", "at", "after")
+ROLE_ORDER = ("clear", "at", "after", "worker_after")
 VIEW_ORDER = ("wide", "close")
 
 
@@ -201,7 +201,8 @@ def _detail(row: TicketEvent) -> dict[str, Any]:
 def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
     data = Incident.model_validate_json(row.data)
     box = session.get(Box, row.box_id)
-    here = set(session.scalars(select(PictureRow.id).where(PictureRow.incident == row.id)))
+    kept = session.scalars(select(PictureRow).where(PictureRow.incident == row.id).order_by(PictureRow.received_ms))
+    known = kept.all()
     labels = sorted({item.label for item in data.items if item.label is not None})
     count = "" if data.people is None else f"{'≥ ' if data.people.lower_bound else ''}{data.people.count}"
     return IncidentView(
@@ -217,7 +218,10 @@ def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
         place=data.place,
         labels=", ".join(labels),
         count=count,
-        pictures=_pictures(data, here, None if box is None else box.public_key),
+        pictures=(
+            *_pictures(data, {one.id for one in known}, None if box is None else box.public_key),
+            *(_taken(one) for one in known if one.author),
+        ),
         model=f"{data.model.name} {data.model.sha256[:12]}" if data.model else "",
     )
 
@@ -249,6 +253,22 @@ def _pictures(data: Incident, here: set[str], public_key: str | None) -> tuple[P
     order = [words.ROLES[role] for role in ROLE_ORDER]
     return tuple(
         sorted(views, key=lambda one: (order.index(one.role) if one.role in order else len(order), not one.is_wide))
+    )
+
+
+def _taken(row: PictureRow) -> PictureView:
+    """What a person took."""
+    return PictureView(
+        role=words.words(words.ROLES, row.role),
+        view=words.words(words.VIEWS, row.view),
+        is_wide=False,  # no camera's view: the incident's place is not where it is on that one
+        sha256=row.sha256,
+        here=True,
+        taken_ms=row.taken_ms or row.received_ms,
+        width=row.width or 0,
+        height=row.height or 0,
+        seal=words.SEAL_NONE,
+        seal_good=False,
     )
 
 
@@ -298,6 +318,15 @@ def cameras(session: Session, streets: frozenset[str] | None = None) -> list[Cam
     ]
 
 
+def picture_json(row: PictureRow) -> dict[str, Any]:
+    """One picture for the API."""
+    found = {"role": row.role, "view": row.view, "sha256": row.sha256, "url": f"/evidence/{row.sha256}.jpg"}
+    if not row.author:
+        return found
+    size = {"width": row.width, "height": row.height}
+    return found | {"author": row.author, "taken_at": iso(row.taken_ms), **size, "masked": bool(row.masked)}
+
+
 def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
     """One ticket for the API."""
     incidents = []
@@ -314,10 +343,7 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
                 "late": bool(row.late),
                 "clock": row.clock,
                 "data": json.loads(row.data),
-                "pictures": [
-                    {"role": one.role, "view": one.view, "sha256": one.sha256, "url": f"/evidence/{one.sha256}.jpg"}
-                    for one in pictures
-                ],
+                "pictures": [picture_json(one) for one in pictures],
             }
         )
     return {

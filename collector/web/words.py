@@ -33,6 +33,7 @@ DUE: Final = N_("Due")
 SHOP_DUE: Final = N_("The shop's time ends")
 EVENTS: Final[Mapping[str, Text]] = {
     **{one.verb: Words(*one.words) for one in machine.TRANSITIONS},
+    "picture": N_("A picture was added"),
     "said": N_("The shop said this when the ticket took it no more"),
     "due": N_("Time for review"),
     "appeared": N_("First seen"),
@@ -50,6 +51,7 @@ ROLES: Final = {
     "clear": N_("Before, clear"),
     "at": N_("As found"),
     "after": N_("After, clear again"),
+    "worker_after": N_("After, taken by a person"),
 }
 OFFICES: Final = {
     "admin": N_("Admin"),
@@ -87,6 +89,7 @@ REASONS: Final = {
 }
 SEAL_GOOD: Final = N_("Seal verified")
 SEAL_UNKNOWN: Final = N_("Seal not verified")
+SEAL_NONE: Final = N_("Not masked, no seal")
 SEAL_BROKEN: Final = N_("Seal broken")
 
 

@@ -57,6 +57,9 @@ GROWN = {
     "0004": "INSERT INTO command VALUES ('c', 'box-1', 'verify', '{}', 'li', 1, 2, NULL, 'ok', '', '', '{}', NULL)",
     "0005": "UPDATE ticket SET reopened = 1",
     "0006": "INSERT INTO audit VALUES (1, 1, 'system', 'a', 'b/c', '{}', 'x', 'y')",
+    "0007": "INSERT INTO case_serial VALUES ('330105', '2026-03-02', 1)",
+    "0008": "INSERT INTO person (id, name, password_once, created_ms) VALUES ('li', 'li', 0, 1)",
+    "0009": "INSERT INTO picture VALUES ('p', 'box-1', 'i', 'at', 'wide', 'x', 1, 1)",
 }
 """What each version could have written beyond the ones before."""
 OVER = """
@@ -67,7 +70,7 @@ VALUES (8, 'lapsed', 2, 3, NULL, '{}');
 """
 
 
-@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004", "0005", "0006"])
+@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"])
 def test_a_filled_database_of_every_version_is_brought_up_and_goes_on(url, version, tmp_path):
     engine = create_engine(url)
     with engine.begin() as connection:

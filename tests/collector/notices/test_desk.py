@@ -69,7 +69,14 @@ def test_channels_and_previews(office, service, client):
     assert "7分钟" in found["body"]
     assert found["parts"] == -(-found["characters"] // 67) or found["characters"] <= 70
     assert "within 5 minutes" in client.get("/api/notices/preview?language=en").json()["body"]
-    assert client.get("/api/notices/preview?audience=pigeon").status_code == 422
+    assert "【任务】" in client.get("/api/notices/preview?kind=task").json()["body"]
+    for query, words in (
+        ("audience=pigeon", "audience: expected one of"),
+        ("kind=pigeon", "kind: expected one of shop_notice"),
+        ("kind=task&audience=shop", "audience: task goes to community, officer"),
+    ):
+        refused = client.get(f"/api/notices/preview?{query}")
+        assert (refused.status_code, words in refused.text) == (422, True), refused.text
 
 
 HEAD = 'version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
@@ -106,6 +113,10 @@ HEAD = 'version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"
         ('[shop_pages]\nlisten = "0.0.0.0"\nurl = "https://h"\n', "expected HOST:PORT"),
         ('[shop_pages]\nlisten = "0.0.0.0:1"\nurl = "https://h/?a"\n', "expected https://HOST"),
         ('[notices]\nproxy = "http://h:1"\n', "expected HOST:PORT of an HTTP proxy"),
+        (
+            '[[notices.route]]\naudience = "room"\nchannels = ["a"]\nto = ["duty"]\n',
+            "expected a telephone number or a mail address, got 'duty'",
+        ),
         ('[[notices.channel]]\nid = "a"\ntype = "email"\nhost = "h"\nsender = "x"\n', "sender"),
     ],
 )
@@ -183,12 +194,23 @@ channels = ["sms"]
     assert (tried.returncode, tried.stdout) == (0, "accepted 0\n")
     bad = run(COLLECTOR, "notices", "test", "sms", "--to", "13800001234", *settings)
     assert (bad.returncode, bad.stdout) == (1, "refused 3 key *** is bad\n")
-    for words in (
-        ("notices", "test", "none"), ("notices", "test", "sms"), ("notices", "test", "lost"),
-        ("notices", "preview", "x", "--audience", "y"), ("notices", "decide", "1", "told", "--reason", "x"),
-    ):  # fmt: skip
-        refused = run(COLLECTOR, *words, *settings)
+    assert "【任务】" in run(COLLECTOR, "notices", "preview", "task", *settings).stdout
+    for words, expected in (
+        (("test", "none"), "channel: expected one of the settings (sms, lost)"),
+        (("test", "sms"), "--to: expected a telephone number for channel sms, got ''"),
+        (("test", "sms", "--to", "abc"), "--to: expected a telephone number for channel sms, got 'abc'"),
+        (("test", "sms", "--to", "138", "--kind", "x"), "--to: expected a telephone number"),
+        (("test", "sms", "--to", "13800001234", "--kind", "x"), "kind: expected one of shop_notice"),
+        (("test", "lost"), "file:nowhere"),
+        (("preview", "x"), "kind: expected one of shop_notice"),
+        (("preview", "task", "--audience", "shop"), "audience: task goes to community, officer"),
+        (("preview", "task", "--audience", "y"), "audience: expected one of shop"),
+        (("decide", "1", "told", "--reason", "x"), "expected a notice"),
+    ):
+        refused = run(COLLECTOR, "notices", *words, *settings)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+        assert expected in refused.stderr
+    assert len(service.got) == 2, "nothing was sent that could not be meant"
     listed = run(COLLECTOR, "notices", "list", *settings)
     assert (listed.returncode, listed.stdout) == (0, "")
     channels = run(COLLECTOR, "notices", "channels", *settings)
@@ -271,6 +293,20 @@ def test_a_collector_killed_between_request_and_answer_sends_nothing_again(cente
 
 def listed(path):
     return run(COLLECTOR, "notices", "list", "--settings", path).stdout
+
+
+@pytest.mark.parametrize(
+    ("routes", "nobody", "partly"),
+    [
+        ([], "shop community officer operator room", ""),
+        ([{"audience": "shop"}, {"audience": "operator", "kinds": ["alert"]}], "community officer room", "operator"),
+        ([{"audience": "room", "streets": ["s"]}, {"audience": "room"}], "shop community officer operator", ""),
+    ],
+)
+def test_check_names_who_is_told_nothing(service, routes, nobody, partly):
+    routes = [{"channels": ["sms"], **one} for one in routes]
+    found = NoticesSection.model_validate({"channel": [sms(service)], "route": routes})
+    assert found.untold() == (nobody.split(), partly.split())
 
 
 def test_the_sections_of_tests_are_good(service):

@@ -1,5 +1,6 @@
 """The shop's page: for those who have its link, and for nobody else."""
 
+import hashlib
 import json
 import re
 import threading
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
+from collector.evidence.previews import preview
 from collector.notices import seams
 from collector.notices.links import digest
 from collector.notices.orders import withdraw
@@ -103,7 +105,9 @@ def test_pictures_are_those_of_the_ticket_and_no_others(site, office, case):
     contents = [site.get(f"/{number}.jpg") for number in (1, 2)]
     assert [one.status_code for one in contents] == [200, 200]
     by_view = {record.view: content for record, content in case.pictures if record.role == "at"}
-    assert [one.content for one in contents] == [by_view["close"], by_view["wide"]]
+    names = [hashlib.sha256(by_view[view]).hexdigest() for view in ("close", "wide")]
+    assert [one.content for one in contents] == [preview(office.desk.files, name) for name in names]
+    assert not {one.content for one in contents} & set(by_view.values()), "no original without a name and a reason"
     clear = next(record for record, _ in case.pictures if record.role == "clear").sha256
     for name in ("0.jpg", "3.jpg", "-1.jpg", f"{other.pictures[0][0].sha256}.jpg", f"{clear}.jpg", "x.jpg", "1.png"):
         assert site.get(f"/{name}").status_code == 404

@@ -1,5 +1,7 @@
 """What notices say, and what is refused of templates."""
 
+import inspect
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -8,10 +10,12 @@ from hypothesis import strategies as st
 
 from collector.notices.texts import (
     FIELDS,
+    KINDS,
     TEXTS,
     Facts,
     TemplateError,
     Text,
+    audience_of,
     check,
     choose,
     field_names,
@@ -19,6 +23,7 @@ from collector.notices.texts import (
     sms_parts,
     values,
 )
+from collector.tickets import advance
 
 ZONE = ZoneInfo("Asia/Shanghai")
 NOON_MS = 1_780_027_200_000
@@ -107,6 +112,37 @@ def test_the_nearest_text_is_chosen_and_officers_texts_are_not_for_shops():
     assert choose(own, "officer", "new_kind", "zh").body == "any"
     assert choose(own, "shop", "new_kind", "zh") == TEXTS["shop", "*", "zh"]
     assert choose({}, "room", "overdue", "en") == TEXTS["*", "overdue", "en"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "expected"),
+    [
+        ("shop_notice", None, "shop"),
+        ("task", None, "officer"),
+        ("task", "community", "community"),
+        ("alert", "room", "room"),  # a route may send it to anybody of the center
+        ("new_kind", None, "community"),
+        ("new_kind", "officer", "officer"),
+        ("task", "shop", None),
+        ("shop_reminder", "officer", None),
+        ("new_kind", "shop", None),
+        ("odd_kind", None, None),
+    ],
+)
+def test_a_kind_goes_to_whom_it_is_meant_for(kind, asked, expected):
+    own = [("community", "new_kind", "zh"), ("*", "task", "zh"), ("shop", "*", "zh")]
+    if expected is None:
+        with pytest.raises(TemplateError, match="kind: expected one of" if kind == "odd_kind" else "audience: "):
+            audience_of(own, kind, asked)
+    else:
+        assert audience_of(own, kind, asked) == expected
+
+
+def test_every_kind_that_the_desk_orders_is_known():
+    ordered = {(kind, audience) for kind, audience in advance._TASKS.values()}
+    ordered |= set(re.findall(r'order\("(\w+)", "(\w+)"', inspect.getsource(advance)))
+    assert len(ordered) > 8
+    assert {kind for kind, audience in ordered if audience not in KINDS[kind]} == set()
 
 
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.text(max_size=30)), st.sampled_from(sorted(TEXTS)))

@@ -138,7 +138,7 @@ def test_a_life_of_a_person_at_the_command_line(center):
     center.do("people", "password", "li")
     center.do("people", "totp-reset", "li")
     center.do("people", "unlock", "li")
-    token = center.says("tokens", "add", "li", "大屏", "--days", "30").strip()
+    token = center.says("tokens", "add", "li", "大屏", "--days", "30", "--all-roles").strip()
     assert token.startswith("cet_")
     (listed,) = json.loads(center.says("tokens", "list", "--json"))
     center.do("tokens", "revoke", listed["id"])
@@ -175,6 +175,10 @@ def test_a_life_of_a_person_at_the_command_line(center):
         (["people", "add", "li", "--sso", "x"], "expected [sso] in the settings"),
         (["people", "link", "wang", "x"], "expected [sso] in the settings"),
         (["tokens", "add", "wang", "x", "--grant", "auditor"], "expected a role that wang has"),
+        (["tokens", "add", "wang", "x"], "expected --grant ROLE, or --all-roles"),
+        (["tokens", "add", "wang", "x", "--grant", "admin", "--all-roles"], "expected --grant ROLE, or --all-roles"),
+        (["people", "change", "wang", "--phone", "12345"], "phone: expected a mobile number"),
+        (["people", "change", "wang", "--mail", "wang"], "mail: expected an address"),
         (["tokens", "revoke", "x"], "expected a token of this center"),
         (["audit", "verify", "--noted", "x"], "expected NUMBER:HASH"),
     ],
@@ -184,6 +188,22 @@ def test_what_cannot_be_gets_one_line_and_exit_2(center, words, expected):
     done = center.do(*words, ok=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert expected in done.stderr
+
+
+def test_where_somebody_is_told_is_changed_at_the_command_line(center):
+    told = center.says("people", "add", "li", "--grant", "officer@s", "--phone", "+86 138-0000-1111", "--program")
+    assert "password" not in told, "a program has tokens alone"
+    for words, expected in (
+        ((), ("13800001111", "")),
+        (("--mail", "li@example.org"), ("13800001111", "li@example.org")),
+        (("--phone", "", "--name", "李梅"), ("", "li@example.org")),
+    ):
+        assert ("changed" if words else "is so already") in center.says("people", "change", "li", *words)
+        (row,) = json.loads(center.says("people", "list", "--json"))
+        assert (row["phone"], row["mail"]) == expected
+    assert (row["name"], row["password"]) == ("李梅", False)
+    assert [action for _, action, _ in center.log()] == ["person.add", "person.change", "person.change"]
+    assert center.says("tokens", "add", "li", "x", "--grant", "officer@s").startswith("cet_")
 
 
 def test_the_audit_log_is_checked_at_the_command_line(center):

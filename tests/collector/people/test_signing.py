@@ -369,7 +369,9 @@ def test_who_has_to_have_a_second_factor_is_led_to_it(desk, policy, grants, expe
 
 
 def token(office, person="wang", *grants, days=1.0):
-    return office.do(tokens.make, SYSTEM, person, "counter", [Grant.read(text) for text in grants], days, office.now_ms)
+    with office.store.transaction() as session:
+        given = [Grant.read(text) for text in grants] or roster.grants(session, person)
+    return office.do(tokens.make, SYSTEM, person, "counter", given, days, office.now_ms)
 
 
 def test_a_token_has_what_it_was_given_and_its_owner_still_has(office):
@@ -412,6 +414,21 @@ def test_a_token_ends_in_time_when_revoked_and_with_its_owner(office):
     assert office.signing.bearer(third.text) is None
     office.do(roster.enable, SYSTEM, "wang", office.now_ms)
     assert office.signing.bearer(third.text) is None, "what was ended does not come back"
+
+
+def test_a_token_has_a_role_or_is_none(office):
+    office.person("wang", "operator")
+    with pytest.raises(PeopleError, match="expected at least one role"):
+        office.do(tokens.make, SYSTEM, "wang", "counter", [], 1, office.now_ms)
+
+
+def test_a_token_waits_until_its_owner_has_a_password_of_their_own(office):
+    office.person("wang", "operator", once=True)
+    made = token(office)
+    assert office.signing.bearer(made.text).must == "password", "the gate lets nobody through who must"
+    assert office.row(TokenRow, made.id).used_ms is None
+    office.signing.change_password(office.caller(), PASSWORD, "another horse battery", HERE)
+    assert office.signing.bearer(made.text).must == ""
 
 
 def test_other_texts_are_no_tokens(office):

@@ -1,10 +1,12 @@
 """The pages of signing in and of one's own account, as a browser has them; and the API of people."""
 
+import json
 import re
 from urllib.parse import quote
 
 import pytest
 
+from collector.evidence.jpeg import size_of
 from collector.people import audit, roster, sessions, totp
 from collector.people.actor import SYSTEM, Grant
 from collector.people.sessions import Ages
@@ -199,7 +201,7 @@ def test_the_second_factor_from_the_first_page_to_the_last(desk, client):
     def code():
         with desk.store.transaction() as session:
             row = session.get(PersonRow, "wang")
-            secret = base64.b32decode(row.totp or row.totp_asked)
+            secret = base64.b32decode(client.app.state.gate.signing.vault.open("wang", row.totp or row.totp_asked))
             return totp.code(secret, max(totp.step_at(now_ms()), (row.totp_step or 0) + 1))
 
     enter(client)
@@ -320,10 +322,11 @@ def test_an_original_is_fetched_with_a_reason_that_is_on_record_before_it_is_sen
     page = client.get("/tickets/1")
     assert f"/evidence/{record.sha256}/original" in page.text
     before = len(lines(desk))
-    assert client.get(f"/evidence/{record.sha256}.jpg").content == content
+    shown = client.get(f"/evidence/{record.sha256}.jpg").content
+    assert (shown != content, size_of(shown)) == (True, (160, 90)), "a preview gives no original away"
     assert len(lines(desk)) == before, "a preview is not on record"
     path = f"/evidence/{record.sha256}/original"
-    for reason in ("", "  a  ", "x" * 301):
+    for reason in ("", "  a  ", "\u3000核 ", "x" * 301):
         assert give(client, path, reason=reason).status_code == 400
     assert len(lines(desk)) == before
     answer = give(client, path, reason="  居民  申诉，核对原图 ")
@@ -336,6 +339,7 @@ def test_an_original_is_fetched_with_a_reason_that_is_on_record_before_it_is_sen
             "person:wang",
             {"reason": "居民 申诉，核对原图", "box": "box-1"},
         )
+    assert give(client, path, reason="复核").status_code == 200, "two letters are a whole reason"
     for name in ("0" * 64, "x", "../center"):
         assert give(client, f"/evidence/{name}/original", reason="to see it").status_code == 404
 
@@ -344,19 +348,22 @@ def test_a_large_picture_is_shown_smaller(desk, client):
     import cv2  # noqa: PLC0415 - for this test
     import numpy as np  # noqa: PLC0415 - for this test
 
-    from collector.evidence.previews import WIDEST_PX, preview  # noqa: PLC0415 - for this test
+    from collector.evidence.previews import QUALITY, WIDEST_PX, encode, preview  # noqa: PLC0415 - for this test
 
-    for shape, expected in (((1080, 1920), (540, 960)), ((1920, 1080), (960, 540)), ((90, WIDEST_PX), None)):
-        content = cv2.imencode(".jpg", np.full((*shape, 3), 90, np.uint8))[1].tobytes()
+    for quality, shape, expected in (
+        (95, (1080, 1920), (540, 960)),
+        (95, (1920, 1080), (960, 540)),
+        (95, (90, WIDEST_PX), (90, WIDEST_PX)),
+        (QUALITY, (90, 160), (90, 160)),
+    ):
+        content = encode(np.full((*shape, 3), 90, np.uint8), quality)
         import hashlib  # noqa: PLC0415 - for this test
 
         sha256 = hashlib.sha256(content).hexdigest()
         desk.files.put(sha256, content)
         small = preview(desk.files, sha256)
-        if expected is None:
-            assert small == content
-        else:
-            assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape[:2] == expected
+        assert small != content
+        assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape[:2] == expected
 
 
 def test_a_live_feed_ends_with_its_session(desk):
@@ -394,10 +401,22 @@ def test_people_by_the_api(desk, client):
         answer = client.request(method, path, headers=headers, json=body or None)
         return answer.status_code, answer.json()
 
-    status, made = ask("POST", "/api/people", id="li", name="李", grants=[{"role": "operator", "street": "s"}])
+    reached = {"phone": "138 0000-1111", "mail": "li@example.org"}
+    status, made = ask(
+        "POST", "/api/people", id="li", name="李", grants=[{"role": "operator", "street": "s"}], **reached
+    )
+    assert (made["phone"], made["mail"]) == ("13800001111", "li@example.org")
+    assert ask("PATCH", "/api/people/li", phone="")[1]["phone"] == ""
+    assert ask("PATCH", "/api/people/li", phone="0571-88001234", name="李梅")[1]["name"] == "李梅"
+    make_person(desk.store, "zhang", "auditor@s")
+    for way in ("/api/people/li", "/api/people"):
+        seen = client.get(way, headers=bearer(desk.store, "zhang")).text
+        assert ("88001234" in seen, "li@" in seen, "1234" in seen) == (False, False, True), "masked for who only reads"
+    log_text = json.dumps(ask("GET", "/api/audit")[1])
+    assert ("88001234" in log_text, "13800001111" in log_text) == (False, False), "the log is for ever"
     assert (status, made["grants"]) == (201, [{"role": "operator", "street": "s", "by": "person:wang"}])
     assert enter(browser(client.app), "li", made["password_once"]).status_code == 303
-    assert [one["id"] for one in ask("GET", "/api/people")[1]] == ["li", "wang"]
+    assert [one["id"] for one in ask("GET", "/api/people")[1]] == ["li", "wang", "zhang"]
     assert ask("POST", "/api/people/li/grants", role="officer")[1]["grants"][0]["role"] == "officer"
     assert ask("DELETE", "/api/people/li/grants/operator/s")[1]["grants"][0]["street"] == "*"
     assert ask("POST", "/api/people/li/disable")[1]["disabled_ms"]
@@ -411,6 +430,9 @@ def test_people_by_the_api(desk, client):
         (400, "POST", "/api/people", {"id": "li", "name": "x"}),
         (400, "POST", "/api/people", {"id": "Li Lei", "name": "x"}),
         (400, "POST", "/api/people/li/grants", {"role": "boss"}),
+        (400, "PATCH", "/api/people/li", {"phone": "12345"}),
+        (400, "PATCH", "/api/people/li", {"mail": "li at home"}),
+        (404, "PATCH", "/api/people/zhao", {"name": "x"}),
         (400, "POST", "/api/people/li/grants", {"role": "viewer", "street": "../x"}),
         (400, "POST", "/api/people/wang/disable", {}),
         (422, "POST", "/api/people/li/promote", {}),

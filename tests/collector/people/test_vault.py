@@ -1,0 +1,148 @@
+"""Second factors at rest: sealed beside the database, opened by their key alone, and rotated."""
+
+import base64
+import stat
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from collector.people import totp
+from collector.people.signing import Signing, WrongError
+from collector.people.vault import KEY_FILE, Vault, VaultError
+from collector.store import PersonRow, open_store
+from collector.store.engine import upgrade
+from tests.collector.people.test_people_commands import Center
+from tests.collector.people.test_signing import HERE, Office
+from tests.people import PASSWORD, QUICK
+
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / KEY_FILE
+
+
+def test_the_key_is_made_once_for_one_user_alone_and_opens_what_it_sealed(path):
+    vault = Vault(path)
+    assert not path.exists(), "nothing is sealed yet"
+    kept = vault.seal("li", SECRET)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert SECRET not in kept
+    assert Vault(path).open("li", kept) == SECRET
+    assert vault.seal("li", SECRET) != kept, "the same secret does not look the same"
+    assert [one.name for one in path.parent.iterdir()] == [KEY_FILE]
+
+
+def test_collectors_that_begin_together_have_one_key(path):
+    one, other = Vault(path), Vault(path)
+    first, second = one._make(), other._make()
+    assert first == second
+    assert one.open("li", other.seal("li", SECRET)) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda path, kept: (path.unlink(), kept)[1], "found it not; put the file back"),
+        (lambda path, kept: (path.write_text(base64.b64encode(bytes(32)).decode()), kept)[1], "found it not"),
+        (lambda path, kept: (path.write_text("x"), kept)[1], "expected keys"),
+        (lambda path, kept: (path.write_text(""), kept)[1], "expected keys of 32 bytes"),
+        (lambda _path, kept: kept[:-4] + "AAA=", "it does not open"),
+        (lambda _path, _kept: SECRET, "found it not"),
+    ],
+)
+def test_what_does_not_open_says_what_to_do(path, spoil, expected):
+    kept = spoil(path, Vault(path).seal("li", SECRET))
+    with pytest.raises(VaultError, match=expected) as fault:
+        Vault(path).open("li", kept)
+    assert SECRET not in str(fault.value)
+
+
+def test_what_is_sealed_for_one_opens_for_nobody_else(path):
+    with pytest.raises(VaultError, match="it does not open"):
+        Vault(path).open("wang", Vault(path).seal("li", SECRET))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_plain_ones_of_an_older_version_are_sealed(kind, tmp_path, path, request):
+    url = f"sqlite:///{tmp_path / 'a.db'}" if kind == "sqlite" else request.getfixturevalue("postgres").create()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        upgrade(connection, "0009")
+        filled = (
+            "INSERT INTO person (id, name, password_once, totp, totp_asked, created_ms) VALUES (:p, :p, 0, :t, :a, 1)"
+        )
+        for person, secret, asked in (("li", SECRET, None), ("wang", None, SECRET)):
+            connection.execute(text(filled), {"p": person, "t": secret, "a": asked})
+    engine.dispose()
+    store, vault = open_store(url), Vault(path)
+    for adopted in (2, 0):
+        with store.writing() as session:
+            assert vault.adopt(session) == adopted
+            assert vault.check(session) == 2
+    with store.transaction() as session:
+        li, wang = session.get_one(PersonRow, "li"), session.get_one(PersonRow, "wang")
+        assert SECRET not in f"{li.totp} {wang.totp_asked}"
+        assert vault.open("li", li.totp) == vault.open("wang", wang.totp_asked) == SECRET
+        assert (li.phone, li.mail) == ("", "")
+    store.close()
+
+
+@pytest.fixture
+def office(desk, path):
+    office = Office(desk.store)
+    office.signing = Signing(desk.store, lambda: office.now_ms, QUICK, second_factor="optional", vault=Vault(path))
+    office.person("li", "operator")
+    return office
+
+
+def enter(office, typed):
+    return office.signing.code(office.signing.password("li", PASSWORD, HERE).cookie, typed, HERE).stage
+
+
+def test_without_the_key_a_recovery_code_still_lets_in(office, path):
+    secret, codes = office.with_totp("li")
+    assert enter(office, office.code(secret)) == "full"
+    kept = path.read_bytes()
+    path.unlink()
+    office.now_ms += 30_000
+    with pytest.raises(WrongError):
+        enter(office, office.code(secret))
+    assert enter(office, codes[0]) == "full"
+    path.write_bytes(kept)
+    assert enter(office, office.code(secret)) == "full"
+
+
+def test_an_app_that_was_not_confirmed_is_asked_for_anew_where_the_key_is_lost(office, path):
+    caller = office.caller("li")
+    first = office.signing.ask_totp(caller)
+    assert office.signing.ask_totp(caller) == first
+    path.unlink()
+    second = office.signing.ask_totp(caller)
+    assert second != first
+    assert office.signing.confirm_totp(caller, totp.code(base64.b32decode(second), totp.step_at(office.now_ms)))
+
+
+def test_rotation_at_the_command_line(tmp_path):
+    center = Center(tmp_path)
+    center.do("people", "add", "li", "--admin")
+    store, vault = open_store(f"sqlite:///{tmp_path / 'data/center.db'}"), Vault(tmp_path / "data" / KEY_FILE)
+    with store.writing() as session:
+        session.get_one(PersonRow, "li").totp = SECRET  # as an older version left it
+    assert "1 second factors" in center.says("people", "rekey")
+    first = vault._keys()
+    assert "1 second factors" in center.says("people", "rekey")
+    (second,) = vault._keys()
+    assert second not in first
+    with store.transaction() as session:
+        assert vault.open("li", session.get_one(PersonRow, "li").totp) == SECRET
+    (tmp_path / "data" / KEY_FILE).unlink()
+    for words in (("people", "rekey"), ("check",)):
+        done = center.do(*words, ok=False)
+        assert "expected the key" in done.stdout + done.stderr
+    assert not vault._keys(), "a new key would hide that the old one is lost"
+    center.do("people", "totp-reset", "li")
+    assert "0 second factors" in center.says("people", "rekey")
+    assert "people.rekey" in [action for _, action, _ in center.log()]
+    store.close()

@@ -1,0 +1,230 @@
+"""Pictures that people take: sent by a telephone, perhaps twice, kept without what hides in them."""
+
+import json
+import struct
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from collector.evidence import uploads
+from collector.evidence.jpeg import size_of, taken_at
+from collector.evidence.uploads import MOST_BYTES, MOST_PICTURES
+from collector.notices.pages import ShopPages, pictures_of
+from collector.people import audit
+from collector.store import PictureRow, Ticket, TicketEvent
+from tests import incidents
+from tests.collector.conftest import Desk
+from tests.incidents import Case
+from tests.people import bearer, browser, make_pages, make_person, now_ms, sign_in
+
+KEY = "7b0c2e4e-6a1f-4f0e-9a55-0d6a1c1a7f11"
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+def photo(number=0, *, taken="2026:03:02 10:11:12", offset="+08:00", order="<", gps=b"GPS-30.25N", size=(90, 120)):
+    """What a telephone sends: upright by its orientation tag, with its time and its place in Exif."""
+    picture = np.random.default_rng(number).integers(0, 255, (*size, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    texts = [(0x9003, taken), (0x9011, offset)]
+    texts = [(tag, text.encode() + b"\0") for tag, text in texts if text]
+    # IFD0 at 8 with the orientation and the pointer to the camera's own table, that one behind it, then the texts
+    own = 8 + 2 + 2 * 12 + 4
+    at = own + 2 + len(texts) * 12 + 4
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", 2)
+    head += struct.pack(f"{order}HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(f"{order}HHII", 0x8769, 4, 1, own) + bytes(4)
+    rows, tail = struct.pack(f"{order}H", len(texts)), b""
+    for tag, text in texts:
+        rows += struct.pack(f"{order}HHII", tag, 2, len(text), at + len(tail))
+        tail += text
+    exif = b"Exif\0\0" + head + rows + bytes(4) + tail + gps
+    return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + jpeg[2:]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path)
+    case = Case()
+    desk.take(incidents.status(), case.picture("at", "close"), case.opened())
+    for person, role in (("li", "operator@s"), ("chen", "officer@s"), ("wang", "officer@s"), ("far", "officer@t")):
+        make_person(desk.store, person, role)
+    make_person(desk.store, "boss", "viewer@s")
+    assign(desk, "chen")
+    yield desk
+    desk.store.close()
+
+
+def assign(desk, person):
+    with desk.store.writing() as session:
+        session.get_one(Ticket, 1).assignee = person
+
+
+@pytest.fixture
+def app(desk):
+    return make_pages(desk)
+
+
+def put(app, desk, person, content, key=KEY, kind="image/jpeg", number=1):
+    headers = bearer(desk.store, person) | {"content-type": kind}
+    return browser(app).put(f"/api/tickets/{number}/pictures/{key}", content=content, headers=headers)
+
+
+def counts(desk):
+    with desk.store.transaction() as session:
+        pictures = session.scalar(select(func.count()).where(PictureRow.role == "worker_after"))
+        return pictures, session.scalar(select(func.count()).where(TicketEvent.kind == "picture"))
+
+
+def test_a_picture_is_kept_without_its_place_and_shown_beside_the_boxs(app, desk):
+    at = datetime.now(ZONE).replace(microsecond=0)
+    sent = photo(taken=f"{at:%Y:%m:%d %H:%M:%S}")
+    answer = put(app, desk, "chen", sent)
+    assert answer.status_code == 201, answer.text
+    found = answer.json()
+    # 120 wide and 90 high as it was taken, and the tag says: turn it
+    assert (found["width"], found["height"], found["author"], found["masked"]) == (90, 120, "person:chen", False)
+    assert datetime.fromisoformat(found["taken_at"]) == at
+    kept = desk.files.path(found["sha256"]).read_bytes()
+    assert size_of(kept) == (90, 120)
+    assert (b"GPS-30.25N" in sent, b"GPS" in kept, b"Exif" in kept) == (True, False, False)
+    client = browser(app)
+    sign_in(desk.store, "chen", client)
+    (incident,) = client.get("/api/tickets/1").json()["incidents"]
+    assert [one["role"] for one in incident["pictures"]].count("worker_after") == 1
+    page = client.get("/tickets/1").text
+    assert ("人员拍摄" in page, "未打码" in page, found["sha256"] in page) == (True, True, True)
+    shown = client.get(found["url"])
+    assert (shown.status_code, shown.headers["cache-control"], shown.content != kept) == (200, "no-store", True)
+    with desk.store.transaction() as session:
+        (line,) = audit.show(session, of="ticket/1")
+        assert (line.actor, line.action) == ("person:chen", "ticket.picture")
+        event = session.scalars(select(TicketEvent).where(TicketEvent.kind == "picture")).one()
+        assert (event.author, json.loads(event.detail)["sha256"]) == ("person:chen", found["sha256"])
+        assert session.get_one(Ticket, 1).version == 1, "nobody's step is outdated by a picture"
+
+
+def test_a_telephone_that_sends_again_adds_nothing(app, desk):
+    first, second = put(app, desk, "chen", photo()), put(app, desk, "chen", photo())
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+    assert put(app, desk, "chen", photo(), key="another-key-1").status_code == 200, "it is here already"
+    other = put(app, desk, "chen", photo(1))
+    assert (other.status_code, other.json()["code"]) == (409, "used")
+    assert counts(desk) == (1, 1)
+    assert put(app, desk, "chen", photo(1), key="another-key-2").status_code == 201
+    assert counts(desk) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("person", "assignee", "status"),
+    [
+        ("chen", "chen", 201),
+        ("li", "chen", 201),  # an operator
+        ("wang", "chen", 403),  # it is another one's
+        ("wang", None, 201),  # it is nobody's yet
+        ("boss", None, 403),
+        ("far", None, 404),  # of another street: it is not there
+    ],
+)
+def test_it_is_for_whom_the_ticket_is_assigned_to_and_operators(app, desk, person, assignee, status):
+    assign(desk, assignee)
+    assert put(app, desk, person, photo()).status_code == status
+    assert counts(desk) == ((1, 1) if status == 201 else (0, 0))
+
+
+def bomb(width, height):
+    """A head that promises more than any picture has."""
+    jpeg = photo()
+    at = jpeg.index(b"\xff\xc0")
+    return jpeg[: at + 5] + height.to_bytes(2) + width.to_bytes(2) + jpeg[at + 9 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "status", "words"),
+    [
+        (b"", {}, 422, "does not begin as a JPEG does"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), {}, 422, "does not begin as a JPEG does"),  # whatever its name says
+        (bomb(65535, 65535), {}, 422, "expected at most 50 million pixels, got 65535x65535"),
+        (photo()[:200], {}, 422, ""),
+        (photo(size=(400, 500))[:60_000], {}, 422, "it cannot be decoded"),  # the line broke
+        (b"\xff\xd8" + bytes(MOST_BYTES), {}, 413, "expected a picture of at most"),
+        (photo(), {"kind": "image/png"}, 415, "expected a JPEG"),
+        (photo(), {"key": "short"}, 422, ""),
+        (photo(), {"key": "a/b-c-d-e-f"}, 404, ""),
+        (photo(), {"number": 99}, 404, "expected a ticket of this center"),
+    ],
+)
+def test_what_is_no_picture_is_refused_and_nothing_kept(app, desk, content, options, status, words):
+    answer = put(app, desk, "chen", content, **options)
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+    assert counts(desk) == (0, 0)
+
+
+def test_a_bomb_is_refused_before_anything_is_decoded(monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(ValueError, match="million pixels"):
+        uploads.read_upload(bomb(9000, 9000), ZONE, now_ms())
+
+
+def test_a_ticket_takes_so_many_and_no_more(app, desk, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_PICTURES", 2)
+    assert MOST_PICTURES > 2
+    answers = [put(app, desk, "chen", photo(number), key=f"key-number-{number}") for number in range(3)]
+    assert [one.status_code for one in answers] == [201, 201, 409]
+    assert put(app, desk, "chen", photo(1), key="key-number-1").status_code == 200, "what is here is not refused again"
+
+
+def test_a_shop_never_sees_it(app, desk):
+    name = put(app, desk, "chen", photo()).json()["sha256"]
+    with desk.store.transaction() as session:
+        assert name not in str(vars(session.get_one(Ticket, 1)))
+        pages = ShopPages(desk.store, desk.files, None, "", "", ZONE)
+        link = type("Link", (), {"ticket_number": 1})
+        assert [one.sha256 for one in pictures_of(session, pages, link, "zh")] != []
+        assert name not in [one.sha256 for one in pictures_of(session, pages, link, "zh")]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "2026-03-02T10:11:12+08:00"),
+        ({"order": ">"}, "2026-03-02T10:11:12+08:00"),
+        ({"offset": "+00:00"}, "2026-03-02T10:11:12+00:00"),
+        ({"offset": ""}, "2026-03-02T10:11:12+08:00"),  # the center's time
+        ({"offset": "xx:yy"}, "2026-03-02T10:11:12+08:00"),
+        ({"taken": "2026:02:30 10:11:12"}, None),
+        ({"taken": "0000:00:00 00:00:00"}, None),
+        ({"taken": ""}, None),
+    ],
+)
+def test_when_a_telephone_says_it_took_it(options, expected):
+    found = taken_at(photo(**options), ZONE)
+    assert (None if found is None else found.isoformat()) == expected
+
+
+def test_a_picture_without_exif_has_no_time():
+    assert taken_at(incidents.jpeg(), ZONE) is None
+
+
+@pytest.mark.parametrize(("hours", "good"), [(0, True), (-24 * 29, True), (-24 * 31, False), (2, False)])
+def test_a_time_that_cannot_be_is_not_kept(hours, good):
+    said = round(datetime(2026, 3, 2, 10, 11, 12, tzinfo=ZONE).timestamp() * 1000)
+    taken = uploads.read_upload(photo(), ZONE, said - hours * 3_600_000)
+    assert taken.taken_ms == (said if good else None)
+
+
+@given(st.binary(max_size=300), st.integers(0, 200))
+def test_whatever_stands_in_exif_the_time_is_known_or_not(noise, at):
+    whole = photo()
+    spoilt = whole[: 20 + at] + noise + whole[20 + at + len(noise) :]
+    try:
+        found = taken_at(spoilt, ZONE)
+    except ValueError:
+        return  # no JPEG any more
+    assert found is None or found.tzinfo is not None

@@ -226,35 +226,29 @@ def read_cells(features: Sequence[Any], code_name: str | None, faults: list[Faul
     found: list[tuple[int, Cell, Any]] = []
     first: dict[str, int] = {}
     for number, one in enumerate(features, 1):
+        if not isinstance(one, dict) or one.get("type") != "Feature":
+            text = Text("应为 Feature", f"expected a Feature, got {shown(one)}")
+            faults.append(Fault("feature", text, number, "type"))
+            continue
+        code, rings, shape = None, None, None
         try:
             code = _code(one, code_name)
+            if code in first:
+                text = Text(
+                    f"编码 {code} 与第 {first[code]} 个重复", f"code {code} is that of feature {first[code]} already"
+                )
+                faults.append(Fault("twice", text, number, "code"))
+            first.setdefault(code, number)
+        except BadValueError as bad:
+            faults.append(Fault(bad.code, bad.text, number, "code"))
+        try:
             rings = _rings(one)
-            shape = _shape_of(rings)
-        except _WrongError as wrong:
-            faults.append(Fault(wrong.bad.code, wrong.bad.text, number, wrong.field))
-            continue
-        if code in first:
-            text = Text(
-                f"编码 {code} 与第 {first[code]} 个重复", f"code {code} is that of feature {first[code]} already"
-            )
-            faults.append(Fault("twice", text, number, "code"))
-        first.setdefault(code, number)
-        found.append((number, Cell(code, _name(one), rings), shape))
+            shape = polygon_of(rings)
+        except BadValueError as bad:
+            faults.append(Fault(bad.code, bad.text, number, "geometry"))
+        if code is not None and rings is not None and shape is not None:
+            found.append((number, Cell(code, _name(one), rings), shape))
     return found
-
-
-def _shape_of(rings: tuple[Ring, ...]) -> Any:
-    try:
-        return polygon_of(rings)
-    except BadValueError as bad:
-        raise _WrongError("geometry", bad) from None
-
-
-class _WrongError(Exception):
-    def __init__(self, field: str, bad: BadValueError) -> None:
-        super().__init__(field)
-        self.field = field
-        self.bad = bad
 
 
 def _properties(one: Any) -> Mapping[str, Any]:
@@ -263,8 +257,6 @@ def _properties(one: Any) -> Mapping[str, Any]:
 
 
 def _code(one: Any, code_name: str | None) -> str:
-    if not isinstance(one, dict) or one.get("type") != "Feature":
-        raise _WrongError("type", BadValueError("feature", "应为 Feature", f"expected a Feature, got {shown(one)}"))
     named = {str(name).lower(): value for name, value in _properties(one).items()}
     names = CODE_NAMES if code_name is None else (code_name.lower(),)
     value = next((named[name] for name in names if named.get(name) not in (None, "")), one.get("id"))
@@ -272,18 +264,12 @@ def _code(one: Any, code_name: str | None) -> str:
         value = int(value)
     if not isinstance(value, str | int) or isinstance(value, bool):
         held = ", ".join(map(str, list(_properties(one))[:12]))
-        raise _WrongError(
-            "code",
-            BadValueError(
-                "missing",
-                f"没有编码属性（认得 {'、'.join(names)}）；现有属性：{shown(held)}",
-                f"expected a property with the code ({', '.join(names)}), the feature has {shown(held)}",
-            ),
+        raise BadValueError(
+            "missing",
+            f"没有编码属性（认得 {'、'.join(names)}）；现有属性：{shown(held)}",
+            f"expected a property with the code ({', '.join(names)}), the feature has {shown(held)}",
         )
-    try:
-        return fields.cell_code(str(value))
-    except BadValueError as bad:
-        raise _WrongError("code", bad) from None
+    return fields.cell_code(str(value))
 
 
 def _name(one: Any) -> str:
@@ -299,42 +285,30 @@ def _rings(one: Any) -> tuple[Ring, ...]:
     if kind == "MultiPolygon" and isinstance(coordinates, list) and len(coordinates) == 1:
         kind, coordinates = "Polygon", coordinates[0]
     if kind != "Polygon" or not isinstance(coordinates, list) or not coordinates:
-        raise _WrongError(
+        raise BadValueError(
             "geometry",
-            BadValueError(
-                "geometry",
-                f"单元网格应为一个闭合的 Polygon，现为 {shown(kind)}",
-                f"expected one closed Polygon, got {shown(kind)}",
-            ),
+            f"单元网格应为一个闭合的 Polygon，现为 {shown(kind)}",
+            f"expected one closed Polygon, got {shown(kind)}",
         )
     rings = tuple(_ring(ring) for ring in coordinates)
     if sum(map(len, rings)) > MAX_CORNERS:
-        raise _WrongError(
-            "geometry",
-            BadValueError("corners", f"最多 {MAX_CORNERS} 个角点", f"expected at most {MAX_CORNERS} corners"),
-        )
+        raise BadValueError("corners", f"最多 {MAX_CORNERS} 个角点", f"expected at most {MAX_CORNERS} corners")
     return rings
 
 
 def _ring(ring: Any) -> Ring:
     if not isinstance(ring, list) or len(ring) < 4:
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "corners",
-                "环至少要有 4 个点（首尾相同）",
-                "expected a ring of at least 4 positions, the last as the first",
-            ),
+        raise BadValueError(
+            "corners",
+            "环至少要有 4 个点（首尾相同）",
+            "expected a ring of at least 4 positions, the last as the first",
         )
     found = tuple(_position(one) for one in ring)
     if found[0] != found[-1]:
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "not_closed",
-                f"环没有闭合：首点 {found[0]}，末点 {found[-1]}",
-                f"expected a closed ring, it begins at {found[0]} and ends at {found[-1]}",
-            ),
+        raise BadValueError(
+            "not_closed",
+            f"环没有闭合：首点 {found[0]}，末点 {found[-1]}",
+            f"expected a closed ring, it begins at {found[0]} and ends at {found[-1]}",
         )
     return found
 
@@ -346,23 +320,17 @@ def _position(one: Any) -> fields.Position:
         and all(isinstance(x, int | float) and not isinstance(x, bool) for x in one[:2])
     )
     if not good:
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "position",
-                f"坐标应为 [经度, 纬度]，现为 {shown(one)}",
-                f"expected [longitude, latitude], got {shown(one)}",
-            ),
+        raise BadValueError(
+            "position",
+            f"坐标应为 [经度, 纬度]，现为 {shown(one)}",
+            f"expected [longitude, latitude], got {shown(one)}",
         )
     lon, lat = one[:2]
     if not (abs(lon) <= 180 and abs(lat) <= 90) or not (math.isfinite(lon) and math.isfinite(lat)):
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "position",
-                f"坐标应为经纬度（度），现为 {shown(one)}；是否为投影坐标（米）或经纬度写反？",
-                f"expected degrees, got {shown(one)}; are they projected metres, or exchanged?",
-            ),
+        raise BadValueError(
+            "position",
+            f"坐标应为经纬度（度），现为 {shown(one)}；是否为投影坐标（米）或经纬度写反？",
+            f"expected degrees, got {shown(one)}; are they projected metres, or exchanged?",
         )
     return float(lon), float(lat)
 

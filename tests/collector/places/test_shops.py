@@ -229,8 +229,10 @@ BAD = [
     # all that is wrong with a row, and nothing that only follows from a cell that cannot be read
     (
         sheet(("tea-12", "a", "", "", "b/c/y"), ("noodle-3", "", "X", "1", "b/c/y"), ("silk-1", "", "s", "", "b/c/y")),
-        [(2, "street", "missing"), (3, "name", "missing"), (3, "street", "id"), (3, "phone", "phone")]
-        + [(3, "zones", "zone_taken"), (4, "name", "missing"), (4, "zones", "zone_taken")],
+        [
+            *[(2, "street", "missing"), (3, "name", "missing"), (3, "street", "id"), (3, "phone", "phone")],
+            *[(3, "zones", "zone_taken"), (4, "name", "missing"), (4, "zones", "zone_taken")],
+        ],
     ),
     (b"", [(None, None, "empty")]),
     (b"\r\n,,\r\n", [(None, None, "empty")]),

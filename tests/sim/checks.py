@@ -122,7 +122,7 @@ def _arrivals(letters: list[Letter]) -> list[str]:
         at = datetime.fromtimestamp(one.at_s, ZONE)
         if one.audience in POLICY.quiet.audiences and not 7 <= at.hour < 22:
             found.append(f"ticket {one.ticket}: {one.kind} came for the {one.audience} at {at:%H:%M:%S}")
-        if one.audience == "shop" and one.taken:
+        if one.audience == "shop" and one.read_s is not None:
             a_day[one.to, at.date()] += 1
     most = POLICY.shop.notices_a_day
     return found + [f"{to}: {count} messages on {day}" for (to, day), count in a_day.items() if count > most]

@@ -384,7 +384,9 @@ class Day:
             NoticeAttempt: select(func.min(NoticeAttempt.report_ms)),
         }
         with self.store.transaction() as session:
-            due_ms = [session.scalar(query) for what, query in waits.items() if what in (of or waits)]
+            (due_ms,) = session.execute(
+                select(*(query.scalar_subquery() for what, query in waits.items() if what in (of or waits)))
+            ).all()
         return min((one / 1000 - self.wrong_s for one in due_ms if one is not None), default=self.until_s)
 
 

@@ -13,7 +13,7 @@ from collector.places.columns import Column
 from collector.places.history import Author
 from collector.places.register import Around, Change, Findings, Kind
 from collector.places.zones import sites, zone_shops
-from collector.store import CameraPlace, write
+from collector.store import CameraPlace, among, write
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,9 @@ def find(session: Session, box: str, camera: str) -> Camera | None:
 
 def find_all(session: Session, keys: Collection[str]) -> dict[str, Camera]:
     """Cameras by `box/camera`."""
-    found: dict[str, Camera] = {}
-    wanted = [tuple(key.split("/")) for key in sorted(keys)]
     place = tuple_(CameraPlace.box_id, CameraPlace.camera)
-    for start in range(0, len(wanted), 200):
-        for row in session.scalars(select(CameraPlace).where(place.in_(wanted[start : start + 200]))):
-            found[f"{row.box_id}/{row.camera}"] = _camera(row)
-    return found
+    rows = among(session, CameraPlace, place, [tuple(key.split("/")) for key in keys])
+    return {camera.key: camera for camera in map(_camera, rows)}
 
 
 def listed(session: Session, *, streets: Collection[str] | None = None) -> list[Camera]:
@@ -119,10 +115,8 @@ def _check(session: Session, changes: Sequence[Change[Camera]], around: Around, 
     ids = [one.after.gb28181 for one in changes if one.after.gb28181 is not None]
     twice = {one for one, count in Counter(ids).items() if count > 1}
     touched = {one.after.key for one in changes}
-    held = {}
-    for start in range(0, len(ids), 500):
-        for row in session.scalars(select(CameraPlace).where(CameraPlace.gb28181.in_(ids[start : start + 500]))):
-            held[row.gb28181] = f"{row.box_id}/{row.camera}"
+    rows = among(session, CameraPlace, CameraPlace.gb28181, ids)
+    held = {row.gb28181: f"{row.box_id}/{row.camera}" for row in rows}
     for one in changes:
         place = one.after
         if place.gb28181 in twice or held.get(place.gb28181, place.key) not in (place.key, *touched):

@@ -127,10 +127,11 @@ def texts_of(columns: Sequence[Column], record: object) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a file, as far as its columns go."""
+    """One record of a file, as far as its columns go; `unread` are fields whose cells could not be read."""
 
-    number: int
+    number: int | None
     values: Values
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,7 @@ def read_table(sheet: Sheet, columns: Sequence[Column], key: Sequence[str], faul
         )
     headings = {field: head.cells[index] for index, field in places.items()}
     by_field = {column.field: column for column in columns}
-    rows = [row for line in lines if (row := _row(line, places, by_field, headings, faults)) is not None]
-    return Table(tuple(rows), headings)
+    return Table(tuple(_row(line, places, by_field, headings, faults) for line in lines), headings)
 
 
 def _places(head: Line, columns: Sequence[Column]) -> dict[int, str]:
@@ -214,10 +214,10 @@ def _row(
     columns: Mapping[str, Column],
     headings: Mapping[str, str],
     faults: list[Fault],
-) -> Row | None:
+) -> Row:
     values: Values = {}
+    unread = set()
     bad = dict(line.bad)
-    before = len(faults)
     beyond = [index for index, cell in enumerate(line.cells) if (cell or index in bad) and index not in places]
     if beyond:
         text = Text(
@@ -229,6 +229,7 @@ def _row(
         cell = line.cells[index] if index < len(line.cells) else ""
         if index in bad:
             faults.append(Fault(bad[index], _BAD_CELLS[bad[index]], line.number, field, headings[field]))
+            unread.add(field)
             continue
         if not cell and columns[field].keeps:
             continue
@@ -236,4 +237,5 @@ def _row(
             values[field] = columns[field].of(cell)
         except BadValueError as fault:
             faults.append(Fault(fault.code, fault.text, line.number, field, headings[field]))
-    return Row(line.number, values) if len(faults) == before else None
+            unread.add(field)
+    return Row(line.number, values, frozenset(unread))

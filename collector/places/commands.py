@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -11,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from collector.commandline import EXIT_FAILED, EXIT_UNUSABLE, SettingsOption, one_line, open_data, who
-from collector.people.actor import Actor
+from collector.commandline import EXIT_FAILED, EXIT_UNUSABLE, SettingsOption, now_ms, one_line, open_data, system
 from collector.people.audit import record
 from collector.places import cameras, grid, permits, shops, standing
 from collector.places.cameras import CAMERAS
@@ -63,7 +61,7 @@ def _open(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
 
 
 def _author(reason: str = "") -> Author:
-    return Author(Actor("system", who(), who()), round(time.time() * 1000), reason)
+    return Author(system(), now_ms(), reason)
 
 
 def _around(config: CenterConfig, author: Author) -> Around:
@@ -102,29 +100,6 @@ def _tell_faults(prefix: str, faults: Sequence[Fault]) -> None:
         typer.echo(f"{prefix}… +{len(faults) - SHOWN}", err=True)
 
 
-def _import(kind: Kind[Any], file: Path, settings: Path, dry_run: bool, encoding: str | None, as_json: bool) -> None:
-    with _open(settings) as (config, store):
-        author = _author(file.name)
-        content = _content(file, MAX_BYTES)
-        with store.writing() as session:
-            around = _around(config, author)
-            report = import_file(session, kind, content, author, around, dry_run=dry_run, encoding=encoding)
-        _tell(report, as_json)
-
-
-def _export(kind: Kind[Any], records: Sequence[Any], file: Path, english: bool, store: Store) -> None:
-    rows = export_rows(kind, records, chinese=not english)
-    content = write_workbook(rows, kind.zh) if file.suffix.lower() == ".xlsx" else write_csv(rows)
-    with store.writing() as session:
-        author = _author()
-        record(session, author.actor, f"{kind.name}.exported", f"{kind.name}/*", {"rows": len(rows) - 1}, author.at_ms)
-    try:
-        file.write_bytes(content)
-    except OSError as fault:
-        raise SettingsError(f"{file}: expected a file that can be written, got: {fault.strerror}") from None
-    typer.echo(f"{file}: {len(rows) - 1}")
-
-
 def _set(kind: Kind[Any], key: dict[str, object], given: Sequence[str], settings: Path, **how: Any) -> None:
     values = dict(key)
     for one in given:
@@ -161,49 +136,91 @@ def _show(records: Sequence[Any], kind: Kind[Any], names: Sequence[str], as_json
         typer.echo("\t".join(by_name[name].text(getattr(one, name)) or "-" for name in names))
 
 
-def _show_history(kind: str, of: str, settings: Path, as_json: bool) -> None:
-    with _open(settings) as (config, store), store.transaction() as session:
-        found = history(session, kind, of)
-    if not found:
-        typer.echo(f"{kind} {of}: 没有记录 / nothing is known of it", err=True)
-        raise typer.Exit(EXIT_FAILED)
-    if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
-        return
-    for one in found:
-        reason = f" ({one['reason']})" if one["reason"] else ""
-        typer.echo(f"{one['revision']}: {one['action']} {one['at']} {one['by']}{reason}")
-        for name, (before, after) in one["changed"].items():
-            typer.echo(f"   {name}: {before or '-'} -> {after or '-'}")
-    del config
+Listed = Callable[..., Sequence[Any]]
+"""Records of a kind; takes `streets`."""
 
 
-@shop_commands.command("import")
-def import_shops(
-    file: FileArgument,
-    settings: SettingsOption,
-    *,
-    dry_run: DryOption = False,
-    encoding: EncodingOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take a list of shops, all of it or nothing; exits with 0 if it was taken, 1 if not."""
-    _import(SHOPS, file, settings, dry_run, encoding, as_json)
+def _add_files(commands: typer.Typer, kind: Kind[Any], listed: Listed, plural: str) -> None:
+    @commands.command(
+        "import", help=f"Take a list of {plural}, all of it or nothing; exits with 0 if it was taken, 1 if not."
+    )
+    def import_(
+        file: FileArgument,
+        settings: SettingsOption,
+        *,
+        dry_run: DryOption = False,
+        encoding: EncodingOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        with _open(settings) as (config, store):
+            author = _author(file.name)
+            content = _content(file, MAX_BYTES)
+            with store.writing() as session:
+                around = _around(config, author)
+                report = import_file(session, kind, content, author, around, dry_run=dry_run, encoding=encoding)
+            _tell(report, as_json)
+
+    @commands.command(help=f"Write all {plural}, so that `import` takes them as they are.")
+    def export(
+        file: Annotated[Path, typer.Argument(help="NAME.xlsx or NAME.csv", show_default=False)],
+        settings: SettingsOption,
+        *,
+        street: StreetOption = None,
+        english: HeadingOption = False,
+    ) -> None:
+        with _open(settings) as (_, store):
+            with store.transaction() as session:
+                rows = export_rows(kind, listed(session, streets=_only(street)), chinese=not english)
+            content = write_workbook(rows, kind.zh) if file.suffix.lower() == ".xlsx" else write_csv(rows)
+            with store.writing() as session:
+                detail = {"rows": len(rows) - 1}
+                record(session, system(), f"{kind.name}.exported", f"{kind.name}/*", detail, now_ms())
+            try:
+                file.write_bytes(content)
+            except OSError as fault:
+                raise SettingsError(f"{file}: expected a file that can be written, got: {fault.strerror}") from None
+            typer.echo(f"{file}: {len(rows) - 1}")
 
 
-@shop_commands.command("export")
-def export_shops(
-    file: Annotated[Path, typer.Argument(help="NAME.xlsx or NAME.csv", show_default=False)],
-    settings: SettingsOption,
-    *,
-    street: StreetOption = None,
-    english: HeadingOption = False,
-) -> None:
-    """Write all shops, so that `import` takes them as they are."""
-    with _open(settings) as (_, store):
-        with store.transaction() as session:
-            found = shops.listed(session, streets=_only(street))
-        _export(SHOPS, found, file, english, store)
+def _add_changes(commands: typer.Typer, kind: Kind[Any], example: str) -> None:
+    """Of a kind whose key is one field."""
+    (key,) = kind.key
+    which = Annotated[str, typer.Argument(help=f"a {kind.name}'s {key}", metavar=key.upper(), show_default=False)]
+
+    @commands.command(help=f"Enter a {kind.name}: `{kind.name}s add {example}`.")
+    def add(of: which, settings: SettingsOption, given: SetOption, *, reason: ReasonOption = "") -> None:
+        _set(kind, {key: of}, given, settings, new=True, reason=reason)
+
+    @commands.command(help=f"Change fields of a {kind.name}; what it was before stays in its history.")
+    def change(
+        of: which, settings: SettingsOption, given: SetOption, *, reason: ReasonOption = "", seen: SeenOption = None
+    ) -> None:
+        _set(kind, {key: of}, given, settings, new=False, reason=reason, seen=seen)
+
+    @commands.command("history", help=f"Who changed what of a {kind.name}, when and why, newest first.")
+    def history_(of: which, settings: SettingsOption, *, as_json: JsonOption = False) -> None:
+        with _open(settings) as (_, store), store.transaction() as session:
+            found = history(session, kind.name, of)
+        if not found:
+            typer.echo(f"{kind.name} {of}: 没有记录 / nothing is known of it", err=True)
+            raise typer.Exit(EXIT_FAILED)
+        if as_json:
+            typer.echo(json.dumps(found, ensure_ascii=False))
+            return
+        for one in found:
+            reason = f" ({one['reason']})" if one["reason"] else ""
+            typer.echo(f"{one['revision']}: {one['action']} {one['at']} {one['by']}{reason}")
+            for name, (before, after) in one["changed"].items():
+                typer.echo(f"   {name}: {before or '-'} -> {after or '-'}")
+
+
+_add_files(shop_commands, SHOPS, shops.listed, "shops")
+_add_files(permit_commands, PERMITS, permits.listed, "permits")
+_add_files(camera_commands, CAMERAS, cameras.listed, "cameras")
+_add_changes(shop_commands, SHOPS, "tea-12 --set name=… --set street=… --set zones=box-0001/cam-1/front")
+_add_changes(permit_commands, PERMITS, "7 --set issuer=… --set shop=… --set from_day=… --set until_day=… --set hours=…")
+
+ShopArgument = Annotated[str, typer.Argument(help="a shop's id", show_default=False)]
 
 
 @shop_commands.command("list")
@@ -218,28 +235,6 @@ def list_shops(
     with _open(settings) as (_, store), store.transaction() as session:
         found = shops.listed(session, streets=_only(street), state=None if closed else shops.ACTIVE)
     _show(found, SHOPS, ("id", "state", "street", "name", "address", "owner", "phone", "zones"), as_json)
-
-
-ShopArgument = Annotated[str, typer.Argument(help="a shop's id", show_default=False)]
-
-
-@shop_commands.command("add")
-def add_shop(shop: ShopArgument, settings: SettingsOption, given: SetOption, *, reason: ReasonOption = "") -> None:
-    """Register a shop: `shops add tea-12 --set name=… --set street=… --set zones=box-0001/cam-1/front`."""
-    _set(SHOPS, {"id": shop}, given, settings, new=True, reason=reason)
-
-
-@shop_commands.command("change")
-def change_shop(
-    shop: ShopArgument,
-    settings: SettingsOption,
-    given: SetOption,
-    *,
-    reason: ReasonOption = "",
-    seen: SeenOption = None,
-) -> None:
-    """Change fields of a shop; what it was before stays in its history."""
-    _set(SHOPS, {"id": shop}, given, settings, new=False, reason=reason, seen=seen)
 
 
 @shop_commands.command("close")
@@ -258,12 +253,6 @@ def forget_shop(shop: ShopArgument, settings: SettingsOption, *, reason: ReasonO
     typer.echo(f"shop {found.id}: revision {found.revision}")
 
 
-@shop_commands.command("history")
-def shop_history(shop: ShopArgument, settings: SettingsOption, *, as_json: JsonOption = False) -> None:
-    """Who changed what of a shop, when and why, newest first."""
-    _show_history("shop", shop, settings, as_json)
-
-
 @shop_commands.command("check")
 def check_shops(settings: SettingsOption, *, as_json: JsonOption = False) -> None:
     """List zones of which the register and the boxes' settings do not say the same; exits with 1 if there are any."""
@@ -279,62 +268,15 @@ def check_shops(settings: SettingsOption, *, as_json: JsonOption = False) -> Non
         raise typer.Exit(EXIT_FAILED)
 
 
-PermitArgument = Annotated[str, typer.Argument(help="a permit's number", show_default=False)]
-
-
-@permit_commands.command("add")
-def add_permit(
-    permit: PermitArgument, settings: SettingsOption, given: SetOption, *, reason: ReasonOption = ""
-) -> None:
-    """Enter a permit: `permits add 7 --set issuer=… --set shop=… --set from_day=… --set until_day=… --set hours=…`."""
-    _set(PERMITS, {"number": permit}, given, settings, new=True, reason=reason)
-
-
-@permit_commands.command("change")
-def change_permit(
-    permit: PermitArgument,
+@permit_commands.command("withdraw")
+def withdraw_permit(
+    permit: Annotated[str, typer.Argument(help="a permit's number", show_default=False)],
     settings: SettingsOption,
-    given: SetOption,
     *,
     reason: ReasonOption = "",
-    seen: SeenOption = None,
 ) -> None:
-    """Change fields of a permit; what it was before stays in its history."""
-    _set(PERMITS, {"number": permit}, given, settings, new=False, reason=reason, seen=seen)
-
-
-@permit_commands.command("withdraw")
-def withdraw_permit(permit: PermitArgument, settings: SettingsOption, *, reason: ReasonOption = "") -> None:
     """Withdraw a permit from now on, for good."""
     _set(PERMITS, {"number": permit}, [f"state={permits.WITHDRAWN}"], settings, new=False, reason=reason)
-
-
-@permit_commands.command("import")
-def import_permits(
-    file: FileArgument,
-    settings: SettingsOption,
-    *,
-    dry_run: DryOption = False,
-    encoding: EncodingOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take a list of permits, all of it or nothing; exits with 0 if it was taken, 1 if not."""
-    _import(PERMITS, file, settings, dry_run, encoding, as_json)
-
-
-@permit_commands.command("export")
-def export_permits(
-    file: Annotated[Path, typer.Argument(help="NAME.xlsx or NAME.csv", show_default=False)],
-    settings: SettingsOption,
-    *,
-    street: StreetOption = None,
-    english: HeadingOption = False,
-) -> None:
-    """Write all permits, so that `import` takes them as they are."""
-    with _open(settings) as (_, store):
-        with store.transaction() as session:
-            found = permits.listed(session, streets=_only(street))
-        _export(PERMITS, found, file, english, store)
 
 
 @permit_commands.command("list")
@@ -353,12 +295,6 @@ def list_permits(
         found = permits.listed(session, streets=_only(street), shop=shop, on=on, state=state)
     names = ("number", "state", "issuer", "shop", "zones", "from_day", "until_day", "weekdays", "hours", "excluded")
     _show(found, PERMITS, names, as_json)
-
-
-@permit_commands.command("history")
-def permit_history(permit: PermitArgument, settings: SettingsOption, *, as_json: JsonOption = False) -> None:
-    """Who changed what of a permit, when and why, newest first."""
-    _show_history("permit", permit, settings, as_json)
 
 
 @grid_commands.command("import")
@@ -434,34 +370,6 @@ def set_camera(
 ) -> None:
     """Say where a camera is: `cameras set box-0001 cam-1 --set lon=120.13 --set lat=30.31 --set gb28181=3301…`."""
     _set(CAMERAS, {"box": box, "camera": camera}, given, settings, reason=reason, seen=seen)
-
-
-@camera_commands.command("import")
-def import_cameras(
-    file: FileArgument,
-    settings: SettingsOption,
-    *,
-    dry_run: DryOption = False,
-    encoding: EncodingOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take a list of cameras, all of it or nothing; exits with 0 if it was taken, 1 if not."""
-    _import(CAMERAS, file, settings, dry_run, encoding, as_json)
-
-
-@camera_commands.command("export")
-def export_cameras(
-    file: Annotated[Path, typer.Argument(help="NAME.xlsx or NAME.csv", show_default=False)],
-    settings: SettingsOption,
-    *,
-    street: StreetOption = None,
-    english: HeadingOption = False,
-) -> None:
-    """Write where all cameras are, so that `import` takes it as it is."""
-    with _open(settings) as (_, store):
-        with store.transaction() as session:
-            found = cameras.listed(session, streets=_only(street))
-        _export(CAMERAS, found, file, english, store)
 
 
 @camera_commands.command("list")

@@ -216,10 +216,12 @@ def day(value: str) -> date:
         with contextlib.suppress(ValueError):
             found = date(*map(int, match.groups()))
     if found is None or not 2000 <= found.year <= 2200:
+        plain = re.fullmatch(r"[3-9]\d{4}", value)  # days since 1900, as spreadsheets keep them
+        hint = ("；请把该列设为“日期”格式", "; format the column as dates") if plain else ("", "")
         raise BadValueError(
             "date",
-            f"应为存在的日期（如 2026-05-01），现为 {shown(value)}",
-            f"expected a day that there is, such as 2026-05-01, got {shown(value)}",
+            f"应为存在的日期（如 2026-05-01），现为 {shown(value)}{hint[0]}",
+            f"expected a day that there is, such as 2026-05-01, got {shown(value)}{hint[1]}",
         )
     return found
 

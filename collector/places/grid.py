@@ -27,6 +27,12 @@ MAX_BYTES: Final = 32 << 20
 MAX_CELLS: Final = 10_000
 MAX_CORNERS: Final = 10_000
 """Of one cell, its holes included."""
+MAX_LISTS: Final = 2_000_000
+"""Positions and what holds them, of a whole file; as Python reads them, each costs a hundred bytes."""
+MAX_DEGREES: Final = 2.0
+"""Cells are some hundred metres wide. One that crosses the 180th meridian without being cut there spans the world."""
+MAX_TOUCHING: Final = 200_000
+"""Pairs of cells that are compared; in a grid, each touches some eight others."""
 OVERLAP: Final = 0.001
 """Share of the smaller cell; less is what surveys and rounding leave at edges."""
 OVERLAP_M2: Final = 1.0
@@ -145,7 +151,10 @@ def import_grid(
     cells = [cell for _, cell, _ in read]
     known = {row.code: row for row in listed(session, state=None)}
     changes, retired = _changes(known, cells, replace_all=replace_all)
-    warnings = [*_warn_regions(read, around.region), *_overlaps(read, known, {cell.code for cell in retired})]
+    warnings = [
+        *_warn_regions(read, around.region),
+        *_overlaps(read, known, {cell.code for cell in retired}, faults),
+    ]
     if not faults and not dry_run:
         _apply(session, [*changes, *retired], known, replace(author, source=source))
     added = sum(cell.code not in known for cell in changes)
@@ -171,8 +180,13 @@ def read_features(content: bytes) -> list[Any]:
             f"文件最大 {MAX_BYTES >> 20} MB",
             f"expected a file of at most {MAX_BYTES >> 20} MB, got {len(content) >> 20}",
         )
+    if content.count(b"[") + content.count(b"{") > MAX_LISTS:
+        raise PlacesError.of(
+            "too_big", f"最多 {MAX_LISTS} 个坐标；请分成几个文件", f"expected at most {MAX_LISTS} positions; split it"
+        )
     try:
-        document = json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        # NaN is no number of JSON: as a text it is refused where a number is wanted, with the name of the place
+        document = json.loads(content.decode("utf-8-sig"), parse_constant=str)
     except UnicodeDecodeError as fault:
         raise PlacesError.of(
             "encoding",
@@ -204,10 +218,6 @@ def read_features(content: bytes) -> list[Any]:
     return features
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def _check_crs(crs: Any) -> None:
     if crs is None:
         return
@@ -226,35 +236,29 @@ def read_cells(features: Sequence[Any], code_name: str | None, faults: list[Faul
     found: list[tuple[int, Cell, Any]] = []
     first: dict[str, int] = {}
     for number, one in enumerate(features, 1):
+        if not isinstance(one, dict) or one.get("type") != "Feature":
+            text = Text("应为 Feature", f"expected a Feature, got {shown(one)}")
+            faults.append(Fault("feature", text, number, "type"))
+            continue
+        code, rings, shape = None, None, None
         try:
             code = _code(one, code_name)
+            if code in first:
+                text = Text(
+                    f"编码 {code} 与第 {first[code]} 个重复", f"code {code} is that of feature {first[code]} already"
+                )
+                faults.append(Fault("twice", text, number, "code"))
+            first.setdefault(code, number)
+        except BadValueError as bad:
+            faults.append(Fault(bad.code, bad.text, number, "code"))
+        try:
             rings = _rings(one)
-            shape = _shape_of(rings)
-        except _WrongError as wrong:
-            faults.append(Fault(wrong.bad.code, wrong.bad.text, number, wrong.field))
-            continue
-        if code in first:
-            text = Text(
-                f"编码 {code} 与第 {first[code]} 个重复", f"code {code} is that of feature {first[code]} already"
-            )
-            faults.append(Fault("twice", text, number, "code"))
-        first.setdefault(code, number)
-        found.append((number, Cell(code, _name(one), rings), shape))
+            shape = polygon_of(rings)
+        except BadValueError as bad:
+            faults.append(Fault(bad.code, bad.text, number, "geometry"))
+        if code is not None and rings is not None and shape is not None:
+            found.append((number, Cell(code, _name(one), rings), shape))
     return found
-
-
-def _shape_of(rings: tuple[Ring, ...]) -> Any:
-    try:
-        return polygon_of(rings)
-    except BadValueError as bad:
-        raise _WrongError("geometry", bad) from None
-
-
-class _WrongError(Exception):
-    def __init__(self, field: str, bad: BadValueError) -> None:
-        super().__init__(field)
-        self.field = field
-        self.bad = bad
 
 
 def _properties(one: Any) -> Mapping[str, Any]:
@@ -263,27 +267,19 @@ def _properties(one: Any) -> Mapping[str, Any]:
 
 
 def _code(one: Any, code_name: str | None) -> str:
-    if not isinstance(one, dict) or one.get("type") != "Feature":
-        raise _WrongError("type", BadValueError("feature", "应为 Feature", f"expected a Feature, got {shown(one)}"))
     named = {str(name).lower(): value for name, value in _properties(one).items()}
     names = CODE_NAMES if code_name is None else (code_name.lower(),)
     value = next((named[name] for name in names if named.get(name) not in (None, "")), one.get("id"))
-    if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
+    if isinstance(value, float) and abs(value) < 1e15 and value == int(value):
         value = int(value)
     if not isinstance(value, str | int) or isinstance(value, bool):
         held = ", ".join(map(str, list(_properties(one))[:12]))
-        raise _WrongError(
-            "code",
-            BadValueError(
-                "missing",
-                f"没有编码属性（认得 {'、'.join(names)}）；现有属性：{shown(held)}",
-                f"expected a property with the code ({', '.join(names)}), the feature has {shown(held)}",
-            ),
+        raise BadValueError(
+            "missing",
+            f"没有编码属性（认得 {'、'.join(names)}）；现有属性：{shown(held)}",
+            f"expected a property with the code ({', '.join(names)}), the feature has {shown(held)}",
         )
-    try:
-        return fields.cell_code(str(value))
-    except BadValueError as bad:
-        raise _WrongError("code", bad) from None
+    return fields.cell_code(str(value))
 
 
 def _name(one: Any) -> str:
@@ -299,42 +295,39 @@ def _rings(one: Any) -> tuple[Ring, ...]:
     if kind == "MultiPolygon" and isinstance(coordinates, list) and len(coordinates) == 1:
         kind, coordinates = "Polygon", coordinates[0]
     if kind != "Polygon" or not isinstance(coordinates, list) or not coordinates:
-        raise _WrongError(
+        raise BadValueError(
             "geometry",
-            BadValueError(
-                "geometry",
-                f"单元网格应为一个闭合的 Polygon，现为 {shown(kind)}",
-                f"expected one closed Polygon, got {shown(kind)}",
-            ),
+            f"单元网格应为一个闭合的 Polygon，现为 {shown(kind)}",
+            f"expected one closed Polygon, got {shown(kind)}",
         )
+    if sum(len(ring) for ring in coordinates if isinstance(ring, list)) > MAX_CORNERS:
+        raise BadValueError("corners", f"最多 {MAX_CORNERS} 个角点", f"expected at most {MAX_CORNERS} corners")
     rings = tuple(_ring(ring) for ring in coordinates)
-    if sum(map(len, rings)) > MAX_CORNERS:
-        raise _WrongError(
-            "geometry",
-            BadValueError("corners", f"最多 {MAX_CORNERS} 个角点", f"expected at most {MAX_CORNERS} corners"),
-        )
+    for axis in (0, 1):
+        along = [position[axis] for position in rings[0]]
+        if max(along) - min(along) > MAX_DEGREES:
+            raise BadValueError(
+                "too_wide",
+                f"网格跨度最大 {MAX_DEGREES:g}°，现为 {max(along) - min(along):.3f}°；跨 180° 经线的须切开",
+                f"expected a cell of at most {MAX_DEGREES:g}°, got {max(along) - min(along):.3f}°; "
+                "one that crosses the 180th meridian has to be cut there",
+            )
     return rings
 
 
 def _ring(ring: Any) -> Ring:
     if not isinstance(ring, list) or len(ring) < 4:
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "corners",
-                "环至少要有 4 个点（首尾相同）",
-                "expected a ring of at least 4 positions, the last as the first",
-            ),
+        raise BadValueError(
+            "corners",
+            "环至少要有 4 个点（首尾相同）",
+            "expected a ring of at least 4 positions, the last as the first",
         )
     found = tuple(_position(one) for one in ring)
     if found[0] != found[-1]:
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "not_closed",
-                f"环没有闭合：首点 {found[0]}，末点 {found[-1]}",
-                f"expected a closed ring, it begins at {found[0]} and ends at {found[-1]}",
-            ),
+        raise BadValueError(
+            "not_closed",
+            f"环没有闭合：首点 {found[0]}，末点 {found[-1]}",
+            f"expected a closed ring, it begins at {found[0]} and ends at {found[-1]}",
         )
     return found
 
@@ -346,23 +339,17 @@ def _position(one: Any) -> fields.Position:
         and all(isinstance(x, int | float) and not isinstance(x, bool) for x in one[:2])
     )
     if not good:
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "position",
-                f"坐标应为 [经度, 纬度]，现为 {shown(one)}",
-                f"expected [longitude, latitude], got {shown(one)}",
-            ),
+        raise BadValueError(
+            "position",
+            f"坐标应为 [经度, 纬度]，现为 {shown(one)}",
+            f"expected [longitude, latitude], got {shown(one)}",
         )
     lon, lat = one[:2]
     if not (abs(lon) <= 180 and abs(lat) <= 90) or not (math.isfinite(lon) and math.isfinite(lat)):
-        raise _WrongError(
-            "geometry",
-            BadValueError(
-                "position",
-                f"坐标应为经纬度（度），现为 {shown(one)}；是否为投影坐标（米）或经纬度写反？",
-                f"expected degrees, got {shown(one)}; are they projected metres, or exchanged?",
-            ),
+        raise BadValueError(
+            "position",
+            f"坐标应为经纬度（度），现为 {shown(one)}；是否为投影坐标（米）或经纬度写反？",
+            f"expected degrees, got {shown(one)}; are they projected metres, or exchanged?",
         )
     return float(lon), float(lat)
 
@@ -408,17 +395,30 @@ def _warn_regions(read: Sequence[tuple[int, Cell, Any]], region: str) -> list[Fa
 
 
 def _overlaps(
-    read: Sequence[tuple[int, Cell, Any]], known: Mapping[str, GridCell], retired: Collection[str]
+    read: Sequence[tuple[int, Cell, Any]], known: Mapping[str, GridCell], retired: Collection[str], faults: list[Fault]
 ) -> list[Fault]:
-    """Pairs of cells that share more ground than rounding leaves; one of each pair is in the file."""
+    """Pairs of cells that share more ground than rounding leaves; one of each pair is in the file.
+
+    Where so many lie on one another that this would take minutes, it goes to `faults`.
+    """
     here = {cell.code for _, cell, _ in read}
     others = [row for row in known.values() if row.state == ACTIVE and row.code not in here and row.code not in retired]
     codes = [*(cell.code for _, cell, _ in read), *(row.code for row in others)]
     shapes = [*(shape for _, _, shape in read), *(_shape(row.rings) for row in others)]
     if len(shapes) < 2 or not read:
         return []
-    mine, theirs = shapely.STRtree(shapes).query([shape for _, _, shape in read], predicate="intersects")
-    pairs = sorted((int(i), int(j)) for i, j in zip(mine, theirs, strict=True) if i < j)
+    tree = shapely.STRtree(shapes)
+    pairs: list[tuple[int, int]] = []
+    for i, (number, _, shape) in enumerate(read):
+        pairs += [(i, int(j)) for j in sorted(tree.query(shape, predicate="intersects")) if i < j]
+        if len(pairs) > MAX_TOUCHING:
+            text = Text(
+                f"网格彼此重叠过多（超过 {MAX_TOUCHING} 对）；是否重复导出了同一图形？",
+                f"expected cells that lie beside each other, more than {MAX_TOUCHING} pairs of them meet; "
+                "is one shape there many times?",
+            )
+            faults.append(Fault("overlap", text, number, "geometry"))
+            return []
     found = []
     for i, j in pairs:
         shared = area_m2(shapely.intersection(shapes[i], shapes[j]))

@@ -25,7 +25,7 @@ from collector.places.register import Around, Change, Findings, Kind
 from collector.places.shapes import covers, polygon_of
 from collector.places.windows import Schedule
 from collector.places.zones import sites
-from collector.store import PermitRow, rewrite, write
+from collector.store import PermitRow, among, rewrite, write
 from collector.tickets.seams import Cover
 
 ACTIVE: Final = "active"
@@ -128,12 +128,7 @@ def find(session: Session, number: str) -> Permit | None:
 
 def find_all(session: Session, numbers: Collection[str]) -> dict[str, Permit]:
     """Permits by their numbers."""
-    found: dict[str, Permit] = {}
-    wanted = sorted(numbers)
-    for start in range(0, len(wanted), 500):
-        query = select(PermitRow).where(PermitRow.number.in_(wanted[start : start + 500]))
-        found |= {row.number: _permit(row) for row in session.scalars(query)}
-    return found
+    return {row.number: _permit(row) for row in among(session, PermitRow, PermitRow.number, numbers)}
 
 
 def listed(
@@ -289,6 +284,7 @@ def _check(session: Session, changes: Sequence[Change[Permit]], around: Around, 
                 "nowhere",
                 "至少要有店铺、区域或范围之一",
                 "expected a shop, zones or an area, got none of them",
+                by=("zones", "area"),
             )
         if not permit.street and (permit.shop is None or permit.shop in known):
             findings.fault(
@@ -297,6 +293,7 @@ def _check(session: Session, changes: Sequence[Change[Permit]], around: Around, 
                 "missing",
                 "不能为空：店铺和盒子都还不知道街道",
                 "expected a street: neither shop nor box tells it",
+                by=("shop", "zones"),
             )
         _check_days(one, findings)
         _check_shop(one, known, findings)
@@ -316,6 +313,7 @@ def _check(session: Session, changes: Sequence[Change[Permit]], around: Around, 
                     "zone_street",
                     f"盒子 {zone[0]} 属于街道 {site}",
                     f"box {zone[0]} is of street {site}, not {permit.street}",
+                    by=("street", "shop"),
                 )
         if permit.until_day < datetime.fromtimestamp(around.now_ms / 1000, ZoneInfo("UTC")).date() - timedelta(days=1):
             findings.warn(one, "until_day", "past", f"已于 {permit.until_day} 到期", f"it ended on {permit.until_day}")
@@ -330,9 +328,12 @@ def _check_days(one: Change[Permit], findings: Findings) -> None:
             "ends_before_start",
             f"结束日期 {permit.until_day} 早于开始日期 {permit.from_day}",
             f"expected an end on or after {permit.from_day}, got {permit.until_day}",
+            by=("from_day",),
         )
     elif (permit.until_day - permit.from_day).days > MAX_DAYS:
-        findings.fault(one, "until_day", "too_long", "备案最长十年", "expected a permit of at most ten years")
+        findings.fault(
+            one, "until_day", "too_long", "备案最长十年", "expected a permit of at most ten years", by=("from_day",)
+        )
     elif next(permit.schedule.days(), None) is None:
         findings.fault(
             one,
@@ -340,6 +341,7 @@ def _check_days(one: Change[Permit], findings: Findings) -> None:
             "never",
             "这些日期里没有一天符合星期和除外日期，备案从不生效",
             "no day between its dates is one of its weekdays and not excluded: it would never cover anything",
+            by=("from_day", "until_day", "hours", "excluded"),
         )
 
 
@@ -363,6 +365,7 @@ def _check_shop(one: Change[Permit], known: dict[str, shops.Shop], findings: Fin
             "shop_street",
             f"店铺 {shop.id} 属于街道 {shop.street}",
             f"shop {shop.id} is of street {shop.street}, not {permit.street}",
+            by=("shop",),
         )
     elif not shop.active and permit.state == ACTIVE:
         findings.warn(

@@ -5,13 +5,13 @@ a field that it has no column for.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from collector.places.columns import Column, Values, read_table, texts_of, values_of
+from collector.places.columns import Column, Row, read_table, texts_of, values_of
 from collector.places.faults import Fault, PlacesError, Text
 from collector.places.history import Author, Step, keep
 from collector.places.sheets import read_sheet
@@ -40,27 +40,38 @@ T = TypeVar("T", bound=Any)
 
 @dataclass(frozen=True)
 class Change(Generic[T]):
-    """One record, before and after; `row` of its file, None for a single change."""
+    """One record, before and after.
+
+    Args:
+        row: of its file; None for a single change.
+        unread: fields of which the file says nothing that could be read: `after` has something else there.
+    """
 
     row: int | None
     before: T | None
     after: T
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass
 class Findings:
-    """What a check found; a fault refuses everything, a warning only says something."""
+    """What a check found; a fault refuses everything, a warning only says something.
+
+    `by` names further fields that a finding comes from: with one of them unread, nothing can be said of it.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
-    def fault(self, change: Change[Any], name: str | None, code: str, zh: str, en: str) -> None:
+    def fault(self, change: Change[Any], name: str, code: str, zh: str, en: str, *, by: Iterable[str] = ()) -> None:
         """Refuse."""
-        self.faults.append(Fault(code, Text(zh, en), change.row, name))
+        if not change.unread & {name, *by}:
+            self.faults.append(Fault(code, Text(zh, en), change.row, name))
 
-    def warn(self, change: Change[Any], name: str | None, code: str, zh: str, en: str) -> None:
+    def warn(self, change: Change[Any], name: str, code: str, zh: str, en: str, *, by: Iterable[str] = ()) -> None:
         """Say."""
-        self.warnings.append(Fault(code, Text(zh, en), change.row, name))
+        if not change.unread & {name, *by}:
+            self.warnings.append(Fault(code, Text(zh, en), change.row, name))
 
 
 @dataclass(frozen=True)
@@ -179,7 +190,7 @@ def import_file(
         table = read_table(sheet, kind.columns, kind.key, findings.faults)
     except PlacesError as fault:
         return Report(kind.name, how, source, dry_run, 0, faults=tuple(fault.faults))
-    changes = _changes(session, kind, [(row.number, row.values) for row in table.rows], findings)
+    changes = _changes(session, kind, [row for row in table.rows if not row.unread & {*kind.key}], findings)
     changes = kind.whole(session, changes)
     real = [change for change in changes if change.before != change.after]
     kind.check(session, changes, around, findings)
@@ -244,7 +255,7 @@ def change(
         raise unknown(kind, key)
     check_seen(kind, key, before, seen)
     findings = Findings()
-    changes = kind.whole(session, _changes(session, kind, [(None, values)], findings))
+    changes = kind.whole(session, _changes(session, kind, [Row(None, values)], findings))
     if not findings.faults:
         kind.check(session, changes, around, findings)
         _check_streets(changes, around, findings)
@@ -270,28 +281,26 @@ def check_seen(kind: Kind[T], key: str, before: Record | None, seen: int | None)
         )
 
 
-def _changes(
-    session: Session, kind: Kind[T], rows: Sequence[tuple[int | None, Values]], findings: Findings
-) -> list[Change[T]]:
+def _changes(session: Session, kind: Kind[T], rows: Sequence[Row], findings: Findings) -> list[Change[T]]:
     """Put the fields of rows into the records that they are of."""
-    keyed = [(number, kind.key_of(values), values) for number, values in rows]
-    known = kind.find(session, {key for _, key, _ in keyed})
+    keyed = [(kind.key_of(row.values), row) for row in rows]
+    known = kind.find(session, {key for key, _ in keyed})
     required = [column for column in kind.columns if column.required]
     first: dict[str, int | None] = {}
     found = []
-    for number, key, values in keyed:
+    for key, row in keyed:
         if key in first:
             text = Text(f"{key} 在第 {first[key]} 行已出现", f"{key} stands in row {first[key]} already; remove one")
-            findings.faults.append(Fault("twice", text, number, kind.key[-1]))
+            findings.faults.append(Fault("twice", text, row.number, kind.key[-1]))
             continue
-        first[key] = number
+        first[key] = row.number
         before = known.get(key)
-        missing = [column for column in required if before is None and column.field not in values]
+        missing = [column for column in required if before is None and column.field not in {*row.values, *row.unread}]
         for column in missing:
             text = Text(f"新{kind.zh}必须有 {column.zh}", f"expected {column.field} for a new {kind.name}, found none")
-            findings.faults.append(Fault("missing", text, number, column.field))
-        if not missing:
-            found.append(Change(number, before, replace(kind.new if before is None else before, **values)))
+            findings.faults.append(Fault("missing", text, row.number, column.field))
+        unread = row.unread.union(column.field for column in missing)
+        found.append(Change(row.number, before, replace(kind.new if before is None else before, **row.values), unread))
     return found
 
 

@@ -26,6 +26,8 @@ MAX_COLUMNS: Final = 64
 MAX_UNPACKED_BYTES: Final = 128 << 20
 """Of a workbook; they are zip files, and a small one can hold very much."""
 MAX_PARTS: Final = 2_000
+MAX_MARKS: Final = 2_000_000
+"""Tags of a workbook: a cell has four to eight, and however short it is, each costs memory as it is read."""
 MAX_DIGITS: Final = 15
 """Spreadsheets keep no more of a number."""
 SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -103,6 +105,13 @@ def _read_csv(content: bytes, encoding: str | None) -> Sheet:
             if any(cells):
                 lines.append(Line(number, tuple(map(_unquoted, cells))))
     except csv.Error as fault:
+        if "field limit" in str(fault):
+            raise PlacesError.of(
+                "cell_too_big",
+                f"第 {number + 1} 行起有超过 {csv.field_size_limit()} 个字符的单元格；是否少了一个引号？",
+                f"expected cells of at most {csv.field_size_limit()} characters, got more from row {number + 1} on; "
+                "is a quote missing?",
+            ) from None
         raise PlacesError.of(
             "quotes",
             f"第 {number + 1} 行起引号不成对，无法分列（{fault}）；请用表格软件重新导出",
@@ -280,13 +289,25 @@ def _check_parts(content: bytes) -> None:
                 f"工作簿解压后最大 {MAX_UNPACKED_BYTES >> 20} MB；请分成几个文件",
                 f"expected a workbook of at most {MAX_UNPACKED_BYTES >> 20} MB unpacked; split it",
             )
+        marks = 0
         for info in infos:
             with parts.open(info) as part:
-                # a workbook has none; with one, a few lines of XML can become gigabytes
-                if b"<!DOCTYPE" in part.read(1024):
-                    raise PlacesError.of(
-                        "workbook", "工作簿含有不允许的 DOCTYPE", "expected a workbook without a DOCTYPE"
-                    )
+                before = b""
+                while marks <= MAX_MARKS and (piece := part.read(1 << 20)):
+                    # a workbook has none; with one, a few lines of XML can become gigabytes
+                    if b"<!DOCTYPE" in before + piece:
+                        raise PlacesError.of(
+                            "workbook", "工作簿含有不允许的 DOCTYPE", "expected a workbook without a DOCTYPE"
+                        )
+                    marks += piece.count(b"<")
+                    before = piece[-8:]
+        if marks > MAX_MARKS:
+            raise PlacesError.of(
+                "too_big",
+                f"工作簿最多 {MAX_MARKS} 个标签，即 {MAX_ROWS} 行 {MAX_COLUMNS} 列；请删去空的行列或分成几个文件",
+                f"expected a workbook of at most {MAX_MARKS} tags, as {MAX_ROWS} rows of {MAX_COLUMNS} columns have; "
+                "delete empty rows and columns, or split it",
+            )
 
 
 def _lines(sheet: Any, limit: int = MAX_ROWS + 1) -> tuple[Line, ...]:

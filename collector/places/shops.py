@@ -20,7 +20,7 @@ from collector.places.fields import Zone
 from collector.places.history import Author, Step, emptied, keep
 from collector.places.register import Around, Change, Findings, Kind
 from collector.places.zones import sites, zone_shops
-from collector.store import PlaceRevision, ShopRow, ShopZone, lock, rewrite, write
+from collector.store import PlaceRevision, ShopRow, ShopZone, among, lock, rewrite, write
 
 ACTIVE: Final = "active"
 CLOSED: Final = "closed"
@@ -100,12 +100,7 @@ def find(session: Session, shop_id: str) -> Shop | None:
 
 def find_all(session: Session, ids: Collection[str]) -> dict[str, Shop]:
     """Shops by their ids."""
-    found: dict[str, Shop] = {}
-    wanted = sorted(ids)
-    for start in range(0, len(wanted), 500):  # databases take so many values in one question
-        query = select(ShopRow).where(ShopRow.id.in_(wanted[start : start + 500]))
-        found |= {row.id: _shop(row) for row in session.scalars(query)}
-    return found
+    return {row.id: _shop(row) for row in among(session, ShopRow, ShopRow.id, ids)}
 
 
 def listed(
@@ -195,6 +190,7 @@ def _check(session: Session, changes: Sequence[Change[Shop]], around: Around, fi
                 "no_contact",
                 "没有电话或邮箱，无法提醒",
                 "neither telephone nor e-mail: it cannot be told anything",
+                by=("other_phone", "email"),
             )
         if shop.street not in known.values():
             findings.warn(
@@ -218,6 +214,7 @@ def _check_zone(
             "zone_street",
             f"区域 {name} 的盒子属于街道 {site}，店铺属于 {shop.street}",
             f"zone {name} is of a box of street {site}, the shop of {shop.street}",
+            by=("street",),
         )
     elif zone not in settings:
         findings.warn(
@@ -238,7 +235,7 @@ def _check_zones(session: Session, changes: Sequence[Change[Shop]], findings: Fi
     """A zone is one active shop's, when all is done: two shops may exchange theirs in one file."""
     of: dict[Zone, list[Change[Shop]]] = defaultdict(list)
     for one in changes:
-        if one.after.active:
+        if one.after.active and "zones" not in one.unread:
             for zone in one.after.zones:
                 of[zone].append(one)
     for zone, several in of.items():
@@ -265,12 +262,9 @@ def _check_zones(session: Session, changes: Sequence[Change[Shop]], findings: Fi
 
 
 def _holders(session: Session, wanted: Sequence[Zone]) -> dict[Zone, str]:
-    found: dict[Zone, str] = {}
     place = tuple_(ShopZone.box_id, ShopZone.camera, ShopZone.zone)
-    for start in range(0, len(wanted), 200):
-        for row in session.scalars(select(ShopZone).where(place.in_(wanted[start : start + 200]))):
-            found[(row.box_id, row.camera, row.zone)] = row.shop_id
-    return found
+    rows = among(session, ShopZone, place, wanted)
+    return {(row.box_id, row.camera, row.zone): row.shop_id for row in rows}
 
 
 def _save(session: Session, changes: Sequence[Change[Shop]], author: Author) -> None:

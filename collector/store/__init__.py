@@ -5,7 +5,7 @@ gives an SQLAlchemy session, with the newest schema; `lock` keeps collectors fro
 Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 """
 
-from collector.store.bulk import rewrite, write
+from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
@@ -80,6 +80,7 @@ __all__ = [
     "TicketEvent",
     "TokenRow",
     "alone",
+    "among",
     "is_away",
     "is_race",
     "lock",

@@ -1,13 +1,16 @@
-"""Writing many rows at once, without objects that the session watches."""
+"""Writing many rows at once, without objects that the session watches, and reading as many."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, insert, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
+NAMED: Final = 200
+"""Values that one question names; databases take no more than some thousands, and a key may have three."""
 
 
 def write(session: Session, table: Table, rows: Sequence[Row]) -> None:
@@ -31,6 +34,13 @@ def rewrite(session: Session, table: Table, rows: Sequence[Row], key: str) -> No
     statement = statement.values({name: bindparam(f"b_{name}") for name in names})
     values = [{"which": row[key], **{f"b_{name}": row[name] for name in names}} for row in rows]
     session.connection().execute(statement, values)
+
+
+def among(session: Session, rows: type[T], column: Any, values: Collection[Any]) -> Iterator[T]:
+    """All rows of which a column (or a `tuple_` of several) has one of these values, however many there are."""
+    wanted = sorted(values)
+    for start in range(0, len(wanted), NAMED):
+        yield from session.scalars(select(rows).where(column.in_(wanted[start : start + NAMED])))
 
 
 def _copy(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from collector.commandline import SettingsOption, one_line, open_data, who
 from collector.people.actor import Actor
 from collector.settings import load_settings
-from collector.store import Store
+from collector.store import Box, GrantRow, Store
 from collector.tickets import policy
 from collector.tickets.policy import DEFAULT, Policy, PolicyError
 from protocol.documents import read_toml
@@ -53,6 +55,11 @@ def read_file(path: Path) -> Policy:
 def _warn(one: Policy) -> None:
     for line in policy.warnings(one, datetime.now(one.zone).date()):
         typer.echo(f"note  {line}", err=True)
+
+
+def _known(session: Session) -> set[str]:
+    """Streets that a box or somebody's role names."""
+    return {DEFAULT, *session.scalars(select(Box.site)), *session.scalars(select(GrantRow.street))}
 
 
 @policies.command()
@@ -98,12 +105,14 @@ def set_policy(
         one = read_file(file)
     with _store(settings) as store, store.writing() as session:
         before = policy.current(session, street).policy
-        author = Actor("system", who())
-        row = policy.put(session, street, one, author, round(time.time() * 1000), reason)
-        revision = row.revision
+        row = policy.put(session, street, one, Actor("system", who()), round(time.time() * 1000), reason)
+        revision, known = row.revision, _known(session)
     for name, (old, new) in policy.differs(before, one).items():
         typer.echo(f"{name}: {json.dumps(old, ensure_ascii=False)} -> {json.dumps(new, ensure_ascii=False)}")
     typer.echo(f"street {street}: revision {revision}")
+    if street not in known:
+        there_are = f"there are {', '.join(sorted(known - {DEFAULT}))}" if known - {DEFAULT} else "there are none yet"
+        typer.echo(f"note  no box and nobody's role names street {street}; {there_are}", err=True)
     _warn(one)
 
 

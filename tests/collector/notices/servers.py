@@ -75,6 +75,10 @@ class Service(ThreadingHTTPServer):
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
+    def choose(self, _got: Got) -> Say:
+        """How to answer this one; held by the guard."""
+        return self.says.pop(0) if len(self.says) > 1 else self.says[0]
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Who breaks off is what is tested here."""
 
@@ -100,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         with self.server.guard:
             self.server.got.append(Got(self.command, self.path, headers, body, time.monotonic()))
-            say = self.server.says.pop(0) if len(self.server.says) > 1 else self.server.says[0]
+            say = self.server.choose(self.server.got[-1])
         if self.server.before is not None:
             self.server.before(self.server.got[-1])
         self.close_connection = True

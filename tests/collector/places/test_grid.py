@@ -91,6 +91,12 @@ def with_code(**properties):
     return {**square(A, 120.13, 30.31), "properties": properties}
 
 
+def holed(*hole):
+    cell = square(A, 0, 0, 1)
+    cell["geometry"]["coordinates"].append(list(hole))
+    return cell
+
+
 BOW = ring([0, 0], [1, 1], [1, 0], [0, 1], [0, 0])
 WRONG = [
     ([BOW], (1, "geometry", "crosses")),
@@ -110,8 +116,17 @@ WRONG = [
     ([with_code(code=3301050010010011)], (1, "code", "cell_code")),
     ([with_code(other=A)], (1, "code", "missing")),
     ([with_code(code=None)], (1, "code", "missing")),
+    ([with_code(code=float("nan"))], (1, "code", "cell_code")),
+    ([with_code(code=float("inf"))], (1, "code", "cell_code")),
+    ([ring([0, 0], [float("nan"), 0], [1, 1], [0, 0])], (1, "geometry", "position")),
+    ([ring([179.99, 30], [-179.99, 30], [-179.99, 30.01], [179.99, 30])], (1, "geometry", "too_wide")),
+    ([holed([2, 2], [2.1, 2], [2.1, 2.1], [2, 2])], (1, "geometry", "crosses")),
+    ([holed([0.5, 0.5], [1.5, 0.5], [0.5, 0.6], [0.5, 0.5])], (1, "geometry", "crosses")),
+    ([ring(*[[0, n / 1e6] for n in range(1_000_000)])], (1, "geometry", "corners")),
+    ([square(f"33010500100{n:04d}", 1, 1) for n in range(1000)], (226, "geometry", "overlap")),
     ([square(A, 1, 1), square(A, 2, 2)], (2, "code", "twice")),
     (["x"], (1, "type", "feature")),
+    ([{**BOW, "properties": {"code": "1"}}, square(A, 1, 1)], (1, "code", "cell_code"), (1, "geometry", "crosses")),
     ([None], (1, "type", "feature")),
 ]
 
@@ -134,9 +149,9 @@ def tried(store, content):
     return report
 
 
-@pytest.mark.parametrize(("features", "expected"), WRONG)
+@pytest.mark.parametrize(("features", "expected"), [(features, expected) for features, *expected in WRONG])
 def test_what_is_no_cell_is_named_and_nothing_is_taken(store, features, expected):
-    assert told(tried(store, collection(*features)).faults) == [expected]
+    assert told(tried(store, collection(*features)).faults) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,7 +160,8 @@ def test_what_is_no_cell_is_named_and_nothing_is_taken(store, features, expected
         (b"", "json"),
         (b"{", "json"),
         (b"[" * 100_000, "json"),
-        (b'{"type": "FeatureCollection", "features": [NaN]}', "json"),
+        (b'{"type": "FeatureCollection", "features": [NaN]}', "feature"),
+        (b'{"type": "FeatureCollection", "features": [' + b"[]," * grid.MAX_LISTS + b"[]]}", "too_big"),
         (b'{"type": "FeatureCollection", "features": 1}', "geojson"),
         (b"[]", "geojson"),
         (b'{"type": "FeatureCollection", "features": []}', "cells"),

@@ -150,6 +150,31 @@ def store(tmp_path_factory):
     store.close()
 
 
+def test_all_that_is_wrong_with_a_row_is_said_and_nothing_that_only_follows_from_it(store):
+    rows = [
+        {"from_day": "46143", "until_day": "2026-04-01", "hours": "0.75", "shop": "nobody"},
+        {
+            "number": "8",
+            "until_day": "soon",
+            "weekdays": "Su",
+            "issuer": "",
+            "area": "120.1 30.1, 120.2 30.2, 120.3 30.3",
+        },
+        {"number": "", "shop": "Tea", "hours": ""},
+    ]
+    names = [*PERMIT, "weekdays", "area"]
+    content = write_csv([names, *([{**PERMIT, **row}.get(name, "") for name in names] for row in rows)])
+    with store.writing() as session:
+        report = import_file(session, PERMITS, content, AUTHOR, AROUND)
+        assert session.scalar(select(func.count()).select_from(PermitRow)) == 0
+    assert [(one.row, one.field, one.code) for one in report.faults] == [
+        *[(2, "from_day", "date"), (2, "hours", "hours"), (2, "shop", "unknown_shop")],
+        *[(3, "issuer", "missing"), (3, "until_day", "date"), (3, "area", "no_area")],
+        *[(4, "number", "missing"), (4, "shop", "id"), (4, "hours", "missing")],
+    ]
+    assert "format the column as dates" in report.faults[0].text.en
+
+
 @pytest.mark.parametrize(("values", "field", "code"), WRONG)
 def test_what_is_wrong_with_a_permit_is_named(store, values, field, code):
     given = {name: value for name, value in {**PERMIT, **values}.items() if value is not None}

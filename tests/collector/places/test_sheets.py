@@ -66,6 +66,11 @@ def test_what_spreadsheets_write_is_read(content, how):
         (ROWS.replace(",", "|").encode(), "separator"),
         (ROWS.replace("示例茶铺", '"示例茶铺').encode(), "quotes"),
         (ROWS.replace("示例茶铺", '"示例"茶铺').encode(), "quotes"),
+        (ROWS.replace("示例茶铺", "示例\0茶铺").encode(), "encoding"),
+        (ROWS.encode("utf-16") + b"a", "encoding"),
+        (ROWS.encode("gbk").replace("铺".encode("gbk"), b"\x80\xff"), "encoding"),
+        ((ROWS + "a," + "x" * 7_000_000).encode(), "cell_too_big"),
+        ((ROWS + 'a,"' + "x\n" * 3_500_000).encode(), "cell_too_big"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old_workbook"),
         (b"PK\x03\x04" + bytes(100), "workbook"),
         (bytes(sheets.MAX_BYTES + 1), "too_big"),
@@ -141,6 +146,7 @@ def repacked(content, **parts):
     return out.getvalue()
 
 
+SHEET = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>%s</sheetData></worksheet>'
 BOMB = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
 
 
@@ -148,7 +154,9 @@ BOMB = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
     ("part", "code"),
     [
         (BOMB, "workbook"),
+        (BOMB.replace(b"<!D", b"<!--" + b"x" * ((1 << 20) - 30) + b"--><!D"), "workbook"),
         (b"<sheet", "workbook"),
+        (SHEET % (b"<row>" + b"<c/>" * sheets.MAX_MARKS + b"</row>"), "too_big"),
         (b" " * (sheets.MAX_UNPACKED_BYTES + 1), "too_big"),
     ],
 )

@@ -224,8 +224,14 @@ BAD = [
     (sheet(("tea-12", "1", "2"), head=("编号", "电话", "手机")), [(1, "phone", "column_twice")]),
     (
         sheet(("tea-12", "a", "b"), head=("编号", "名称")),
+        [(2, None, "cells"), (2, "street", "missing")],
+    ),
+    # all that is wrong with a row, and nothing that only follows from a cell that cannot be read
+    (
+        sheet(("tea-12", "a", "", "", "b/c/y"), ("noodle-3", "", "X", "1", "b/c/y"), ("silk-1", "", "s", "", "b/c/y")),
         [
-            (2, None, "cells"),
+            *[(2, "street", "missing"), (3, "name", "missing"), (3, "street", "id"), (3, "phone", "phone")],
+            *[(3, "zones", "zone_taken"), (4, "name", "missing"), (4, "zones", "zone_taken")],
         ],
     ),
     (b"", [(None, None, "empty")]),

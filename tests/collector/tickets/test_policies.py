@@ -146,6 +146,7 @@ def test_the_commands(tmp_path):
     assert made.returncode == 0, made.stderr
     assert 'shop: {"minutes": {"minutes": 5}' in made.stdout
     assert "street a: revision 1" in made.stdout
+    assert "note  no box and nobody's role names street a; there are none yet" in made.stderr
     shown = run(collector, "policies", "show", "--settings", settings, "--street", "a", "--json")
     assert json.loads(shown.stdout)["shop"]["minutes"] == {"minutes": 7}
     history = run(collector, "policies", "show", "--settings", settings, "--street", "a", "--history")

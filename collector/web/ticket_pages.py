@@ -13,6 +13,7 @@ from collector.people.rights import streets
 from collector.store import Box, IncidentRow, PictureRow, ShopRow, Ticket
 from collector.web import live, views, words
 from collector.web.pages import Showing
+from collector.web.plain import Number
 from collector.web.rights import Acting, Desk, in_streets, needs
 
 A_PAGE: Final = 50
@@ -127,7 +128,7 @@ def router(desk: Desk) -> APIRouter:
         )
 
     @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])
-    def show_ticket(page: Showing, acting: Acting, number: int) -> HTMLResponse:
+    def show_ticket(page: Showing, acting: Acting, number: Number) -> HTMLResponse:
         own = in_streets(acting, "tickets.read")
         with desk.store.transaction() as session:
             at = live.now(session)

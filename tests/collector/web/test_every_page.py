@@ -34,7 +34,7 @@ def test_the_check_finds_what_it_looks_for(chromium, filled):
         page.evaluate("document.querySelector('main').append(document.createElement('button'))")
         with pytest.raises(AssertionError, match="button-name"):
             tab.check()
-        page.evaluate("document.querySelector('main').style.width = '3000px'")
+        page.evaluate("document.querySelector('main').style.minWidth = '3000px'")
         with pytest.raises(AssertionError, match="scrolls sideways"):
             tab.check()
         # an inline script is refused by the content policy, and that is said on the console

@@ -31,11 +31,14 @@ def test_the_check_finds_what_it_looks_for(chromium, filled):
     with browser.Tab(chromium, filled, "li") as tab:
         page = tab.open("/tickets")
         tab.check()
-        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+        page.evaluate("document.querySelector('main').prepend(Object.assign(document.createElement('button'), { style: 'position: absolute' }))")
         with pytest.raises(AssertionError, match="button-name"):
             tab.check()
-        page.evaluate("document.querySelector('main').style.minWidth = '3000px'")
+        page.evaluate("document.querySelector('main button').style.cssText = 'position: absolute; width: 3000px'")
         with pytest.raises(AssertionError, match="scrolls sideways"):
+            tab.check()
+        page.evaluate("document.querySelector('main').style.paddingTop = '400px'")
+        with pytest.raises(AssertionError, match="layout shift"):
             tab.check()
         # an inline script is refused by the content policy, and that is said on the console
         page.evaluate("document.body.append(Object.assign(document.createElement('script'), { text: '1' }))")

@@ -31,13 +31,15 @@ def test_the_check_finds_what_it_looks_for(chromium, filled):
     with browser.Tab(chromium, filled, "li") as tab:
         page = tab.open("/tickets")
         tab.check()
-        page.evaluate("document.querySelector('main').prepend(Object.assign(document.createElement('button'), { style: 'position: absolute' }))")
+        page.evaluate("document.querySelector('main').append(document.createElement('button'))")
         with pytest.raises(AssertionError, match="button-name"):
             tab.check()
-        page.evaluate("document.querySelector('main button').style.cssText = 'position: absolute; width: 3000px'")
+        wide = "position: absolute; top: 0; left: 0; width: 3000px; height: 1px"
+        page.evaluate("(style) => document.body.append(Object.assign(document.createElement('b'), { style }))", wide)
         with pytest.raises(AssertionError, match="scrolls sideways"):
             tab.check()
         page.evaluate("document.querySelector('main').style.paddingTop = '400px'")
+        page.wait_for_timeout(300)
         with pytest.raises(AssertionError, match="layout shift"):
             tab.check()
         # an inline script is refused by the content policy, and that is said on the console

@@ -101,7 +101,8 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
     ),
     ("shop", "appeal_upheld", "en"): Text(
         "Your objection was accepted",
-        "{center}: {shop}, your objection to ticket {ticket} was accepted; nothing more is to be done. Why: {text}. {objection}",
+        "{center}: {shop}, your objection to ticket {ticket} was accepted, nothing more is to be done. Why: {text}. "
+        "{objection}",
     ),
     ("shop", "appeal_rejected", "zh"): Text(
         "您的异议未被采纳", "{center}：{shop}，您对工单{ticket}的异议经复核未被采纳。原因：{text}。{objection}"

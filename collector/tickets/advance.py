@@ -5,7 +5,7 @@ has a key that makes twice once. So a restart, two collectors, or a clock that w
 twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -305,11 +305,16 @@ def _glance_again_ms(facts: Facts) -> int | None:
     return facts.closed_ms + GLANCED_MS
 
 
+_Course = Callable[[Facts, Policy, int], Act | None]
+
+
 def _waits(_facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
     return None
 
 
-_BY_STATE: Final = {
+_WAITING: Final[Mapping[State, _Course]] = dict.fromkeys(State, _waits)
+_BY_STATE: Final[Mapping[State, _Course]] = {
+    **_WAITING,
     **dict.fromkeys(State, _waits),
     State.PENDING_REVIEW: _pending_review,
     State.EXEMPT: _exempt,

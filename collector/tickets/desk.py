@@ -184,8 +184,8 @@ def act(
         reason: in their words.
         args: what the verb takes.
     """
-    other = args.get("of")
-    ticket = hold(session, number, (other,) if verb == "duplicate" and good_number(other) else ())
+    of: Any = args.get("of")
+    ticket = hold(session, number, (of,) if verb == "duplicate" and good_number(of) else ())
     if seen is not None and seen != ticket.version:
         bar = Bar(
             "changed",

@@ -1,5 +1,6 @@
 """The routes."""
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -10,19 +11,22 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector import VERSION
+from collector.again import RETRY_AFTER, Again
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import Passwords
 from collector.people.sessions import csrf
@@ -31,6 +35,8 @@ from collector.settings import CenterSection, CenterSettings
 from collector.store import Box, Store, Ticket
 from collector.web import evidence_api, notices_api, people_api, places_api, sign_in, tickets_api, views
 from collector.web.live import Changes
+from collector.web.plain import Number, plain
+from collector.web.refusals import misread, refusal
 from collector.web.rights import (
     BACKGROUND,
     OPEN_ACTOR,
@@ -44,6 +50,8 @@ from collector.web.rights import (
     needs,
     seal,
 )
+
+log = logging.getLogger(__name__)
 
 HEADERS: Final = {
     "content-security-policy": (
@@ -122,8 +130,16 @@ def make_app(
     clock = views.Clock(ZoneInfo(center.timezone))
     desk = Desk(store, pictures, lambda: clock.now_ms, changed or changes.tell)
     gate = gate or Gate(Signing(store, desk.now_ms, Passwords(), issuer=center.name))
-    app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="CityEye",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(plain)],
+    )
     app.state.gate = gate
+    app.add_middleware(Again, busy=lambda: refusal(503, "系统繁忙，请稍后再试 / busy, try again", headers=RETRY_AFTER))
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
     app.add_middleware(Headers, more=HSTS if gate.secure else None)
     app.mount("/static", StaticFiles(directory=Path(str(files("collector.web") / "static"))), name="static")
@@ -143,15 +159,29 @@ def make_app(
         html = pages.get_template(template).render(**shown, **values)
         return HTMLResponse(html, status, headers={"cache-control": "no-store"})
 
-    @app.exception_handler(404)
-    def not_found(request: Request, fault: HTTPException) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": fault.detail}, 404)
-        return page("missing.html", 404, detail=fault.detail)
+    @app.exception_handler(StarletteError)
+    async def fail(request: Request, fault: StarletteError) -> Response:
+        if fault.status_code == 404 and not request.url.path.startswith("/api/"):
+            return page("missing.html", 404, detail=fault.detail)
+        more = await tickets_api.allowed_now(desk, request)
+        return refusal(fault.status_code, fault.detail, headers=fault.headers, more=more)
+
+    @app.exception_handler(RequestValidationError)
+    async def misunderstand(request: Request, fault: RequestValidationError) -> Response:
+        if request.method == "GET" and not request.url.path.startswith("/api/"):
+            return page("missing.html", 404, detail="没有这个页面 / there is no such page")
+        return misread(fault, await tickets_api.allowed_now(desk, request))
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(OverflowError)
+    def overflow(request: Request, fault: Exception) -> Response:
+        # the last net: a value that its column, or the calendar, does not hold
+        log.warning("%s %s: a value out of range (%s)", request.method, request.url.path, type(fault).__name__)
+        return refusal(422, "数值超出范围 / expected values within the range of their fields")
 
     @app.exception_handler(RefusedError)
-    def refuse(request: Request, fault: RefusedError) -> Response:
-        return _refusal(request, fault, page)
+    async def refuse(request: Request, fault: RefusedError) -> Response:
+        return _refusal(request, fault, page, await tickets_api.allowed_now(desk, request))
 
     @app.get("/", include_in_schema=False, dependencies=[needs("tickets.read")])
     def show_tickets(asking: Asking) -> HTMLResponse:
@@ -163,7 +193,7 @@ def make_app(
             return page("tickets.html", caller=asking, rows=found, until_ms=until_ms, cameras=cameras)
 
     @app.get("/rows", include_in_schema=False, dependencies=[needs("tickets.read")])
-    def show_rows(asking: Asking, since: int) -> HTMLResponse:
+    def show_rows(asking: Asking, since: Number) -> HTMLResponse:
         own = in_streets(asking.actor, "tickets.read")
         with store.transaction() as session:
             until_ms = clock.now_ms
@@ -179,7 +209,7 @@ def make_app(
         return ticket
 
     @app.get("/tickets/{number}", include_in_schema=False, dependencies=[needs("tickets.read")])
-    def show_ticket(asking: Asking, number: int) -> HTMLResponse:
+    def show_ticket(asking: Asking, number: Number) -> HTMLResponse:
         with store.transaction() as session:
             ticket = seen_ticket(session, asking, number)
             return page("ticket.html", caller=asking, ticket=views.ticket_view(session, ticket, clock))
@@ -228,10 +258,12 @@ def _hosts(url: str | None) -> list[str]:
     return [*LOCAL_NAMES, *own]
 
 
-def _refusal(request: Request, fault: RefusedError, page: Callable[..., HTMLResponse]) -> Response:
+def _refusal(
+    request: Request, fault: RefusedError, page: Callable[..., HTMLResponse], more: Mapping[str, Any]
+) -> Response:
     """To a program in JSON; a person is led to where they can go on."""
     if "text/html" not in request.headers.get("accept", "") or BACKGROUND in request.headers:
-        return JSONResponse({"detail": fault.detail}, fault.status_code, headers=fault.headers)
+        return refusal(fault.status_code, fault.detail, code=fault.code, headers=fault.headers, more=more)
     if fault.status_code == 401:
         wanted = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?go_on={quote(wanted, safe='/')}", 303)

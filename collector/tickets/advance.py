@@ -387,7 +387,7 @@ _TASKS: Final[Mapping[State, tuple[str, str]]] = {
 
 
 def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
-    made: list[Order] = _decision(facts, policy, now_ms)
+    made: list[Order] = []
 
     def order(kind: str, audience: str, to: str = "", level: int = 0, *, once: str) -> None:
         made.append(
@@ -428,7 +428,8 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
         order("unseen", "operator", once=step)
     for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):
         order("overdue" if number == 1 else "escalated", level.to, level.whom, number, once=f"{step}.{facts.due_ms}")
-    return made
+    # last: what begins the shop's minutes comes first where the policy allows it no more
+    return made + _decision(facts, policy, now_ms)
 
 
 def _decision(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:

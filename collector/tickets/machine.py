@@ -369,6 +369,30 @@ def allowed(state: str, kind: str, roles: Iterable[str]) -> tuple[str, ...]:
     return tuple(verb for verb in VERBS if (one := find(state, verb)) is not None and may(one, kind, roles))
 
 
+SAYING: Final = """
+## 谁先谁后、为何不行 / Who was quicker, and why not
+
+`seen` is the `version` of the ticket that one looked at. Whoever acts at a page has to send it (`missing` without), but
+for a `remark`; if somebody was quicker, it is refused as `changed`. A program with an API token may leave it out where
+it does not matter what the ticket has become since: then only the state and these tables decide. Escalations, remarks
+and what a camera saw when it was asked make no new version.
+
+`allowed`, of a ticket and of a refusal, are the verbs that whoever asks may use with this very ticket now: not `review`
+where it was reviewed, not `told` where the shop was told, not `register` before its minutes are over. Whether the
+arguments are good is seen with them.
+
+| code | status | means |
+| --- | --- | --- |
+| `unknown` | 404 | there is no such ticket, or none at one's streets |
+| `not_yours` | 403 | the verb is for others |
+| `invalid`, `missing`, `unknown_verb` | 422 | what came is not what the verb takes |
+| `changed` | 409 | somebody was quicker: look again |
+| `not_now`, `another_open`, `unreviewed`, `untold`, `early`, `full`, `no_shop` | 409 | the ticket does not take it |
+| `busy` | 503 | the database is away, or others were quicker several times: try again |
+"""
+"""What stands in the page beside the tables."""
+
+
 def reference() -> str:
     """The page that is made of the table."""
     lines = [
@@ -409,6 +433,7 @@ def reference() -> str:
     for verb, known in ARGUMENTS.items():
         for name, one_of in known.items():
             lines.append(f"| `{verb}` | `{name}` | {one_of.text} | {one_of.words[0]}<br>{one_of.words[1]} |")
+    lines += SAYING.rstrip().splitlines()
     roles = [*(role.value for role in Role), POLICY, CAMERA, SHOP]
     lines += ["", "## 谁在哪一状态可做什么 / Who may do what where", ""]
     lines += ["| state | " + " | ".join(roles) + " |", "| --- |" + " --- |" * len(roles)]

@@ -37,6 +37,7 @@ from collector.web import (
     notices_api,
     people_api,
     places_api,
+    register_pages,
     sign_in,
     thumbnails,
     ticket_pages,
@@ -207,6 +208,7 @@ def make_app(
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
+    app.include_router(register_pages.router(desk, center.region, zone))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))

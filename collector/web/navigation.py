@@ -25,6 +25,8 @@ class Place:
 PLACES: Final = (
     Place("/", "tickets.read", N_("Board")),
     Place("/tickets", "tickets.read", N_("Tickets")),
+    Place("/shops", "places.read", N_("Shops")),
+    Place("/permits", "places.read", N_("Permits")),
     Place("/account", OWN, N_("My account")),
 )
 

@@ -32,10 +32,12 @@ from collector.settings import CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
     assets,
+    audit_pages,
     board,
     evidence_api,
     notices_api,
     people_api,
+    people_pages,
     places_api,
     register_pages,
     sign_in,
@@ -208,6 +210,8 @@ def make_app(
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
+    app.include_router(people_pages.router(desk, gate.signing))
+    app.include_router(audit_pages.router(desk, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))

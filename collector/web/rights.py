@@ -26,7 +26,7 @@ from starlette.routing import Mount
 
 from collector.evidence.files import PictureFiles
 from collector.people import rights, roster, sessions
-from collector.people.actor import Actor, Grant
+from collector.people.actor import EVERYWHERE, Actor, Grant
 from collector.people.rights import OWN, PUBLIC
 from collector.people.signing import Caller, Signing, Source
 from collector.people.sso import Provider
@@ -46,6 +46,9 @@ NEARER: Final = {CSRF: "page_expired", "origin": "other_site"}
 """Codes of refusals of requests that may be nobody's own."""
 CLOSED: Final = frozenset({"people.write"})
 """What even an open center keeps to its command line: otherwise whoever comes first would be its admin."""
+
+WHOLE: Final = frozenset({"audit.read"})
+"""What is good only with a role at all streets."""
 
 
 @dataclass(frozen=True)
@@ -366,8 +369,9 @@ def seal(routes: Any) -> None:
 
 
 def held(actor: Actor) -> frozenset[str]:
-    """Rights that somebody has at some street: for what a page shows."""
-    return frozenset(right for right in rights.MAY if rights.may(actor, right))
+    """Rights that somebody has at some street, those to what is no street's at all of them: for what a page shows."""
+    wide = dict.fromkeys(WHOLE, EVERYWHERE)
+    return frozenset(right for right in rights.MAY if rights.may(actor, right, wide.get(right)))
 
 
 def in_streets(actor: Actor, right: str) -> frozenset[str] | None:

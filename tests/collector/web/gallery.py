@@ -21,6 +21,8 @@ MORE = (
     ("/tickets/9", "operator"),
     ("/shops/record?key=shop-4", "operator"),
     ("/permits/record?key=外摆-7", "viewer"),
+    ("/people/person?id=chen", "admin"),
+    ("/people/new", "admin"),
     ("/sign-in", None),
     ("/nothing", "viewer"),
 )

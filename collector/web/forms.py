@@ -34,7 +34,8 @@ class Entry:
     """One field.
 
     Args:
-        kind: `text`, `area`, `choice`, or another type of `<input>`.
+        kind: `text`, `area`, `choice`, `span` (a number and its `unit`, of the choices), `marks` (any of the choices,
+            one on each line), or another type of `<input>`.
         hint: what belongs there.
         listed: suggestions; anything else may be typed.
     """
@@ -48,6 +49,7 @@ class Entry:
     choices: Choices = ()
     listed: Sequence[str] = ()
     faults: Sequence[Text] = ()
+    unit: str = ""
 
 
 def go(path: str, **asked: str) -> RedirectResponse:

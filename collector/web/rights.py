@@ -36,6 +36,8 @@ from collector.store import Store
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 16_384
+MAX_FIELDS: Final = 250
+"""A street's policy has some 150."""
 _MASKED_BYTES: Final = 64
 CSRF: Final = "x-csrf-token"
 BACKGROUND: Final = "x-background"
@@ -218,7 +220,7 @@ async def form(request: Request) -> dict[str, str]:
     if len(body) > MAX_FORM_BYTES:
         raise HTTPException(413, f"expected a form of at most {MAX_FORM_BYTES} bytes")
     try:
-        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         raise HTTPException(400, "expected a form in UTF-8") from None
     if any("\x00" in text for pair in found.items() for text in pair):

@@ -23,6 +23,7 @@ MORE = (
     ("/permits/record?key=外摆-7", "viewer"),
     ("/people/person?id=chen", "admin"),
     ("/people/new", "admin"),
+    ("/policies/street?street=xiaohe", "admin"),
     ("/sign-in", None),
     ("/nothing", "viewer"),
 )

@@ -2,7 +2,7 @@
 
     python deploy/demo/pictures.py VIDEO
 
-Writes docs/pictures/overlay-*.jpg; CITYEYE_MODELS must hold yolo26n-640 and yunet-s-640.
+Writes docs/pictures/overlay-*.webp; CITYEYE_MODELS must hold yolo26n-640 and yunet-s-640.
 """
 
 import subprocess
@@ -18,8 +18,8 @@ from clip import stage
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WIDTH_PX = 1200
-MAX_BYTES = 120_000
+WIDTH_PX = 1000
+MAX_BYTES = 55_000
 
 BOX = """
 version = 1
@@ -80,12 +80,12 @@ def frame_at(film: Path, at_s: float) -> NDArray[np.uint8]:
     return found.to_ndarray(format="bgr24")
 
 
-def jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """The best JPEG that keeps to MAX_BYTES."""
+def webp(picture: NDArray[np.uint8]) -> bytes:
+    """The best WebP that keeps to MAX_BYTES."""
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (WIDTH_PX, round(height * WIDTH_PX / width)), interpolation=cv2.INTER_AREA)
     for quality in range(92, 40, -3):
-        _, buffer = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+        _, buffer = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])
         if buffer.nbytes <= MAX_BYTES:
             break
     return buffer.tobytes()
@@ -97,8 +97,8 @@ def make(wanted: Wanted, video: Path, folder: Path) -> None:
     settings.write_text(BOX + wanted.zones, "utf-8")
     command = [Path(sys.executable).parent / "cityeye-agent", "replay", video, "--settings", settings]
     subprocess.run([*command, "--overlay", film, "--out", folder / "messages.jsonl"], check=True)
-    target = ROOT / "docs" / "pictures" / f"{wanted.name}.jpg"
-    target.write_bytes(jpeg(frame_at(film, wanted.at_s)))
+    target = ROOT / "docs" / "pictures" / f"{wanted.name}.webp"
+    target.write_bytes(webp(frame_at(film, wanted.at_s)))
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size} bytes")
 
 

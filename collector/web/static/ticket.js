@@ -224,6 +224,7 @@ async function once() {
   const text = await call("GET", location.href, undefined, { background: true });
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const now = parts(fresh);
+  const acts = fresh.querySelector(".acts");
   const names = new Set(now.map((one) => one.dataset.live));
   for (const part of parts(main)) if (!names.has(part.dataset.live)) { part.remove(); known.delete(part.dataset.live); }
   let before = null;
@@ -237,8 +238,7 @@ async function once() {
     known.set(name, said);
     before = main.querySelector(`[data-live="${name}"]`);
   }
-  const seen = fresh.querySelector(".acts");
-  if (lent && seen && lent.form.dataset.verb !== "remark" && lent.form.elements.seen.value !== seen.dataset.version) {
+  if (lent && acts && lent.form.dataset.verb !== "remark" && lent.form.elements.seen.value !== acts.dataset.version) {
     say(lent.form, why({ code: "changed", detail: "" }, ""));
   }
 }

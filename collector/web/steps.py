@@ -123,7 +123,9 @@ FRONT: Final[Mapping[str, tuple[str, ...]]] = {
     "exempt": ("reconsider",),
 }
 """By state: what it is about; the first is what most do."""
-DANGER: Final = ("withdraw", "false_alarm", "uphold")
+DANGER: Final = ("withdraw", "false_alarm")
+EVEN: Final = ("appealed", "verifying")
+"""States in which a person judges: no button is to look like the right one."""
 ASKS_WHY: Final = ("false_alarm", "duplicate", "exempt", "told", "solve", "register", "dispatch", "feed_back", "urge")
 """Where a reason may be given; where the machine needs one it has to be."""
 REASONS: Final[Mapping[str, Text]] = {
@@ -181,7 +183,7 @@ def actions(session: Session, ticket: Ticket, who: Actor, now_ms: int) -> tuple[
     found = []
     for at, verb in enumerate(order):
         text, hint = TEXTS[verb]
-        main = at == 0 and verb in front
+        main = at == 0 and verb in front and ticket.state not in EVEN
         look: Literal["main", "plain", "danger"] = "main" if main else "danger" if verb in DANGER else "plain"
         found.append(Action(verb, text, hint, verb in front, look, _fields(session, ticket, verb, now_ms)))
     return (*found, *_barred(session, ticket, who, now_ms, verbs))

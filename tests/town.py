@@ -11,6 +11,7 @@ from collector.places.history import Author
 from collector.places.register import Around
 from collector.store import CameraPlace, CameraRow, Ticket
 from collector.tickets import desk as door
+from protocol.messages import Item
 from tests import incidents, places, scenes
 from tests.incidents import Case
 from tests.people import QUICK
@@ -132,7 +133,8 @@ class Town:
             for role, picture in (("clear", clear), ("at", busy)):
                 sent.append(case.picture(role, "wide", content=scenes.jpeg(picture)))
                 sent.append(case.picture(role, "close", content=scenes.jpeg(scenes.close(picture))))
-        self.desk.take_any(*sent, case.message("opened", self.at_s, place=scenes.PLACE, shop=case.shop))
+        items = (Item(id="i", kind="object", box=scenes.PLACE, area_m2=1.4),)
+        self.desk.take_any(*sent, case.message("opened", self.at_s, place=scenes.PLACE, shop=case.shop, items=items))
         return case
 
     def clears(self, case, minutes_ago):

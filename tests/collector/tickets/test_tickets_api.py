@@ -289,7 +289,7 @@ def test_what_a_program_does_says_so(street, client):
     street.act(program, "confirm")
     (line,) = [one for one in client.get("/api/tickets/1").json()["events"] if one["kind"] == "confirm"]
     assert (line["author"], line["via"]) == ("person:li", "token/7")
-    assert "person:li (token/7)" in client.get("/tickets/1").text
+    assert "li (token/7)" in client.get("/tickets/1").text
     street.act(LI, "remark", reason="by hand")
     assert "via" not in client.get("/api/tickets/1").json()["events"][-1]
     with street.desk.store.transaction() as session:

@@ -18,12 +18,13 @@ from tests.services import ROOT
 FOLDER = ROOT / ".cache" / "screenshots"
 MORE = (
     ("/tickets/15", "operator"),
-    ("/tickets/9", "operator"),
     ("/shops/record?key=shop-4", "operator"),
     ("/permits/record?key=外摆-7", "viewer"),
     ("/people/person?id=chen", "admin"),
     ("/people/new", "admin"),
     ("/policies/street?street=xiaohe", "admin"),
+    ("/tickets/9", "officer"),
+    ("/tickets/3", "auditor"),
     ("/sign-in", None),
     ("/nothing", "viewer"),
 )

@@ -30,7 +30,7 @@ from collector.web.tickets_api import own_pause
 AHEAD: Final = timedelta(days=366)
 LABELS: Final = {
     "place": N_("Camera or zone"),
-    "until": N_("Until"),
+    "until": N_("Paused until"),
     "reason": N_("Because"),
 }
 HINTS: Final = {"place": N_("box/camera, or box/camera/zone for one zone alone.")}

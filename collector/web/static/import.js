@@ -23,8 +23,8 @@ function table(found, title) {
 function show(report, into) {
   const good = report.faults.length === 0;
   const counts = _("%(added)s new, %(changed)s changed, %(unchanged)s as they were", report);
-  const says = !good ? _("%(count)s things are wrong; nothing was taken.", { count: report.fault_count })
-    : `${report.taken ? _("Imported:") : _("The file is good:")} ${counts}`;
+  const taken = report.taken ? _("Imported:") : _("The file is good:");
+  const says = good ? `${taken} ${counts}` : _("%(count)s things are wrong; nothing was taken.", { count: report.fault_count });
   into.replaceChildren(made("p", says, { className: good ? "done" : "fault" }));
   if (!good) into.append(table(report.faults, _("What is wrong")));
   if (report.warnings.length) into.append(table(report.warnings, _("To look at")));

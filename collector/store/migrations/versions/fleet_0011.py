@@ -1,4 +1,4 @@
-"""What the pages of cameras and boxes show: when a box last told how it is, zones that are not judged, last pictures."""
+"""What pages of cameras and boxes show: when a box last told how it is, zones not judged, last pictures."""
 
 import sqlalchemy as sa
 from alembic import op

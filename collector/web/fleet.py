@@ -120,6 +120,7 @@ class BoxCard:
     id: str
     site: str
     standing: Text
+    is_expected: bool
     is_out: bool
     replaced_by: str
     state: Text
@@ -245,6 +246,7 @@ def boxes(
             id=row.id,
             site=row.site,
             standing=words.words(STANDINGS, row.standing),
+            is_expected=row.standing == "expected",
             is_out=row.standing in OUT,
             replaced_by=row.replaced_by or "",
             state=words.words(words.BOXES, row.state),

@@ -9,8 +9,10 @@ let busy = false;
 let again = false;
 
 // somebody is writing there: what they have written must not be taken away
+const chosen = (one) => one.value !== ([...one.options].find((option) => option.defaultSelected) || one.options[0] || one).value;
 const writing = () => document.activeElement?.matches("main input, main textarea, main select")
-  || [...document.querySelectorAll("main input[type=text], main input:not([type]), main textarea")].some((one) => one.value !== one.defaultValue);
+  || [...document.querySelectorAll("main input:not([type=hidden]), main textarea")].some((one) => one.value !== one.defaultValue)
+  || [...document.querySelectorAll("main select")].some(chosen);
 
 async function whole() {
   if (writing()) return;

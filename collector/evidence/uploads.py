@@ -82,7 +82,11 @@ def keep(
     known = session.get(PictureRow, name)
     if known is not None:
         if known.sha256 != taken.sha256:
-            raise RefusedError("used", f"key {key}: expected a new one for another picture, it was used before")
+            raise RefusedError(
+                "used",
+                f"key {key}: expected a new one for another picture, it was used before",
+                "此编号已用于另一张图片",
+            )
         return known, False
     of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number).order_by(IncidentRow.opened_ms)
     incidents = session.scalars(of_ticket).all()
@@ -91,7 +95,11 @@ def keep(
     if same is not None:
         return same, False
     if not incidents or (session.scalar(select(func.count()).select_from(here.subquery())) or 0) >= MOST_PICTURES:
-        raise RefusedError("enough", f"ticket {number}: expected at most {MOST_PICTURES} pictures of people")
+        raise RefusedError(
+            "enough",
+            f"ticket {number}: expected at most {MOST_PICTURES} pictures of people",
+            f"每张工单最多上传 {MOST_PICTURES} 张图片",
+        )
     # the file first: a row never names a picture that is not there
     files.put(taken.sha256, taken.jpeg)
     row = PictureRow(
@@ -117,12 +125,13 @@ def keep(
 
 def _check(ticket: Ticket, actor: Actor) -> None:
     if not may(actor, "tickets.act", ticket.street):
-        raise RefusedError("unknown", f"expected a ticket of this center, got {ticket.number}")
+        raise RefusedError("unknown", f"expected a ticket of this center, got {ticket.number}", "没有这张工单")
     roles = actor.roles(ticket.street)
     assigned = ticket.assignee in (actor.id, str(actor))
     free = ticket.assignee is None and bool(roles & {Role.GRID_WORKER, Role.OFFICER})
     if actor.kind == "person" and not (assigned or free or Role.OPERATOR in roles):
-        raise RefusedError("not_yours", f"ticket {ticket.number}: it is assigned to {ticket.assignee or 'nobody'}")
+        whose = ticket.assignee or "nobody"
+        raise RefusedError("not_yours", f"ticket {ticket.number}: it is assigned to {whose}", "此工单不由你承办")
 
 
 def _write(session: Session, ticket: Ticket, actor: Actor, detail: dict[str, Any], now_ms: int) -> None:

@@ -19,6 +19,9 @@ MAY_HAVE_REACHED: Final = ("sending", "accepted", "sent", "delivered", "unsure")
 
 OBJECTION: Final = "objection"
 """What a shop said and the desk did not take; a person reads it however the ticket goes on."""
+DECIDED: Final = ("appeal_upheld", "appeal_rejected")
+"""What became of a shop's objection: told however the ticket goes on, and no notice that begins its minutes."""
+LASTING: Final = (OBJECTION, *DECIDED)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,10 @@ def told(session: Session, number: int, *, since_ms: int = 0) -> Told:
     """Whether the shop of a ticket was told, by the notices that were ordered since then."""
     rows = session.execute(
         select(NoticeRow.state, NoticeRow.told_ms, NoticeRow.doubt).where(
-            NoticeRow.ticket_number == number, NoticeRow.audience == "shop", NoticeRow.created_ms >= since_ms
+            NoticeRow.ticket_number == number,
+            NoticeRow.audience == "shop",
+            NoticeRow.kind.not_in(DECIDED),
+            NoticeRow.created_ms >= since_ms,
         )
     ).all()
     states = [row.state for row in rows if row.state != "withdrawn"]
@@ -159,7 +165,7 @@ def told(session: Session, number: int, *, since_ms: int = 0) -> Told:
 def withdraw(session: Session, number: int, now_ms: int, reason: str) -> int:
     """Take back what has not gone out for a ticket; says how many. One that is just being sent goes on."""
     waiting = select(NoticeRow).where(NoticeRow.ticket_number == number, NoticeRow.state == "waiting")
-    rows = session.scalars(waiting.where(NoticeRow.kind != OBJECTION))
+    rows = session.scalars(waiting.where(NoticeRow.kind.not_in(LASTING)))
     count = 0
     for row in rows:
         row.state, row.code, row.reason, row.changed_ms = "withdrawn", "withdrawn", reason, now_ms

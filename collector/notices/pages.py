@@ -25,18 +25,30 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collector.again import Again
 from collector.evidence.files import PictureFiles
 from collector.evidence.previews import preview
 from collector.notices import seams
 from collector.notices.links import find_link
 from collector.notices.settings import ShopPagesSection
 from collector.notices.texts import RULES
-from collector.store import IncidentRow, NoticeAnswer, NoticeLink, NoticeRow, PictureRow, Store, Ticket, lock
+from collector.people.actor import Actor
+from collector.store import (
+    IncidentRow,
+    NoticeAnswer,
+    NoticeLink,
+    NoticeRow,
+    PictureRow,
+    Store,
+    Ticket,
+    TicketEvent,
+    lock,
+)
+from collector.tickets.desk import able
 from protocol.messages import Incident
 
 log = logging.getLogger(__name__)
@@ -66,6 +78,36 @@ TODO: Final = {
         "请协助疏导门前人群，保持通行。",
         "Please help to spread the crowd in front of your shop and keep the way free.",
     ),
+}
+_HANDLED: Final = (
+    "已立案，由工作人员到场处置。您仍可提出异议。",
+    "The case is registered and staff will come. You may still object.",
+)
+NOW: Final[dict[str, tuple[str, str]]] = {
+    "pending_review": (
+        "工作人员正在核实图片，您暂时无需做任何事。",
+        "Staff review the picture; you need not do anything now.",
+    ),
+    "false_alarm": (
+        "经核实并无问题，您无需做任何事。",
+        "It was reviewed and nothing was wrong; you need not do anything.",
+    ),
+    "duplicate": ("已并入另一工单，以另一条提醒为准。", "Another notice is about the same; please go by that one."),
+    "exempt": ("此处有备案，您无需做任何事。", "A permit covers this; you need not do anything."),
+    "lapsed": ("现场已恢复，您无需再做任何事。", "It is clear again; you need not do anything more."),
+    "noticed": ("请在时限内整改。", "Please put it right in time."),
+    "self_corrected": ("摄像头已看到恢复，谢谢！", "The camera saw that it is clear again. Thank you!"),
+    "community": ("社区工作人员将与您联系。", "Somebody of the community will call on you."),
+    **dict.fromkeys(("registered", "dispatched", "handling", "rework"), _HANDLED),
+    "verifying": ("正在核查现场是否已恢复。", "It is being checked whether the place is clear."),
+    "appealed": ("您的异议由工作人员复核，期间时限停止计算。", "Staff look at your objection; meanwhile no time runs."),
+    "closed": ("已结案，您无需再做任何事。", "The case is closed; you need not do anything more."),
+}
+"""What happens now, by the ticket's state."""
+LOOKING: Final = ("摄像头正在查看现场，请稍候。", "The camera is looking just now; please wait a moment.")
+DECIDED: Final = {
+    "uphold": ("您的异议已被采纳", "Your objection was accepted"),
+    "reject": ("您的异议经复核未被采纳", "Your objection was looked at and not accepted"),
 }
 TODO_ELSE: Final = ("请尽快恢复门前秩序。", "Please put the place in order soon.")
 HEADERS: Final = {
@@ -158,6 +200,16 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What became of the shop's objection, and why."""
+
+    at: str
+    words: str
+    reason: str
+    good: bool
+
+
+@dataclass(frozen=True)
 class View:
     """What the page shows."""
 
@@ -171,6 +223,12 @@ class View:
     open: bool
     appealed: bool
     """A person looks at an objection; meanwhile no time runs."""
+    state: str
+    now: str
+    """What happens now."""
+    verbs: tuple[str, ...]
+    """What the ticket takes from its shop now."""
+    decision: Decision | None
     pictures: tuple[Picture, ...]
     answers: tuple[Answered, ...]
 
@@ -245,9 +303,14 @@ class _Site:
         return request.client.host if request.client else "unknown"
 
 
+def _away() -> Response:
+    return HTMLResponse("系统繁忙，请稍后再试 / please try again later", 503, headers={"retry-after": "60"})
+
+
 def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
     """Put the listener's app together."""
     app = FastAPI(title="CityEye", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.add_middleware(Again, busy=_away)
     app.add_middleware(_Headers)
     site = _Site(pages, visits)
     style = (files("collector.notices") / "shop" / "style.css").read_bytes()
@@ -257,11 +320,6 @@ def make_pages(pages: ShopPages, visits: Visits | None = None) -> FastAPI:
     def other(request: Request, _fault: Exception) -> Response:
         # whatever there is not looks like a link that there is not
         return site.busy(request) or site.gone(request)
-
-    @app.exception_handler(SQLAlchemyError)
-    def away(_request: Request, fault: SQLAlchemyError) -> Response:
-        log.warning("shop pages: the database does not answer (%s)", type(fault).__name__)
-        return HTMLResponse("系统繁忙，请稍后再试 / please try again later", 503, headers={"retry-after": "60"})
 
     @app.get("/style.css")
     def show_style() -> Response:
@@ -437,6 +495,8 @@ def view_of(session: Session, pages: ShopPages, link: NoticeLink, language: str)
         .order_by(NoticeAnswer.number)
     )
     index = 0 if zh else 1
+    verbs = able(session, ticket, Actor.shop(link.shop), now_ms)
+    looking = ticket.state in ("noticed", "community") and ticket.verify is not None
     return View(
         ticket=ticket.number,
         shop=known.name if known is not None and known.name else link.shop,
@@ -447,9 +507,21 @@ def view_of(session: Session, pages: ShopPages, link: NoticeLink, language: str)
         left=_left(left_ms, zh=zh),
         open=bool(ticket.open),
         appealed=appealed,
+        state=ticket.state,
+        now=(LOOKING if looking else NOW[ticket.state])[index],
+        verbs=tuple(verb for verb in VERBS if verb in verbs),
+        decision=None if appealed else _decision(session, ticket, pages.zone, index),
         pictures=tuple(pictures_of(session, pages, link, language)),
         answers=tuple(Answered(_clock(one.at_ms, pages.zone), VERBS[one.verb][index], one.text) for one in answers),
     )
+
+
+def _decision(session: Session, ticket: Ticket, zone: ZoneInfo, index: int) -> Decision | None:
+    decided = select(TicketEvent).where(TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(DECIDED))
+    line = session.scalars(decided.order_by(TicketEvent.id.desc()).limit(1)).first()
+    if line is None:
+        return None
+    return Decision(_clock(line.at_ms, zone), DECIDED[line.kind][index], line.reason, line.kind == "uphold")
 
 
 def _due_ms(session: Session, ticket: Ticket, link: NoticeLink) -> int | None:

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from collector.notices import seams
+from collector.notices import orders, seams
 from collector.notices.links import forget, make_link
 from collector.notices.messages import Asked, ChannelBase, Message, Tools
 from collector.notices.outcomes import REACHED, Report, short
@@ -261,7 +261,8 @@ class Sender:
 
     def _fate(self, session: Session, row: NoticeRow, ticket: Ticket | None, now_ms: int) -> _Fate | None:
         """What ends a notice before any channel is asked."""
-        if ticket is not None and not ticket.open and (row.audience == "shop" or row.kind in WITH_TICKET):
+        of_ticket = row.kind not in orders.LASTING and (row.audience == "shop" or row.kind in WITH_TICKET)
+        if ticket is not None and not ticket.open and of_ticket:
             return _Fate("withdrawn", "ticket_ended", "its ticket ended before it was sent")
         if row.expires_ms <= now_ms:
             return _Fate("expired", "expired", "its time has passed")

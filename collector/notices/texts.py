@@ -113,6 +113,22 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
         "Reminder about your shop front",
         "{center}: {rule} at {shop} is still there. Please put it right {time}. {objection}",
     ),
+    ("shop", "appeal_upheld", "zh"): Text(
+        "您的异议已被采纳",
+        "{center}：{shop}，您对工单{ticket}的异议已被采纳，无需再做任何事。说明：{text}。{objection}",
+    ),
+    ("shop", "appeal_upheld", "en"): Text(
+        "Your objection was accepted",
+        "{center}: {shop}, your objection to ticket {ticket} was accepted, nothing more is to be done. Why: {text}. "
+        "{objection}",
+    ),
+    ("shop", "appeal_rejected", "zh"): Text(
+        "您的异议未被采纳", "{center}：{shop}，您对工单{ticket}的异议经复核未被采纳。原因：{text}。{objection}"
+    ),
+    ("shop", "appeal_rejected", "en"): Text(
+        "Your objection was not accepted",
+        "{center}: {shop}, your objection to ticket {ticket} was looked at and not accepted. Why: {text}. {objection}",
+    ),
     ("shop", ANY, "zh"): Text("{center}通知", "{center}：{shop}，工单{ticket}。{text}{objection}"),
     ("shop", ANY, "en"): Text("Notice of {center}", "{center}: {shop}, ticket {ticket}. {text} {objection}"),
     (ANY, "task", "zh"): Text(

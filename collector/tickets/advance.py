@@ -5,11 +5,11 @@ has a key that makes twice once. So a restart, two collectors, or a clock that w
 twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from collector.tickets.machine import FINAL, State
+from collector.tickets.machine import ENFORCED, FINAL, State
 from collector.tickets.policy import Level, Policy
 from collector.tickets.seams import UNTOLD, Cover, Order, Told
 
@@ -19,6 +19,8 @@ GLANCE_MS: Final = 24 * 3600 * 1000
 GLANCED_MS: Final = 3 * 60 * 1000
 """What a camera's glance closed is looked at again after this long, if its box never said that the place is clear (it
 does after a minute of seeing that): goods that were hidden for the glance stand there again."""
+MOST_REASON: Final = 60
+"""Characters of a reason in a message: an SMS has 70, and a second part room for the link."""
 ASK_AGAIN_MS: Final = 5_000
 """How soon a reply that should have come is looked for again."""
 
@@ -48,6 +50,14 @@ class Quiet:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """What a person decided about an objection: `uphold` or `reject`, and their reason."""
+
+    verb: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that is known of a ticket.
 
@@ -62,6 +72,8 @@ class Facts:
         first_is_shop: the policy begins with the shop here.
         told: of this round's notice to the shop.
         told_by_notice: `told_ms` is what a notice said, not a person.
+        taken_back: a notice said that the shop was told, and turned out not to have come.
+        decided: what became of the shop's objection, and why, where the present state began with that.
         cover: a permit for all places where something stands.
         quiet: a pause for all of them.
         ask: boxes are to be asked to look, and were not yet.
@@ -100,6 +112,8 @@ class Facts:
     first_is_shop: bool = True
     told: Told = UNTOLD
     told_by_notice: bool = False
+    taken_back: bool = False
+    decided: Decided | None = None
     cover: Cover | None = None
     quiet: Quiet | None = None
     ask: bool = False
@@ -150,7 +164,8 @@ def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
     if act is not None:
         return Plan(act)
     if facts.state in FINAL:
-        return Plan(look_ms=_glance_again_ms(facts) or _exempt_until(facts, now_ms))
+        orders = tuple(_decision(facts, policy, now_ms))
+        return Plan(None, orders, _glance_again_ms(facts) or _exempt_until(facts, now_ms))
     if facts.due_entered != facts.entered:
         return Plan(set_due=True)
     if facts.state == State.PENDING_REVIEW and facts.paused_until_ms is not None:
@@ -262,17 +277,23 @@ def _community(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
     return _heard(facts) if looked is None or looked.sight == "waiting" else _looked(looked)
 
 
-def _verifying(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
+def _enforced(facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
+    """Once registered a notice may still turn out not to have come: that is put on record, and people are told."""
+    return _heard(facts) if facts.told_by_notice or facts.taken_back else None
+
+
+def _verifying(facts: Facts, policy: Policy, now_ms: int) -> Act | None:
     looked = facts.looked
     if looked is None or looked.sight == "waiting":
-        return None
+        return _enforced(facts, policy, now_ms)
     verb = {"clear": "verify_clear", "occupied": "verify_occupied"}.get(looked.sight, "verify_unseen")
     return Act(verb, "camera", {"at_seen_ms": looked.at_ms, "text": looked.text})
 
 
 def _ended(facts: Facts, _policy: Policy, now_ms: int) -> Act | None:
-    if not facts.present:
-        return None
+    untold = _heard(facts) if facts.told_by_notice else None
+    if untold is not None or not facts.present:
+        return untold
     again_ms = _glance_again_ms(facts)
     stands = again_ms is not None and now_ms >= again_ms
     return Act("reopen", "camera") if facts.came_after or stands else None
@@ -284,16 +305,22 @@ def _glance_again_ms(facts: Facts) -> int | None:
     return facts.closed_ms + GLANCED_MS
 
 
+_Course = Callable[[Facts, Policy, int], Act | None]
+
+
 def _waits(_facts: Facts, _policy: Policy, _now_ms: int) -> Act | None:
     return None
 
 
-_BY_STATE: Final = {
+_WAITING: Final[Mapping[State, _Course]] = dict.fromkeys(State, _waits)
+_BY_STATE: Final[Mapping[State, _Course]] = {
+    **_WAITING,
     **dict.fromkeys(State, _waits),
     State.PENDING_REVIEW: _pending_review,
     State.EXEMPT: _exempt,
     State.NOTICED: _noticed,
     State.COMMUNITY: _community,
+    **dict.fromkeys(ENFORCED, _enforced),
     State.VERIFYING: _verifying,
     State.SELF_CORRECTED: _ended,
     State.CLOSED: _ended,
@@ -394,10 +421,39 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
                 order("shop_reminder", "shop", facts.shop, once=of_round)
         if not facts.reviewed:
             order("unreviewed", "operator", once=step)
-    if facts.told.state in ("unsure", "failed") and facts.told_ms is None:
+    unheard = facts.told.state in ("unsure", "failed") and facts.told_ms is None
+    if unheard and (facts.taken_back or facts.state not in ENFORCED):
         order("undelivered", "operator", once=step)
     if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:
         order("unseen", "operator", once=step)
     for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):
         order("overdue" if number == 1 else "escalated", level.to, level.whom, number, once=f"{step}.{facts.due_ms}")
-    return made
+    # last: what begins the shop's minutes comes first where the policy allows it no more
+    return made + _decision(facts, policy, now_ms)
+
+
+def _decision(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
+    """The shop hears what became of its objection."""
+    if facts.decided is None or facts.shop is None:
+        return []
+    kind = "appeal_upheld" if facts.decided.verb == "uphold" else "appeal_rejected"
+    return [
+        Order(
+            key=f"{facts.number}/{facts.entered}/{kind}/0",
+            ticket=facts.number,
+            kind=kind,
+            audience="shop",
+            to=facts.shop,
+            street=facts.street,
+            due_ms=None,
+            level=0,
+            not_before_ms=policy.not_before_ms("shop", now_ms),
+            text=_shortened(facts.decided.reason),
+        )
+    ]
+
+
+def _shortened(reason: str) -> str:
+    """A reason as a message has room for it; the shop's page has all of it."""
+    line = " ".join(reason.split())
+    return line if len(line) <= MOST_REASON else f"{line[: MOST_REASON - 1]}…"

@@ -17,9 +17,9 @@ from collector.evidence.files import PictureFiles
 from collector.people.actor import Actor
 from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets import desk, pauses, policy
-from collector.tickets.advance import Facts, Looked, advance
+from collector.tickets.advance import Decided, Facts, Looked, advance
 from collector.tickets.book import GOES_ON
-from collector.tickets.machine import FINAL, State
+from collector.tickets.machine import AFTER_NOTICE, ENFORCED, FINAL, State
 from collector.tickets.policy import Revision
 from collector.tickets.seams import UNTOLD, Cover, Office, Place, Told
 from protocol.commands import LIFE_S, Verified
@@ -33,6 +33,8 @@ VERIFY_LIFE_S: Final = LIFE_S
 MOST_PLACES: Final = 64
 """Zones that are asked about at once."""
 PREFIX: Final = "v"
+HEARS: Final = frozenset({*AFTER_NOTICE, State.SELF_CORRECTED, State.CLOSED})
+"""States in which it matters what became of notices to the shop, and of its objection."""
 CLOSING: Final = ("correct", "solve", "verify_clear", "close", "withdraw", "uphold")
 """Steps that close a ticket which was confirmed; `reject` takes it back to what it was."""
 
@@ -175,6 +177,8 @@ def _facts(
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=_told(session, ticket, office),
         told_by_notice=ticket.told_ms is not None and desk.told_by_notice(session, ticket),
+        taken_back=state in ENFORCED and ticket.told_ms is None and desk.taken_back(session, ticket),
+        decided=_decided(session, ticket),
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,
         ask=ticket.verify is not None and not asked,
@@ -183,9 +187,22 @@ def _facts(
 
 
 def _told(session: Session, ticket: Ticket, office: Office) -> Told:
-    if ticket.state not in (State.NOTICED, State.COMMUNITY) or ticket.shop_asked_ms is None:
+    if ticket.state not in HEARS or ticket.shop_asked_ms is None:
         return UNTOLD
     return office.told(session, ticket.number, ticket.shop_asked_ms)
+
+
+def _decided(session: Session, ticket: Ticket) -> Decided | None:
+    """What became of an objection, where the present state began with that."""
+    if ticket.state not in HEARS or ticket.shop is None:
+        return None
+    decided = select(TicketEvent.kind, TicketEvent.reason, TicketEvent.detail).where(
+        TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(("uphold", "reject"))
+    )
+    row = session.execute(decided.order_by(TicketEvent.id.desc()).limit(1)).first()
+    if row is None or json.loads(row.detail)["version"] != ticket.entered:
+        return None
+    return Decided(row.kind, row.reason)
 
 
 def _glanced(session: Session, ticket: Ticket, standing: Sequence[IncidentRow]) -> bool:

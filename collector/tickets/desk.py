@@ -19,6 +19,7 @@ from collector.store import IncidentRow, PermitRow, Ticket, TicketEvent, lock
 from collector.tickets import cases, policy
 from collector.tickets.book import GOES_ON
 from collector.tickets.machine import (
+    ENFORCED,
     FIELD,
     FINAL,
     JUDGED,
@@ -26,11 +27,13 @@ from collector.tickets.machine import (
     POLICY,
     URGENCIES,
     VERBS,
+    WORDS,
     State,
     Transition,
     allowed,
     argument_fault,
     find,
+    good_number,
     may,
 )
 from collector.tickets.policy import Policy, Revision
@@ -39,6 +42,7 @@ QUIET: Final = ("remark", "escalate", "looked")
 """Steps after which a person who looked before may still act."""
 AT_ONCE: Final = 0
 """A `look_ms` that is over by any clock."""
+APPEALS: Final = ("appeal", "not_mine")
 MAX_TEXT: Final = 2000
 _DAY_MS: Final = 24 * 3600 * 1000
 _WATCHED: Final = (
@@ -55,12 +59,22 @@ class RefusedError(Exception):
     Args:
         code: why, for machines.
         text: one line: what was expected, what came.
+        zh: the same in Chinese.
         allowed: the verbs that this actor may use now.
     """
 
-    def __init__(self, code: str, text: str, allowed: tuple[str, ...] = ()) -> None:
+    def __init__(self, code: str, text: str, zh: str, allowed: tuple[str, ...] = ()) -> None:
         super().__init__(text)
-        self.code, self.text, self.allowed = code, text, allowed
+        self.code, self.text, self.zh, self.allowed = code, text, zh, allowed
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Why a ticket does not take what the table allows in its state: a code, and a line in English and Chinese."""
+
+    code: str
+    text: str
+    zh: str
 
 
 @dataclass
@@ -82,26 +96,52 @@ class Step:
         """Of the ticket's street, as it is now."""
         return self.rules.policy
 
-    def refuse(self, code: str, text: str) -> RefusedError:
+    def refuse(self, code: str, text: str, zh: str) -> RefusedError:
         """What to raise."""
-        return refusal(self.ticket, self.actor, code, text)
+        return refusal(self.session, self.ticket, self.actor, self.at_ms, Bar(code, text, zh))
 
 
-def refusal(ticket: Ticket, actor: Actor, code: str, text: str) -> RefusedError:
+def refusal(session: Session, ticket: Ticket, actor: Actor, at_ms: int, bar: Bar) -> RefusedError:
     """A refusal that says what this actor may do now."""
-    able = allowed(ticket.state, actor.kind, actor.roles(ticket.street))
-    return RefusedError(code, f"ticket {ticket.number}: {text}; allowed now: {', '.join(able) or 'nothing'}", able)
+    verbs = able(session, ticket, actor, at_ms)
+    now = ", ".join(verbs)
+    return RefusedError(
+        bar.code,
+        f"ticket {ticket.number}: {bar.text}; allowed now: {now or 'nothing'}",
+        f"工单 {ticket.number}：{bar.zh}；现在可做：{now or '无'}",
+        verbs,
+    )
 
 
-def hold(session: Session, number: int) -> Ticket:
-    """A ticket as it is, locked until the transaction ends; raises RefusedError where there is none."""
-    key = session.scalar(select(Ticket.key).where(Ticket.number == number))
-    if key is None:
-        raise RefusedError("unknown", f"expected a ticket of this center, got {number}")
-    lock(session, [f"ticket/{key}"])
+def unknown(number: int) -> RefusedError:
+    """There is no such ticket, or none that whoever asks may know of."""
+    return RefusedError("unknown", f"expected a ticket of this center, got {number}", f"本中心没有工单 {number}")
+
+
+def able(session: Session, ticket: Ticket, actor: Actor, at_ms: int) -> tuple[str, ...]:
+    """The verbs that an actor may use with a ticket now; whether their arguments are good is seen with them."""
+    if actor.kind == "shop" and actor.id != ticket.shop:
+        return ()
+    verbs = allowed(ticket.state, actor.kind, actor.roles(ticket.street))
+    lines = [line for verb in verbs if (line := find(ticket.state, verb)) is not None]
+    return tuple(line.verb for line in lines if _bar(session, ticket, line, at_ms) is None)
+
+
+def hold(session: Session, number: int, beside: tuple[int, ...] = ()) -> Ticket:
+    """A ticket as it is, locked until the transaction ends; raises RefusedError where there is none.
+
+    Args:
+        session: a transaction that writes.
+        number: the ticket's.
+        beside: others to be locked with it, at once: two that each wait for the other's lock would wait for ever.
+    """
+    keys = session.execute(select(Ticket.number, Ticket.key).where(Ticket.number.in_((number, *beside)))).all()
+    if all(one.number != number for one in keys):
+        raise unknown(number)
+    lock(session, {f"ticket/{one.key}" for one in keys})
     ticket = session.get(Ticket, number, populate_existing=True)
     if ticket is None:
-        raise RefusedError("unknown", f"expected a ticket of this center, got {number}")
+        raise unknown(number)
     return ticket
 
 
@@ -144,11 +184,15 @@ def act(
         reason: in their words.
         args: what the verb takes.
     """
-    ticket = hold(session, number)
+    of: Any = args.get("of")
+    ticket = hold(session, number, (of,) if verb == "duplicate" and good_number(of) else ())
     if seen is not None and seen != ticket.version:
-        raise refusal(
-            ticket, actor, "changed", f"expected version {seen} as you saw it, it is {ticket.version} ({ticket.state})"
+        bar = Bar(
+            "changed",
+            f"expected version {seen} as you saw it, it is {ticket.version} ({ticket.state})",
+            f"你看到的是第 {seen} 版，现在是第 {ticket.version} 版（{WORDS[State(ticket.state)][0]}），请刷新后再试",
         )
+        raise refusal(session, ticket, actor, at_ms, bar)
     return step(session, actor, ticket, verb, at_ms=at_ms, reason=reason, **args)
 
 
@@ -156,7 +200,7 @@ def step(
     session: Session, actor: Actor, ticket: Ticket, verb: str, /, *, at_ms: int, reason: str = "", **args: Any
 ) -> Ticket:
     """Take a step with a ticket that is held; raises RefusedError."""
-    line = _permitted(ticket, actor, verb, reason, args)
+    line = _permitted(session, ticket, actor, verb, at_ms, reason, args)
     rules = policy.current(session, ticket.street)
     one = Step(session, ticket, actor, line, at_ms, reason.strip(), args, rules)
     before = {name: getattr(ticket, name) for name in _WATCHED}
@@ -168,26 +212,43 @@ def step(
     return ticket
 
 
-def _permitted(ticket: Ticket, actor: Actor, verb: str, reason: str, args: Mapping[str, Any]) -> Transition:
+def _permitted(
+    session: Session, ticket: Ticket, actor: Actor, verb: str, at_ms: int, reason: str, args: Mapping[str, Any]
+) -> Transition:
+    def refuse(code: str, text: str, zh: str) -> RefusedError:
+        return refusal(session, ticket, actor, at_ms, Bar(code, text, zh))
+
     if verb not in VERBS:
-        raise refusal(ticket, actor, "unknown_verb", f"expected one of {', '.join(VERBS)}, got {verb!r:.60}")
+        among = ", ".join(VERBS)
+        raise refuse(
+            "unknown_verb", f"expected one of {among}, got {verb!r:.60}", f"应为 {among} 之一，收到 {verb!r:.60}"
+        )
     line = find(ticket.state, verb)
     if line is None:
-        raise refusal(ticket, actor, "not_now", f"{verb} is not possible in state {ticket.state}")
+        name = WORDS[State(ticket.state)][0]
+        raise refuse("not_now", f"{verb} is not possible in state {ticket.state}", f"{name}状态下不能 {verb}")
     if not may(line, actor.kind, actor.roles(ticket.street)):
-        raise refusal(ticket, actor, "not_yours", f"{verb} is for {', '.join(line.who)} of street {ticket.street}")
+        who = ", ".join(line.who)
+        raise refuse(
+            "not_yours", f"{verb} is for {who} of street {ticket.street}", f"{verb} 须由 {ticket.street} 的 {who}"
+        )
     if actor.kind == "shop" and actor.id != ticket.shop:
-        raise refusal(ticket, actor, "not_yours", f"it belongs to shop {ticket.shop}, not to {actor.id}")
+        raise refuse("not_yours", f"it belongs to shop {ticket.shop}, not to {actor.id}", "不是该商户的工单")
+    barred = _bar(session, ticket, line, at_ms)
+    if barred is not None:
+        raise refusal(session, ticket, actor, at_ms, barred)
     for name in line.needs:
         given = reason.strip() if name == "reason" else args.get(name)
         if given in (None, ""):
-            raise refusal(ticket, actor, "missing", f"{verb}: expected {name}, got none")
-    fault = argument_fault(verb, args) if actor.kind in ("person", "shop") else ""
-    if fault:
-        raise refusal(ticket, actor, "invalid", fault)
+            raise refuse("missing", f"{verb}: expected {name}, got none", f"{verb}：缺少 {name}")
+    fault = argument_fault(verb, args) if actor.kind in ("person", "shop") else None
+    if fault is not None:
+        raise refuse("invalid", *fault)
     if len(reason) > MAX_TEXT:
-        raise refusal(
-            ticket, actor, "invalid", f"expected a reason of at most {MAX_TEXT} characters, got {len(reason)}"
+        raise refuse(
+            "invalid",
+            f"expected a reason of at most {MAX_TEXT} characters, got {len(reason)}",
+            f"reason：最多 {MAX_TEXT} 字，收到 {len(reason)} 字",
         )
     return line
 
@@ -195,13 +256,6 @@ def _permitted(ticket: Ticket, actor: Actor, verb: str, reason: str, args: Mappi
 def _enter(one: Step, target: State) -> None:
     """Begin a state: its deadline, and whether the ticket is open."""
     ticket = one.ticket
-    was_open = bool(ticket.open)
-    if target not in FINAL and not was_open:
-        other = one.session.scalar(
-            select(Ticket.number).where(Ticket.key == ticket.key, Ticket.open == 1, Ticket.number != ticket.number)
-        )
-        if other is not None:
-            raise one.refuse("another_open", f"ticket {other} is open for the same place: go on with that one")
     ticket.state, ticket.open, ticket.since_ms = str(target), int(target not in FINAL), one.at_ms
     ticket.closed_ms = one.at_ms if target in FINAL else None
     ticket.entered, ticket.news = ticket.version + 1, 0
@@ -288,7 +342,7 @@ def _confirm(one: Step) -> State:
 def _notify(one: Step) -> State:
     ticket = one.ticket
     if ticket.shop is None:
-        raise one.refuse("no_shop", "expected a shop to tell, it has none")
+        raise one.refuse("no_shop", "expected a shop to tell, it has none", "没有可告知的商户")
     ticket.reviewer = ticket.reviewed_ms = None
     _weigh(one)
     ticket.shop_asked_ms = one.at_ms
@@ -330,24 +384,26 @@ def earlier(session: Session, ticket: Ticket) -> list[int]:
 
 def _reviewed(one: Step) -> None:
     if one.actor.kind != "person":
-        raise one.refuse("not_yours", "a picture is reviewed by a named person")
+        raise one.refuse("not_yours", "a picture is reviewed by a named person", "图片须由具名人员核实")
     one.ticket.reviewer, one.ticket.reviewed_ms = str(one.actor), one.at_ms
-
-
-def _review(one: Step) -> None:
-    if one.ticket.reviewer is not None:
-        raise one.refuse("not_now", f"it was reviewed already, by {one.ticket.reviewer}")
-    _reviewed(one)
 
 
 def _duplicate(one: Step) -> State:
     of = one.args["of"]
-    other = one.session.get(Ticket, of, populate_existing=True) if isinstance(of, int) else None
+    other = one.session.get(Ticket, of, populate_existing=True)
     if other is None or of == one.ticket.number or other.street != one.ticket.street:
-        raise one.refuse("invalid", f"of: expected the number of another ticket of this street, got {of!r}")
+        raise one.refuse(
+            "invalid",
+            f"of: expected the number of another ticket of this street, got {of!r}",
+            f"of：应为本街道另一工单的编号，收到 {of!r}",
+        )
     handled = other.state in (State.SELF_CORRECTED, State.CLOSED) and other.outcome != "withdrawn"
     if not other.open and not handled:
-        raise one.refuse("invalid", f"of: expected a ticket that is open or was handled, {of} is {other.state}")
+        raise one.refuse(
+            "invalid",
+            f"of: expected a ticket that is open or was handled, {of} is {other.state}",
+            f"of：应为未结或已处置的工单，{of} 为{WORDS[State(other.state)][0]}",
+        )
     one.ticket.duplicate_of = one.detail["of"] = of
     return State.DUPLICATE
 
@@ -370,11 +426,16 @@ def _by_hand(one: Step, until_ms: int | None) -> int:
     row = one.session.scalar(select(PermitRow).where(PermitRow.number == one.args["permit"]))
     good = row is not None and (row.state, row.street) == ("active", one.ticket.street)
     if row is None or not good or not row.from_day <= today.isoformat() <= row.until_day:
-        text = f"permit: expected one of {one.ticket.street}'s register, active today, got {one.args['permit']!r}"
-        raise one.refuse("invalid", text)
+        given = one.args["permit"]
+        text = f"permit: expected one of {one.ticket.street}'s register, active today, got {given!r}"
+        raise one.refuse("invalid", text, f"permit：应为 {one.ticket.street} 登记簿中今日有效的备案，收到 {given!r}")
     last_ms = work.instant_ms(today, 24 * 60)
     if until_ms is not None and not one.at_ms < until_ms <= last_ms:
-        raise one.refuse("invalid", f"until_ms: expected an instant of today, {last_ms} at the latest, got {until_ms}")
+        raise one.refuse(
+            "invalid",
+            f"until_ms: expected an instant of today, {last_ms} at the latest, got {until_ms}",
+            f"until_ms：应在今日之内，最迟 {last_ms}，收到 {until_ms}",
+        )
     return last_ms if until_ms is None else until_ms
 
 
@@ -405,31 +466,42 @@ def _release(one: Step) -> None:
 
 def _told(one: Step) -> None:
     ticket = one.ticket
-    if ticket.told_ms is not None:
-        raise one.refuse("not_now", "the shop was told already")
     if ticket.shop is None and one.actor.kind == POLICY:
-        raise one.refuse("no_shop", "expected a shop that was told, it has none")
+        raise one.refuse("no_shop", "expected a shop that was told, it has none", "没有可告知的商户")
     told_ms = int(one.args.get("told_ms", one.at_ms)) if one.actor.kind == POLICY else one.at_ms
     ticket.told_ms, ticket.shop_asked_ms = told_ms, ticket.shop_asked_ms or told_ms
     # by what the step began with: the notice has said it
     rules = policy.revision(one.session, ticket.policy).policy
     span = rules.shop_span(rules.offence(days_before(one.session, ticket)))
-    ticket.shop_due_ms = span.after(told_ms, rules.working_time)
+    ticket.shop_due_ms = _after_appeals(one, told_ms, span.after(told_ms, rules.working_time))
     one.detail |= {"told_ms": told_ms, "shop_due_ms": ticket.shop_due_ms}
     if ticket.state == State.NOTICED:
         ticket.due_ms, ticket.due_kind, ticket.level = ticket.shop_due_ms, f"shop: {span}", 0
 
 
-def _untold(one: Step) -> None:
+def _after_appeals(one: Step, from_ms: int, due_ms: int) -> int:
+    """A deadline of the shop's that runs from an instant, put off by what appeals have stopped of it since."""
+    of_ticket = select(TicketEvent.kind, TicketEvent.at_ms).where(TicketEvent.ticket_number == one.ticket.number)
+    began_ms = None
+    for line in one.session.execute(
+        of_ticket.where(TicketEvent.kind.in_((*APPEALS, "reject"))).order_by(TicketEvent.id)
+    ):
+        if line.kind in APPEALS:
+            began_ms = line.at_ms
+        elif began_ms is not None and began_ms < due_ms:
+            due_ms += max(0, line.at_ms - max(began_ms, from_ms))
+    return due_ms
+
+
+def _untold(one: Step) -> State | None:
     """The notice never came after all: what its minutes led to is not to be enforced."""
     ticket = one.ticket
-    if ticket.told_ms is None or not told_by_notice(one.session, ticket):
-        raise one.refuse("not_now", "no notice says that the shop was told")
     ticket.told_ms = ticket.shop_due_ms = None
     one.detail["how"] = one.args.get("how", "")
     if ticket.state == State.NOTICED:
         set_due(ticket, one.policy, one.at_ms)
         ticket.level = 0
+    return _stay(one)
 
 
 def told_by_notice(session: Session, ticket: Ticket) -> bool:
@@ -439,21 +511,16 @@ def told_by_notice(session: Session, ticket: Ticket) -> bool:
     return author is not None and author.partition(":")[0] == POLICY
 
 
-def _time_up(one: Step) -> State:
-    if one.ticket.shop_due_ms is None or one.at_ms < one.ticket.shop_due_ms:
-        raise one.refuse("early", "the shop's minutes are not over")
-    return State.COMMUNITY
+def taken_back(session: Session, ticket: Ticket) -> bool:
+    """Whether the shop was taken to have been told in this round, and it turned out that its notice never came."""
+    of_ticket = select(TicketEvent.kind).where(TicketEvent.ticket_number == ticket.number)
+    newest = of_ticket.where(TicketEvent.kind.in_(("confirm", "notify", "told", "untold")))
+    return session.scalar(newest.order_by(TicketEvent.id.desc()).limit(1)) == "untold"
 
 
 def _ask(one: Step) -> None:
     """Have the boxes look."""
     one.detail["verify"] = True
-
-
-def _shop_done(one: Step) -> None:
-    if one.ticket.verify is not None:
-        raise one.refuse("not_now", "the camera is being asked already")
-    _ask(one)
 
 
 def _looked(one: Step) -> None:
@@ -473,7 +540,7 @@ def _correct(one: Step) -> State:
     ticket = one.ticket
     clear_ms = one.args.get("clear_ms")
     if clear_ms is None or (ticket.shop_due_ms is not None and clear_ms > ticket.shop_due_ms):
-        raise one.refuse("late", "it was not seen clear within the shop's minutes")
+        raise one.refuse("late", "it was not seen clear within the shop's minutes", "时限内未见恢复")
     ticket.verify = None
     one.detail["clear_ms"] = clear_ms
     _pictures(one)
@@ -492,13 +559,6 @@ def _solve(one: Step) -> State:
 
 
 def _register(one: Step) -> State:
-    ticket = one.ticket
-    if ticket.reviewer is None:
-        raise one.refuse("unreviewed", "expected a named person who reviewed the picture, nobody has; review it first")
-    if ticket.shop_asked_ms is not None and ticket.told_ms is None:
-        raise one.refuse("untold", "expected the shop to be told first, it was not; tell it, or say how it was told")
-    if ticket.shop_due_ms is not None and one.at_ms < ticket.shop_due_ms:
-        raise one.refuse("early", "the shop's minutes are not over")
     _number(one)
     return State.REGISTERED
 
@@ -511,16 +571,22 @@ def _number(one: Step) -> None:
         try:
             ticket.case_number = cases.next_number(one.session, one.policy.region, day)
         except cases.CaseError as fault:
-            raise one.refuse("full", str(fault)) from None
+            raise one.refuse("full", str(fault), "今日案号已用完") from None
     one.detail["case_number"] = ticket.case_number
 
 
 def _dispatch(one: Step) -> State:
-    to, street = one.args["to"], one.ticket.street
+    to, street, ticket = one.args["to"], one.ticket.street, one.ticket
+    if ticket.state in (State.DISPATCHED, State.HANDLING) and to == ticket.assignee:
+        raise one.refuse(
+            "invalid", f"to: expected somebody else, {to} has it already", f"to：{to} 已是承办人，应为他人"
+        )
     if not roster.works_at(one.session, to, FIELD, street):
         text = f"to: expected an active person who is {' or '.join(FIELD)} at {street}, got {to!r}"
-        raise one.refuse("invalid", text)
-    one.ticket.assignee = one.detail["to"] = to
+        raise one.refuse("invalid", text, f"to：应为 {street} 在岗的执法队员或网格员，收到 {to!r}")
+    ticket.assignee = one.detail["to"] = to
+    if ticket.state == State.DISPATCHED:
+        _enter(one, State.DISPATCHED)  # for whom it is new
     return State.DISPATCHED
 
 
@@ -530,7 +596,8 @@ def _send_back(one: Step) -> State:
 
 
 def _accept(one: Step) -> State:
-    one.ticket.assignee = one.ticket.assignee or one.actor.id
+    # whoever is nearest takes it on: the ticket names who has it, its time line who had it before
+    one.ticket.assignee = one.actor.id
     return State.HANDLING
 
 
@@ -566,7 +633,12 @@ def _verify_unseen(one: Step) -> None:
 def _close(one: Step) -> State:
     outcome = one.args.get("outcome") or ("community" if one.ticket.state == State.COMMUNITY else "handled")
     if outcome not in OUTCOMES:
-        raise one.refuse("invalid", f"outcome: expected one of {', '.join(OUTCOMES)}, got {outcome!r:.40}")
+        among = ", ".join(OUTCOMES)
+        raise one.refuse(
+            "invalid",
+            f"outcome: expected one of {among}, got {outcome!r:.40}",
+            f"outcome：应为 {among} 之一，收到 {outcome!r:.40}",
+        )
     return _closed(one, outcome)
 
 
@@ -594,12 +666,14 @@ def _reject(one: Step) -> State:
     ticket = one.ticket
     target = State(ticket.back or State.COMMUNITY)
     stopped_ms = ticket.since_ms
-    left_ms, kind = ticket.left_ms, ticket.due_kind
+    left_ms, rules, before = ticket.left_ms, ticket.policy, _before_appeal(one)
     if ticket.shop_due_ms is not None and ticket.shop_due_ms > stopped_ms:
         ticket.shop_due_ms += one.at_ms - stopped_ms
     _enter_again(one, target)
     if left_ms is not None and target not in FINAL:
-        ticket.due_ms, ticket.due_kind = one.at_ms + left_ms, kind
+        # the step goes on that had begun: with its own name, and by the policy that it began with
+        ticket.due_ms, ticket.due_kind = one.at_ms + left_ms, str(before.get("due_kind", ticket.due_kind))
+        ticket.policy = before.get("policy", rules)
     ticket.left_ms = ticket.back = None
     if target == State.VERIFYING:
         _ask(one)
@@ -612,19 +686,25 @@ def _uphold(one: Step) -> State:
     return target
 
 
+def _before_appeal(one: Step) -> dict[str, Any]:
+    """What an appeal changed, as it was before."""
+    appeal = (
+        select(TicketEvent.before)
+        .where(TicketEvent.ticket_number == one.ticket.number, TicketEvent.kind.in_(APPEALS))
+        .order_by(TicketEvent.id.desc())
+        .limit(1)
+    )
+    found: dict[str, Any] = json.loads(one.session.scalar(appeal) or "{}")
+    return found
+
+
 def _enter_again(one: Step, target: State) -> None:
     """Leave an appeal. What came to a case that was over joined it, as it was open again: nobody has judged that."""
     ticket = one.ticket
     _enter(one, target)
     if target not in FINAL:
         return
-    appeal = (
-        select(TicketEvent.before)
-        .where(TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(("appeal", "not_mine")))
-        .order_by(TicketEvent.id.desc())
-        .limit(1)
-    )
-    over_ms = json.loads(one.session.scalar(appeal) or "{}").get("closed_ms")
+    over_ms = _before_appeal(one).get("closed_ms")
     if over_ms is None:
         return
     after = select(IncidentRow.id).where(
@@ -637,11 +717,19 @@ def _extend(one: Step) -> None:
     ticket = one.ticket
     due_ms = one.args["due_ms"]
     if not isinstance(due_ms, int) or not one.at_ms < due_ms <= one.at_ms + 366 * _DAY_MS:
-        raise one.refuse("invalid", f"due_ms: expected an instant within the next 366 days, got {due_ms!r}")
+        raise one.refuse(
+            "invalid",
+            f"due_ms: expected an instant within the next 366 days, got {due_ms!r}",
+            f"due_ms：应在今后 366 天之内，收到 {due_ms!r}",
+        )
     if ticket.state == State.NOTICED and ticket.told_ms is not None:
         if ticket.shop_due_ms is not None and due_ms < ticket.shop_due_ms:
-            expected = f"expected no less than {ticket.shop_due_ms}, which the shop was told, got {due_ms}"
-            raise one.refuse("invalid", f"due_ms: {expected}")
+            told_ms = ticket.shop_due_ms
+            raise one.refuse(
+                "invalid",
+                f"due_ms: expected no less than {told_ms}, which the shop was told, got {due_ms}",
+                f"due_ms：不得早于已告知商户的 {told_ms}，收到 {due_ms}",
+            )
         ticket.shop_due_ms = due_ms
     ticket.due_ms, ticket.due_kind, ticket.level = due_ms, "extended", 0
 
@@ -649,7 +737,12 @@ def _extend(one: Step) -> None:
 def _urge(one: Step) -> None:
     ticket, urgency = one.ticket, one.args["urgency"]
     if urgency not in URGENCIES:
-        raise one.refuse("invalid", f"urgency: expected one of {', '.join(URGENCIES)}, got {urgency!r:.40}")
+        among = ", ".join(URGENCIES)
+        raise one.refuse(
+            "invalid",
+            f"urgency: expected one of {among}, got {urgency!r:.40}",
+            f"urgency：应为 {among} 之一，收到 {urgency!r:.40}",
+        )
     ticket.urgency = one.detail["urgency"] = urgency
     if ticket.state != State.NOTICED:
         set_due(ticket, one.policy, ticket.since_ms)
@@ -663,7 +756,7 @@ def _escalate(one: Step) -> None:
 
 EFFECTS: Final[Mapping[str, Effect]] = {
     "confirm": _confirm,
-    "review": _review,
+    "review": _reviewed,
     "notify": _notify,
     "duplicate": _duplicate,
     "exempt": _exempt,
@@ -674,8 +767,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "release": _release,
     "told": _told,
     "untold": _untold,
-    "time_up": _time_up,
-    "shop_done": _shop_done,
+    "shop_done": _ask,
     "looked": _looked,
     "correct": _correct,
     "solve": _solve,
@@ -710,6 +802,91 @@ def seen_clear(session: Session, ticket: Ticket) -> bool:
     return any(row.state == "cleared" for row in rows) and all(
         row.state == "cleared" or (row.state == "ended" and (row.ended_ms or 0) < since_ms) for row in rows
     )
+
+
+# what a ticket does not take though its state would: of `register` and the like
+
+
+def _bar(session: Session, ticket: Ticket, line: Transition, at_ms: int) -> Bar | None:
+    """Why a verb that the table has is not for this very ticket now; None: it is."""
+    check = BARS.get(line.verb)
+    found = None if check is None else check(session, ticket, at_ms)
+    if found is None and not ticket.open and any(state not in FINAL for state in line.targets):
+        return _another_open(session, ticket)
+    return found
+
+
+def _another_open(session: Session, ticket: Ticket) -> Bar | None:
+    other = session.scalar(
+        select(Ticket.number).where(Ticket.key == ticket.key, Ticket.open == 1, Ticket.number != ticket.number)
+    )
+    if other is None:
+        return None
+    return Bar(
+        "another_open",
+        f"ticket {other} is open for the same place: go on with that one",
+        f"同一处已有未结工单 {other}，请在该工单上处理",
+    )
+
+
+EARLY: Final = Bar("early", "the shop's minutes are not over", "商户整改时限未到")
+UNTOLD: Final = Bar(
+    "untold",
+    "expected the shop to be told first, it was not; tell it, or say how it was told",
+    "须先告知商户：请告知，或说明如何告知",
+)
+UNREVIEWED: Final = Bar(
+    "unreviewed",
+    "expected a named person who reviewed the picture, nobody has; review it first",
+    "图片尚无人核实，请先核实",
+)
+
+
+def _no_review(_session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
+    by = ticket.reviewer
+    return None if by is None else Bar("not_now", f"it was reviewed already, by {by}", f"已由 {by} 核实")
+
+
+def _no_told(session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
+    if ticket.told_ms is not None:
+        return Bar("not_now", "the shop was told already", "商户已被告知")
+    if ticket.state in ENFORCED and not taken_back(session, ticket):
+        return Bar("not_now", "no notice of its shop has turned out not to have come", "没有被证实未送达的提醒")
+    return None
+
+
+def _no_untold(session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
+    if ticket.told_ms is not None and told_by_notice(session, ticket):
+        return None
+    return Bar("not_now", "no notice says that the shop was told", "商户并非由提醒告知")
+
+
+def _no_time_up(_session: Session, ticket: Ticket, at_ms: int) -> Bar | None:
+    return EARLY if ticket.shop_due_ms is None or at_ms < ticket.shop_due_ms else None
+
+
+def _no_shop_done(_session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
+    asked = ticket.verify is not None
+    return Bar("not_now", "the camera is being asked already", "摄像头正在查看") if asked else None
+
+
+def _no_register(_session: Session, ticket: Ticket, at_ms: int) -> Bar | None:
+    if ticket.reviewer is None:
+        return UNREVIEWED
+    if ticket.shop_asked_ms is not None and ticket.told_ms is None:
+        return UNTOLD
+    return EARLY if ticket.shop_due_ms is not None and at_ms < ticket.shop_due_ms else None
+
+
+BARS: Final[Mapping[str, Callable[[Session, Ticket, int], Bar | None]]] = {
+    "review": _no_review,
+    "told": _no_told,
+    "untold": _no_untold,
+    "time_up": _no_time_up,
+    "shop_done": _no_shop_done,
+    "register": _no_register,
+}
+"""What a verb waits for beyond the state; asked before a step, and for what is said to be allowed."""
 
 
 __all__ = ["JUDGED", "RefusedError", "act", "hold", "look", "step"]

@@ -71,6 +71,8 @@ CAMERA: Final = "camera"
 SHOP: Final = "shop"
 OPEN: Final = tuple(state for state in State if state not in FINAL)
 AFTER_NOTICE: Final = tuple(state for state in OPEN if state not in (State.PENDING_REVIEW, State.APPEALED))
+ENFORCED: Final = tuple(state for state in AFTER_NOTICE if state not in (State.NOTICED, State.COMMUNITY))
+"""From registration on."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,19 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     ),
     # the shop's minutes
     _line(
-        "told", (S.NOTICED, S.COMMUNITY), None, (POLICY, *ROOM, GRID),
-        "已告知商户，整改时限起算", "the shop has been told: its minutes begin",
+        "told", AFTER_NOTICE, None, (POLICY, *ROOM, GRID),
+        "已告知商户，整改时限起算；立案后仅用于提醒被证实未送达之后",
+        "the shop has been told: its minutes begin; once registered only where its notice turned out not to have come",
     ),
     _line(
-        "untold", (S.NOTICED, S.COMMUNITY), None, POLICY,
+        "untold", (S.NOTICED, S.COMMUNITY, S.DISPATCHED, S.HANDLING, S.VERIFYING, S.REWORK, S.SELF_CORRECTED, S.CLOSED),
+        None, POLICY,
         "提醒未曾送达，撤回已告知", "the notice never came after all: the shop was not told",
+    ),
+    _line(
+        "untold", S.REGISTERED, S.COMMUNITY, POLICY,
+        "提醒未曾送达：尚未派遣，退回社区环节先行告知",
+        "the notice never came after all, and nobody is on the way: back to the community, to tell the shop first",
     ),
     _line(
         "correct", (S.NOTICED, S.COMMUNITY), S.SELF_CORRECTED, CAMERA,
@@ -198,8 +207,15 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "dispatch", (S.REGISTERED, S.REWORK), S.DISPATCHED, (*ROOM, OFFICER),
         "派遣", "given to somebody", ("to",),
     ),
+    _line(
+        "dispatch", (S.DISPATCHED, S.HANDLING), S.DISPATCHED, ROOM,
+        "改派他人，接单时限重新计算", "given to somebody else, who has the time of that step anew", ("to",),
+    ),
     _line("send_back", (S.DISPATCHED, S.HANDLING), S.REGISTERED, FIELD, "退回", "not theirs: given back", ("reason",)),
-    _line("accept", (S.DISPATCHED, S.REWORK), S.HANDLING, FIELD, "接单", "taken on"),
+    _line(
+        "accept", (S.DISPATCHED, S.REWORK), S.HANDLING, FIELD,
+        "接单；谁接单谁承办", "taken on; who takes it on is its assignee from then on",
+    ),
     _line(
         "feed_back", S.HANDLING, S.VERIFYING, FIELD,
         "处置完毕反馈，请摄像头核查", "handled; the camera is asked to verify",
@@ -252,6 +268,11 @@ _MOST: Final = 2**53
 _LONGEST: Final = 100
 
 
+def good_number(value: object) -> bool:
+    """Whether it may be the number of something, or an instant."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST
+
+
 @dataclass(frozen=True)
 class Argument:
     """What a verb takes from a person, besides a reason.
@@ -281,7 +302,7 @@ class Argument:
     def takes(self, value: object) -> bool:
         """Whether it is one."""
         if self.kind in ("number", "instant"):
-            return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST
+            return good_number(value)
         if not isinstance(value, str):
             return False
         return value in self.among if self.kind == "choice" else 0 < len(value) <= _LONGEST and value.isprintable()
@@ -322,23 +343,54 @@ def may(transition: Transition, kind: str, roles: Iterable[str]) -> bool:
     return any(role in transition.who for role in roles) if kind == "person" else kind in transition.who
 
 
-def argument_fault(verb: str, args: Mapping[str, Any]) -> str:
-    """What is wrong with what a person or a shop gave with a verb, one line; empty for nothing."""
+def argument_fault(verb: str, args: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is wrong with what a person or a shop gave with a verb, in English and Chinese; None for nothing."""
     known = ARGUMENTS.get(verb, {})
     strange = sorted(ascii(name)[:_LONGEST] for name in args if name not in known)
     if strange:
-        return f"args: {verb} takes {', '.join(known) or 'none'}, got {', '.join(strange):.300}"
+        takes, given = ", ".join(known), f"{', '.join(strange):.300}"
+        return (
+            f"args: {verb} takes {takes or 'none'}, got {given}",
+            f"args：{verb} 的参数为 {takes or '无'}，收到 {given}",
+        )
     for name, value in args.items():
         # what may be left out may be null
         if value is not None and not known[name].takes(value):
-            return f"{name}: expected {known[name].text}, got {value!a:.60}"
-    return ""
+            return (
+                f"{name}: expected {known[name].text}, got {value!a:.60}",
+                f"{name}：应为{known[name].words[0]}（{known[name].text}），收到 {value!a:.60}",
+            )
+    return None
 
 
 def allowed(state: str, kind: str, roles: Iterable[str]) -> tuple[str, ...]:
-    """The verbs that an actor may use now."""
+    """The verbs that the table has for an actor in a state; `desk.able` says which of them a very ticket takes."""
     roles = tuple(roles)
     return tuple(verb for verb in VERBS if (one := find(state, verb)) is not None and may(one, kind, roles))
+
+
+SAYING: Final = """
+## 谁先谁后、为何不行 / Who was quicker, and why not
+
+`seen` is the `version` of the ticket that one looked at. Whoever acts at a page has to send it (`missing` without), but
+for a `remark`; if somebody was quicker, it is refused as `changed`. A program with an API token may leave it out where
+it does not matter what the ticket has become since: then only the state and these tables decide. Escalations, remarks
+and what a camera saw when it was asked make no new version.
+
+`allowed`, of a ticket and of a refusal, are the verbs that whoever asks may use with this very ticket now: not `review`
+where it was reviewed, not `told` where the shop was told, not `register` before its minutes are over. Whether the
+arguments are good is seen with them.
+
+| code | status | means |
+| --- | --- | --- |
+| `unknown` | 404 | there is no such ticket, or none at one's streets |
+| `not_yours` | 403 | the verb is for others |
+| `invalid`, `missing`, `unknown_verb` | 422 | what came is not what the verb takes |
+| `changed` | 409 | somebody was quicker: look again |
+| `not_now`, `another_open`, `unreviewed`, `untold`, `early`, `full`, `no_shop` | 409 | the ticket does not take it |
+| `busy` | 503 | the database is away, or others were quicker several times: try again |
+"""
+"""What stands in the page beside the tables."""
 
 
 def reference() -> str:
@@ -381,6 +433,7 @@ def reference() -> str:
     for verb, known in ARGUMENTS.items():
         for name, one_of in known.items():
             lines.append(f"| `{verb}` | `{name}` | {one_of.text} | {one_of.words[0]}<br>{one_of.words[1]} |")
+    lines += SAYING.rstrip().splitlines()
     roles = [*(role.value for role in Role), POLICY, CAMERA, SHOP]
     lines += ["", "## 谁在哪一状态可做什么 / Who may do what where", ""]
     lines += ["| state | " + " | ".join(roles) + " |", "| --- |" + " --- |" * len(roles)]

@@ -34,11 +34,13 @@ def begin(
     """Keep a camera, or one of its zones, quiet until an instant; raises RefusedError."""
     known = session.get(Box, box)
     if known is None:
-        raise RefusedError("invalid", f"box: expected one that this center knows, got {box!r:.80}")
+        text = f"box: expected one that this center knows, got {box!r:.80}"
+        raise RefusedError("invalid", text, f"box：本中心没有 {box!r:.80}")
     if not reason.strip():
-        raise RefusedError("missing", "reason: expected why it is paused, got none")
+        raise RefusedError("missing", "reason: expected why it is paused, got none", "reason：请写明暂停原因")
     if not at_ms < until_ms <= at_ms + LONGEST_MS:
-        raise RefusedError("invalid", f"until: expected an instant within the next 90 days, got {until_ms}")
+        text = f"until: expected an instant within the next 90 days, got {until_ms}"
+        raise RefusedError("invalid", text, f"until：应在今后 90 天之内，收到 {until_ms}")
     row = PauseRow(
         street=known.site,
         box_id=box,
@@ -61,7 +63,7 @@ def end(session: Session, actor: Actor, number: int, *, at_ms: int) -> PauseRow:
     """End a pause now; what it kept quiet comes up. Raises RefusedError."""
     row = session.get(PauseRow, number, populate_existing=True)
     if row is None or row.until_ms <= at_ms:
-        raise RefusedError("unknown", f"expected a pause that goes on, got {number}")
+        raise RefusedError("unknown", f"expected a pause that goes on, got {number}", f"没有生效中的暂停 {number}")
     row.until_ms, row.ended_by = at_ms, str(actor)
     session.flush()
     held = select(Ticket.number, Ticket.key).where(Ticket.pause == number, Ticket.paused_until_ms.is_not(None))

@@ -22,13 +22,15 @@ class Order:
     Args:
         key: the same order twice is once.
         ticket: its number.
-        kind: `alert`, `shop_notice`, `shop_reminder`, `task`, `undelivered`, `overdue`, `escalated`, …
+        kind: `alert`, `shop_notice`, `shop_reminder`, `appeal_upheld`, `appeal_rejected`, `task`, `undelivered`,
+            `overdue`, `escalated`, …
         audience: `shop`, `community`, `officer`, `operator` or `room`.
         to: a person or shop; empty: all of the audience.
         due_ms: the deadline to name; None: there is none.
         level: of an escalation.
         not_before_ms: nobody is told earlier (quiet hours).
         minutes: that the shop has from when it is told.
+        text: what it says beyond its template.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Order:
     level: int
     not_before_ms: int
     minutes: int | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)

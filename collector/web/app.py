@@ -1,5 +1,6 @@
 """The routes."""
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -10,17 +11,20 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteError
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector import VERSION
+from collector.again import RETRY_AFTER, Again
 from collector.boxes.counter import Counter
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import Passwords
@@ -42,7 +46,11 @@ from collector.web import (
 )
 from collector.web.live import Changes, Feed, now
 from collector.web.pages import Page, Pages, readers
+from collector.web.plain import plain
+from collector.web.refusals import misread, refusal
 from collector.web.rights import BACKGROUND, Asking, Desk, Gate, RefusedError, figures, in_streets, needs, seal
+
+log = logging.getLogger(__name__)
 
 HEADERS: Final = {
     "content-security-policy": (
@@ -124,24 +132,47 @@ def make_app(
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, _now_ms, changed or changes.tell)
     gate = gate or Gate(Signing(store, desk.now_ms, Passwords(), issuer=center.name))
-    app = FastAPI(title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="CityEye",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(plain)],
+    )
     app.state.gate = gate
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping)
+    app.add_middleware(Again, busy=lambda: refusal(503, "系统繁忙，请稍后再试 / busy, try again", headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
     app.add_middleware(Headers, more=HSTS if gate.secure else None)
 
-    @app.exception_handler(404)
-    def not_found(request: Request, fault: HTTPException) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": fault.detail}, 404)
-        return Page(app.state.pages, request)("missing.html", 404, detail=fault.detail)
+    @app.exception_handler(StarletteError)
+    async def fail(request: Request, fault: StarletteError) -> Response:
+        if fault.status_code == 404 and not request.url.path.startswith("/api/"):
+            return Page(app.state.pages, request)("missing.html", 404, detail=fault.detail)
+        more = await tickets_api.allowed_now(desk, request)
+        return refusal(fault.status_code, fault.detail, headers=fault.headers, more=more)
+
+    @app.exception_handler(RequestValidationError)
+    async def misunderstand(request: Request, fault: RequestValidationError) -> Response:
+        if request.method == "GET" and not request.url.path.startswith("/api/"):
+            detail = "没有这个页面 / there is no such page"
+            return Page(app.state.pages, request)("missing.html", 404, detail=detail)
+        return misread(fault, await tickets_api.allowed_now(desk, request))
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(OverflowError)
+    def overflow(request: Request, fault: Exception) -> Response:
+        # the last net: a value that its column, or the calendar, does not hold
+        log.warning("%s %s: a value out of range (%s)", request.method, request.url.path, type(fault).__name__)
+        return refusal(422, "数值超出范围 / expected values within the range of their fields")
 
     @app.exception_handler(RefusedError)
-    def refuse(request: Request, fault: RefusedError) -> Response:
-        return _refusal(request, fault)
+    async def refuse(request: Request, fault: RefusedError) -> Response:
+        return _refusal(request, fault, await tickets_api.allowed_now(desk, request))
 
     @app.get("/events", include_in_schema=False, dependencies=[needs("tickets.read")])
     async def follow(request: Request, asking: Asking, since: str = "") -> StreamingResponse:
@@ -205,10 +236,10 @@ def _now_ms() -> int:
     return round(time.time() * 1000)
 
 
-def _refusal(request: Request, fault: RefusedError) -> Response:
+def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> Response:
     """To a program in JSON; a person is led to where they can go on."""
     if "text/html" not in request.headers.get("accept", "") or BACKGROUND in request.headers:
-        return JSONResponse({"detail": fault.detail}, fault.status_code, headers=fault.headers)
+        return refusal(fault.status_code, fault.detail, code=fault.code, headers=fault.headers, more=more)
     if fault.status_code == 401:
         wanted = request.url.path if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?go_on={quote(wanted, safe='/')}", 303)

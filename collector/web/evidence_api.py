@@ -16,6 +16,8 @@ from collector.people.actor import Actor
 from collector.store import PictureRow
 from collector.tickets.desk import RefusedError
 from collector.web import views
+from collector.web.plain import Number
+from collector.web.refusals import refusal
 from collector.web.rights import Acting, Desk, form, in_streets, needs
 
 SHORTEST_REASON: Final = 2
@@ -75,28 +77,28 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
     """The route of pictures that people take."""
     routes = APIRouter()
 
-    def take(number: int, key: str, content: bytes, acting: Actor) -> Response:
+    def take(number: Number, key: str, content: bytes, acting: Actor) -> Response:
         try:
             taken = read_upload(content, zone, desk.now_ms())
         except ValueError as fault:
-            raise HTTPException(422, f"expected a JPEG: {fault}") from None
+            raise HTTPException(422, f"需要 JPEG 图片 / expected a JPEG: {fault}") from None
         try:
             with desk.store.writing() as session:
                 row, new = keep(session, desk.files, acting, number, key, taken, desk.now_ms())
                 found = _json(number, row)
         except RefusedError as fault:
-            return JSONResponse({"code": fault.code, "detail": fault.text}, STATUS.get(fault.code, 409))
+            return refusal(STATUS.get(fault.code, 409), fault.text, code=fault.code, zh=fault.zh)
         if new:
             desk.changed()
         return JSONResponse(found, 201 if new else 200)
 
     @routes.put("/api/tickets/{number}/pictures/{key}", dependencies=[needs("tickets.act")], status_code=201)
     async def put_picture(
-        request: Request, acting: Acting, number: int, key: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+        request: Request, acting: Acting, number: Number, key: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
     ) -> Any:
         """Put a picture (a JPEG as the body) to a ticket; the same key again is the same picture."""
         if request.headers.get("content-type", "").partition(";")[0].strip() != "image/jpeg":
-            raise HTTPException(415, "expected a JPEG (image/jpeg)")
+            raise HTTPException(415, "需要 JPEG 图片 / expected a JPEG (image/jpeg)")
         content = bytearray()
         async for part in request.stream():
             content += part

@@ -1,16 +1,19 @@
 """Calls about notices."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from collector.notices import desk as notices_desk
 from collector.notices.settings import Audience, NoticesSection, ShopPagesSection
 from collector.notices.texts import TemplateError, audience_of
 from collector.store import NoticeRow
+from collector.web.plain import Number
 from collector.web.rights import Acting, Desk, check, in_streets, needs
+
+MOST_MINUTES: Final = 7 * 24 * 60
 
 
 class Decision(BaseModel):
@@ -34,7 +37,7 @@ def router(
 
     @routes.get("/api/notices", dependencies=[needs("notices.read")])
     def list_notices(
-        by: Acting, ticket: int | None = None, state: str | None = None, limit: int = 200
+        by: Acting, ticket: Number | None = None, state: str | None = None, limit: int = 200
     ) -> list[dict[str, Any]]:
         own = in_streets(by, "notices.read")
         with desk.store.transaction() as session:
@@ -52,7 +55,7 @@ def router(
         audience: str | None = None,
         language: Literal["zh", "en"] = "zh",
         shop: str = "",
-        minutes: int | None = 5,
+        minutes: Annotated[int, Query(ge=0, le=MOST_MINUTES)] | None = 5,
     ) -> dict[str, Any]:
         if audience is not None and audience not in get_args(Audience):
             raise HTTPException(422, f"audience: expected one of {', '.join(get_args(Audience))}, got {audience!r:.40}")
@@ -66,7 +69,7 @@ def router(
             raise HTTPException(422, str(fault)) from None
 
     @routes.get("/api/notices/{number}", dependencies=[needs("notices.read")])
-    def get_notice(by: Acting, number: int) -> dict[str, Any]:
+    def get_notice(by: Acting, number: Number) -> dict[str, Any]:
         with desk.store.transaction() as session:
             row = session.get(NoticeRow, number)
             if row is None:
@@ -75,7 +78,7 @@ def router(
             return notices_desk.as_json(session, row, whole=True)
 
     @routes.post("/api/notices/{number}/decide", dependencies=[needs("notices.write")])
-    def decide(by: Acting, number: int, wanted: Decision) -> dict[str, Any]:
+    def decide(by: Acting, number: Number, wanted: Decision) -> dict[str, Any]:
         try:
             with desk.store.writing() as session:
                 known = session.get(NoticeRow, number)

@@ -12,6 +12,7 @@ from collector.people.rights import OWN, may
 from collector.people.roster import NotAllowedError, PeopleError
 from collector.people.signing import Signing
 from collector.store import PersonRow, TokenRow
+from collector.web.plain import Number
 from collector.web.rights import Acting, Asking, Desk, as_json, check, held, in_streets, needs
 
 
@@ -242,7 +243,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
     @routes.get("/api/audit", dependencies=[needs("audit.read")])
     def show_audit(
         acting: Acting,
-        before: int | None = None,
+        before: Number | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         of: str | None = None,
         by: str | None = None,

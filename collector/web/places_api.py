@@ -29,6 +29,7 @@ from collector.places.register import Around, Kind, Report, change, export_rows,
 from collector.places.sheets import MAX_BYTES, write_csv, write_workbook
 from collector.places.shops import SHOPS
 from collector.store import Box, Ticket
+from collector.web.plain import Number
 from collector.web.rights import Desk, actor, in_streets, needs
 from protocol.ids import Slug, is_slug
 
@@ -222,7 +223,7 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
         shop: Slug | None = None,
         on: date | None = None,
         state: Slug | None = None,
-        after: int = 0,
+        after: Number = 0,
         limit: Limit = 200,
     ) -> list[dict[str, Any]]:
         with store.transaction() as session:
@@ -320,7 +321,7 @@ def _add_grid(routes: APIRouter, places: Places) -> None:
 
 def _add_tickets(routes: APIRouter, places: Places) -> None:
     @routes.get("/api/tickets/{number}/place", dependencies=[needs("tickets.read")])
-    def get_place(number: int, who: Who) -> dict[str, Any]:
+    def get_place(number: Number, who: Who) -> dict[str, Any]:
         """What the register knows of a ticket's shop, whom one may tell, and where it is."""
         with places.desk.store.transaction() as session:
             ticket = session.get(Ticket, number)
@@ -352,7 +353,7 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 def _refusal(fault: PlacesError) -> JSONResponse:
-    body = {"detail": str(fault), "faults": [one.as_json() for one in fault.faults]}
+    body = {"code": fault.code, "detail": str(fault), "faults": [one.as_json() for one in fault.faults]}
     return JSONResponse(body, _STATUS.get(fault.code, 422))
 
 

@@ -42,6 +42,8 @@ BACKGROUND: Final = "x-background"
 """Set by pages that ask by themselves: it does not keep a session alive."""
 OPEN_ACTOR: Final = Actor("system", "loopback", "本机 this machine")
 """Whoever reaches the loopback address of a center without people."""
+NEARER: Final = {CSRF: "page_expired", "origin": "other_site"}
+"""Codes of refusals of requests that may be nobody's own."""
 CLOSED: Final = frozenset({"people.write"})
 """What even an open center keeps to its command line: otherwise whoever comes first would be its admin."""
 
@@ -125,6 +127,7 @@ class RefusedError(HTTPException):
 
     def __init__(self, status: int, text: str, needs: str = "") -> None:
         headers = {"x-cityeye-needs": needs} if needs else {}
+        self.code = NEARER.get(needs, "")
         if status == 401:
             headers["www-authenticate"] = "Bearer"
         super().__init__(status, text, headers)
@@ -212,9 +215,12 @@ async def form(request: Request) -> dict[str, str]:
     if len(body) > MAX_FORM_BYTES:
         raise HTTPException(413, f"expected a form of at most {MAX_FORM_BYTES} bytes")
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
     except ValueError:
         raise HTTPException(400, "expected a form in UTF-8") from None
+    if any("\x00" in text for pair in found.items() for text in pair):
+        raise HTTPException(400, "expected a form without NUL")
+    return found
 
 
 Acting = Annotated[Actor, Depends(actor)]

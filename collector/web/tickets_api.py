@@ -1,23 +1,30 @@
 """Tickets, policies, pauses and the calendar over HTTP, as JSON."""
 
+import re
 from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query
+from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from collector.people.actor import Actor
 from collector.people.rights import may, streets
 from collector.store import PauseRow, PolicyRow, Ticket
 from collector.tickets import desk as tickets
 from collector.tickets import machine, pauses, policy
-from collector.tickets.desk import MAX_TEXT, RefusedError, refusal
+from collector.tickets.desk import MAX_TEXT, Bar, RefusedError, able, unknown
+from collector.tickets.desk import refusal as refused
 from collector.tickets.policy import PolicyError
-from collector.web import views
-from collector.web.rights import Desk, actor, needs
+from collector.web import rights, views
+from collector.web.plain import Number
+from collector.web.refusals import refusal
+from collector.web.rights import Asking, Desk, actor, needs
 from protocol.instants import Instant
 
 MOST: Final = 1000
@@ -26,6 +33,7 @@ STATUS: Final = {"unknown": 404, "not_yours": 403, "missing": 422, "invalid": 42
 """HTTP's word for a refusal; the others are 409: the ticket is not as it was thought to be."""
 OURS: Final = frozenset({"at_ms", "seen", "reason"})
 """Of a step, not of its verb."""
+STEP: Final = re.compile(r"/api/tickets/(\d{1,15})/[^/]+")
 Who = Annotated[Actor, Depends(actor)]
 
 
@@ -38,7 +46,14 @@ class Request(BaseModel):
 class StepRequest(Request):
     """A step with a ticket."""
 
-    seen: int | None = Field(default=None, description="the ticket's `version` that you looked at")
+    seen: Number | None = Field(
+        default=None,
+        description=(
+            "the ticket's `version` that you looked at: if somebody was quicker, you are told (`changed`). Whoever is "
+            "signed in at a page has to say it, but for a `remark`; only a program with a token may leave it out, and "
+            "then acts upon whatever the ticket has become"
+        ),
+    )
     reason: str = Field(default="", max_length=MAX_TEXT)
     args: dict[str, Any] = Field(default={}, description="what the verb takes, see docs/ref/tickets.md")
 
@@ -48,7 +63,7 @@ class PolicyRequest(Request):
 
     policy: dict[str, Any]
     reason: str = Field(default="", max_length=MAX_TEXT)
-    based_on: int | None = Field(default=None, description="the revision that you looked at")
+    based_on: Number | None = Field(default=None, description="the revision that you looked at")
 
 
 class PauseRequest(Request):
@@ -62,8 +77,28 @@ class PauseRequest(Request):
 
 
 def _refused(fault: RefusedError) -> JSONResponse:
-    body = {"code": fault.code, "detail": fault.text, "allowed": list(fault.allowed)}
-    return JSONResponse(body, STATUS.get(fault.code, 409))
+    status = STATUS.get(fault.code, 409)
+    return refusal(status, fault.text, code=fault.code, zh=fault.zh, more={"allowed": list(fault.allowed)})
+
+
+async def allowed_now(desk: Desk, request: HttpRequest) -> dict[str, list[str]]:
+    """What whoever asks may do with the ticket of a step that never came to its desk; nothing for other calls."""
+    found = STEP.fullmatch(request.url.path)
+    if found is None or request.method != "POST":
+        return {}
+    try:
+        who = await actor(request)
+    except rights.RefusedError:
+        return {}  # nobody knows who asks
+
+    def read() -> list[str]:
+        with desk.store.transaction() as session:
+            ticket = session.get(Ticket, int(found[1]))
+            if ticket is None or not may(who, "tickets.read", ticket.street):
+                return []
+            return list(able(session, ticket, who, desk.now_ms()))
+
+    return {"allowed": await run_in_threadpool(read)}
 
 
 def router(desk: Desk) -> APIRouter:
@@ -89,7 +124,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
         assignee: str | None = None,
         overdue: bool | None = None,
         paused: bool | None = None,
-        before: Annotated[int | None, Query(description="only numbers below this one: the next page")] = None,
+        before: Annotated[Number | None, Query(description="only numbers below this one: the next page")] = None,
         limit: int = 200,
     ) -> list[dict[str, Any]]:
         newest = select(Ticket).order_by(Ticket.number.desc()).limit(max(1, min(limit, MOST)))
@@ -115,21 +150,26 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
         if before is not None:
             query = query.where(Ticket.number < before)
         with desk.store.transaction() as session:
-            return [_json(views.ticket_json(session, one), one, who) for one in session.scalars(query)]
+            return [_json(session, one, who, desk) for one in session.scalars(query)]
 
     @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])
-    def get_ticket(number: int, who: Who) -> dict[str, Any]:
+    def get_ticket(number: Number, who: Who) -> dict[str, Any]:
         with desk.store.transaction() as session:
             ticket = session.get(Ticket, number)
             if ticket is None or not may(who, "tickets.read", ticket.street):
                 raise HTTPException(404, f"there is no ticket {number}")
-            return _json(views.ticket_json(session, ticket), ticket, who)
+            return _json(session, ticket, who, desk)
 
     @routes.post("/tickets/{number}/{verb}", dependencies=[needs("tickets.act")])
-    def take_step(number: int, verb: str, request: StepRequest, who: Who) -> Any:
+    def take_step(number: Number, verb: str, request: StepRequest, who: Who, asking: Asking) -> Any:
         try:
             with desk.store.writing() as session:
-                _may_touch(session.get(Ticket, number), number, who, request)
+                ticket = session.get(Ticket, number)
+                if ticket is None or not may(who, "tickets.read", ticket.street):
+                    raise unknown(number)
+                fault = _misuse(verb, request, by_page=bool(asking.cookie))
+                if fault is not None:
+                    raise refused(session, ticket, who, desk.now_ms(), fault)
                 ticket = tickets.act(
                     session,
                     who,
@@ -142,7 +182,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
                 )
                 session.flush()
                 session.expire(ticket, ["events"])
-                found = _json(views.ticket_json(session, ticket), ticket, who)
+                found = _json(session, ticket, who, desk)
         except RefusedError as fault:
             return _refused(fault)
         desk.changed()
@@ -154,16 +194,24 @@ def _of_streets(query: Select[Any], who: Actor) -> Select[Any]:
     return query if granted is None else query.where(Ticket.street.in_(granted))
 
 
-def _may_touch(ticket: Ticket | None, number: int, who: Actor, request: StepRequest) -> None:
-    if ticket is None or not may(who, "tickets.read", ticket.street):
-        raise RefusedError("unknown", f"expected a ticket of this center, got {number}")
-    named = set(request.args) & OURS
+def _misuse(verb: str, request: StepRequest, *, by_page: bool) -> Bar | None:
+    """What is wrong with a step before it is looked at what it is."""
+    named = ", ".join(sorted(set(request.args) & OURS))
     if named:
-        raise refusal(ticket, who, "invalid", f"args: expected what the verb takes, got {', '.join(sorted(named))}")
+        return Bar(
+            "invalid", f"args: expected what the verb takes, got {named}", f"args：应为该动作的参数，收到 {named}"
+        )
+    if by_page and request.seen is None and verb not in tickets.QUIET:
+        return Bar(
+            "missing",
+            "seen: expected the version that you looked at, got none; somebody may have been quicker",
+            "seen：缺少你所看到的版本号，他人可能已先处理",
+        )
+    return None
 
 
-def _json(found: dict[str, Any], ticket: Ticket, who: Actor) -> dict[str, Any]:
-    return found | {"allowed": list(machine.allowed(ticket.state, who.kind, who.roles(ticket.street)))}
+def _json(session: Session, ticket: Ticket, who: Actor, desk: Desk) -> dict[str, Any]:
+    return views.ticket_json(session, ticket) | {"allowed": list(able(session, ticket, who, desk.now_ms()))}
 
 
 def _policies(routes: APIRouter, desk: Desk) -> None:
@@ -198,7 +246,7 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
     def put_policy(street: str, request: PolicyRequest, who: Who) -> Any:
         # the policy of all streets is for those who have the right at all of them
         if not may(who, "policies.write", street):
-            return JSONResponse({"code": "not_yours", "detail": f"expected policies.write at {street}"}, 403)
+            return refusal(403, f"你无权更改街道 {street} 的策略 / expected policies.write at {street}")
         try:
             one = policy.read_policy(request.policy, "policy")
             with desk.store.writing() as session:
@@ -206,18 +254,18 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
                 newest = known[0].revision if known else None
                 if request.based_on is not None and request.based_on != newest:
                     text = f"expected revision {request.based_on} as you saw it, the newest is {newest}"
-                    return JSONResponse({"code": "changed", "detail": text}, 409)
+                    return refusal(409, text, code="changed")
                 row = policy.put(session, street, one, who, desk.now_ms(), request.reason)
                 return _revision(row)
         except PolicyError as fault:
-            return JSONResponse({"code": "invalid", "detail": str(fault)}, 422)
+            return refusal(422, str(fault))
 
     @routes.post("/policies/check", dependencies=[needs("policies.read")])
     def check_policy(values: Annotated[dict[str, Any], Body()]) -> Any:
         try:
             one = policy.read_policy(values, "policy")
         except PolicyError as fault:
-            return JSONResponse({"code": "invalid", "detail": str(fault)}, 422)
+            return refusal(422, str(fault))
         return {"notes": policy.warnings(one, one.working_time.local(desk.now_ms()).date())}
 
     @routes.get("/calendar", dependencies=[needs("policies.read")])
@@ -230,7 +278,7 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
         with desk.store.transaction() as session:
             work = policy.current(session, street).policy.working_time
         begin = first or work.local(desk.now_ms()).date()
-        end = last or begin + timedelta(days=30)
+        end = last or begin + min(timedelta(days=30), date.max - begin)
         if not 0 <= (end - begin).days <= MOST_DAYS:
             raise HTTPException(422, f"expected first to last of at most {MOST_DAYS} days, got {begin} to {end}")
         days = [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
@@ -287,7 +335,7 @@ def _pauses(routes: APIRouter, desk: Desk) -> None:
         return found
 
     @routes.post("/pauses/{number}/end", dependencies=[needs("pauses.write")])
-    def end_pause(number: int, who: Who) -> Any:
+    def end_pause(number: Number, who: Who) -> Any:
         try:
             with desk.store.writing() as session:
                 row = pauses.end(session, who, number, at_ms=desk.now_ms())
@@ -301,7 +349,8 @@ def _pauses(routes: APIRouter, desk: Desk) -> None:
 
 def _own(row: PauseRow, who: Actor) -> None:
     if not may(who, "pauses.write", row.street):
-        raise RefusedError("not_yours", f"box {row.box_id} is at street {row.street}")
+        text = f"box {row.box_id} is at street {row.street}"
+        raise RefusedError("not_yours", text, f"设备 {row.box_id} 属于街道 {row.street}")
 
 
 def _pause(row: PauseRow, count: int) -> dict[str, Any]:

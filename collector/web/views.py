@@ -160,7 +160,7 @@ def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
         level=ticket.level,
         told_ms=ticket.told_ms,
         shop_due_ms=ticket.shop_due_ms,
-        reviewer=ticket.reviewer or "",
+        reviewer=" ".join(filter(None, (ticket.reviewer, (via := _reviewed_via(ticket)) and f"({via})"))),
         assignee=ticket.assignee or "",
         case_number=ticket.case_number or "",
         permit=ticket.permit or "",
@@ -340,6 +340,7 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "offences": ticket.offences,
         "reviewer": ticket.reviewer,
         "reviewed_at": iso(ticket.reviewed_ms),
+        "reviewed_via": _reviewed_via(ticket),
         "told_at": iso(ticket.told_ms),
         "shop_due_at": iso(ticket.shop_due_ms),
         "assignee": ticket.assignee,
@@ -362,6 +363,13 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
             for row in ticket.events
         ],
     }
+
+
+def _reviewed_via(ticket: Ticket) -> str | None:
+    """The token of the reviewer's program, where it was no person at a page."""
+    lines = [row for row in ticket.events if row.kind in ("confirm", "review")]
+    via = _detail(lines[-1]).get("via") if lines and ticket.reviewer is not None else None
+    return str(via) if via else None
 
 
 def iso(at_ms: int | None) -> str | None:

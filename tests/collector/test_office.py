@@ -65,11 +65,37 @@ def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
         street.wait(minutes=1)
         assert notices(street) == [("shop_notice", "shop-1", "withdrawn")]
     street.act(LI, "reject", reason="they were there")
-    assert [state for _, _, state in notices(street)] == ["withdrawn", "waiting"]
+    assert [(kind, state) for kind, _, state in notices(street)] == [
+        ("shop_notice", "withdrawn"),
+        ("shop_notice", "waiting"),
+        ("appeal_rejected", "waiting"),
+    ]
     reach(street)
     assert street.ticket().shop_due_ms is not None
     street.wait(minutes=1)
-    assert len(notices(street)) == 2
+    assert len(notices(street)) == 3
+
+
+@pytest.mark.parametrize(("verb", "state"), [("reject", "noticed"), ("uphold", "closed")])
+def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_what_it_may_be_sent(street, verb, state):
+    registered(street)
+    street.policy(shop={"notices_a_day": 2}, quiet={"hours": ["10:00-11:00"], "audiences": ["shop"]})
+    street.appears()
+    street.act(LI, "confirm")
+    street.act(LI, "appeal", reason="they called")
+    street.act(LI, verb, reason="they\nwere there")
+    street.wait(minutes=1)
+    with street.desk.store.transaction() as session:
+        rows = [one for one in session.scalars(select(NoticeRow)) if one.kind.startswith("appeal_")]
+        assert [(one.text, one.not_before_ms > street.now_ms) for one in rows] == [("they were there", True)]
+        session.execute(update(NoticeRow).where(NoticeRow.kind == rows[0].kind).values(state="sent", told_ms=5))
+        door.look(session, 1)
+    street.wait(minutes=1)
+    assert (street.state(), street.ticket().told_ms) == (state, None)
+    if verb == "reject":
+        street.act(LI, "appeal", reason="again")
+        street.act(LI, verb, reason="as before")
+        assert [one for kind, _, one in notices(street) if kind == "appeal_rejected"] == ["sent", "limited"]
 
 
 @pytest.mark.parametrize("state", ["sending", "accepted", "unsure", "failed"])
@@ -84,7 +110,7 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
     street.act(LI, "appeal", reason="they called")
     street.act(LI, "reject", reason="they were there")
     street.wait(minutes=1)
-    assert notices(street) == [("shop_notice", "shop-1", state)]
+    assert [one for one in notices(street) if one[0] == "shop_notice"] == [("shop_notice", "shop-1", state)]
     undelivered = [state for kind, _, state in notices(street, "operator") if kind == "undelivered"]
     assert undelivered == (["withdrawn", "waiting"] if state in ("unsure", "failed") else [])
 

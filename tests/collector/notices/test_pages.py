@@ -356,3 +356,54 @@ def test_the_listener_is_its_own(office, service, case, tmp_path):
     finally:
         listener.stop()
     assert not answers(port)
+
+
+BUTTONS = {"shop_done": "我已整改", "appeal": "提交异议", "not_mine": "确认不是我的店"}
+
+
+def buttons(text):
+    return {verb for verb, words in BUTTONS.items() if f'value="{verb}"' in text and words in text}
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown", "now", "english"),
+    [
+        ((), {"shop_done", "appeal", "not_mine"}, "请在时限内整改", "Please put it right in time"),
+        ((("shop_done", ""),), {"appeal", "not_mine"}, "摄像头正在查看现场", "The camera is looking just now"),
+        ((("appeal", "有备案"),), set(), "期间时限停止计算", "meanwhile no time runs"),
+        ((("withdraw", ""),), {"appeal", "not_mine"}, "已结案", "The case is closed"),
+        ((("false_alarm", ""),), set(), "经核实并无问题", "nothing was wrong"),
+        ((("appeal", "有备案"), ("reject", "")), {"shop_done", "appeal", "not_mine"}, "请在时限内整改", "put it right"),
+    ],
+)
+def test_the_page_offers_what_the_ticket_takes_and_says_what_happens_now(site, office, steps, shown, now, english):
+    for verb, reason in steps:
+        if verb in BUTTONS:
+            site.post(verb, reason)
+            continue
+        with office.desk.store.writing() as session:
+            tickets.act(session, LI, 1, verb, at_ms=office.now_ms, reason="staff say so")
+    text = site.get().text
+    assert buttons(text) == shown
+    assert now in text
+    assert english in site.get("?lang=en").text
+    assert "0571-88 99" in text  # by telephone always
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "english"),
+    [
+        ("reject", "您的异议经复核未被采纳", "looked at and not accepted"),
+        ("uphold", "您的异议已被采纳", "Your objection was accepted"),
+    ],
+)
+def test_the_page_says_what_became_of_an_objection_and_why(site, office, verb, words, english):
+    site.post("appeal", "有备案")
+    assert words not in site.get().text
+    with office.desk.store.writing() as session:
+        tickets.act(session, LI, 1, verb, at_ms=office.now_ms, reason="备案<昨天>到期")
+    text, other = site.get().text, site.get("?lang=en").text
+    assert words in text
+    assert english in other
+    assert "备案&lt;昨天&gt;到期" in text
+    assert "备案&lt;昨天&gt;到期" in other

@@ -211,7 +211,7 @@ def make_app(
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
-    app.include_router(box_pages.router(desk, counter))
+    app.include_router(box_pages.router(desk, counter, health.broker_connected))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))

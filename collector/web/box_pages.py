@@ -68,12 +68,13 @@ class Wanted:
         return self.level in ("", level) and any(text in one.lower() for one in names)
 
 
-def router(desk: Desk, counter: Counter | None) -> APIRouter:
+def router(desk: Desk, counter: Counter | None, connected: Callable[[], bool]) -> APIRouter:
     """The routes.
 
     Args:
         desk: what all routes work with.
         counter: gives boxes their labels; None where the CA is elsewhere.
+        connected: whether this collector has a line to the broker; without one all boxes fall silent.
     """
     routes = APIRouter(include_in_schema=False)
 
@@ -89,6 +90,7 @@ def router(desk: Desk, counter: Counter | None) -> APIRouter:
         sites = list(dict.fromkeys(one.site for one in known))
         return page(
             "cameras.html",
+            connected=connected(),
             asked=asked,
             levels=LEVELS,
             counts=counts,
@@ -107,6 +109,7 @@ def router(desk: Desk, counter: Counter | None) -> APIRouter:
         return page(
             "boxes.html",
             409 if fault else 200,
+            connected=connected(),
             boxes=sorted(known, key=lambda one: (one.is_out, one.site, ailments.ORDER.index(one.level), one.id)),
             counter=counter,
             most=MOST_BOXES,

@@ -140,6 +140,7 @@ def test_the_newest_picture_is_shown_with_its_age(tmp_path):
 
 
 def test_each_role_sees_its_own_street_and_what_it_may_do_there(street):
+    assert "连接已断开" not in client(street, "li").get("/cameras").text
     for role, (person, _) in town.PEOPLE.items():
         found = client(street, person)
         cameras, page = found.get("/cameras").text, found.get("/boxes/xiaohe-3").text
@@ -239,6 +240,7 @@ def center(tmp_path_factory):
 def test_an_operator_finds_what_is_red_and_asks_for_a_picture(chromium, center):
     with Tab(chromium, center, "li") as tab:
         page = tab.open("/cameras")
+        page.get_by_text("中心与消息服务器的连接已断开").wait_for()  # there is no broker
         page.get_by_role("link", name="2 故障").click()
         assert page.locator(".cameras > li").count() == 2
         page.get_by_text("镜头朝向已偏离画区域时的位置。").wait_for()

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector import VERSION
 from collector.again import RETRY_AFTER, Again
+from collector.boxes.counter import Counter
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import Passwords
 from collector.people.signing import Caller, Signing
@@ -33,6 +34,7 @@ from collector.store import Store
 from collector.web import (
     assets,
     board,
+    box_pages,
     evidence_api,
     notices_api,
     people_api,
@@ -110,6 +112,7 @@ def make_app(
     gate: Gate | None = None,
     changed: Callable[[], None] | None = None,
     settings: CenterSettings | None = None,
+    counter: Counter | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -124,6 +127,7 @@ def make_app(
         gate: knows who asks; None: pages of this machine, with the usual ages of sessions.
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
+        counter: gives boxes their labels; None where the CA is elsewhere.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, _now_ms, changed or changes.tell)
@@ -207,6 +211,7 @@ def make_app(
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
+    app.include_router(box_pages.router(desk, counter, health.broker_connected))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))

@@ -25,6 +25,8 @@ class Place:
 PLACES: Final = (
     Place("/", "tickets.read", N_("Board")),
     Place("/tickets", "tickets.read", N_("Tickets")),
+    Place("/cameras", "boxes.read", N_("Cameras")),
+    Place("/boxes", "boxes.read", N_("Boxes")),
     Place("/account", OWN, N_("My account")),
 )
 

@@ -17,6 +17,8 @@ from tests.services import ROOT
 
 FOLDER = ROOT / ".cache" / "screenshots"
 MORE = (
+    ("/boxes/xiaohe-3", "admin"),
+    ("/boxes/xiaohe-1", "operator"),
     ("/tickets/15", "operator"),
     ("/tickets/9", "officer"),
     ("/tickets/3", "auditor"),

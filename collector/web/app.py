@@ -33,13 +33,18 @@ from collector.settings import CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
     assets,
+    audit_pages,
     board,
     box_pages,
     evidence_api,
     notices_api,
     people_api,
+    people_pages,
     places_api,
+    policy_pages,
+    register_pages,
     sign_in,
+    text_pages,
     thumbnails,
     ticket_pages,
     tickets_api,
@@ -208,10 +213,16 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
     app.include_router(box_pages.router(desk, counter, health.broker_connected))
+    app.include_router(people_pages.router(desk, gate.signing))
+    app.include_router(audit_pages.router(desk, zone))
+    app.include_router(policy_pages.router(desk, zone))
+    app.include_router(text_pages.router(desk, told, center.name, zone))
+    app.include_router(register_pages.router(desk, center.region, zone))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))
@@ -219,7 +230,6 @@ def make_app(
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
-    told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app

@@ -38,6 +38,7 @@ from collector.web import (
     people_api,
     places_api,
     sign_in,
+    task_pages,
     thumbnails,
     ticket_pages,
     tickets_api,
@@ -207,6 +208,7 @@ def make_app(
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
+    app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))

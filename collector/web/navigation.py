@@ -25,6 +25,7 @@ class Place:
 PLACES: Final = (
     Place("/", "tickets.read", N_("Board")),
     Place("/tickets", "tickets.read", N_("Tickets")),
+    Place("/tasks", "tasks.work", N_("My tasks")),
     Place("/account", OWN, N_("My account")),
 )
 

@@ -16,7 +16,14 @@ from tests.collector.conftest import Desk
 from tests.services import ROOT
 
 FOLDER = ROOT / ".cache" / "screenshots"
-MORE = (("/tickets/15", "operator"), ("/tickets/9", "operator"), ("/sign-in", None), ("/nothing", "viewer"))
+MORE = (
+    ("/tickets/15", "operator"),
+    ("/tickets/9", "operator"),
+    ("/tasks/9", "officer"),
+    ("/tasks/6", "grid_worker"),
+    ("/sign-in", None),
+    ("/nothing", "viewer"),
+)
 """Pages that no navigation leads to, and who looks at them; a page that is added adds a line."""
 SIZES = {"desktop": browser.DESKTOP, "phone": browser.PHONE}
 

@@ -9,6 +9,7 @@ const main = document.querySelector("main");
 export const { person, keptAs: kept_as } = main.dataset;
 const steps = JSON.parse(main.dataset.steps);
 const kept_ms = Number(document.documentElement.dataset.kept || 0);
+const BUSY_MS = 1500;
 const FIRST_MS = 4000;
 const LONGEST_MS = 300000;
 
@@ -19,6 +20,8 @@ export const on_outbox = (act) => listeners.push(act);
 const shown = document.getElementById("outbox");
 const done = new Map(); // sent while this page was open
 const pictures = new Map(); // addresses of those that wait
+let before = []; // what was kept when this was last looked at
+const dropped = new Set();
 let sending = 0;
 let out = false;
 
@@ -35,7 +38,8 @@ function words_of(entry) {
   if (entry.state === "sent") return _("sent");
   if (entry.state === "refused") {
     const zh = document.documentElement.lang.startsWith("zh");
-    const why = zh ? entry.detail_zh || half(entry.detail) : entry.detail;
+    // what is possible now is said below, in words
+    const why = (zh ? entry.detail_zh || half(entry.detail) : entry.detail).replace(/(；现在可做：|; allowed now: ).*$/s, "");
     return entry.code === "after" ? _("not sent, as the step before it was refused") : _("refused: %(why)s", { why });
   }
   if (entry.id === sending) return _("being sent…");
@@ -61,12 +65,11 @@ function line_of(entry) {
   const acts = document.createElement("p");
   acts.className = "buttons";
   if (entry.state === "refused") {
-    const able = (entry.allowed || []).filter((verb) => steps[verb]).map((verb) => steps[verb]);
-    if (entry.verb !== "picture") what.title = able.join(", ");
+    const able = Object.keys(steps).filter((verb) => (entry.allowed || []).includes(verb)).map((verb) => steps[verb]);
     if (able.length && entry.code !== "after") text.append(document.createElement("br"), _("Possible now: %(verbs)s", { verbs: able.join(", ") }));
     if (entry.version && (entry.allowed || []).includes(entry.verb)) acts.append(button(_("Do it all the same"), () => act(outbox.again(entry.id, entry.version))));
   }
-  if (entry.state === "refused" || (entry.state === "kept" && entry.id !== sending)) acts.append(button(_("Discard"), () => act(outbox.remove(entry.id))));
+  if (entry.state === "refused" || (entry.state === "kept" && entry.id !== sending)) acts.append(button(_("Discard"), () => { dropped.add(entry.id); act(outbox.remove(entry.id)); }));
   if (acts.children.length) line.append(acts);
   return line;
 }
@@ -79,7 +82,11 @@ async function act(one) {
 
 /** Show what is kept. */
 async function changed() {
-  const entries = [...done.values(), ...await outbox.list(person)].sort((one, other) => one.id - other.id);
+  const waiting = await outbox.list(person);
+  // the worker, or another page, has sent what is gone
+  for (const one of before) if (!dropped.has(one.id) && !waiting.some(({ id }) => id === one.id)) done.set(one.id, { ...one, content: undefined, state: "sent" });
+  before = waiting;
+  const entries = [...done.values(), ...waiting].sort((one, other) => one.id - other.id);
   shown.hidden = !entries.length;
   shown.querySelector("ul").replaceChildren(...entries.map(line_of));
   const sign_in = shown.querySelector("[data-sign-in]");
@@ -105,7 +112,6 @@ async function send() {
   try {
     how = await outbox.send((entry, state) => {
       sending = state === "sending" ? entry.id : 0;
-      if (state === "sent") done.set(entry.id, { ...entry, content: undefined, state });
       changed();
     });
   } finally {
@@ -116,19 +122,24 @@ async function send() {
   await changed();
   if (asked) { send_soon(0); return; }
   if (how === "done") { wait = FIRST_MS; return; }
+  if (how === "busy") { send_soon(BUSY_MS); return; }
   send_soon(wait * (0.7 + 0.6 * Math.random()));
   wait = Math.min(LONGEST_MS, wait * 2);
 }
 
+async function ask_worker() {
+  const worker = await ready();
+  if (worker && worker.sync) await worker.sync.register("outbox");
+}
+
 /** Keep a step or a picture, and send it as soon as it can be; rejects where this phone keeps nothing. */
 export async function keep(entry) {
-  const fresh = await outbox.add({ ...entry, person, made_ms: Date.now() });
+  await outbox.add({ ...entry, person, made_ms: Date.now() });
   await changed().catch(() => {});
+  shown.scrollIntoView({ block: "center" });
   wait = FIRST_MS;
   send_soon(0);
-  const worker = await ready();
-  if (worker && worker.sync) worker.sync.register("outbox").catch(() => {});
-  return fresh;
+  ask_worker().catch(() => {});
 }
 
 const hurry = () => {
@@ -153,8 +164,8 @@ export async function keep_pages(wanted) {
   if (kept_ms && !navigator.onLine) return;
   const worker = await ready();
   if (!worker || !worker.active) return;
-  const parts = performance.getEntriesByType("resource").map((one) => new URL(one.name).pathname).filter((one) => one.startsWith("/static/"));
-  worker.active.postMessage({ name: kept_as, wanted: [...new Set(parts)].map((one) => [one, ""]).concat(wanted) });
+  const loaded = performance.getEntriesByType("resource").map((one) => new URL(one.name).pathname).filter((one) => one.startsWith("/static/"));
+  worker.active.postMessage({ name: kept_as, wanted: [...new Set([...loaded, ...main.dataset.scripts.split(" ")])].map((one) => [one, ""]).concat(wanted) });
 }
 /** Whether a worker has seen this page come, and has kept it. */
 export const is_kept = () => Boolean(navigator.serviceWorker && navigator.serviceWorker.controller);

@@ -36,7 +36,7 @@ async function kept_page(pathname) {
   const found = await caches.match(pathname, { ignoreVary: true });
   if (!found) return null;
   const at = Number(found.headers.get("x-kept"));
-  if (Date.now() - at > OLDEST_MS) return null;
+  if (Date.now() - at > OLDEST_MS) { await only(""); return null; }
   const text = (await found.text()).replace("<html ", `<html data-kept="${at}" `);
   return new Response(text, { headers: found.headers });
 }

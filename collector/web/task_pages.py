@@ -5,6 +5,7 @@ there is no network: `docs/design/pages.md`.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets.desk import RefusedError, able, unknown
 from collector.tickets.machine import FIELD, State, allowed
-from collector.web import live, multipart, words
+from collector.web import language, live, multipart, words
 from collector.web.assets import Assets
 from collector.web.language import N_, Text
 from collector.web.pages import Page, Showing
@@ -66,6 +67,7 @@ HINDRANCES: Final = (
     N_("Refused by the shop"),
     N_("Other, see below"),
 )
+NOT_KEPT: Final = N_("No network, and this page is not on this phone yet.")
 MANIFEST: Final = "application/manifest+json"
 
 
@@ -189,7 +191,8 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
     @routes.get("/sw.js", dependencies=[public()])
     def work() -> Response:
         """The service worker, another one with each release, as its first line names this one's."""
-        text = f'importScripts("{assets.url("outbox.js")}");\n{assets.text("worker.js")}'
+        none = json.dumps(" / ".join(language.say(NOT_KEPT, one) for one in language.LANGUAGES))
+        text = f'self.NONE = {none};\nimportScripts("{assets.url("outbox.js")}");\n{assets.text("worker.js")}'
         return Response(text, media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     return routes

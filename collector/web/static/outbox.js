@@ -133,17 +133,17 @@ const refused = (entry, { found, version }) => within(({ entries }) => {
   };
 });
 
-/** The next one to send, under a lease, so that no two pages or workers send the same. */
+/** The next one to send; `owner`: under a lease, so that no two pages or workers send the same. */
 const take = (owner) => within(({ entries, facts, give }) => {
   give({ why: "done" });
   facts.getAll().onsuccess = (event) => {
     const known = Object.fromEntries(event.target.result.map((one) => [one.name, one]));
     const lease = known.lease || { until: 0 };
     if (!known.person) return;
-    if (lease.owner !== owner && lease.until > Date.now() && lease.until < Date.now() + 2 * HELD_MS) { give({ why: "busy" }); return; }
+    if (owner && lease.owner !== owner && lease.until > Date.now() && lease.until < Date.now() + 2 * HELD_MS) { give({ why: "busy" }); return; }
     entries.getAll().onsuccess = (inner) => {
       const entry = inner.target.result.find((one) => one.state === "kept" && one.person === known.person.id);
-      facts.put({ name: "lease", owner, until: entry ? Date.now() + HELD_MS : 0 });
+      if (owner) facts.put({ name: "lease", owner, until: entry ? Date.now() + HELD_MS : 0 });
       if (!entry) return;
       entry.tries += 1;
       entries.put(entry);
@@ -161,7 +161,12 @@ const release = (owner) => within(({ facts }) => {
  * `refused`, `kept`.
  */
 async function send(tell = () => {}) {
-  const owner = Math.random().toString(36).slice(2);
+  // a lock ends with its page; where there are none, a lease with its time
+  if (!navigator.locks) return send_all(tell, Math.random().toString(36).slice(2));
+  return navigator.locks.request(NAME, { ifAvailable: true }, (lock) => (lock ? send_all(tell, "") : "busy"));
+}
+
+async function send_all(tell, owner) {
   try {
     for (;;) {
       const { entry, csrf, why } = await take(owner);
@@ -184,7 +189,7 @@ async function send(tell = () => {}) {
       }
     }
   } finally {
-    await release(owner);
+    if (owner) await release(owner);
   }
 }
 

@@ -80,6 +80,19 @@ async function act(one) {
   send_soon(0);
 }
 
+/** One line of all that is kept, where the thumb is: its place is always there, so that nothing moves. */
+function sum_up(entries) {
+  const many = (state) => entries.filter((one) => one.state === state).length;
+  const state = ["refused", "kept", "sent"].find(many) || "";
+  const count = many(state);
+  const text = { refused: _("Refused: %(count)s, see below", { count }), kept: _("Kept on this phone: %(count)s", { count }),
+    sent: _("Sent: %(count)s", { count }), "": "" }[state];
+  for (const line of document.querySelectorAll(".sum")) {
+    line.dataset.state = state;
+    if (line.textContent !== text) line.textContent = text;
+  }
+}
+
 /** Show what is kept. */
 async function changed() {
   const waiting = await outbox.list(person);
@@ -87,6 +100,7 @@ async function changed() {
   for (const one of before) if (!dropped.has(one.id) && !waiting.some(({ id }) => id === one.id)) done.set(one.id, { ...one, content: undefined, state: "sent" });
   before = waiting;
   const entries = [...done.values(), ...waiting].sort((one, other) => one.id - other.id);
+  sum_up(entries);
   shown.hidden = !entries.length;
   shown.querySelector("ul").replaceChildren(...entries.map(line_of));
   const sign_in = shown.querySelector("[data-sign-in]");
@@ -112,6 +126,7 @@ async function send() {
   try {
     how = await outbox.send((entry, state) => {
       sending = state === "sending" ? entry.id : 0;
+      if (state === "sent") done.set(entry.id, { ...entry, content: undefined, state });
       changed();
     });
   } finally {
@@ -136,7 +151,6 @@ async function ask_worker() {
 export async function keep(entry) {
   await outbox.add({ ...entry, person, made_ms: Date.now() });
   await changed().catch(() => {});
-  shown.scrollIntoView({ block: "center" });
   wait = FIRST_MS;
   send_soon(0);
   ask_worker().catch(() => {});
@@ -181,18 +195,17 @@ export async function renew() {
   if (part.outerHTML === live.outerHTML) return false;
   live.replaceWith(part);
   tick(part);
+  changed().catch(() => {});
   return true;
 }
 
 function show_age(at_ms) {
-  const line = document.getElementById("age");
-  line.hidden = !at_ms;
-  if (at_ms) line.textContent = _("No network: as it was %(span)s ago.", { span: span(Date.now() - at_ms) });
+  document.getElementById("age").textContent = at_ms ? _("No network: as it was %(span)s ago.", { span: span(Date.now() - at_ms) }) : "";
 }
 
 async function begin() {
   show_age(kept_ms);
-  if (kept_ms) setInterval(() => { if (!document.getElementById("age").hidden) show_age(kept_ms); }, 30000);
+  if (kept_ms) setInterval(() => { if (document.getElementById("age").textContent) show_age(kept_ms); }, 30000);
   const csrf = document.querySelector("meta[name=csrf]");
   // what a kept page has of a session may be over
   if (csrf && !kept_ms) await outbox.put_fact({ name: "person", id: person, csrf: csrf.content });

@@ -59,7 +59,7 @@ async function page(event) {
     return answer.status >= 502 ? (await kept_page(pathname)) || answer : answer;
   } catch (fault) {
     asked.catch(() => {});
-    const none = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>CityEye</title><h1>没有网络</h1><p>本页尚未存到手机。No network, and this page is not on this phone yet.</p><p><a href=/tasks>/tasks</a></p>";
+    const none = `<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><title>CityEye</title><p>${self.NONE}</p><p><a href=/tasks>/tasks</a></p>`;
     return (await kept_page(pathname)) || new Response(none, { status: 503, headers: { "content-type": "text/html" } });
   }
 }

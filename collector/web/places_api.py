@@ -353,7 +353,7 @@ async def _body(request: Request, limit: int) -> bytes:
 
 
 def _refusal(fault: PlacesError) -> JSONResponse:
-    body = {"detail": str(fault), "faults": [one.as_json() for one in fault.faults]}
+    body = {"code": fault.code, "detail": str(fault), "faults": [one.as_json() for one in fault.faults]}
     return JSONResponse(body, _STATUS.get(fault.code, 422))
 
 

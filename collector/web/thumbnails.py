@@ -76,7 +76,7 @@ def router(desk: Desk) -> APIRouter:
     """The route."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/evidence/{name}/{width}.jpg", dependencies=[needs("evidence.read")])
+    @routes.get("/evidence/{name}/{width:int}.jpg", dependencies=[needs("evidence.read")])
     def show_thumbnail(acting: Acting, name: str, width: int) -> Response:
         own = in_streets(acting, "evidence.read")
         query = select(PictureRow.id).where(PictureRow.sha256 == name).limit(1)

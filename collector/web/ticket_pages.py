@@ -1,5 +1,6 @@
 """Pages of tickets: the list, and one."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from collector.web.plain import Number
 from collector.web.rights import Acting, Desk, in_streets, needs
 
 A_PAGE: Final = 50
+_NUMBER: Final = re.compile(r"#\d{1,15}", re.ASCII)
 Text = Annotated[str, Query(max_length=60)]
 
 
@@ -41,9 +43,11 @@ class Wanted:
             query = query.where(Ticket.state == self.state)
         if self.rule:
             query = query.where(Ticket.rule == self.rule)
-        text = self.text.strip().lstrip("#")
+        text = self.text.strip()
         if not text:
             return query
+        if _NUMBER.fullmatch(text):
+            return query.where(Ticket.number == int(text[1:]))
         named = select(ShopRow.id).where(ShopRow.name.contains(text, autoescape=True))
         places = (Ticket.shop, Ticket.camera, Ticket.zone, Ticket.box_id, Ticket.case_number)
         found = [column.contains(text, autoescape=True) for column in places]

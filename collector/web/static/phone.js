@@ -89,7 +89,8 @@ function sum_up(entries) {
     sent: _("Sent: %(count)s", { count }), "": "" }[state];
   for (const line of document.querySelectorAll(".sum")) {
     line.dataset.state = state;
-    if (line.textContent !== text) line.textContent = text;
+    line.firstChild.hidden = !text;
+    if (line.textContent !== text) line.firstChild.textContent = text;
   }
 }
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, time
 
 import openpyxl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.places import sheets
@@ -207,6 +207,7 @@ texts = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_character
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(texts | st.sampled_from([one.strip() for one in DANGEROUS]), min_size=3, max_size=3), max_size=4)
 )
@@ -217,6 +218,7 @@ def test_what_is_written_is_read_as_it_was(rows):
         assert found == [tuple(row) for row in rows]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: ROWS.encode("gbk") + tail))
 def test_any_bytes_are_read_or_refused(content):
     with contextlib.suppress(PlacesError):
@@ -226,6 +228,7 @@ def test_any_bytes_are_read_or_refused(content):
 WHOLE = workbook(("id", "name"), ("tea-12", "茶铺"))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_workbook_is_read_or_refused(data):
     content = bytearray(WHOLE)

@@ -172,7 +172,7 @@ def test_a_step_whose_answer_was_lost_is_not_taken_twice(chromium, filled, dispa
 
         tab.context.route(f"**/api/tickets/{dispatched}/accept", lose, times=1)
         page.get_by_role("button", name="接单").click()
-        page.get_by_text("已上传").wait_for(timeout=20_000)
+        page.get_by_text("已上传", exact=True).wait_for(timeout=20_000)
         assert lost == [200]
     assert steps(filled, dispatched) == ("handling", ["accept"])
 

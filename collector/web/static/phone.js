@@ -39,7 +39,7 @@ function words_of(entry) {
   if (entry.state === "refused") {
     const zh = document.documentElement.lang.startsWith("zh");
     // what is possible now is said below, in words
-    const why = (zh ? entry.detail_zh || half(entry.detail) : entry.detail).replace(/(；现在可做：|; allowed now: ).*$/s, "");
+    const why = (zh ? entry.detail_zh || half(entry.detail) : entry.detail).replace(/[;；][^;；:：]+[:：][a-z_, ]*\S?$/, "");
     return entry.code === "after" ? _("not sent, as the step before it was refused") : _("refused: %(why)s", { why });
   }
   if (entry.id === sending) return _("being sent…");
@@ -57,7 +57,8 @@ function line_of(entry) {
   }
   const text = document.createElement("p");
   const what = document.createElement("b");
-  what.textContent = `#${entry.number} ${entry.verb === "picture" ? _("Picture") : steps[entry.verb]}`;
+  const name = entry.verb === "picture" ? _("Picture") : steps[entry.verb];
+  what.textContent = `#${entry.number} ${name}`;
   const how = document.createElement("span");
   how.textContent = words_of(entry);
   text.append(what, " · ", how);

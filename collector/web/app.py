@@ -44,6 +44,7 @@ from collector.web import (
     policy_pages,
     register_pages,
     sign_in,
+    task_pages,
     text_pages,
     thumbnails,
     ticket_pages,
@@ -223,6 +224,7 @@ def make_app(
     app.include_router(policy_pages.router(desk, zone))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
+    app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))

@@ -24,6 +24,7 @@ class Place:
 
 PLACES: Final = (
     Place("/", "tickets.read", N_("Board")),
+    Place("/tasks", "tasks.work", N_("My tasks")),
     Place("/tickets", "tickets.read", N_("Tickets")),
     Place("/cameras", "boxes.read", N_("Cameras")),
     Place("/boxes", "boxes.read", N_("Boxes")),

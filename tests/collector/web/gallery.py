@@ -27,6 +27,8 @@ MORE = (
     ("/policies/street?street=xiaohe", "admin"),
     ("/tickets/9", "officer"),
     ("/tickets/3", "auditor"),
+    ("/tasks/9", "officer"),
+    ("/tasks/6", "grid_worker"),
     ("/sign-in", None),
     ("/nothing", "viewer"),
 )

@@ -51,6 +51,10 @@ class Assets:
         self._files[name]
         return f"/static/{self.version}/{name}"
 
+    def text(self, name: str) -> str:
+        """A script that is sent from another address; raises KeyError."""
+        return self._files[name].content.decode()
+
     def answer(self, request: Request, version: str, name: str) -> Response:
         """Send one; raises HTTPException."""
         found = self._files.get(name)

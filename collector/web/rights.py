@@ -32,6 +32,7 @@ from collector.people.signing import Caller, Signing, Source
 from collector.people.sso import Provider
 from collector.settings import is_loopback
 from collector.store import Store
+from collector.web import multipart
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 FORM: Final = "application/x-www-form-urlencoded"
@@ -282,6 +283,8 @@ async def _check_csrf(request: Request, caller: Caller) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if not given and kind == FORM:
         given = (await form(request)).get("csrf", "")
+    elif not given and kind == multipart.KIND:
+        given = (await multipart.fields(request)).get("csrf", b"").decode("ascii", "replace")
     if not compare_digest(_unmasked(given).encode(), sessions.csrf(caller.cookie).encode()):
         raise RefusedError(
             403, "页面已过期，请刷新后重试 / expected the token of this session; load the page again", CSRF

@@ -17,6 +17,8 @@ from tests.services import ROOT
 
 FOLDER = ROOT / ".cache" / "screenshots"
 MORE = (
+    ("/boxes/xiaohe-3", "admin"),
+    ("/boxes/xiaohe-1", "operator"),
     ("/tickets/15", "operator"),
     ("/shops/record?key=shop-4", "operator"),
     ("/permits/record?key=外摆-7", "viewer"),
@@ -25,6 +27,8 @@ MORE = (
     ("/policies/street?street=xiaohe", "admin"),
     ("/tickets/9", "officer"),
     ("/tickets/3", "auditor"),
+    ("/tasks/9", "officer"),
+    ("/tasks/6", "grid_worker"),
     ("/sign-in", None),
     ("/nothing", "viewer"),
 )

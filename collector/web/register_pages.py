@@ -77,7 +77,7 @@ STANDINGS: Final[Mapping[str, tuple[Text, str]]] = {
     "withdrawn": (Words("已撤销", "Withdrawn"), ""),
     "over": (N_("Over"), ""),
     "later": (N_("To come"), ""),
-    "good": (N_("In force"), "good"),
+    "good": (Words("有效", "In force"), "good"),
 }
 """What a permit is today, and how that looks."""
 Asked = Annotated[str, Query(max_length=60)]

@@ -22,6 +22,7 @@ notices.read       x     x        -           x       x       -       see notice
 notices.write      x     x        -           -       -       -       change channels and templates, send again
 audit.read         x     -        -           -       x       -       read the audit log; takes the role at all streets
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
+boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine
 """

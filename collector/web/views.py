@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from collector.places.standing import Spot, spot, standing
 from collector.places.zones import outline
-from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket
+from collector.store import Box, IncidentRow, PictureRow, Ticket
 from collector.tickets.book import GOES_ON
 from collector.web import story, words
 from collector.web.language import Text, Words
@@ -151,19 +150,6 @@ class TicketView(RowView):
     """Of verifications, by their SHA-256, that belong to none of its incidents."""
 
 
-@dataclass(frozen=True)
-class CameraView:
-    """A camera and the box that reads it."""
-
-    box: str
-    box_state: Text
-    camera: str
-    state: Text
-    good: bool
-    since_ms: int
-    text: str
-
-
 def at_streets(streets: frozenset[str]) -> Select[str]:
     """Boxes at these streets, to limit rows to them."""
     return select(Box.id).where(Box.site.in_(streets))
@@ -298,27 +284,6 @@ def _loose(row: PictureRow) -> PictureView:
         seal_good=False,
         by=row.author,
     )
-
-
-def cameras(session: Session, streets: frozenset[str] | None = None) -> list[CameraView]:
-    """All cameras, or those of some streets, with the state of their boxes."""
-    query = select(Box, CameraRow).outerjoin(CameraRow, CameraRow.box_id == Box.id).order_by(Box.id, CameraRow.camera)
-    if streets is not None:
-        query = query.where(Box.site.in_(streets))
-    rows: Sequence[Any] = session.execute(query).all()
-    return [
-        CameraView(
-            box=box.id,
-            box_state=words.words(words.BOXES, box.state),
-            camera="" if camera is None else camera.camera,
-            # what a camera said before its box went away is no longer true
-            state=words.words(words.CAMERAS, "lost" if camera is None or box.state == "offline" else camera.state),
-            good=camera is not None and box.state == "online" and camera.state in ("live", "learning"),
-            since_ms=box.state_since_ms if camera is None else camera.since_ms,
-            text="" if camera is None else camera.text,
-        )
-        for box, camera in rows
-    ]
 
 
 def picture_json(row: PictureRow) -> dict[str, Any]:

@@ -126,7 +126,11 @@ CAMERAS: Final = {
     "live": N_("Live"),
     "stalled": N_("Stalled"),
     "lost": N_("Lost"),
+    "covered": N_("Covered"),
     "moved": N_("Moved"),
+    "defocused": N_("Blurred"),
+    "frozen": N_("Frozen"),
+    "dark": N_("Too dark"),
     "off": N_("Off"),
 }
 BOXES: Final = {

@@ -154,7 +154,7 @@ SECTIONS: Final[tuple[tuple[Text, tuple[Item | Table, ...]], ...]] = (
                 N_("So long after the deadline, in order."),
                 (
                     Item("after", N_("After the deadline"), "span"),
-                    Item("to", N_("Who"), "choice", "", AUDIENCES),
+                    Item("to", N_("Who is told"), "choice", "", AUDIENCES),
                     Item("whom", N_("A person; empty: all of them")),
                 ),
             ),

@@ -222,6 +222,7 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
         """The form of a record, or of a new one."""
         with desk.store.transaction() as session:
             known = forms.streets(session, who, register.right)
+            own = permits.listed(session, shop=found.id) if found and kind is SHOPS else []
         return page(
             "record.html",
             status,
@@ -229,6 +230,7 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
             found=found,
             entries=list(_entries(register, values, found, known, faults)),
             faults=faults.get("", ()),
+            permits=[one.number for one in own],
             steps=more.pop("steps", []),
             gone=STANDINGS["withdrawn"][0] if found and found.state == permits.WITHDRAWN else "",
             writes=may(who, register.right, found.street) if found else True,
@@ -251,7 +253,6 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
                 # names and numbers of people: who looked is on record
                 detail = {"history": True} if steps else {}
                 record(session, acting, "shop.looked_at", f"shop/{key}", detail, desk.now_ms())
-            own = [one.number for one in permits.listed(session, shop=key)] if kind is SHOPS else []
         return form(
             page,
             acting,
@@ -261,7 +262,6 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
             done=DONE.get(done, ""),
             warnings=[(named.get(one.field or "", ""), one.text) for one in (*findings.faults, *findings.warnings)],
             steps=[_step(one, named) for one in steps],
-            permits=own,
         )
 
     @routes.post(f"{register.path}/record", dependencies=[needs(register.right)])

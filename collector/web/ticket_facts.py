@@ -80,6 +80,7 @@ class PermitCard:
 class CameraCard:
     """The camera that saw it, and how it is now."""
 
+    box: str
     name: str
     state: Text
     good: bool
@@ -215,6 +216,7 @@ def _camera(session: Session, ticket: Ticket) -> CameraCard:
     away = box is None or box.state != "online"
     state = "lost" if row is None or away else row.state
     return CameraCard(
+        box=ticket.box_id,
         name=(place.name if place is not None else "") or ticket.camera,
         state=words.words(words.CAMERAS, state),
         good=state in ("live", "learning"),

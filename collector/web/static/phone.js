@@ -117,7 +117,7 @@ let asked = false;
 
 function send_soon(ms) {
   clearTimeout(timer);
-  timer = setTimeout(send, ms);
+  timer = setTimeout(() => send().catch(() => {}), ms);
 }
 
 async function send() {
@@ -186,8 +186,27 @@ export async function keep_pages(wanted) {
 /** Whether a worker has seen this page come, and has kept it. */
 export const is_kept = () => Boolean(navigator.serviceWorker && navigator.serviceWorker.controller);
 
-/** Fetch the page anew and put its living part in place; gives whether it changed. */
+let renewing = null;
+let once_more = false;
+/** Fetch the page anew and put its living part in place; gives whether it changed. An older answer never comes last. */
 export async function renew() {
+  once_more = true;
+  renewing = renewing || (async () => {
+    let is_new = false;
+    while (once_more) {
+      once_more = false;
+      is_new = await renew_once() || is_new;
+    }
+    return is_new;
+  })();
+  try {
+    return await renewing;
+  } finally {
+    renewing = null;
+  }
+}
+
+async function renew_once() {
   const text = await call("GET", location.pathname, undefined, { background: true });
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const [part, live] = [fresh.getElementById("live"), document.getElementById("live")];

@@ -39,6 +39,7 @@ let entries = [];
 let told = "";
 async function fresh() {
   if (!is_writing() && await renew().catch(() => false)) keep_pages([[location.pathname, live().dataset.version]]);
+  hear();
   settle(entries);
 }
 on_outbox((found) => {
@@ -79,9 +80,8 @@ function key() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
 }
 
-document.addEventListener("change", async (event) => {
-  const input = event.target;
-  if (input.type !== "file" || !input.files.length) return;
+async function taken({ target: input }) {
+  if (!input.files.length) return;
   const file = input.files[0];
   try {
     const content = await content_of(await smaller(file));
@@ -90,7 +90,12 @@ document.addEventListener("change", async (event) => {
   } catch (fault) {
     input.form.submit();
   }
-});
+}
+// at the input itself: the page may be renewed while somebody is at their camera, and the picture still comes
+function hear() {
+  for (const input of live().querySelectorAll("input[type=file]")) input.onchange = taken;
+}
+hear();
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;

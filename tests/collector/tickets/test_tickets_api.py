@@ -53,7 +53,7 @@ def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
         "pending_review",
     )
     page = client.get("/tickets/1").text
-    for text in ("已提醒商户", "本环节时限", "person:li", "goods on the pavement", "人工确认"):
+    for text in ("已提醒商户", "本环节时限", ">li<", "goods on the pavement", "核实属实"):
         assert text in page
     assert "已提醒商户" in client.get("/tickets").text
 

@@ -117,8 +117,7 @@ def test_what_a_box_said_is_not_shown_as_now_once_its_line_is_lost(street):
     assert [one.frame_age_s for one in later["xiaohe-3"].cameras] == [None] * 3
 
 
-def test_the_newest_picture_is_shown_with_its_age(tmp_path):
-    desk = Desk(tmp_path)
+def test_the_newest_picture_is_shown_with_its_age(desk):
     now_s = desk.now_s = time.time()
     case = Case(box="xiaohe-3", site=SITE, camera="school", opened_s=now_s - 900)
     desk.take(incidents.status(box="xiaohe-3", site=SITE), town.camera("xiaohe-3", "school", "live", now_s))
@@ -136,7 +135,6 @@ def test_the_newest_picture_is_shown_with_its_age(tmp_path):
     desk.take_any(*answered("xiaohe-3", "school", "c", incidents.jpeg(3)))
     shown = cards(desk)["xiaohe-3"].cameras[0].picture
     assert (shown.url, shown.kind, shown.old) == ("/snapshots/c/wide", fleet.SNAPSHOT, False)
-    desk.store.close()
 
 
 def test_each_role_sees_its_own_street_and_what_it_may_do_there(street):

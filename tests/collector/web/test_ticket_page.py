@@ -118,6 +118,22 @@ def test_what_cannot_be_done_yet_says_why(street):
     assert 'data-verb="register"' not in page
 
 
+def test_what_a_box_took_when_asked_is_its_after_and_earlier_incidents_are_folded(street):
+    made, _ = street
+    (number,) = numbers(street, "verifying")
+    with made.desk.store.writing() as session:
+        first = session.scalars(select(IncidentRow).where(IncidentRow.ticket_number == number)).one()
+        asked = PictureRow(id=f"{first.id}:asked:wide:{'a' * 64}", incident=first.id, box_id=first.box_id, role="after")
+        asked.view, asked.sha256, asked.bytes, asked.received_ms = "wide", "a" * 64, 1, first.opened_ms
+        session.add(asked)
+        shop = int(session.get_one(Ticket, number).shop.removeprefix("shop-"))
+    made.appears(shop, 0.1)
+    page = client_of(street, "operator").get(f"/tickets/{number}").text
+    newest, earlier = page.split('<details class="earlier">')
+    assert ("a" * 64 in newest, "a" * 64 in earlier) == (False, True)
+    assert "应中心要求拍摄，无签名" in earlier
+
+
 def test_updates_in_a_row_are_folded_and_days_are_the_readers():
     def event(at_ms, kind):
         return story.EventView(at_ms, kind, kind, (), "camera", "", "", "")
@@ -205,6 +221,7 @@ def test_who_comes_second_is_told_and_what_they_write_stays(chromium, filled):
         dialog.get_by_label("Number of the other ticket").fill("99")
         dialog.get_by_role("button", name="Duplicate").click()
         dialog.get_by_text("Give the number of another ticket of this street").wait_for()
+        page.evaluate("document.querySelector('[data-live=pictures]').dataset.mark = '1'")
         made.act("admin", "confirm", number=17)
         dialog.get_by_text("Somebody was quicker").wait_for()
         page.get_by_role("heading", name="The shop is told").wait_for()
@@ -213,6 +230,7 @@ def test_who_comes_second_is_told_and_what_they_write_stays(chromium, filled):
         dialog.get_by_text("Somebody was quicker").wait_for()
         dialog.get_by_role("button", name="Not now").click()
         assert page.locator("summary", has_text="To the community").is_visible()
+        assert page.locator("[data-mark]").count() == 1, "pictures that are the same stay"
         tab.faults = [one for one in tab.faults if "/api/tickets/17/duplicate" not in one and "console" not in one]
         tab.check()
 

@@ -29,8 +29,9 @@ def test_a_shop_is_found_changed_and_its_history_says_so(chromium, filled):
         with page.expect_response(lambda one: one.request.method == "POST") as answer:
             page.get_by_role("button", name="保存").click()
         assert answer.value.status == 422
-        tab.faults.clear()
         assert "应为手机号" in page.locator("#wrong-phone-1").inner_text()
+        page.wait_for_load_state("load")
+        tab.faults.clear()
         assert page.locator("[role=alert] a").inner_text() == "电话"
         assert field(page, "business").input_value() == "鲜花"  # what was typed is still there
         tab.check()

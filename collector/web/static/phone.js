@@ -215,6 +215,7 @@ async function renew_once() {
   main.dataset.at = fresh.querySelector("main").dataset.at;
   if (part.outerHTML === live.outerHTML) return false;
   live.replaceWith(part);
+  document.dispatchEvent(new Event("renewed"));
   tick(part);
   changed().catch(() => {});
   return true;

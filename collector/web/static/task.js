@@ -39,7 +39,6 @@ let entries = [];
 let told = "";
 async function fresh() {
   if (!is_writing() && await renew().catch(() => false)) keep_pages([[location.pathname, live().dataset.version]]);
-  hear();
   settle(entries);
 }
 on_outbox((found) => {
@@ -96,6 +95,7 @@ function hear() {
   for (const input of live().querySelectorAll("input[type=file]")) input.onchange = taken;
 }
 hear();
+document.addEventListener("renewed", hear);
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;

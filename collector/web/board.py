@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
 from collector.people.rights import may, streets
-from collector.places import shops
+from collector.places import cameras, shops
 from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
@@ -118,6 +118,7 @@ class Stage:
 
     Args:
         kind: what it waits for; empty where it does no more.
+        camera: its name by the register; empty for none.
         pictures: before and now, each wide and close; None for one that there is not.
         objection: what the shop said.
         deeds: that this person may do now.
@@ -126,6 +127,7 @@ class Stage:
     ticket: views.TicketView
     version: int
     kind: str
+    camera: str
     incident: views.IncidentView | None
     pictures: tuple[tuple[Text, views.PictureView | None, views.PictureView | None], ...]
     objection: str
@@ -162,10 +164,12 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
     # what goes on now, else what came last
     ordered = sorted(view.incidents, key=lambda one: (one.cleared_ms is None, one.opened_ms))
     incident = ordered[-1] if ordered else None
+    place = cameras.find(session, row.box_id, row.camera)
     return Stage(
         ticket=view,
         version=row.version,
         kind=kind,
+        camera="" if place is None else place.name,
         incident=incident,
         pictures=_pictures(incident, kind),
         objection=_objection(session, number) if row.state == State.APPEALED else "",

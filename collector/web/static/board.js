@@ -24,7 +24,6 @@ let sorted = [];
 let kind = "";
 let current = 0;
 let turn = 0; // counts the tickets that were shown: what was fetched for an earlier one is not put
-let armed = false;
 let back = null; // the judgement that may be taken back
 
 const before = (a, b) => { for (let at = 0; at < 4; at += 1) if (a.order[at] !== b.order[at]) return a.order[at] - b.order[at]; return 0; };
@@ -147,18 +146,21 @@ function put(found) {
   arm();
 }
 
+const armed = () => stage.dataset.armed === "yes";
+const disarm = () => { stage.dataset.armed = ""; };
+
 function arm() {
-  armed = false;
+  disarm();
   const mine = turn;
   // after it was painted; a page that is not seen paints nothing, and takes no keys
-  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { if (mine === turn) armed = true; }, GUARD_MS)));
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { if (mine === turn) stage.dataset.armed = "yes"; }, GUARD_MS)));
 }
 
 async function select(number, { focus = false } = {}) {
   const entry = entries.get(number);
   current = number;
   turn += 1;
-  armed = false;
+  disarm();
   const mine = turn;
   if (!entry) {
     mark(null);
@@ -238,12 +240,12 @@ const taken = (number, state) => _("#%(number)d: somebody else was quicker. It i
 async function renew() {
   const [mine, shows] = [turn, article()];
   const found = await part(current);
-  if (mine !== turn || !shows || found.outerHTML === shows.dataset.html) return;
+  const looks = (one) => one.dataset.version + one.dataset.state + one.querySelector(".pairs").innerHTML;
+  if (mine !== turn || !shows || looks(found) === looks(shows)) return;
   const changed = found.dataset.version !== shows.dataset.version;
   if (changed && panel()) { await aside(); return; }
   if (panel()) return; // a picture that came is seen with the next look
   turn += 1;
-  found.dataset.html = found.outerHTML;
   put(found);
 }
 
@@ -253,8 +255,8 @@ async function act(verb, args = {}, reason = "") {
   if (stale()) { say(stage.querySelector(".stale").textContent); next(); return; }
   const shows = article();
   const number = Number(shows?.dataset.number);
-  if (!armed || number !== current || sending.has(number)) return;
-  armed = false;
+  if (!armed() || number !== current || sending.has(number)) return;
+  disarm();
   const done = stage.querySelector(`.deeds [data-verb="${verb}"]`).dataset.done;
   const entry = entries.get(number);
   sending.add(number);
@@ -320,7 +322,7 @@ function close() {
 
 function press(button) {
   if (button.disabled) return;
-  if (button.hasAttribute("aria-controls")) { if (armed) open(button); return; }
+  if (button.hasAttribute("aria-controls")) { if (armed()) open(button); return; }
   act(button.dataset.verb);
 }
 

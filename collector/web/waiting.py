@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from collector.store import IncidentRow, Ticket
@@ -57,7 +57,7 @@ def waiting(
     """What waits at these streets (None: at all), in its order; `numbers`: of these only."""
     orphaned = exists().where(IncidentRow.ticket_number == Ticket.number, IncidentRow.state == "orphaned")
     columns = (Ticket.number, Ticket.version, Ticket.state, Ticket.urgency, Ticket.since_ms, Ticket.due_ms)
-    query: Select[Any] = select(
+    query: Any = select(
         *columns, Ticket.paused_until_ms, Ticket.reviewer, Ticket.verify, orphaned.label("orphaned")
     ).where(Ticket.open == 1, _waits(now_ms, orphaned))
     if streets is not None:

@@ -9,6 +9,7 @@ const PART = 40; // cards that are fetched at once
 const PAUSE_MS = 150; // a burst of changes is fetched once
 const AGAIN_MS = 2000;
 const SAID_MS = 8000;
+const SPREAD_MS = 3000;
 const FAR = 2; // tickets that are made ready beforehand
 
 const $ = (id) => document.getElementById(id);
@@ -34,6 +35,9 @@ const panel = () => stage.querySelector("form.ask:not([hidden])");
 const article = () => stage.querySelector("article");
 const stale = () => { const found = stage.querySelector(".stale"); return Boolean(found && !found.hidden); };
 const store = (name, value) => { try { if (value === undefined) return localStorage.getItem(name); localStorage.setItem(name, value); } catch { /* kept for this page only */ } return null; };
+
+/** How many of a list are behind the last one that has its card. */
+const reach = (list) => list.reduce((far, one, at) => (one.card ? at + 1 : far), 0);
 
 /** Change the queue while what is looked at there stays where it is. */
 function still(change) {
@@ -131,14 +135,21 @@ async function prepare() {
   for (const number of ready.keys()) if (ready.size > 12 && !rest.some((one) => one.number === number)) ready.delete(number);
 }
 
+let soon = 0;
+/** After a change that all open boards hear of at once: not all of them at once. */
+function prepare_soon() {
+  clearTimeout(soon);
+  soon = setTimeout(prepare, SPREAD_MS * Math.random());
+}
+
+let last = null; // where the current one stood, once it is gone
+/** What is shown next: the first that came meanwhile above, else the one below, else the last. */
 function next_of(list) {
   const here = entries.get(current);
   const at = here || last;
   const arrived = list.find((one) => one.arrived && (!at || before(one, at) < 0));
   return arrived || list.find((one) => at && before(one, at) > 0) || list[list.length - 1] || null;
 }
-let last = null; // where the current one stood, once it is gone
-
 function put(found) {
   stage.replaceChildren(found);
   stage.scrollTop = 0;
@@ -196,7 +207,7 @@ async function select(number, { focus = false } = {}) {
       if (mine === turn) stage.removeAttribute("aria-busy");
     }
   }
-  fill();
+  fill().catch(() => {});
   prepare();
 }
 
@@ -268,6 +279,8 @@ async function act(verb, args = {}, reason = "") {
     say(_("#%(number)d %(done)s", { number, done }), { undo: Boolean(back) });
   } catch (fault) {
     let text = _("#%(number)d was not done: %(detail)s", { number, detail: fault.detail || String(fault) });
+    // it may have been done, and its answer lost
+    if (fault.status === 0) text = _("#%(number)d: no answer from the center; if it still waits here, decide it again", { number });
     if (fault.code === "changed") text = taken(number, await part(number).then((one) => one.dataset.state, () => ""));
     say(text, { bad: true });
   }
@@ -397,15 +410,20 @@ const wanted = new Set();
 let whole = false;
 let busy = false;
 
-async function refresh(numbers) {
+/** Cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
+async function refresh(numbers, { all = false } = {}) {
   const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
   const found = new Map(cards.map((one) => [one.row[0], one]));
   for (const number of numbers) if (!found.has(number)) gone(number);
   const came = cards.filter((one) => take(one.row));
   count();
-  const list = sorted;
-  const reach = Math.max(PART, list.reduce((far, one, at) => (one.card ? at + 1 : far), 0));
-  still(() => { for (const { row, html } of cards) { const entry = entries.get(row[0]); if (entry.card || list.indexOf(entry) <= reach || numbers.loads) put_card(entry, html); } });
+  const far = Math.max(PART, reach(sorted));
+  still(() => {
+    for (const { row, html } of cards) {
+      const entry = entries.get(row[0]);
+      if (all || entry.card || sorted.indexOf(entry) <= far) put_card(entry, html);
+    }
+  });
   if (came.some((one) => one.row[2] === "review")) ring();
   tick(queue);
   count();
@@ -439,7 +457,7 @@ async function sync() {
         if (was && some.includes(current) && entries.has(current)) await renew();
       }
       if (!current && sorted.length) next({ focus: false });
-      prepare();
+      else prepare_soon();
     } catch {
       // the center is away: what is to be asked is kept
       whole = whole || all;
@@ -463,10 +481,9 @@ async function fill(ahead = false) {
   filling = true;
   try {
     const list = shown();
-    const reach = list.reduce((far, one, at) => (one.card ? at + 1 : far), 0);
-    const missing = list.slice(0, Math.max(PART, ahead ? reach + PART : reach)).filter((one) => !one.card).map((one) => one.number);
+    const missing = list.slice(0, Math.max(PART, reach(list) + (ahead ? PART : 0))).filter((one) => !one.card).map((one) => one.number);
     for (let at = 0; at < missing.length; at += PART) {
-      await refresh(Object.assign(missing.slice(at, at + PART), { loads: true }));
+      await refresh(missing.slice(at, at + PART), { all: true });
     }
   } finally {
     filling = false;
@@ -517,7 +534,7 @@ document.querySelector(".kinds").addEventListener("click", (event) => {
   for (const one of entries.values()) if (one.card) one.card.hidden = !matches(one);
   box.scrollTop = 0;
   count();
-  fill();
+  fill().catch(() => {});
   const here = entries.get(current);
   if (!here || !matches(here)) { last = null; next({ focus: false }); }
 });

@@ -182,7 +182,7 @@ def test_nothing_is_missed_or_shown_twice_when_the_center_was_away(chromium, fre
         street.appears(20, 0)
         street.act("admin", "confirm", number=7)
         page.keyboard.press("c")
-        said(page, "#1 未能处理")
+        said(page, "#1：未收到中心答复")
         assert on_stage(page) == 2
         center.process.start()
         page.get_by_text("实时").wait_for(timeout=40_000)
@@ -249,5 +249,3 @@ def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromi
         assert cards(page) == list(range(1, MANY + 1))
         tab.check(axe=False)
     desk.store.close()
-
-

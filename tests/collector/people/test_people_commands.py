@@ -342,7 +342,7 @@ def test_somebody_signs_in_over_tls_at_a_center_that_others_reach(center, certif
             assert client.get("/api/tickets").status_code == 401
             done = client.post("/sign-in", data={"name": "wang", "password": PASSWORD}, headers={"origin": url})
             assert done.status_code == 303, done.text
-            page = client.get("/account").text
+            page = client.get("/account?lang=en").text
             assert "Change your password first" in page
             assert client.get("/", headers={"accept": "text/html"}).headers["location"] == "/account"
             # loopback itself is this machine, under TLS as well

@@ -9,7 +9,8 @@ const PART = 40; // cards that are fetched at once
 const PAUSE_MS = 150; // a burst of changes is fetched once
 const AGAIN_MS = 2000;
 const SAID_MS = 8000;
-const SPREAD_MS = 3000;
+const SPREAD_MS = 4000;
+const EACH_MS = 15; // twice what a card costs the center, for each page that hears of it
 const FAR = 2; // tickets that are made ready beforehand
 
 const $ = (id) => document.getElementById(id);
@@ -60,7 +61,7 @@ function count() {
     if (one.dataset.kind) one.querySelector("span").textContent = many;
   }
   const list = shown();
-  more.hidden = list.every((one) => one.card);
+  more.classList.toggle("is-done", list.every((one) => one.card));
   show_fresh();
 }
 
@@ -71,10 +72,13 @@ function show_fresh() {
   if (above) fresh.textContent = _("%(count)d new ↑", { count: above });
 }
 
-function put_card(entry, html) {
+function parsed(html) {
   const holder = document.createElement("template");
   holder.innerHTML = html.trim();
-  const card = holder.content.firstElementChild;
+  return holder.content.firstElementChild;
+}
+
+function put_card(entry, card) {
   card.hidden = !matches(entry);
   card.classList.toggle("is-sent", sending.has(entry.number));
   if (entry.card) entry.card.replaceWith(card);
@@ -102,6 +106,19 @@ function take([number, version, of, late, ...order]) {
   return !known;
 }
 
+/** A new alert is there as soon as the feed has told of it; what it shows follows with its card. */
+function announce({ number, version }) {
+  take([number, version, "review", 0, 0, 0, -Date.now(), -number]);
+  count();
+  const card = $("coming").content.firstElementChild.cloneNode(true);
+  card.dataset.number = number;
+  card.querySelector("b").append(`#${number}`);
+  card.firstElementChild.href = `/tickets/${number}`;
+  still(() => put_card(entries.get(number), card));
+  count();
+  ring();
+}
+
 function gone(number) {
   const entry = entries.get(number);
   entries.delete(number);
@@ -113,10 +130,7 @@ function gone(number) {
 // --- the ticket that is looked at
 
 async function part(number) {
-  const html = await call("GET", `/board/${number}`, undefined, { background: true });
-  const holder = document.createElement("template");
-  holder.innerHTML = html.trim();
-  return holder.content.firstElementChild;
+  return parsed(await call("GET", `/board/${number}`, undefined, { background: true }));
 }
 
 /** Have the next ones here before they are asked for, with their pictures. */
@@ -421,7 +435,7 @@ async function refresh(numbers, { all = false } = {}) {
   still(() => {
     for (const { row, html } of cards) {
       const entry = entries.get(row[0]);
-      if (all || entry.card || sorted.indexOf(entry) <= far) put_card(entry, html);
+      if (all || entry.card || sorted.indexOf(entry) <= far) put_card(entry, parsed(html));
     }
   });
   if (came.some((one) => one.row[2] === "review")) ring();
@@ -557,15 +571,17 @@ if (sorted.length) {
 }
 follow({
   since: document.querySelector("main").dataset.at,
-  onChanged(tickets) {
+  onChanged(tickets, pages) {
     if (!tickets) whole = true;
     else {
       for (const one of tickets) {
-        if (one.open) wanted.add(one.number);
-        else if (entries.has(one.number)) { gone(one.number); count(); }
+        if (one.open) {
+          wanted.add(one.number);
+          if (one.state === "pending_review" && !entries.has(one.number)) announce(one);
+        } else if (entries.has(one.number)) { gone(one.number); count(); }
       }
     }
-    sync();
+    setTimeout(sync, Math.min(SPREAD_MS, pages * EACH_MS) * Math.random());
   },
 });
 prepare();

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
-from agent.box.diagnostics import LogTail
+from agent.box.diagnostics import LogTail, machine_load
 from agent.box.enrolment import Renewal
 from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
@@ -62,7 +63,7 @@ from agent.vision.tuned import cores
 from agent.wishes import Wishes
 from protocol.documents import SettingsError
 from protocol.instants import from_epoch
-from protocol.messages import BoxHealth, BoxStatus, CameraState, DetectorLoad, IncidentEvent, Model
+from protocol.messages import BoxHealth, BoxStatus, CameraLoad, CameraState, DetectorLoad, IncidentEvent, Model
 from protocol.seal import public_key_text
 from protocol.settings import Camera, CamerasDocument, Zone
 
@@ -231,6 +232,8 @@ class CameraThread(threading.Thread):
         self._after = after
         self.lags_s: deque[float] = deque(maxlen=LAGS)
         """Age of the last pictures when all was decided on them."""
+        self.frame_s: float | None = None
+        """Time of the newest picture."""
         self._stopping = threading.Event()
         self._live: LiveCamera | None = None
         self._runner: CameraRunner | None = None
@@ -254,6 +257,15 @@ class CameraThread(threading.Thread):
             return "starting"
         state, _, _, text = self._published
         return f"{state} ({text})" if text else state
+
+    def load(self) -> CameraLoad:
+        """How its pictures come."""
+        lags_s = list(self.lags_s)
+        return CameraLoad(
+            camera=self.camera,
+            frame_age_s=None if self.frame_s is None else round(max(0.0, self._clock.now() - self.frame_s), 2),
+            decided_s=round(max(0.0, median(lags_s)), 2) if lags_s else None,
+        )
 
     @property
     def has_sub(self) -> bool:
@@ -321,6 +333,7 @@ class CameraThread(threading.Thread):
                 return
             for event in live.events():
                 if isinstance(event, Frame):
+                    self.frame_s = event.time_s
                     runner.look(event)
                     self._answer(runner, event)
                     self.lags_s.append(self._clock.now() - event.time_s)
@@ -705,6 +718,7 @@ class Agent:
                 wait_p50_s=looks.wait_p50_s,
                 wait_p99_s=looks.wait_p99_s,
                 late_s=looks.late_s,
+                look_s=looks.look_s,
             ),
             frames_decoded=read.decoded,
             frames_dropped=read.dropped,
@@ -713,6 +727,8 @@ class Agent:
             unwritten_messages=figures.unwritten,
             refused_connections=None if self._session is None else self._session.refused_connections,
             refused_publishes=None if self._session is None else self._session.refused_publishes,
+            machine=machine_load(self.config.state_dir),
+            cameras=tuple(thread.load() for thread in self.cameras),
         )
 
 

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from collector import VERSION
 from collector.boxes.authority import AuthorityError
-from collector.boxes.commands import boxes, broker, certificates, init, open_door
+from collector.boxes.commands import boxes, broker, certificates, init, open_counter, open_door
 from collector.boxes.desk_commands import command, settings_commands
 from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
@@ -179,7 +179,10 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         notices_alive=lambda: notices.alive,
     )
     gate = serving.make_gate(config, store)
-    pages = make_app(center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings)
+    counter = open_counter(config, store)
+    pages = make_app(
+        center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter
+    )
     server = serving.make_server(pages, config)
 
     def end(_signal: int, _frame: FrameType | None) -> None:

@@ -184,6 +184,29 @@ class DetectorLoad(Value):
     wait_p50_s: float
     wait_p99_s: float = Field(description="waiting time before a look")
     late_s: float = Field(description="the longest time by which a wanted look came late, of the last ones")
+    look_s: float | None = Field(default=None, description="one look at a whole picture, half of the last ones")
+
+
+class MachineLoad(Value):
+    """How the machine is that a box runs on; null: it does not say."""
+
+    temperature_c: float | None = Field(default=None, description="the hottest of its sensors")
+    load: float | None = Field(default=None, description="tasks that run or wait to, mean of a minute")
+    cores: int | None = None
+    memory_bytes: int | None = None
+    memory_free_bytes: int | None = Field(default=None, description="that programs could have")
+    disk_bytes: int | None = Field(default=None, description="of the disk that the state folder is on")
+    disk_free_bytes: int | None = None
+
+
+class CameraLoad(Value):
+    """How a camera's pictures come."""
+
+    camera: Slug
+    frame_age_s: float | None = Field(default=None, description="age of the newest picture; null: none has come")
+    decided_s: float | None = Field(
+        default=None, description="age of a picture when all was decided on it, half of the last ones"
+    )
 
 
 class BoxHealth(Value):
@@ -211,6 +234,8 @@ class BoxHealth(Value):
         default=None,
         description="since the agent started, replies, reports and states by the broker; incidents would be parked",
     )
+    machine: MachineLoad | None = None
+    cameras: tuple[CameraLoad, ...] = Field(default=(), max_length=200)
 
 
 class CameraState(Value):

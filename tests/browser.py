@@ -41,9 +41,10 @@ class Center:
     Args:
         desk: of `tests/collector/conftest.py`, in a folder `data`.
         broker: URL; none answers at the one that is left out.
+        more: further lines of its settings.
     """
 
-    def __init__(self, desk, broker="mqtt://127.0.0.1:1"):
+    def __init__(self, desk, broker="mqtt://127.0.0.1:1", more=""):
         self.desk = desk
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -51,7 +52,8 @@ class Center:
         settings = folder / "center.toml"
         settings.write_text(
             f'version = 1\n[center]\nid = "demo"\nname = "小河街道"\nregion = "330105"\nlisten = "127.0.0.1:{port}"\n'
-            f'data_dir = "{desk.folder.name}"\n[people]\nsecond_factor = "optional"\n[broker]\nurl = "{broker}"\n',
+            f'data_dir = "{desk.folder.name}"\n[people]\nsecond_factor = "optional"\n'
+            f'[broker]\nurl = "{broker}"\n{more}',
             "utf-8",
         )
         self.process = Process([BIN / "cityeye-collector", "serve", "--settings", settings], folder / "log", port)

@@ -38,7 +38,7 @@ def box(session, box_id="box-1", site="s", zones=None):
     session.flush()
     if zones is None:
         return
-    corners = [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]
+    corners = [[0.12, 0.58], [0.88, 0.58], [0.96, 0.86], [0.04, 0.86]]
     cameras = {}
     for (camera, zone), shop in zones.items():
         named = {} if shop is None else {"shop": shop}

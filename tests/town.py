@@ -4,13 +4,29 @@ import time
 from dataclasses import dataclass, field
 from itertools import count
 
+from collector.boxes import orders, register
+from collector.inbox.reading import Delivery
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.places import permits, shops
 from collector.places.history import Author
 from collector.places.register import Around
-from collector.store import CameraPlace, CameraRow, Ticket
+from collector.store import CameraPlace, CameraRow, CommandPicture, CommandRow, Ticket
 from collector.tickets import desk as door
+from protocol.instants import from_epoch
+from protocol.messages import (
+    BoxHealth,
+    CameraEvent,
+    CameraLoad,
+    CameraState,
+    ClockReport,
+    DetectorLoad,
+    HealthEvent,
+    Item,
+    MachineLoad,
+    Model,
+    dataschema,
+)
 from tests import incidents, places, scenes
 from tests.incidents import Case
 from tests.people import QUICK
@@ -111,6 +127,36 @@ class Town:
         self.desk.take_any(incidents.status(state="offline", box="xiaohe-2", site=STREET))
         return self
 
+    def fleet(self):
+        """What its boxes tell of themselves, one more that is hot, with cameras of all kinds, and one to come."""
+        self.desk.take_any(
+            incidents.status(box="xiaohe-3", site=STREET, version="1"),
+            health("xiaohe-1", self.now_s, cameras={"market": 2.0, "north-gate": 0.4}),
+            health("xiaohe-3", self.now_s, cameras={"school": 0.8}, temperature_c=86, waiting=340),
+            camera("xiaohe-3", "school", "live", self.now_s - 86_400),
+            camera("xiaohe-3", "corner", "moved", self.now_s - 3_600, text="moved: by about 12 % of its width"),
+            camera("xiaohe-3", "yard", "learning", self.now_s - 60, learning_zones=("front",)),
+        )
+        with self.desk.store.writing() as session:
+            register.add_boxes(session, STREET, "new", 1, 30, round(self.now_s * 1000))
+            told = {"camera": "school"}
+            orders.ask(session, "xiaohe-3", "snapshot", told, command="c-1", by="system", now_ms=self._ms(200))
+            session.add(
+                CommandPicture(
+                    command_id="c-1",
+                    view="wide",
+                    role="snapshot",
+                    sha256="0" * 64,
+                    jpeg=scenes.jpeg(scenes.street(3)),
+                    received_ms=self._ms(190),
+                )
+            )
+            session.get_one(CommandRow, "c-1").state = "ok"
+        return self
+
+    def _ms(self, seconds_ago=0.0):
+        return round((self.now_s - seconds_ago) * 1000)
+
     def appears(self, shop, minutes_ago, rule="encroachment"):
         """An incident at a shop's front, its number; a crowd is at no shop."""
         number = next(self.numbers)
@@ -132,7 +178,8 @@ class Town:
             for role, picture in (("clear", clear), ("at", busy)):
                 sent.append(case.picture(role, "wide", content=scenes.jpeg(picture)))
                 sent.append(case.picture(role, "close", content=scenes.jpeg(scenes.close(picture))))
-        self.desk.take_any(*sent, case.message("opened", self.at_s, place=scenes.PLACE, shop=case.shop))
+        items = (Item(id="i", kind="object", box=scenes.PLACE, area_m2=1.4),)
+        self.desk.take_any(*sent, case.message("opened", self.at_s, place=scenes.PLACE, shop=case.shop, items=items))
         return case
 
     def clears(self, case, minutes_ago):
@@ -215,6 +262,52 @@ class Town:
         return self
 
 
+def _event(kind, box, leaf, at_s, data):
+    found = kind(
+        id=f"{box}:{at_s}",
+        source=f"/cityeye/{STREET}/{box}",
+        type=f"cityeye.box.{leaf}",
+        time=from_epoch(at_s),
+        dataschema=dataschema(leaf.partition("/")[0]),
+        data=data,
+    )
+    return Delivery(f"cityeye/1/{STREET}/{box}/{leaf}", found.to_json())
+
+
+def health(box, at_s, *, cameras=(), temperature_c=61, waiting=0, **more):
+    """What a box says of itself; `cameras` with the age of their newest picture."""
+    gib = 2**30
+    machine = MachineLoad(
+        temperature_c=temperature_c,
+        load=2.4,
+        cores=4,
+        memory_bytes=8 * gib,
+        memory_free_bytes=5 * gib,
+        disk_bytes=64 * gib,
+        disk_free_bytes=40 * gib,
+    )
+    values = {
+        "uptime_s": 90_000,
+        "waiting_messages": waiting,
+        "oldest_waiting_s": waiting * 4,
+        "parked_messages": 0,
+        "state_bytes": 1_000_000,
+        "outbox_budget_bytes": gib,
+        "clock": ClockReport(state="synchronised", offset_s=0.21, offset_error_s=0.05, boot_id="b", uptime_s=90_000),
+        "model": Model(name="yolox-s", sha256="ab" * 32),
+        "detector": DetectorLoad(looks=9, stretch=1, wait_p50_s=0.01, wait_p99_s=0.1, late_s=0.6, look_s=0.042),
+        "machine": machine,
+        "cameras": [CameraLoad(camera=one, frame_age_s=age, decided_s=0.9) for one, age in dict(cameras).items()],
+    }
+    return _event(HealthEvent, box, "health", at_s, BoxHealth.model_validate(values | more))
+
+
+def camera(box, name, state, since_s, **more):
+    """What a camera says of itself."""
+    data = CameraState(camera=name, state=state, since=from_epoch(since_s), **more)
+    return _event(CameraEvent, box, f"camera/{name}", since_s, data)
+
+
 def fill(desk, **options):
     """All of it."""
-    return Town(desk, **options).people().places().every_state().waiting()
+    return Town(desk, **options).people().places().fleet().every_state().waiting()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.box.redaction import redact
+from protocol.messages import MachineLoad
 
 LINES: Final = 2000
 MAX_LINE: Final = 500
@@ -57,6 +58,24 @@ def machine(state_dir: Path) -> dict[str, Any]:
         "disk_bytes": {"total": disk.total, "free": disk.free},
         "temperature_c": _temperatures(THERMAL),
     }
+
+
+def machine_load(state_dir: Path) -> MachineLoad:
+    """The same in short, as each health report has it."""
+    disk, memory = shutil.disk_usage(state_dir), _memory(MEMORY)
+    return MachineLoad(
+        temperature_c=max(_temperatures(THERMAL).values(), default=None),
+        load=round(os.getloadavg()[0], 2),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=_bytes(memory.get("MemTotal")),
+        memory_free_bytes=_bytes(memory.get("MemAvailable")),
+        disk_bytes=disk.total,
+        disk_free_bytes=disk.free,
+    )
+
+
+def _bytes(kib: int | None) -> int | None:
+    return None if kib is None else kib * 1024
 
 
 def _memory(path: Path) -> dict[str, int]:

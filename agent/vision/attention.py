@@ -45,6 +45,7 @@ class AttentionFigures:
         wait_p50_s: time from a granted look to its beginning, half of the last ones.
         wait_p99_s: nearly all of them.
         late_s: the longest time that a look at a changed scene has come after it was wanted, of the last ones.
+        look_s: time that a look at a whole picture takes, half of the last ones; None where there was none.
     """
 
     looks: int
@@ -52,6 +53,7 @@ class AttentionFigures:
     wait_p50_s: float
     wait_p99_s: float
     late_s: float
+    look_s: float | None
 
 
 @dataclass
@@ -225,6 +227,7 @@ class Attention:
                 wait_p50_s=round(waits[len(waits) // 2], 4),
                 wait_p99_s=round(waits[len(waits) * 99 // 100], 4),
                 late_s=round(max(self._late_s, default=0.0), 2),
+                look_s=round(median(self._costs_s[True]) / self.threads, 4) if self._costs_s[True] else None,
             )
 
     def _stretch(self, customer: _Customer, at_s: float) -> float:

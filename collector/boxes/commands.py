@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +13,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
-from collector.boxes import broker_files, labels, register, wanted
+from collector.boxes import broker_files, changes, labels, register
 from collector.boxes.authority import (
     OWN_DAYS,
     RESERVED,
@@ -29,12 +28,13 @@ from collector.boxes.authority import (
     write_secret,
 )
 from collector.boxes.broker_files import Listener
+from collector.boxes.counter import Counter
 from collector.boxes.door import Door
 from collector.boxes.enrolment import Desk
 from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, system, who
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, system
 from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
 from collector.store import Box, CameraRow, Store, lock
@@ -222,9 +222,7 @@ def add(
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
         with office.store.writing() as session:
-            claims = register.add_boxes(session, site, prefix or site, count, good_days, _now_ms())
-            detail = {"site": site, "boxes": [one.box for one in claims]}
-            audit.record(session, system(), "boxes.add", f"street/{site}", detail, _now_ms())
+            claims = changes.announce(session, system(), site, prefix or site, count, good_days, _now_ms())
             # written before the commit: a code that nobody has is not kept
             _hand_out(office, claims, csv, page)
 
@@ -241,8 +239,7 @@ def renew(
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
         with office.store.writing() as session:
-            claim = register.renew_claim(session, box, good_days, _now_ms())
-            audit.record(session, system(), "boxes.renew", f"box/{box}", {}, _now_ms())
+            claim = changes.renew_claim(session, system(), box, good_days, _now_ms())
             _hand_out(office, [claim], csv, page)
 
 
@@ -292,8 +289,7 @@ def revoke(box: BoxArgument, settings: SettingsOption) -> None:
     with _office(settings) as office:
         cameras = _cameras(office.store, box)
         with office.store.writing() as session:
-            site = register.put_out(session, box, "revoked", _now_ms()).site
-            audit.record(session, system(), "boxes.revoke", f"box/{box}", {"site": site}, _now_ms())
+            site = changes.revoke(session, system(), box, _now_ms())
         _enforce(office, site, box, cameras)
 
 
@@ -307,10 +303,7 @@ def replace(
     with _office(settings) as office:
         cameras = _cameras(office.store, old)
         with office.store.writing() as session:
-            settings_too = partial(wanted.inherit, by=who(), now_ms=_now_ms())
-            register.replace(session, old, new, _now_ms(), move=[settings_too])
-            site = register.find_box(session, old).site
-            audit.record(session, system(), "boxes.replace", f"box/{old}", {"by": new, "site": site}, _now_ms())
+            site = changes.replace(session, system(), old, new, _now_ms())
         typer.echo(f"box {new}: has {len(cameras)} cameras of {old}")
         _enforce(office, site, old, cameras)
 
@@ -447,6 +440,16 @@ def open_door(config: CenterConfig, store: Store) -> Door | None:
             f"[enrolment] listen = {section.listen}: expected a free port and {authority.folder}/server.pem, "
             f"got: {fault.strerror or fault}"
         ) from None
+
+
+def open_counter(config: CenterConfig, store: Store) -> Counter | None:
+    """What pages give labels out with; None where the CA is elsewhere, or boxes have no address to go to."""
+    section = config.settings.enrolment
+    folder = config.path(section.ca)
+    if section.url is None or not (folder / "ca.key").exists():
+        return None
+    authority = Authority.open(folder)
+    return Counter(section.url, authority.fingerprint, section.claim_days, Office(config, store, authority).lists)
 
 
 def _now_ms() -> int:

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import difflib
 import json
-import os
 import sys
 import time
 import tomllib
@@ -19,7 +18,7 @@ import typer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.boxes import orders, wanted
+from collector.boxes import changes, wanted
 from collector.boxes.orders import GOES_ON_MS, GRACE_MS, OPEN, OrderError, known_box
 from collector.boxes.wanted import WantedError
 from collector.commandline import EXIT_FAILED, SettingsOption, one_line, open_data, system, who
@@ -28,9 +27,8 @@ from collector.settings import load_settings
 from collector.store import CommandPicture, CommandRow, SettingsReport, SettingsRow, Store
 from protocol.commands import LIFE_S, Login
 from protocol.documents import SettingsError
-from protocol.ids import uuid7
 from protocol.instants import from_epoch, rfc3339
-from protocol.sealed import SealedError, seal_secret
+from protocol.sealed import SealedError
 from protocol.settings import CamerasDocument, DocumentError, read_document
 
 POLL_S: Final = 0.2
@@ -79,14 +77,13 @@ def command(
     args: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with _store(settings) as store:
         now_ms = _now_ms()
-        command_id = uuid7(now_ms / 1000, os.urandom(10))
-        if verb == "secret":
-            args["sealed"] = _sealed(store, box, command_id, name, user)
+        command_id = changes.new_command(now_ms)
+        login = _login(name, user) if verb == "secret" else None
         with store.writing() as session:
-            orders.ask(session, box, verb, args, command=command_id, by=who(), now_ms=now_ms)
+            if login is not None:
+                args |= changes.sealed_login(session, box, command_id, name or "", login)
+            changes.command(session, system(), box, verb, args, now_ms, command_id)
             state = known_box(session, box).state
-            told = {"command": command_id, **{key: value for key, value in args.items() if key != "sealed"}}
-            audit.record(session, system(), f"box.{verb}", f"box/{box}", told, now_ms)
         if state != "online":
             typer.echo(f"box {box} is {state}; the command waits for at most {LIFE_S:.0f} s", err=True)
         row = _answered(store, command_id) if wait else _get(store, command_id)
@@ -104,19 +101,14 @@ def command(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _sealed(store: Store, box: str, command_id: str, name: str | None, user: str | None) -> str:
+def _login(name: str | None, user: str | None) -> Login:
     if name is None or user is None:
         raise OrderError("secret: expected --name and --user; the password is asked for, or read from standard input")
-    with store.transaction() as session:
-        key = known_box(session, box).encryption_key
-    if key is None:
-        raise OrderError(f"box {box}: expected a key to seal the secret to, it has published none; update its agent")
     if sys.stdin.isatty():
         password = str(typer.prompt("password", hide_input=True))
     else:
         password = sys.stdin.readline().removesuffix("\n")
-    login = Login(user=user, password=password)
-    return seal_secret(login.model_dump_json().encode(), key, box, command_id, name)
+    return Login(user=user, password=password)
 
 
 def _get(store: Store, command_id: str) -> CommandRow:

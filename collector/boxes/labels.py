@@ -4,6 +4,7 @@ import csv
 import html
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import segno
@@ -55,13 +56,35 @@ def as_page(claims: Sequence[NewClaim], url: str, fingerprint: str) -> str:
 """
 
 
-def _label(claim: NewClaim, url: str, fingerprint: str) -> str:
+@dataclass(frozen=True)
+class Label:
+    """What stands on one.
+
+    Args:
+        claim: whose it is.
+        code: QR code as an SVG element.
+        url: where boxes go.
+        pin: the part of the CA's fingerprint that has to be typed, in groups of four.
+    """
+
+    claim: NewClaim
+    code: str
+    url: str
+    pin: tuple[str, ...]
+
+
+def label(claim: NewClaim, url: str, fingerprint: str) -> Label:
+    """A label of a claim."""
     code = segno.make(str(invitation(claim, url, fingerprint)), error="m", micro=False)
-    drawn = code.svg_inline(border=4, omitsize=True)
     # the first half of it will do, where it has to be typed
-    groups = [fingerprint[start : start + 4] for start in range(0, MIN_FINGERPRINT_DIGITS, 4)]
-    pin = f"{' '.join(groups[:4])}<br>{' '.join(groups[4:])}"
-    return f"""<article>{drawn}<div><h2>{html.escape(claim.box)}</h2>
+    groups = tuple(fingerprint[start : start + 4] for start in range(0, MIN_FINGERPRINT_DIGITS, 4))
+    return Label(claim, code.svg_inline(border=4, omitsize=True), url, groups)
+
+
+def _label(claim: NewClaim, url: str, fingerprint: str) -> str:
+    made = label(claim, url, fingerprint)
+    pin = f"{' '.join(made.pin[:4])}<br>{' '.join(made.pin[4:])}"
+    return f"""<article>{made.code}<div><h2>{html.escape(claim.box)}</h2>
 <p>{html.escape(claim.site)}<br>有效至 until {_day(claim)}</p>
 <code>{html.escape(claim.code)}</code>
 <small>认领码，用一次 claim code, works once<code>{html.escape(url)}</code>

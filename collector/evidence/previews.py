@@ -22,8 +22,8 @@ one_at_a_time: Final = threading.Lock()
 
 
 @lru_cache(KEPT)
-def preview(files: PictureFiles, sha256: str) -> bytes:
-    """A JPEG of at most `WIDEST_PX` on its longer side, never the file itself: that one is fetched, on record.
+def preview(files: PictureFiles, sha256: str, widest_px: int = WIDEST_PX) -> bytes:
+    """A JPEG of at most so many pixels on its longer side, never the file itself: that one is fetched, on record.
 
     Raises OSError where there is none, ValueError for what cannot be shown.
     """
@@ -31,7 +31,7 @@ def preview(files: PictureFiles, sha256: str) -> bytes:
     with one_at_a_time:
         picture = decode(jpeg)
         height, width = picture.shape[:2]
-        scale = min(1.0, WIDEST_PX / max(height, width))
+        scale = min(1.0, widest_px / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if scale < 1:
             picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

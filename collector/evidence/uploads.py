@@ -48,8 +48,15 @@ class Upload:
     taken_ms: int | None
 
 
-def read_upload(content: bytes, zone: tzinfo, now_ms: int) -> Upload:
-    """Write anew what a telephone sent; raises ValueError for what is no picture, or too large a one."""
+def read_upload(content: bytes, zone: tzinfo, now_ms: int, said_ms: int | None = None) -> Upload:
+    """Write anew what a telephone sent; raises ValueError for what is no picture, or too large a one.
+
+    Args:
+        content: JPEG.
+        zone: of instants in its Exif that name none.
+        now_ms: the center's clock.
+        said_ms: when it was taken, as whoever sends it says; for one without Exif.
+    """
     if len(content) > MOST_BYTES:
         raise ValueError(f"expected at most {MOST_BYTES} bytes, got {len(content)}")
     said = taken_at(content, zone)
@@ -57,7 +64,7 @@ def read_upload(content: bytes, zone: tzinfo, now_ms: int) -> Upload:
         picture = decode(content)
         jpeg = encode(picture, QUALITY)
     height, width = picture.shape[:2]
-    taken_ms = None if said is None else round(said.timestamp() * 1000)
+    taken_ms = said_ms if said is None else round(said.timestamp() * 1000)
     good = taken_ms is not None and now_ms - OLDEST_MS <= taken_ms <= now_ms + AHEAD_MS
     return Upload(jpeg, hashlib.sha256(jpeg).hexdigest(), width, height, taken_ms if good else None)
 

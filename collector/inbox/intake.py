@@ -1,6 +1,7 @@
 """What is done with deliveries, inside the caller's transaction."""
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -353,7 +354,7 @@ def _answer(delivery: Delivery, message_id: str) -> Outcome:
 def _take_health(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, HealthEvent)
     box = box_of(session, topic, received_ms)
-    box.health = event.data.model_dump_json()
+    box.health, box.health_ms = event.data.model_dump_json(), received_ms
     clocks.learn(box, event.data.clock, received_ms)
     return _answer(delivery, event.id)
 
@@ -391,6 +392,7 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
         row = CameraRow(box_id=topic.box, camera=state.camera)
         session.add(row)
     row.state, row.since_ms, row.text, row.restarts = state.state, milliseconds(state.since), state.text, state.restarts
+    row.learning, row.unavailable = json.dumps(state.learning_zones), json.dumps(state.unavailable_zones)
     return Outcome()
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from collector.notices import orders
 from collector.people.actor import Actor
-from collector.places import shops, standing
+from collector.places import cameras, shops, standing
 from collector.store import PersonRow, Ticket, TicketEvent
 from collector.tickets import desk
 
@@ -50,6 +50,14 @@ def shop(session: Session, shop_id: str) -> Recipient | None:
         return None
     language = found.language if found.language in LANGUAGES else None
     return Recipient(name=found.name, phone=found.phone or found.other_phone, email=found.email, language=language)
+
+
+def place(session: Session, ticket: Ticket) -> tuple[str, str]:
+    """Where a ticket is: the shop's address, empty where nobody has entered it, and the camera's name with the zone."""
+    found = shops.find(session, ticket.shop) if ticket.shop else None
+    camera = cameras.find(session, ticket.box_id, ticket.camera)
+    name = camera.name if camera is not None and camera.name else ticket.camera
+    return "" if found is None else found.address, f"{name} · {ticket.zone}"
 
 
 def doubt(session: Session, ticket: Ticket) -> tuple[str, str] | None:

@@ -192,14 +192,19 @@ def field_names(template: str) -> list[str]:
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as fault:
-        raise TemplateError(f"expected {{field}}, and {{{{ or }}}} for a brace itself; got: {fault}") from None
+        raise TemplateError(
+            "字段应写作 {field}，花括号本身写 {{ 或 }} / "
+            f"expected {{field}}, and {{{{ or }}}} for a brace itself; got: {fault}"
+        ) from None
     for _, name, form, conversion in parts:
         if name is None:
             continue
         if name not in FIELDS:
-            raise TemplateError(f"unknown field {{{name}}}; there are {', '.join(FIELDS)}")
+            raise TemplateError(f"没有字段 {{{name}}} / unknown field {{{name}}}; there are {', '.join(FIELDS)}")
         if form or conversion:
-            raise TemplateError(f"field {{{name}}}: expected the name alone, got more behind it")
+            raise TemplateError(
+                f"字段 {{{name}}} 只能写名称 / field {{{name}}}: expected the name alone, got more behind it"
+            )
         names.append(name)
     return names
 
@@ -213,7 +218,10 @@ def check(audience: str, text: Text) -> None:
     """Whether a text may be used; raises TemplateError."""
     names = [*field_names(text.body), *field_names(text.subject)]
     if audience == "shop" and not set(names) & set(SAYS_HOW_TO_OBJECT):
-        raise TemplateError("a notice to a shop always says how to object: put {objection} or {link} into it")
+        raise TemplateError(
+            "给商户的提醒必须写明申诉途径，请加入 {objection} 或 {link} / "
+            "a notice to a shop always says how to object: put {objection} or {link} into it"
+        )
 
 
 def choose(own: Mapping[tuple[str, str, str], Text], audience: str, kind: str, language: str) -> Text:

@@ -129,9 +129,17 @@ def _rows(session: Session) -> Iterator[AuditRow]:
 
 
 def show(
-    session: Session, *, before: int | None = None, limit: int = 100, of: str | None = None, actor: str | None = None
+    session: Session,
+    *,
+    before: int | None = None,
+    limit: int = 100,
+    of: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    from_ms: int | None = None,
+    until_ms: int | None = None,
 ) -> list[AuditRow]:
-    """Newest lines first: those before a number, of one thing, of one actor."""
+    """Newest lines first: those before a number, of one thing, of one actor, of actions that begin like this."""
     query = select(AuditRow).order_by(AuditRow.number.desc()).limit(limit)
     if before is not None:
         query = query.where(AuditRow.number < before)
@@ -139,6 +147,12 @@ def show(
         query = query.where(AuditRow.object == of)
     if actor is not None:
         query = query.where(AuditRow.actor == actor)
+    if action is not None:
+        query = query.where(AuditRow.action.startswith(action, autoescape=True))
+    if from_ms is not None:
+        query = query.where(AuditRow.at_ms >= from_ms)
+    if until_ms is not None:
+        query = query.where(AuditRow.at_ms < until_ms)
     return list(session.scalars(query))
 
 

@@ -8,6 +8,7 @@ TABLE: Final = """
 right              admin operator grid_worker officer auditor viewer  what it is good for
 tickets.read       x     x        x           x       x       x       see tickets and their time lines
 tickets.act        x     x        x           x       -       -       take a step; the machine of tickets says more
+tasks.work         -     -        x           x       -       -       see one's own tasks on a phone, and do them
 evidence.read      x     x        x           x       x       x       see pictures as previews
 evidence.original  -     x        -           x       x       -       fetch a sealed picture, with a reason
 places.read        x     x        x           x       x       x       see shops, permits, grid cells, cameras
@@ -22,6 +23,7 @@ notices.read       x     x        -           x       x       -       see notice
 notices.write      x     x        -           -       -       -       change channels and templates, send again
 audit.read         x     -        -           -       x       -       read the audit log; takes the role at all streets
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
+boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine
 """

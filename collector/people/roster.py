@@ -33,7 +33,10 @@ class NotAllowedError(PeopleError):
 def read_id(text: str) -> str:
     """A name to sign in with; raises PeopleError."""
     if not _ID.fullmatch(text):
-        raise PeopleError(f"expected a sign-in name of a-z, 0-9 and . _ @ -, at most 63 characters, got {text!r:.100}")
+        raise PeopleError(
+            "登录名只能用小写字母、数字和 . _ @ -，最多 63 个字符 / "
+            f"expected a sign-in name of a-z, 0-9 and . _ @ -, at most 63 characters, got {text!r:.100}"
+        )
     return text
 
 
@@ -41,7 +44,10 @@ def read_name(text: str) -> str:
     """A person's name as it is shown; raises PeopleError."""
     name = unicodedata.normalize("NFC", text).strip()
     if not 0 < len(name) <= NAME or not name.isprintable():
-        raise PeopleError(f"expected a name of at most {NAME} printable characters, got {text!r:.120}")
+        raise PeopleError(
+            f"姓名应为 1 到 {NAME} 个可见字符 / "
+            f"expected a name of at most {NAME} printable characters, got {text!r:.120}"
+        )
     return name
 
 
@@ -59,7 +65,7 @@ def _contact(name: str, text: str, read: Callable[[str], str]) -> str:
     try:
         return read(text.strip()) if text.strip() else ""
     except BadValueError as fault:
-        raise PeopleError(f"{name}: {fault}") from None
+        raise PeopleError(f"{fault.text.zh} / {name}: {fault.text.en}") from None
 
 
 def read_grant(text: str) -> Grant:
@@ -151,7 +157,10 @@ def add(
     lock(session, ["people"])
     read_id(person)
     if session.get(PersonRow, person) is not None:
-        raise PeopleError(f"person {person}: expected a new sign-in name, somebody has it; names are never used again")
+        raise PeopleError(
+            f"登录名 {person} 已有人使用，且不会再次分配 / "
+            f"person {person}: expected a new sign-in name, somebody has it; names are never used again"
+        )
     wanted = sorted(set(given), key=str)
     for grant in wanted:
         _may_give(actor, grant)
@@ -278,6 +287,14 @@ def reset_totp(session: Session, actor: Actor, person: str, now_ms: int) -> bool
     return True
 
 
+def end_sessions(session: Session, actor: Actor, person: str, now_ms: int) -> int:
+    """Sign somebody out everywhere; how many sessions ended."""
+    check_may_change(session, actor, person)
+    ended = sessions.end_all(session, person)
+    audit.record(session, actor, "person.sessions_end", f"person/{person}", {"sessions_ended": ended}, now_ms)
+    return ended
+
+
 def link_sso(session: Session, actor: Actor, person: str, issuer: str, subject: str, now_ms: int) -> None:
     """Let somebody who is known here sign in elsewhere."""
     lock(session, ["people"])
@@ -363,17 +380,21 @@ def _may_give(actor: Actor, grant: Grant) -> None:
     """Only what lies within one's own streets; a role everywhere only by who administers everywhere."""
     own = streets(actor, "people.write")
     if own is not None and grant.street not in own:
-        raise NotAllowedError(f"{grant}: expected a street that you administer ({', '.join(sorted(own)) or 'none'})")
+        mine = ", ".join(sorted(own)) or "none"
+        raise NotAllowedError(
+            f"{grant}：不在你管理的街道（{mine}） / {grant}: expected a street that you administer ({mine})"
+        )
 
 
 def check_may_change(session: Session, actor: Actor, person: str) -> PersonRow:
     """Who resets a sign-in can sign in as that person: so it takes the right to people at all of their streets."""
     row = find(session, person)
     if not may(actor, "people.write"):
-        raise NotAllowedError(f"person {person}: expected somebody who administers people")
+        raise NotAllowedError(f"你不能管理人员 / person {person}: expected somebody who administers people")
     for grant in grants(session, person):
         if not may(actor, "people.write", grant.street):
             raise NotAllowedError(
+                f"{person} 另有角色 {grant}，不全在你管理的街道 / "
                 f"person {person}: has {grant}; expected somebody with roles at your own streets only"
             )
     return row
@@ -393,6 +414,7 @@ def _keep_an_admin(session: Session, person: str, grant: Grant | None = None) ->
         return
     if _admins(session) == {person}:
         raise PeopleError(
+            f"{person} 是最后一名全中心管理员，请先让他人担任 / "
             f"person {person}: is the last who administers everywhere; give admin to somebody else before"
         )
 

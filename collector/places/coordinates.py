@@ -57,3 +57,10 @@ def map_url(lon: float, lat: float, name: str) -> str:
     east, north = to_gcj02(lon, lat)
     query = {"position": f"{east:.6f},{north:.6f}", "name": name, "coordinate": "gaode"}
     return f"https://uri.amap.com/marker?{urlencode(query)}"
+
+
+def baidu_url(lon: float, lat: float, name: str) -> str:
+    """The same for Baidu's map, which turns GCJ-02 into its own by itself (`coord_type=gcj02`)."""
+    east, north = to_gcj02(lon, lat)
+    query = {"location": f"{north:.6f},{east:.6f}", "title": name, "content": name, "coord_type": "gcj02"}
+    return f"https://api.map.baidu.com/marker?{urlencode({**query, 'output': 'html', 'src': 'cityeye'})}"

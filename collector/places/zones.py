@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from collector.places.fields import Zone
 from collector.store import Box, SettingsRow
+from protocol.geometry import Polygon
 
 MAX_NAMED: Final = 500
 """Values that a question names; of more boxes all are read."""
@@ -34,3 +35,18 @@ def zone_shops(session: Session, boxes: Collection[str] | None = None) -> dict[Z
             for zone in camera.get("zone", ()):
                 found[(box, camera["id"], zone["id"])] = zone.get("shop")
     return found
+
+
+def outline(session: Session, box: str, camera: str, zone: str, digest: str) -> Polygon:
+    """Corners of a zone in picture coordinates, as it was drawn when settings of that digest were in force.
+
+    Where the center never had those, as it is drawn in the newest that it has; empty where it has none of that zone.
+    """
+    query = select(SettingsRow.document).where(SettingsRow.box_id == box, SettingsRow.revision.is_not(None))
+    newest = query.order_by((SettingsRow.digest == digest).desc(), SettingsRow.revision.desc()).limit(1)
+    document = json.loads(session.scalar(newest) or "{}")
+    for one in document.get("camera", ()):
+        for held in one.get("zone", ()) if one["id"] == camera else ():
+            if held["id"] == zone:
+                return tuple((float(x), float(y)) for x, y in held["polygon"])
+    return ()

@@ -50,6 +50,9 @@ class Box(Base):
     state_since_ms: Mapped[int] = mapped_column(BigInteger)
     seen_ms: Mapped[int] = mapped_column(BigInteger)
     health: Mapped[str | None] = mapped_column(Text)
+    """What it last said of how it is doing, JSON."""
+    health_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When that came."""
     encryption_key: Mapped[str | None] = mapped_column(Text)
     """Secrets are sealed to it; the newest one that came."""
     listed: Mapped[str | None] = mapped_column(Text)
@@ -119,6 +122,10 @@ class CameraRow(Base):
     since_ms: Mapped[int] = mapped_column(BigInteger)
     text: Mapped[str] = mapped_column(Text, default="")
     restarts: Mapped[int] = mapped_column(Integer, default=0)
+    learning: Mapped[str] = mapped_column(Text, default="[]", server_default="[]")
+    """Zones whose clear look is not known yet, JSON."""
+    unavailable: Mapped[str] = mapped_column(Text, default="[]", server_default="[]")
+    """Zones that cannot be judged, JSON; `text` says why."""
 
 
 class MessageRow(Base):
@@ -151,6 +158,7 @@ class Ticket(Base):
         ),
         Index("ix_ticket_list", "open", "number"),
         Index("ix_ticket_look_ms", "look_ms"),
+        Index("ix_ticket_camera", "box_id", "camera", "number"),
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)

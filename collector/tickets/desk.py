@@ -124,7 +124,7 @@ def able(session: Session, ticket: Ticket, actor: Actor, at_ms: int) -> tuple[st
         return ()
     verbs = allowed(ticket.state, actor.kind, actor.roles(ticket.street))
     lines = [line for verb in verbs if (line := find(ticket.state, verb)) is not None]
-    return tuple(line.verb for line in lines if _bar(session, ticket, line, at_ms) is None)
+    return tuple(line.verb for line in lines if bar(session, ticket, line, at_ms) is None)
 
 
 def hold(session: Session, number: int, beside: tuple[int, ...] = ()) -> Ticket:
@@ -187,12 +187,12 @@ def act(
     of: Any = args.get("of")
     ticket = hold(session, number, (of,) if verb == "duplicate" and good_number(of) else ())
     if seen is not None and seen != ticket.version:
-        bar = Bar(
+        late = Bar(
             "changed",
             f"expected version {seen} as you saw it, it is {ticket.version} ({ticket.state})",
             f"你看到的是第 {seen} 版，现在是第 {ticket.version} 版（{WORDS[State(ticket.state)][0]}），请刷新后再试",
         )
-        raise refusal(session, ticket, actor, at_ms, bar)
+        raise refusal(session, ticket, actor, at_ms, late)
     return step(session, actor, ticket, verb, at_ms=at_ms, reason=reason, **args)
 
 
@@ -234,7 +234,7 @@ def _permitted(
         )
     if actor.kind == "shop" and actor.id != ticket.shop:
         raise refuse("not_yours", f"it belongs to shop {ticket.shop}, not to {actor.id}", "不是该商户的工单")
-    barred = _bar(session, ticket, line, at_ms)
+    barred = bar(session, ticket, line, at_ms)
     if barred is not None:
         raise refusal(session, ticket, actor, at_ms, barred)
     for name in line.needs:
@@ -807,7 +807,7 @@ def seen_clear(session: Session, ticket: Ticket) -> bool:
 # what a ticket does not take though its state would: of `register` and the like
 
 
-def _bar(session: Session, ticket: Ticket, line: Transition, at_ms: int) -> Bar | None:
+def bar(session: Session, ticket: Ticket, line: Transition, at_ms: int) -> Bar | None:
     """Why a verb that the table has is not for this very ticket now; None: it is."""
     check = BARS.get(line.verb)
     found = None if check is None else check(session, ticket, at_ms)

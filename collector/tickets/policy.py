@@ -431,15 +431,22 @@ def warnings(policy: Policy, today: date) -> list[str]:
     """What is allowed and may not be meant; lines for people."""
     found = []
     if not policy.region:
-        found.append("region: none is set, so that cases get no number; put the six digits of the district there")
+        found.append(
+            "没有填行政区划，案卷将没有编号；请填六位数字 / "
+            "region: none is set, so that cases get no number; put the six digits of the district there"
+        )
     if policy.work.calendar == "cn":
         unknown = policy.working_time.calendar.unknown_years(today, today + timedelta(days=90))
         found += [
+            f"没有 {year} 年的节假日安排，按普通周计算；请补充 calendar-cn.toml / "
             f"work.calendar: no holidays are known for {year}; it counts as plain weeks until calendar-cn.toml has it"
             for year in unknown
         ]
     for one in policy.unreviewed:
         for text in one.hours:
             if text in policy.quiet.hours and "shop" in policy.quiet.audiences:
-                found.append(f"unreviewed.hours {text}: nobody is told then, as these are quiet.hours")
+                found.append(
+                    f"未审先提醒的时段 {text} 是免打扰时段，届时不会提醒 / "
+                    f"unreviewed.hours {text}: nobody is told then, as these are quiet.hours"
+                )
     return found

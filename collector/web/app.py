@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collector import VERSION
 from collector.again import RETRY_AFTER, Again
+from collector.boxes.counter import Counter
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import Passwords
 from collector.people.signing import Caller, Signing
@@ -32,12 +33,19 @@ from collector.settings import CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
     assets,
+    audit_pages,
     board,
+    box_pages,
     evidence_api,
     notices_api,
     people_api,
+    people_pages,
     places_api,
+    policy_pages,
+    register_pages,
     sign_in,
+    task_pages,
+    text_pages,
     thumbnails,
     ticket_pages,
     tickets_api,
@@ -110,6 +118,7 @@ def make_app(
     gate: Gate | None = None,
     changed: Callable[[], None] | None = None,
     settings: CenterSettings | None = None,
+    counter: Counter | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -124,6 +133,7 @@ def make_app(
         gate: knows who asks; None: pages of this machine, with the usual ages of sessions.
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
+        counter: gives boxes their labels; None where the CA is elsewhere.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, _now_ms, changed or changes.tell)
@@ -204,9 +214,17 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
+    app.include_router(box_pages.router(desk, counter, health.broker_connected))
+    app.include_router(people_pages.router(desk, gate.signing))
+    app.include_router(audit_pages.router(desk, zone))
+    app.include_router(policy_pages.router(desk, zone))
+    app.include_router(text_pages.router(desk, told, center.name, zone))
+    app.include_router(register_pages.router(desk, center.region, zone))
+    app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
     app.include_router(evidence_api.router(desk))
@@ -214,7 +232,6 @@ def make_app(
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
-    told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app

@@ -7,6 +7,7 @@ one that belongs to it. After an update every address is a new one; an old one i
 import gzip
 import hashlib
 import mimetypes
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,14 +32,15 @@ class Asset:
 
 
 class Assets:
-    """All files of some folders; of two with one name the later one counts."""
+    """All files of some folders, or `only` those of these names; of two with one name the later one counts."""
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, only: Collection[str] | None = None) -> None:
         self._files: dict[str, Asset] = {}
         for folder in folders:
             for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    self._files[path.relative_to(folder).as_posix()] = _read(path)
+                name = path.relative_to(folder).as_posix()
+                if path.is_file() and (only is None or name in only):
+                    self._files[name] = _read(path)
         whole = hashlib.sha256()
         for name, one in sorted(self._files.items()):
             whole.update(name.encode() + b"\0" + hashlib.sha256(one.content).digest())
@@ -48,6 +50,10 @@ class Assets:
         """Address of a file; raises KeyError where there is none, so that a page with a wrong name is not shown."""
         self._files[name]
         return f"/static/{self.version}/{name}"
+
+    def text(self, name: str) -> str:
+        """A script that is sent from another address; raises KeyError."""
+        return self._files[name].content.decode()
 
     def answer(self, request: Request, version: str, name: str) -> Response:
         """Send one; raises HTTPException."""

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -77,9 +77,9 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
     """The route of pictures that people take."""
     routes = APIRouter()
 
-    def take(number: Number, key: str, content: bytes, acting: Actor) -> Response:
+    def take(number: Number, key: str, content: bytes, acting: Actor, said_ms: int | None) -> Response:
         try:
-            taken = read_upload(content, zone, desk.now_ms())
+            taken = read_upload(content, zone, desk.now_ms(), said_ms)
         except ValueError as fault:
             raise HTTPException(422, f"需要 JPEG 图片 / expected a JPEG: {fault}") from None
         try:
@@ -94,7 +94,11 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
 
     @routes.put("/api/tickets/{number}/pictures/{key}", dependencies=[needs("tickets.act")], status_code=201)
     async def put_picture(
-        request: Request, acting: Acting, number: Number, key: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+        request: Request,
+        acting: Acting,
+        number: Number,
+        key: Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$")],
+        taken_ms: Annotated[Number | None, Query(description="when it was taken, where its Exif does not say")] = None,
     ) -> Any:
         """Put a picture (a JPEG as the body) to a ticket; the same key again is the same picture."""
         if request.headers.get("content-type", "").partition(";")[0].strip() != "image/jpeg":
@@ -104,7 +108,7 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
             content += part
             if len(content) > MOST_BYTES:
                 raise HTTPException(413, f"expected a picture of at most {MOST_BYTES} bytes")
-        return await run_in_threadpool(take, number, key, bytes(content), acting)
+        return await run_in_threadpool(take, number, key, bytes(content), acting, taken_ms)
 
     return routes
 

@@ -24,7 +24,10 @@ DEFAULT: Final = "zh"
 HERE: Final = Path(__file__).parent
 PO: Final = HERE / "locale" / "zh" / "LC_MESSAGES" / "cityeye.po"
 METHODS: Final = [("templates/**.html", "jinja2"), ("static/**.js", "javascript"), ("**.py", "python")]
-OPTIONS: Final = {"templates/**.html": {"trimmed": "true", "silent": "false"}}
+SHOP: Final = HERE.parent / "notices"
+"""The shops' pages have their own room, and the same catalogue."""
+SHOP_METHODS: Final = [("shop/**.html", "jinja2"), ("shop_view.py", "python")]
+OPTIONS: Final = {name: {"trimmed": "true", "silent": "false"} for name in ("templates/**.html", "shop/**.html")}
 KEYWORDS: Final = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 HEAD: Final = r"""
 msgid ""
@@ -114,11 +117,13 @@ def _preferred(accepts: str) -> Iterator[tuple[str, str | None]]:
 def extracted() -> Catalog:
     """All sentences as they stand in the code."""
     found = Catalog(domain="cityeye", charset="utf-8")
-    rows = extract_from_dir(HERE, METHODS, OPTIONS, KEYWORDS, comment_tags=("L10N:",), strip_comment_tags=True)
-    for name, _line, message, comments, _context in sorted(rows, key=lambda row: (row[0], row[1])):
-        if message and message != ("", ""):
-            # without line numbers: moving a sentence is no change of the catalogue
-            found.add(message, locations=[(name, 0)], auto_comments=comments)
+    for folder, methods in ((HERE, METHODS), (SHOP, SHOP_METHODS)):
+        rows = extract_from_dir(folder, methods, OPTIONS, KEYWORDS, comment_tags=("L10N:",), strip_comment_tags=True)
+        for name, _line, message, comments, _context in sorted(rows, key=lambda row: (row[0], row[1])):
+            if message and message != ("", ""):
+                # without line numbers: moving a sentence is no change of the catalogue
+                place = name if folder == HERE else f"notices/{name}"
+                found.add(message, locations=[(place, 0)], auto_comments=comments)
     return found
 
 

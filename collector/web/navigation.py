@@ -24,7 +24,16 @@ class Place:
 
 PLACES: Final = (
     Place("/", "tickets.read", N_("Board")),
+    Place("/tasks", "tasks.work", N_("My tasks")),
     Place("/tickets", "tickets.read", N_("Tickets")),
+    Place("/cameras", "boxes.read", N_("Cameras")),
+    Place("/boxes", "boxes.read", N_("Boxes")),
+    Place("/shops", "places.read", N_("Shops")),
+    Place("/permits", "places.read", N_("Permits")),
+    Place("/policies", "policies.read", N_("Policies")),
+    Place("/templates", "notices.read", N_("Texts")),
+    Place("/people", "people.read", N_("People")),
+    Place("/audit", "audit.read", N_("Audit log")),
     Place("/account", OWN, N_("My account")),
 )
 

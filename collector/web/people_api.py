@@ -63,34 +63,38 @@ class TokenBody(_Body):
 Change = Literal["disable", "enable", "password", "totp-reset", "unlock"]
 
 
+def known(session: Any, person: str) -> PersonRow:
+    """A person; one who is not there is not found."""
+    row = session.get(PersonRow, person)
+    if row is None:
+        raise HTTPException(404, f"没有此人 {person!r:.80} / there is no person {person!r:.80}")
+    found: PersonRow = row
+    return found
+
+
+def near(actor: Actor, person: dict[str, Any]) -> bool:
+    """Whether somebody has a role at one's own streets, at all of them, or at none yet."""
+    own = in_streets(actor, "people.read")
+    streets = {grant["street"] for grant in person["grants"]}
+    return own is None or not streets or bool(streets & (own | {EVERYWHERE}))
+
+
+def shown(acting: Actor, row: PersonRow, session: Any) -> dict[str, Any]:
+    """A person as this actor may see them: addresses in full for who may change them."""
+    found = roster.person_json(session, row)
+    try:
+        roster.check_may_change(session, acting, row.id)
+    except NotAllowedError:
+        found |= {"phone": masked(row.phone), "mail": masked(row.mail)}
+    return found
+
+
 def router(desk: Desk, signing: Signing) -> APIRouter:
     """The routes."""
     routes = APIRouter()
 
     def refused(fault: PeopleError) -> HTTPException:
         return HTTPException(403 if isinstance(fault, NotAllowedError) else 400, str(fault))
-
-    def known(session: Any, person: str) -> PersonRow:
-        row = session.get(PersonRow, person)
-        if row is None:
-            raise HTTPException(404, f"there is no person {person!r:.80}")
-        found: PersonRow = row
-        return found
-
-    def near(actor: Actor, person: dict[str, Any]) -> bool:
-        """Whether somebody has a role at one's own streets, at all of them, or at none yet."""
-        own = in_streets(actor, "people.read")
-        streets = {grant["street"] for grant in person["grants"]}
-        return own is None or not streets or bool(streets & (own | {EVERYWHERE}))
-
-    def shown(acting: Actor, row: PersonRow, session: Any) -> dict[str, Any]:
-        """A person as this actor may see them: addresses in full for who may change them."""
-        found = roster.person_json(session, row)
-        try:
-            roster.check_may_change(session, acting, row.id)
-        except NotAllowedError:
-            found |= {"phone": masked(row.phone), "mail": masked(row.mail)}
-        return found
 
     @routes.get("/api/me", dependencies=[needs(OWN)])
     def me(asking: Asking) -> dict[str, Any]:
@@ -146,7 +150,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         with desk.store.transaction() as session:
             found = shown(acting, known(session, person), session)
         if not near(acting, found):
-            raise HTTPException(404, f"there is no person {person!r:.80}")
+            raise HTTPException(404, f"没有此人 {person!r:.80} / there is no person {person!r:.80}")
         return found
 
     @routes.patch("/api/people/{person}", dependencies=[needs("people.write")])

@@ -62,6 +62,10 @@ class Reader:
             return self._instant(at_ms, "of_day")
         return self._instant(at_ms, "of_year" if at.year == now.year else "minute")
 
+    def clock(self, at_ms: int | None) -> str:
+        """The time of day, to the second; empty for None."""
+        return self._instant(at_ms, "of_day")
+
     def day(self, at_ms: int | None) -> str:
         """A date; empty for None."""
         return self._instant(at_ms, "day")
@@ -89,7 +93,7 @@ class Reader:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """What templates write values with."""
-        names = ("say", "moment", "short", "day", "span", "since", "number", "percent", "iso")
+        names = ("say", "moment", "short", "clock", "day", "span", "since", "number", "percent", "iso")
         return {name: getattr(self, name) for name in names}
 
     def _local(self, at_ms: int | None) -> datetime | None:

@@ -26,16 +26,19 @@ from starlette.routing import Mount
 
 from collector.evidence.files import PictureFiles
 from collector.people import rights, roster, sessions
-from collector.people.actor import Actor, Grant
+from collector.people.actor import EVERYWHERE, Actor, Grant
 from collector.people.rights import OWN, PUBLIC
 from collector.people.signing import Caller, Signing, Source
 from collector.people.sso import Provider
 from collector.settings import is_loopback
 from collector.store import Store
+from collector.web import multipart
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 16_384
+MAX_FIELDS: Final = 250
+"""A street's policy has some 150."""
 _MASKED_BYTES: Final = 64
 CSRF: Final = "x-csrf-token"
 BACKGROUND: Final = "x-background"
@@ -46,6 +49,9 @@ NEARER: Final = {CSRF: "page_expired", "origin": "other_site"}
 """Codes of refusals of requests that may be nobody's own."""
 CLOSED: Final = frozenset({"people.write"})
 """What even an open center keeps to its command line: otherwise whoever comes first would be its admin."""
+
+WHOLE: Final = frozenset({"audit.read"})
+"""What is good only with a role at all streets."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +221,7 @@ async def form(request: Request) -> dict[str, str]:
     if len(body) > MAX_FORM_BYTES:
         raise HTTPException(413, f"expected a form of at most {MAX_FORM_BYTES} bytes")
     try:
-        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50))
+        found = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         raise HTTPException(400, "expected a form in UTF-8") from None
     if any("\x00" in text for pair in found.items() for text in pair):
@@ -277,6 +283,8 @@ async def _check_csrf(request: Request, caller: Caller) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if not given and kind == FORM:
         given = (await form(request)).get("csrf", "")
+    elif not given and kind == multipart.KIND:
+        given = (await multipart.fields(request)).get("csrf", b"").decode("ascii", "replace")
     if not compare_digest(_unmasked(given).encode(), sessions.csrf(caller.cookie).encode()):
         raise RefusedError(
             403, "页面已过期，请刷新后重试 / expected the token of this session; load the page again", CSRF
@@ -366,8 +374,9 @@ def seal(routes: Any) -> None:
 
 
 def held(actor: Actor) -> frozenset[str]:
-    """Rights that somebody has at some street: for what a page shows."""
-    return frozenset(right for right in rights.MAY if rights.may(actor, right))
+    """Rights that somebody has at some street, those to what is no street's at all of them: for what a page shows."""
+    wide = dict.fromkeys(WHOLE, EVERYWHERE)
+    return frozenset(right for right in rights.MAY if rights.may(actor, right, wide.get(right)))
 
 
 def in_streets(actor: Actor, right: str) -> frozenset[str] | None:

@@ -35,11 +35,12 @@ def thumbnail(files: PictureFiles, sha256: str, width: int) -> Path:
     if not path.exists():
         with _one:
             if not path.exists():
-                _write(path, _smaller(files.path(sha256).read_bytes(), width))
+                _write(path, smaller(files.path(sha256).read_bytes(), width))
     return path
 
 
-def _smaller(jpeg: bytes, width: int) -> bytes:
+def smaller(jpeg: bytes, width: int) -> bytes:
+    """A JPEG of at most so many pixels on its longer side; raises ValueError for what is no picture."""
     # reads an eighth, a quarter or half of the pixels where that is still enough
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), _reading(width))
     if picture is None:

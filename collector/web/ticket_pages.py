@@ -1,25 +1,41 @@
 """Pages of tickets: the list, and one."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Query
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from collector.people.rights import streets
+from collector.people.actor import Actor
+from collector.people.rights import may, streets
 from collector.store import Box, IncidentRow, PictureRow, ShopRow, Ticket
-from collector.web import live, views, words
-from collector.web.pages import Showing
+from collector.tickets import desk as tickets
+from collector.tickets.desk import RefusedError
+from collector.web import live, steps, story, ticket_facts, views, words
+from collector.web.language import Text
+from collector.web.pages import Page, Showing
 from collector.web.plain import Number
-from collector.web.rights import Acting, Desk, in_streets, needs
+from collector.web.rights import Acting, Desk, Fields, in_streets, needs
 
 A_PAGE: Final = 50
+LONGEST_NUMBER: Final = 16
+"""Digits."""
 _NUMBER: Final = re.compile(r"#\d{1,15}", re.ASCII)
-Text = Annotated[str, Query(max_length=60)]
+Asked = Annotated[str, Query(max_length=60)]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A step of a plain form that was refused, why, and what was filled in."""
+
+    verb: str
+    why: Text
+    fields: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class Wanted:
         named = select(ShopRow.id).where(ShopRow.name.contains(text, autoescape=True))
         places = (Ticket.shop, Ticket.camera, Ticket.zone, Ticket.box_id, Ticket.case_number)
         found = [column.contains(text, autoescape=True) for column in places]
-        if text.isdecimal() and len(text) < 16:
+        if text.isdecimal() and len(text) < LONGEST_NUMBER:
             found.append(Ticket.number == int(text))
         return query.where(or_(*found, Ticket.shop.in_(named)))
 
@@ -89,9 +105,9 @@ def router(desk: Desk) -> APIRouter:
         page: Showing,
         acting: Acting,
         *,
-        state: Text = "",
-        rule: Text = "",
-        text: Text = "",
+        state: Asked = "",
+        rule: Asked = "",
+        text: Asked = "",
         before: int | None = None,
         after: int | None = None,
     ) -> HTMLResponse:
@@ -131,8 +147,7 @@ def router(desk: Desk) -> APIRouter:
             older=asked.address(before=rows[-1].number) if older else None,
         )
 
-    @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])
-    def show_ticket(page: Showing, acting: Acting, number: Number) -> HTMLResponse:
+    def show(page: Page, acting: Actor, number: int, refused: Refused | None = None) -> HTMLResponse:
         own = in_streets(acting, "tickets.read")
         with desk.store.transaction() as session:
             at = live.now(session)
@@ -140,6 +155,51 @@ def router(desk: Desk) -> APIRouter:
             # one of another street is not there
             if ticket is None or (own is not None and session.get_one(Box, ticket.box_id).site not in own):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
-            return page("ticket.html", at=at, ticket=views.ticket_view(session, ticket, desk.now_ms()))
+            now_ms = desk.now_ms()
+            shown = views.ticket_view(session, ticket, now_ms)
+            return page(
+                "ticket.html",
+                200 if refused is None else 409,
+                at=at,
+                now_ms=now_ms,
+                ticket=shown,
+                version=ticket.version,
+                facts=ticket_facts.facts(session, ticket, now_ms),
+                actions=steps.actions(session, ticket, acting, now_ms),
+                people=story.names(session, [one.by for incident in shown.incidents for one in incident.pictures]),
+                days=story.days(shown.events, page.reader.day),
+                refused=refused,
+                whys=steps.WHY,
+            )
+
+    @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])
+    def show_ticket(page: Showing, acting: Acting, number: Number) -> HTMLResponse:
+        return show(page, acting, number)
+
+    @routes.post("/tickets/{number}/{verb}", dependencies=[needs("tickets.act")])
+    def take_step(page: Showing, acting: Acting, number: Number, verb: str, fields: Fields) -> Response:
+        """A step by a plain form, for browsers without scripts."""
+        seen, reason = fields.get("seen", ""), fields.get("reason", "")
+        if verb != "remark" and not (seen.isdecimal() and len(seen) < LONGEST_NUMBER):
+            raise HTTPException(400, "表单不完整：缺少 seen / expected `seen`, the version that the page showed")
+        try:
+            with desk.store.writing() as session:
+                ticket = session.get(Ticket, number)
+                if ticket is None or not may(acting, "tickets.read", ticket.street):
+                    raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
+                tickets.act(
+                    session,
+                    acting,
+                    number,
+                    verb,
+                    at_ms=desk.now_ms(),
+                    seen=int(seen) if verb != "remark" else None,
+                    reason=reason,
+                    **steps.read_args(verb, fields),
+                )
+        except RefusedError as fault:
+            return show(page, acting, number, Refused(verb, steps.why(fault, verb), fields))
+        desk.changed()
+        return RedirectResponse(f"/tickets/{number}", 303)
 
     return routes

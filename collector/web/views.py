@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from collector.places.standing import Spot, spot, standing
-from collector.store import Box, CameraRow, IncidentRow, PictureRow, Ticket, TicketEvent
+from collector.places.zones import outline
+from collector.store import Box, IncidentRow, PictureRow, Ticket
 from collector.tickets.book import GOES_ON
-from collector.web import words
-from collector.web.language import N_, Text, Words
+from collector.web import story, words
+from collector.web.language import Text, Words
+from collector.web.story import EventView, detail_of
+from protocol.geometry import Polygon
 from protocol.instants import from_epoch, rfc3339
 from protocol.messages import Incident
 from protocol.pictures import PictureHeader
@@ -21,13 +23,22 @@ from protocol.seal import seal_fault
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 ROLE_ORDER = ("clear", "at", "after", "worker_after")
-VIEW_ORDER = ("wide", "close")
+COMPARED = ("clear", "at", "after")
+ASKED = ":asked:"
+"""In the ids of pictures that boxes took when they were asked to look, see `tickets.attend`."""
 
 
 @dataclass(frozen=True)
 class PictureView:
-    """One picture on a page; not `here` while it is still on its way."""
+    """One picture on a page; not `here` while it is still on its way.
 
+    Args:
+        part: its role, as a box says it; `role` is it in words.
+        is_wide: the camera's whole view, in which places of incidents are.
+        by: the person who took it, `kind:id`; empty: its box.
+    """
+
+    part: str
     role: Text
     view: Text
     is_wide: bool
@@ -38,11 +49,30 @@ class PictureView:
     height: int
     seal: str
     seal_good: bool
+    by: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is not what its box sealed."""
+        return self.seal == words.SEAL_BROKEN
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """Something that stands there: a box in picture coordinates, and what is known of it."""
+
+    box: tuple[float, float, float, float]
+    label: str
+    area_m2: float | None
 
 
 @dataclass(frozen=True)
 class IncidentView:
-    """One incident of a ticket."""
+    """One incident of a ticket.
+
+    Args:
+        place: in picture coordinates, like the items and the outline of its zone; empty where that is not known.
+    """
 
     id: str
     camera: str
@@ -54,30 +84,28 @@ class IncidentView:
     cleared_ms: int | None
     span_ms: int
     place: tuple[float, float, float, float]
+    items: tuple[ItemView, ...]
+    zone_outline: Polygon
     labels: str
     count: str
     pictures: tuple[PictureView, ...]
     model: str
 
+    def shots(self, *, wide: bool) -> tuple[PictureView, ...]:
+        """What can be laid upon each other: of one view, the newest of the camera's pictures for each of its roles."""
+        found = {one.part: one for one in self.pictures if one.is_wide == wide and not one.by and one.part in COMPARED}
+        return tuple(found[part] for part in COMPARED if part in found)
 
-@dataclass(frozen=True)
-class Part:
-    """One thing that a line of the time line says: a text, with an instant or a number."""
+    @property
+    def taken(self) -> tuple[PictureView, ...]:
+        """What people took."""
+        return tuple(one for one in self.pictures if one.by)
 
-    text: Text
-    at_ms: int | None = None
-    count: int | None = None
-
-
-@dataclass(frozen=True)
-class EventView:
-    """One line of the time line."""
-
-    at_ms: int
-    text: Text
-    parts: tuple[Part, ...]
-    author: str
-    said: str
+    @property
+    def more(self) -> tuple[PictureView, ...]:
+        """All others: older ones, and those of roles that are not known here."""
+        shown = {*self.shots(wide=True), *self.shots(wide=False), *self.taken}
+        return tuple(one for one in self.pictures if one not in shown)
 
 
 @dataclass(frozen=True)
@@ -113,27 +141,13 @@ class TicketView(RowView):
     level: int
     told_ms: int | None
     shop_due_ms: int | None
-    reviewer: str
-    assignee: str
     case_number: str
     permit: str
     paused_until_ms: int | None
     outcome: Text
     urgency: Text
     kept: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CameraView:
-    """A camera and the box that reads it."""
-
-    box: str
-    box_state: Text
-    camera: str
-    state: Text
-    good: bool
-    since_ms: int
-    text: str
+    """Of verifications, by their SHA-256, that belong to none of its incidents."""
 
 
 def at_streets(streets: frozenset[str]) -> Select[str]:
@@ -163,39 +177,33 @@ def row_view(ticket: Ticket, now_ms: int, thumbnail: str | None = None, shop_nam
 def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
     """One ticket with all that belongs to it."""
     whose = standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
+    incidents = tuple(_incident(session, row, now_ms) for row in ticket.incidents)
+    shown = {picture.sha256 for incident in incidents for picture in incident.pictures}
     return TicketView(
         **vars(row_view(ticket, now_ms, shop_name="" if whose.shop is None else whose.shop.name)),
         warning=None if whose.warning is None else Words(*whose.warning),
         spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
-        incidents=tuple(_incident(session, row, now_ms) for row in ticket.incidents),
-        events=tuple(_event(row) for row in ticket.events),
+        incidents=incidents,
+        events=story.events(session, ticket.events),
         due_ms=ticket.due_ms if ticket.open else None,
         overdue=bool(ticket.open and ticket.due_ms is not None and ticket.due_ms < now_ms),
         level=ticket.level,
         told_ms=ticket.told_ms,
         shop_due_ms=ticket.shop_due_ms,
-        reviewer=" ".join(filter(None, (ticket.reviewer, (via := _reviewed_via(ticket)) and f"({via})"))),
-        assignee=ticket.assignee or "",
         case_number=ticket.case_number or "",
         permit=ticket.permit or "",
         paused_until_ms=ticket.paused_until_ms,
         outcome=words.words(words.OUTCOMES, ticket.outcome if ticket.outcome and not ticket.open else ""),
         urgency=words.words(words.URGENCIES, ticket.urgency),
-        kept=_kept(ticket),
+        kept=tuple(one for one in _kept(ticket) if one not in shown),
     )
 
 
 def _kept(ticket: Ticket) -> tuple[str, ...]:
     """Pictures that boxes took when they were asked to verify, by their SHA-256; nobody else's word counts for one."""
-    found = [_detail(row).get("pictures") for row in ticket.events if (row.author or "").startswith("camera:")]
+    found = [detail_of(row).get("pictures") for row in ticket.events if (row.author or "").startswith("camera:")]
     named = [one.get("sha256") for kept in found if isinstance(kept, list) for one in kept if isinstance(one, dict)]
     return tuple(dict.fromkeys(one for one in named if isinstance(one, str) and _SHA256.fullmatch(one)))
-
-
-def _detail(row: TicketEvent) -> dict[str, Any]:
-    """What a line of the time line says; whatever stands in it, the page is shown."""
-    found = json.loads(row.detail)
-    return found if isinstance(found, dict) else {}
 
 
 def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
@@ -216,11 +224,13 @@ def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
         cleared_ms=row.cleared_ms,
         span_ms=(now_ms if row.state in GOES_ON else row.cleared_ms or _ms(data)) - row.opened_ms,
         place=data.place,
+        items=tuple(ItemView(one.box, one.label or "", one.area_m2) for one in data.items),
+        zone_outline=outline(session, row.box_id, data.camera, data.zone, data.settings_digest),
         labels=", ".join(labels),
         count=count,
         pictures=(
             *_pictures(data, {one.id for one in known}, None if box is None else box.public_key),
-            *(_taken(one) for one in known if one.author),
+            *(_loose(one) for one in known if one.author or ASKED in one.id),
         ),
         model=f"{data.model.name} {data.model.sha256[:12]}" if data.model else "",
     )
@@ -238,6 +248,7 @@ def _pictures(data: Incident, here: set[str], public_key: str | None) -> tuple[P
         seal = words.SEAL_UNKNOWN if public_key is None else words.SEAL_GOOD if fault is None else words.SEAL_BROKEN
         views.append(
             PictureView(
+                part=entry.role,
                 role=words.words(words.ROLES, entry.role),
                 view=words.words(words.VIEWS, entry.view),
                 is_wide=entry.view == "wide",
@@ -256,66 +267,23 @@ def _pictures(data: Incident, here: set[str], public_key: str | None) -> tuple[P
     )
 
 
-def _taken(row: PictureRow) -> PictureView:
-    """What a person took."""
+def _loose(row: PictureRow) -> PictureView:
+    """What stands in no incident: what a person took, or a box when it was asked to look."""
+    asked = ASKED in row.id
     return PictureView(
+        part=row.role,
         role=words.words(words.ROLES, row.role),
         view=words.words(words.VIEWS, row.view),
-        is_wide=False,  # no camera's view: the incident's place is not where it is on that one
+        is_wide=asked and row.view == "wide",  # a person's is no camera's view: nothing is at the same place in it
         sha256=row.sha256,
         here=True,
         taken_ms=row.taken_ms or row.received_ms,
         width=row.width or 0,
         height=row.height or 0,
-        seal=words.SEAL_NONE,
+        seal=words.SEAL_ASKED if asked else words.SEAL_NONE,
         seal_good=False,
+        by=row.author,
     )
-
-
-def _event(row: TicketEvent) -> EventView:
-    detail = _detail(row)
-    parts: list[Part] = []
-    if detail.get("visibility") == "not_seen":
-        parts.append(Part(N_("Not seen for now")))
-    if isinstance(detail.get("count"), int):
-        parts.append(Part(N_("people"), count=detail["count"]))
-    if row.before is not None and detail.get("state"):
-        parts.append(Part(words.words(words.STATES, str(detail["state"]))))
-    if str(detail.get("seen")) in words.SIGHTS:
-        parts.append(Part(words.SIGHTS[str(detail["seen"])]))
-    for name, text in (("due_ms", words.DUE), ("shop_due_ms", words.SHOP_DUE)):
-        if isinstance(detail.get(name), int) and detail[name]:
-            parts.append(Part(text, at_ms=detail[name]))
-    if detail.get("permit"):
-        parts.append(Part(str(detail["permit"])))
-    if detail.get("reason"):
-        parts.append(Part(words.words(words.REASONS, str(detail["reason"]))))
-    if detail.get("clock"):
-        parts.append(Part(words.words(words.CLOCKS, str(detail["clock"]))))
-    # what a person's program did is theirs, and still not what they did at a page
-    author = f"{row.author} ({detail['via']})" if detail.get("via") else row.author
-    return EventView(row.at_ms, words.words(words.EVENTS, row.kind), tuple(parts), author, row.reason)
-
-
-def cameras(session: Session, streets: frozenset[str] | None = None) -> list[CameraView]:
-    """All cameras, or those of some streets, with the state of their boxes."""
-    query = select(Box, CameraRow).outerjoin(CameraRow, CameraRow.box_id == Box.id).order_by(Box.id, CameraRow.camera)
-    if streets is not None:
-        query = query.where(Box.site.in_(streets))
-    rows: Sequence[Any] = session.execute(query).all()
-    return [
-        CameraView(
-            box=box.id,
-            box_state=words.words(words.BOXES, box.state),
-            camera="" if camera is None else camera.camera,
-            # what a camera said before its box went away is no longer true
-            state=words.words(words.CAMERAS, "lost" if camera is None or box.state == "offline" else camera.state),
-            good=camera is not None and box.state == "online" and camera.state in ("live", "learning"),
-            since_ms=box.state_since_ms if camera is None else camera.since_ms,
-            text="" if camera is None else camera.text,
-        )
-        for box, camera in rows
-    ]
 
 
 def picture_json(row: PictureRow) -> dict[str, Any]:
@@ -375,7 +343,7 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "offences": ticket.offences,
         "reviewer": ticket.reviewer,
         "reviewed_at": iso(ticket.reviewed_ms),
-        "reviewed_via": _reviewed_via(ticket),
+        "reviewed_via": reviewed_via(ticket),
         "told_at": iso(ticket.told_ms),
         "shop_due_at": iso(ticket.shop_due_ms),
         "assignee": ticket.assignee,
@@ -387,7 +355,7 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "incidents": incidents,
         "events": [
             {
-                **_detail(row),
+                **detail_of(row),
                 "at": iso(row.at_ms),
                 "kind": row.kind,
                 "message": row.message_id,
@@ -400,10 +368,10 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def _reviewed_via(ticket: Ticket) -> str | None:
+def reviewed_via(ticket: Ticket) -> str | None:
     """The token of the reviewer's program, where it was no person at a page."""
     lines = [row for row in ticket.events if row.kind in ("confirm", "review")]
-    via = _detail(lines[-1]).get("via") if lines and ticket.reviewer is not None else None
+    via = detail_of(lines[-1]).get("via") if lines and ticket.reviewer is not None else None
     return str(via) if via else None
 
 

@@ -29,10 +29,48 @@ SIGHTS: Final = {
     "occupied": N_("Still occupied"),
     "unseen": N_("Not seen"),
 }
-DUE: Final = N_("Due")
-SHOP_DUE: Final = N_("The shop's time ends")
 EVENTS: Final[Mapping[str, Text]] = {
-    **{one.verb: Words(*one.words) for one in machine.TRANSITIONS},
+    # steps, as what happened; the machine has what they mean
+    "confirm": N_("Confirmed"),
+    "review": N_("Confirmed afterwards"),
+    "notify": N_("The shop is being told before review, as the policy allows"),
+    "false_alarm": N_("Judged to be a false alarm"),
+    "duplicate": N_("Judged to be a duplicate"),
+    "exempt": N_("Exempt by a permit"),
+    "resume": N_("The permit's hours are over and it still stands"),
+    "hold": N_("Kept quiet: a pause began"),
+    "release": N_("The pause is over and it still stands"),
+    "lapse": N_("Clear before review"),
+    "reopen": N_("Back within 30 minutes of being clear"),
+    "reconsider": N_("The judgement was taken back"),
+    "told": N_("The shop was told"),
+    "untold": N_("The notice never came: the shop was not told"),
+    "correct": N_("Put right within the shop's time"),
+    "time_up": N_("The shop's time is up and it still stands"),
+    "pass_on": N_("Passed on to the community"),
+    "shop_done": N_("The shop said that it is done"),
+    "looked": N_("The camera looked"),
+    "solve": N_("Solved by talking"),
+    "register": N_("Registered as a case"),
+    "dispatch": N_("Dispatched"),
+    "send_back": N_("Sent back"),
+    "accept": N_("Taken on"),
+    "feed_back": N_("Reported as done"),
+    "verify_clear": N_("The camera saw it clear"),
+    "verify_occupied": N_("The camera saw it still there"),
+    "verify_unseen": N_("The camera could not see: a person decides"),
+    "close": N_("Closed by a person"),
+    "rework": N_("Not good enough: to be done again"),
+    "withdraw": N_("The case was withdrawn"),
+    "appeal": N_("The shop objected: the clock stopped"),
+    "not_mine": N_("The shop said that this is not theirs"),
+    "uphold": N_("The objection was upheld"),
+    "reject": N_("The objection was rejected"),
+    "extend": N_("The deadline was moved"),
+    "urge": N_("The urgency was changed"),
+    "escalate": N_("Overdue: passed up"),
+    "remark": N_("Remark"),
+    # what boxes, shops and the inbox told
     "picture": N_("A picture was added"),
     "said": N_("The shop said this when the ticket took it no more"),
     "due": N_("Time for review"),
@@ -47,6 +85,26 @@ EVENTS: Final[Mapping[str, Text]] = {
     "filed_late": N_("Late: already over when it arrived, filed only"),
     "lapsed": N_("Clear before anyone reviewed it: the ticket lapsed"),
 }
+AUTHORS: Final = {
+    "camera": N_("Camera"),
+    "policy": N_("By the policy, by itself"),
+    "shop": N_("Shop"),
+    "system": N_("The system"),
+}
+"""Who has no name of their own."""
+AFTERWARDS: Final = {
+    "pending_review": N_("Then the shop, the community or an officer is told, as the policy says."),
+    "noticed": N_("If it still stands then, the community calls."),
+    "community": N_("If it still stands then, it is registered as a case."),
+    "registered": N_("Then somebody is sent."),
+    "dispatched": N_("Then they take it on."),
+    "handling": N_("Then they report it done, and the camera looks."),
+    "verifying": N_("Seen clear it is closed, else it is done again."),
+    "rework": N_("Then it is taken on once more."),
+    "appealed": N_("The other deadlines stand still until somebody decides."),
+}
+"""What follows the present step, by state."""
+NOT_TOLD_YET: Final = N_("The shop has to be told by then; after that its minutes begin.")
 ROLES: Final = {
     "clear": N_("Before, clear"),
     "at": N_("As found"),
@@ -68,7 +126,11 @@ CAMERAS: Final = {
     "live": N_("Live"),
     "stalled": N_("Stalled"),
     "lost": N_("Lost"),
+    "covered": N_("Covered"),
     "moved": N_("Moved"),
+    "defocused": N_("Blurred"),
+    "frozen": N_("Frozen"),
+    "dark": N_("Too dark"),
     "off": N_("Off"),
 }
 BOXES: Final = {
@@ -90,6 +152,7 @@ REASONS: Final = {
 SEAL_GOOD: Final = N_("Seal verified")
 SEAL_UNKNOWN: Final = N_("Seal not verified")
 SEAL_NONE: Final = N_("Not masked, no seal")
+SEAL_ASKED: Final = N_("Taken when the box was asked to look, not sealed")
 SEAL_BROKEN: Final = N_("Seal broken")
 
 

@@ -102,3 +102,17 @@ def test_the_centers_time_is_what_was_measured(tmp_path, state, offset_s, error_
 
     agent = Agent(load_settings(boxes.settings(tmp_path, boxes.FRONTAGE)), FixedClock())
     assert agent._center_now() == expected
+
+
+def test_a_box_tells_of_its_machine_and_how_old_its_pictures_are(tmp_path, street):
+    settings = load_settings(boxes.settings(tmp_path, boxes.FRONTAGE, source=str(street)))
+    with Agent(settings, Clock()) as agent:
+        wait_for(lambda: agent.health().cameras[0].decided_s is not None, "something is decided", 60)
+        health = agent.health()
+    (camera,) = health.cameras
+    assert camera.camera == "cam-1"
+    assert 0 <= camera.frame_age_s < 30
+    assert 0 <= camera.decided_s < 30
+    assert health.machine.cores >= 1
+    assert 0 < health.machine.disk_free_bytes <= health.machine.disk_bytes
+    assert 0 < health.machine.memory_free_bytes <= health.machine.memory_bytes

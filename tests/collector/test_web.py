@@ -58,7 +58,7 @@ def test_the_list_and_the_ticket_show_what_is_stored(desk, client):
     page = client.get("/tickets/1").text
     assert page.count("签名有效") == 2
     assert "待核实" in page
-    assert '<rect x="0.4" y="0.5" width="0.1" height="0.2"/>' in page
+    assert '<rect class="place" x="64.0" y="45.0" width="16.0" height="18.0"/>' in page
     desk.take(case.picture("after", number=4), case.cleared(START_S + 60))
     page = client.get("/tickets/1").text
     assert "自行消失" in page
@@ -323,7 +323,7 @@ def test_a_browser_sees_the_ticket_open_and_clear_without_a_reload(served):
         wait_for(lambda: page.evaluate(loaded), "pictures are shown")
         page.get_by_text("进行中").wait_for()
         served.send(case.picture("after", "wide", 3), case.cleared(START_S + 60))
-        page.get_by_text("自行消失").wait_for()
+        page.get_by_role("heading", name="自行消失").wait_for()
         assert page.get_by_text("签名有效").count() == 3
         # a phone's width is enough
         assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,4 +1,5 @@
 // What every page has: the menu of narrow screens, and spans of time that go on.
+import "./leaving.js";
 import { _, span } from "./words.js";
 
 const button = document.querySelector(".menu-button");

@@ -1,15 +1,18 @@
 // Keeps a page as it is at the center: when a ticket that it shows has changed, its main part is fetched anew.
-// `<main data-refresh="12">` names the ticket, `all` stands for any.
+// `<main data-refresh="12">` names the ticket, `all` stands for any. `data-every="20"`: also each 20 s while it is seen.
 import { call } from "./api.js";
 import { follow } from "./feed.js";
 
 const PAUSE_MS = 1500; // a list is read by people: no more often than this
+const FOCUSED = "a, button, summary, [tabindex]";
 let busy = false;
 let again = false;
 
 // somebody is writing there: what they have written must not be taken away
+const chosen = (one) => one.value !== ([...one.options].find((option) => option.defaultSelected) || one.options[0] || one).value;
 const writing = () => document.activeElement?.matches("main input, main textarea, main select")
-  || [...document.querySelectorAll("main input[type=text], main input:not([type]), main textarea")].some((one) => one.value !== one.defaultValue);
+  || [...document.querySelectorAll("main input:not([type=hidden]), main textarea")].some((one) => one.value !== one.defaultValue)
+  || [...document.querySelectorAll("main select")].some(chosen);
 
 async function whole() {
   if (writing()) return;
@@ -18,7 +21,9 @@ async function whole() {
   const main = document.querySelector("main");
   if (!fresh || writing() || main.innerHTML === fresh.innerHTML) return;
   const open = [...main.querySelectorAll("details")].map((one) => one.open);
+  const at = [...main.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
   main.replaceWith(fresh);
+  if (at >= 0) fresh.querySelectorAll(FOCUSED)[at]?.focus({ preventScroll: true });
   fresh.querySelectorAll("details").forEach((one, index) => { one.open = Boolean(open[index]); });
 }
 
@@ -35,6 +40,9 @@ export async function refresh() {
   }
   busy = false;
 }
+
+const every = Number(document.querySelector("main").dataset.every);
+if (every) setInterval(() => { if (document.visibilityState === "visible") refresh(); }, every * 1000);
 
 const wanted = document.querySelector("main").dataset.refresh;
 follow({

@@ -77,7 +77,7 @@ def test_the_page_says_what_it_is_about_and_what_to_do(site):
         "王记水果店",
         "店外经营",
         "还有",
-        "5 分钟",
+        "5分钟",
         "我已整改",
         "我有异议",
         "这不是我的店",
@@ -85,18 +85,26 @@ def test_the_page_says_what_it_is_about_and_what_to_do(site):
         "tel:05718899",
     ):
         assert words in text, words
-    assert text.count("<img") == 2  # the near view and the wide one as found; not the clear one
+    assert text.count('<img src="/s/') == 2  # the near view and the wide one as found; not the clear one
     english = site.get("?lang=en").text
     for words in ("I have put it right", "I object", "This is not my shop", "Time left"):
         assert words in english
-    assert "<script" not in text
+    assert 'content="60"' in text  # without a script
     assert 'lang="zh-CN"' in text
     assert 'lang="en"' in english
 
 
 def test_it_speaks_the_shops_language_first(office, service, shops, case):
     shops["shop-1"] = seams.Recipient("Wang's", "13800001234", "", "en")
-    assert "What was seen" in Site(office, service).get().text
+    site = Site(office, service)
+    assert "Time left" in site.get(headers={"accept-language": "zh-CN"}).text
+    assert "还有" in site.get("?lang=zh").text
+
+
+def test_else_the_browsers_and_chinese_first(site):
+    assert "Time left" in site.get(headers={"accept-language": "en-GB,en;q=0.9"}).text
+    assert "还有" in site.get(headers={"accept-language": "de"}).text
+    assert "not valid" in site.client.get("/s/x", headers={"accept-language": "en"}).text
 
 
 def test_pictures_are_those_of_the_ticket_and_no_others(site, office, case):
@@ -106,7 +114,8 @@ def test_pictures_are_those_of_the_ticket_and_no_others(site, office, case):
     assert [one.status_code for one in contents] == [200, 200]
     by_view = {record.view: content for record, content in case.pictures if record.role == "at"}
     names = [hashlib.sha256(by_view[view]).hexdigest() for view in ("close", "wide")]
-    assert [one.content for one in contents] == [preview(office.desk.files, name) for name in names]
+    assert [one.content for one in contents] == [preview(office.desk.files, name, 640) for name in names]
+    assert site.get("/1.jpg?large=1").content == preview(office.desk.files, names[0])
     assert not {one.content for one in contents} & set(by_view.values()), "no original without a name and a reason"
     clear = next(record for record, _ in case.pictures if record.role == "clear").sha256
     for name in ("0.jpg", "3.jpg", "-1.jpg", f"{other.pictures[0][0].sha256}.jpg", f"{clear}.jpg", "x.jpg", "1.png"):
@@ -120,7 +129,7 @@ def test_an_unmasked_picture_is_never_shown(office, service):
     shot = case.picture("at", "wide", 1)
     case.pictures = [(record.model_copy(update={"masked": False}), content) for record, content in case.pictures]
     office.desk.take(shot, case.updated(START_S + 20))
-    assert "<img" not in Site(office, service).get().text
+    assert '<img src="/s/' not in Site(office, service).get().text
 
 
 def test_nothing_else_is_served(site):
@@ -142,10 +151,11 @@ def test_nothing_else_is_served(site):
         assert site.client.get("/apple-touch-icon.png").status_code == 404
     assert site.get().status_code == 200
     assert site.client.get("/robots.txt").text == "User-agent: *\nDisallow: /\n"
-    assert site.client.get("/style.css").headers["content-type"].startswith("text/css")
+    for name in ("feed.js", "api.js", "shop.html", "pages.py"):
+        assert site.client.get(f"/static/x/{name}").status_code == 404, name
 
 
-@pytest.mark.parametrize(("path", "status"), [("/s/{token}", 200), ("/s/x", 404), ("/", 404), ("/style.css", 200)])
+@pytest.mark.parametrize(("path", "status"), [("/s/{token}", 200), ("/s/x", 404), ("/", 404), ("/static/x/x", 404)])
 def test_every_answer_has_its_headers(site, path, status):
     found = site.client.get(path.format(token=site.token))
     assert found.status_code == status
@@ -154,8 +164,17 @@ def test_every_answer_has_its_headers(site, path, status):
     assert found.headers["cache-control"] == "no-store"
     policy = found.headers["content-security-policy"]
     assert "default-src 'none'" in policy
-    assert "script-src" not in policy
+    assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
+
+
+def test_files_of_its_style_are_kept_and_nothing_else(site):
+    (path,) = re.findall(r'href="(/static/\w+/shop.css)"', site.get().text)
+    found = site.client.get(path)
+    assert found.headers["content-type"].startswith("text/css")
+    assert "immutable" in found.headers["cache-control"]
+    assert found.headers["referrer-policy"] == "no-referrer"
+    assert site.get("/1.jpg").headers["cache-control"] == "no-store"
 
 
 def test_only_the_hash_is_kept_and_an_expired_link_looks_like_an_unknown_one(site, office):
@@ -189,18 +208,17 @@ def said(office):
 @pytest.mark.parametrize(
     ("verb", "reason", "words"),
     [
-        ("shop_done", "", "摄像头将复核"),
-        ("appeal", "有外摆备案", "您的异议已收到"),
-        ("not_mine", "", "由工作人员核实"),
+        ("shop_done", "", "我已整改"),
+        ("appeal", "有外摆备案", "我有异议"),
+        ("not_mine", "", "这不是我的店"),
     ],
 )
 def test_what_the_shop_says_is_taken(site, office, verb, reason, words):
     found = site.post(verb, reason)
-    assert (found.status_code, found.headers["location"]) == (303, f"/s/{site.token}?said={verb}")
+    assert (found.status_code, found.headers["location"]) == (303, f"/s/{site.token}")
     assert said(office) == [(verb, reason, "")]
     page = site.client.get(found.headers["location"]).text
-    assert words in page
-    assert "您已告知" in page
+    assert re.search(rf"已收到（\d\d:\d\d）：{words}", page)
     with office.desk.store.transaction() as session:
         assert session.scalar(select(func.count()).where(TicketEvent.kind == verb)) == 1
     # pressed twice, or loaded again
@@ -209,10 +227,11 @@ def test_what_the_shop_says_is_taken(site, office, verb, reason, words):
 
 
 def test_looking_changes_nothing_as_previews_of_chat_programs_do(site, office):
-    for query in ("", "?verb=shop_done", "?said=shop_done", "?verb=appeal&reason=x"):
+    for query in ("", "?verb=shop_done", "?said=shop_done", "?verb=appeal&reason=x", "?said=appeal_late"):
         page = site.get(query)
         assert page.status_code == 200
-        assert "摄像头将复核" not in page.text  # it is not said where it is not so
+        assert "已收到" not in page.text  # it is not said where it is not so
+        assert "已记录" not in page.text
     for method in ("HEAD", "OPTIONS", "PUT", "DELETE"):
         site.client.request(method, f"/s/{site.token}")
     assert said(office) == []
@@ -222,8 +241,9 @@ def test_an_objection_wants_a_reason(site, office):
     found = site.post("appeal", "  ")
     assert "ask=appeal" in found.headers["location"]
     page = site.client.get(found.headers["location"]).text
-    assert "请写明理由" in page
-    assert "<details open>" in page
+    assert "请勾选或写明理由" in page
+    assert 'value="appeal"' in page
+    assert 'content="60"' not in page  # nothing is fetched anew where somebody writes
     assert said(office) == []
 
 
@@ -304,17 +324,17 @@ def test_behind_a_proxy_its_word_for_the_address_counts(office, service, case):
 def test_a_path_in_front_is_kept(office, service, case):
     site = Site(office, service, PAGES.model_copy(update={"url": "https://t.example.cn/dp"}))
     text = site.get().text
-    assert f'action="/dp/s/{site.token}?lang=zh"' in text
-    assert 'href="/dp/style.css"' in text
-    assert site.post("shop_done").headers["location"].startswith(f"/dp/s/{site.token}?")
+    assert f'action="/dp/s/{site.token}?lang=zh"' in site.get("?ask=shop_done").text
+    assert re.search(r'href="/dp/static/\w+/shop.css"', text)
+    assert site.post("shop_done").headers["location"].startswith(f"/dp/s/{site.token}")
 
 
 def test_the_time_left_runs_out(site, office):
     office.now_s += 240
-    assert "1 分钟" in site.get().text
+    assert "1分钟" in site.get().text
     office.now_s += 120
     text = site.get().text
-    assert "已过" in text
+    assert 'class="time over"' in text
     assert "我已整改" in text
     office.desk.take(cleared(START_S + 400))
     Timekeeper(office.desk.store, watch=Watch(lambda: office.now_s, lambda: office.now_s)).step()
@@ -358,22 +378,22 @@ def test_the_listener_is_its_own(office, service, case, tmp_path):
     assert not answers(port)
 
 
-BUTTONS = {"shop_done": "我已整改", "appeal": "提交异议", "not_mine": "确认不是我的店"}
+BUTTONS = {"shop_done": "我已整改", "appeal": "我有异议", "not_mine": "这不是我的店"}
 
 
 def buttons(text):
-    return {verb for verb, words in BUTTONS.items() if f'value="{verb}"' in text and words in text}
+    return {verb for verb, words in BUTTONS.items() if f"?ask={verb}&" in text and words in text}
 
 
 @pytest.mark.parametrize(
     ("steps", "shown", "now", "english"),
     [
-        ((), {"shop_done", "appeal", "not_mine"}, "请在时限内整改", "Please put it right in time"),
+        ((), {"shop_done", "appeal", "not_mine"}, "收回店内", "back inside"),
         ((("shop_done", ""),), {"appeal", "not_mine"}, "摄像头正在查看现场", "The camera is looking just now"),
         ((("appeal", "有备案"),), set(), "期间时限停止计算", "meanwhile no time runs"),
         ((("withdraw", ""),), {"appeal", "not_mine"}, "已结案", "The case is closed"),
         ((("false_alarm", ""),), set(), "经核实并无问题", "nothing was wrong"),
-        ((("appeal", "有备案"), ("reject", "")), {"shop_done", "appeal", "not_mine"}, "请在时限内整改", "put it right"),
+        ((("appeal", "有备案"), ("reject", "")), {"shop_done", "appeal", "not_mine"}, "收回店内", "back inside"),
     ],
 )
 def test_the_page_offers_what_the_ticket_takes_and_says_what_happens_now(site, office, steps, shown, now, english):

@@ -127,7 +127,7 @@ def test_quiet_hours(hour, audience, expected):
 def test_what_may_not_be_meant_is_said():
     odd = Policy(unreviewed=({"hours": ["22:00-07:00"]},))
     lines = policy.warnings(odd, date(2026, 12, 1))
-    assert [line.split(":")[0] for line in lines] == ["region", "work.calendar", "unreviewed.hours 22"]
+    assert [line.split(" / ")[1].split(":")[0] for line in lines] == ["region", "work.calendar", "unreviewed.hours 22"]
     assert "2027" in lines[1]
 
 

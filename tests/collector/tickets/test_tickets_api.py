@@ -53,7 +53,7 @@ def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
         "pending_review",
     )
     page = client.get("/tickets/1").text
-    for text in ("已提醒商户", "本环节时限", "person:li", "goods on the pavement", "人工确认"):
+    for text in ("已提醒商户", "本环节时限", ">li<", "goods on the pavement", "核实属实"):
         assert text in page
     assert "已提醒商户" in client.get("/tickets").text
 
@@ -289,7 +289,7 @@ def test_what_a_program_does_says_so(street, client):
     street.act(program, "confirm")
     (line,) = [one for one in client.get("/api/tickets/1").json()["events"] if one["kind"] == "confirm"]
     assert (line["author"], line["via"]) == ("person:li", "token/7")
-    assert "person:li (token/7)" in client.get("/tickets/1").text
+    assert "li (token/7)" in client.get("/tickets/1").text
     street.act(LI, "remark", reason="by hand")
     assert "via" not in client.get("/api/tickets/1").json()["events"][-1]
     with street.desk.store.transaction() as session:

@@ -6,8 +6,9 @@ from tests import browser, town
 from tests.collector.conftest import Desk
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
+    # no longer: tests elsewhere begin a Playwright of their own, and a process has one at a time
     with browser.chromium() as found:
         yield found
 

@@ -16,7 +16,22 @@ from tests.collector.conftest import Desk
 from tests.services import ROOT
 
 FOLDER = ROOT / ".cache" / "screenshots"
-MORE = (("/tickets/15", "operator"), ("/tickets/9", "operator"), ("/sign-in", None), ("/nothing", "viewer"))
+MORE = (
+    ("/boxes/xiaohe-3", "admin"),
+    ("/boxes/xiaohe-1", "operator"),
+    ("/tickets/15", "operator"),
+    ("/shops/record?key=shop-4", "operator"),
+    ("/permits/record?key=外摆-7", "viewer"),
+    ("/people/person?id=chen", "admin"),
+    ("/people/new", "admin"),
+    ("/policies/street?street=xiaohe", "admin"),
+    ("/tickets/9", "officer"),
+    ("/tickets/3", "auditor"),
+    ("/tasks/9", "officer"),
+    ("/tasks/6", "grid_worker"),
+    ("/sign-in", None),
+    ("/nothing", "viewer"),
+)
 """Pages that no navigation leads to, and who looks at them; a page that is added adds a line."""
 SIZES = {"desktop": browser.DESKTOP, "phone": browser.PHONE}
 
@@ -35,7 +50,7 @@ def shoot(chromium, center, path, role, language, theme, size):
     with browser.Tab(chromium, center, person, size=SIZES[size], language=language, theme=theme) as tab:
         page = tab.open(path)
         page.wait_for_timeout(400)
-        name = path.strip("/").replace("/", "-") or "board"
+        name = path.strip("/").partition("?")[0].replace("/", "-") or "board"
         target = FOLDER / f"{name}-{language}-{theme}-{size}.png"
         page.screenshot(path=target, full_page=True)
         faults = [one for one in tab.faults if path != "/nothing"]

@@ -84,8 +84,9 @@ def test_from_the_first_password_to_an_original(center):
         page.get_by_role("button", name="继续").click()
         page.get_by_role("heading", name="#1 店外经营").wait_for()
         page.get_by_text("实时").wait_for()
+        page.get_by_text("签名、原图与技术细节").click()
         page.get_by_text("下载原图").click()
-        page.get_by_label("理由").fill("核对申诉")
+        page.locator(".tech").get_by_label("理由").fill("核对申诉")
         with page.expect_download() as fetched:
             page.get_by_role("button", name="下载").click()
         content = Path(fetched.value.path()).read_bytes()

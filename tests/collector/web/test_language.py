@@ -28,7 +28,8 @@ def test_placeholders_are_the_same_in_both_languages():
 def test_templates_and_scripts_have_no_chinese_of_their_own():
     """It belongs into the catalogue; the name of a language is in that language."""
     folder = ROOT / "collector" / "web"
-    for path in [*(folder / "templates").glob("*.html"), *(folder / "static").glob("*.js")]:
+    shop = folder.parent / "notices" / "shop"
+    for path in [*(folder / "templates").glob("*.html"), *(folder / "static").glob("*.js"), *shop.glob("*")]:
         text = path.read_text("utf-8").replace("中文", "")
         assert re.findall("[一-鿿]+", text) == [], path.name
 

@@ -1,0 +1,361 @@
+"""The pages of tasks on a phone: with a network, without one, and without a script."""
+
+import json
+import re
+import time
+
+import cv2
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from collector.store import PictureRow, Ticket, TicketEvent
+from collector.tickets import desk as door
+from collector.web.multipart import parse
+from tests import browser, town
+from tests.collector.web.test_uploads import photo
+from tests.people import now_ms
+from tests.services import Proxy
+
+WAITING = iter((15, 16, 17, 18, 19, 21, 22))
+"""Tickets that nobody has judged: a test takes one each."""
+KEPT = "已存本机，有网络时自动上传"
+
+
+def act(center, role, verb, number, minutes_ago=0, **args):
+    with center.desk.store.writing() as session:
+        at_ms = now_ms() - minutes_ago * 60_000
+        door.act(session, town.person(role), number, verb, at_ms=at_ms, **args)
+
+
+@pytest.fixture
+def dispatched(filled):
+    """Number of a ticket that the officer was given just now; the first is to be given yet."""
+    number = next(WAITING)
+    act(filled, "operator", "confirm", number, 90)
+    act(filled, "operator", "told", number, 89)
+    act(filled, "operator", "pass_on", number, 80, reason="无法联系")
+    act(filled, "operator", "register", number, 70)
+    act(filled, "operator", "dispatch", number, to="chen")
+    return number
+
+
+def steps(center, number):
+    """What the officer did, in order."""
+    with center.desk.store.transaction() as session:
+        mine = select(TicketEvent.kind).where(TicketEvent.ticket_number == number, TicketEvent.author == "person:chen")
+        return session.get_one(Ticket, number).state, list(session.scalars(mine.order_by(TicketEvent.id)))
+
+
+def waits_for(center, number, state, *kinds):
+    end = time.monotonic() + 30
+    while steps(center, number) != (state, list(kinds)):
+        assert time.monotonic() < end, steps(center, number)
+        time.sleep(0.1)
+
+
+def phone(chromium, center, person="chen", **options):
+    return browser.Tab(chromium, center, person, size=browser.NARROW, **options)
+
+
+class Wire:
+    """A center as a phone reaches it, or does not; a browser's own switch does not reach its service worker."""
+
+    def __init__(self, center):
+        self.center, self.desk, self.cookie = center, center.desk, center.cookie
+        self.port = int(center.url.rpartition(":")[2])
+        self.proxy = Proxy(self.port)
+        self.url = f"http://127.0.0.1:{self.proxy.port}"
+
+    def set(self, tab, *, there):
+        self.proxy._to = self.port if there else 1
+        self.proxy.cut()
+        tab.context.set_offline(not there)
+
+
+@pytest.fixture
+def wire(filled):
+    found = Wire(filled)
+    with found.proxy:
+        yield found
+
+
+def shot(tmp_path, number=1):
+    path = tmp_path / "shot.jpg"
+    path.write_bytes(photo(number, size=(1500, 2000)))
+    return path
+
+
+def ready(page):
+    """Wait until the worker has kept the list and the first tasks."""
+    kept = """async () => { const all = []; for (const name of await caches.keys())
+      for (const one of await (await caches.open(name)).keys()) all.push(new URL(one.url).pathname); return all }"""
+    end = time.monotonic() + 20
+    while not {"/tasks"} < set(found := page.evaluate(kept)) or not [one for one in found if "/tasks/" in one]:
+        assert time.monotonic() < end, found
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(1500)
+
+
+def test_a_task_appears_is_accepted_photographed_and_done(chromium, filled, tmp_path):
+    with phone(chromium, filled) as tab:
+        page = tab.open("/tasks")
+        assert page.locator("li[data-number]").count() == 4
+        times = page.locator("li[data-number] time.left").evaluate_all(
+            "all => all.map((one) => Number(one.dataset.due))"
+        )
+        assert times == sorted(times)
+        tab.check()
+        act(filled, "operator", "dispatch", 7, to="chen")
+        page.get_by_role("link", name="#7 ").click()
+        assert page.get_by_role("link", name="致电商户").get_attribute("href") == "tel:13800000000"
+        assert "uri.amap.com" in page.get_by_role("link", name="导航").get_attribute("href")
+        page.get_by_role("button", name="接单").click()
+        done = page.get_by_role("button", name="处置完毕")
+        done.wait_for()
+        page.locator("input[type=file]").set_input_files(shot(tmp_path))
+        page.locator(".taken img").wait_for()
+        page.get_by_label("补充说明").first.fill("已清走")
+        done.click()
+        page.get_by_text("已反馈，摄像头核查中。").wait_for()
+        tab.check()
+    waits_for(filled, 7, "verifying", "accept", "picture", "feed_back")
+    with filled.desk.store.transaction() as session:
+        row = session.scalars(select(PictureRow).where(PictureRow.id.like("worker:7:%"))).one()
+        # upright, as its Exif says, and smaller
+        assert (row.width, row.height) == (1200, 1600)
+        assert abs(row.taken_ms - now_ms()) < 120_000
+        said = select(TicketEvent.reason).where(TicketEvent.ticket_number == 7, TicketEvent.kind == "feed_back")
+        assert session.scalar(said) == "商户自行整改；已清走"
+
+
+def test_without_network_everything_is_kept_over_a_reload_and_sent_once(chromium, wire, tmp_path, dispatched):
+    with phone(chromium, wire) as tab:
+        page = tab.open("/tasks")
+        ready(page)
+        wire.set(tab, there=False)
+        page.get_by_role("link", name=f"#{dispatched} ").click()
+        page.get_by_text("无网络，显示的是").wait_for(timeout=3000)
+        page.locator(".close img").wait_for()
+        assert page.evaluate("document.querySelector('.close img').naturalWidth") > 0
+        # two taps
+        page.evaluate("for (let n = 0; n < 2; n += 1) document.querySelector('form[data-verb=accept]').requestSubmit()")
+        page.get_by_role("button", name="处置完毕").wait_for()
+        page.locator("input[type=file]").set_input_files(shot(tmp_path, 2))
+        page.locator("#outbox img").wait_for()
+        page.reload()
+        page.get_by_text(KEPT).nth(1).wait_for()
+        page.get_by_text("2 项已存本机").wait_for()
+        page.get_by_role("button", name="处置完毕").click()
+        page.get_by_text("已反馈，摄像头核查中。").wait_for()
+        page.get_by_text("3 项已存本机").wait_for()
+        assert steps(wire, dispatched) == ("dispatched", [])
+        wire.set(tab, there=True)
+        waits_for(wire, dispatched, "verifying", "accept", "picture", "feed_back")
+        page.locator("#outbox [data-state=kept]").first.wait_for(state="detached")
+        page.reload()
+        page.wait_for_timeout(1500)
+        assert page.locator("#outbox").is_hidden()
+    assert steps(wire, dispatched) == ("verifying", ["accept", "picture", "feed_back"])
+
+
+def test_a_step_whose_answer_was_lost_is_not_taken_twice(chromium, filled, dispatched):
+    with phone(chromium, filled) as tab:
+        page = tab.open(f"/tasks/{dispatched}")
+        page.evaluate("() => { SyncManager.prototype.register = () => { throw new Error('there is none'); } }")
+        lost = []
+
+        def lose(route):
+            lost.append(route.fetch().status)
+            route.abort("connectionreset")
+
+        tab.context.route(f"**/api/tickets/{dispatched}/accept", lose, times=1)
+        page.get_by_role("button", name="接单").click()
+        page.get_by_text("已上传", exact=True).wait_for(timeout=20_000)
+        assert lost == [200]
+    assert steps(filled, dispatched) == ("handling", ["accept"])
+
+
+def test_the_worker_sends_what_waits_when_the_page_is_gone(chromium, wire, dispatched):
+    with phone(chromium, wire) as tab:
+        page = tab.open("/tasks")
+        ready(page)
+        known = []
+        session = tab.context.new_cdp_session(page)
+        session.on("ServiceWorker.workerRegistrationUpdated", lambda found: known.extend(found["registrations"]))
+        session.send("ServiceWorker.enable")
+        wire.set(tab, there=False)
+        page.goto(f"{wire.url}/tasks/{dispatched}")
+        page.get_by_role("button", name="接单").click()
+        page.get_by_text(KEPT).wait_for()
+        page.goto("about:blank")
+        wire.set(tab, there=True)
+        event = {"origin": wire.url, "registrationId": known[0]["registrationId"], "tag": "outbox", "lastChance": False}
+        session.send("ServiceWorker.dispatchSyncEvent", event)
+        waits_for(wire, dispatched, "handling", "accept")
+
+
+def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(chromium, wire, dispatched):
+    with phone(chromium, wire) as tab:
+        page = tab.open(f"/tasks/{dispatched}")
+        page.wait_for_timeout(500)
+        wire.set(tab, there=False)
+        page.get_by_role("button", name="接单").click()
+        page.get_by_role("button", name="处置完毕").click()
+        page.locator("#outbox li").nth(1).wait_for()
+        act(wire, "operator", "urge", dispatched, reason="急", urgency="urgent")
+        wire.set(tab, there=True)
+        page.get_by_text("未上传：前一步未被受理").wait_for(timeout=20_000)
+        line = page.locator("#outbox [data-state=refused]").first.inner_text()
+        assert "请刷新后再试\n现在可以：接单, 退回, 备注" in line
+        assert steps(wire, dispatched) == ("dispatched", [])
+        page.get_by_role("button", name="仍然提交").first.click()
+        waits_for(wire, dispatched, "handling", "accept")
+        page.get_by_role("button", name="删除").click()
+        page.locator("#outbox [data-state=refused]").wait_for(state="detached")
+
+
+def test_signing_out_leaves_nothing_of_anybody_on_the_phone(chromium, wire, dispatched):
+    with phone(chromium, wire) as tab:
+        page = tab.open("/tasks")
+        ready(page)
+        wire.set(tab, there=False)
+        page.goto(f"{wire.url}/tasks/{dispatched}")
+        page.get_by_role("button", name="接单").click()
+        page.get_by_text(KEPT).wait_for()
+        page.get_by_role("button", name="菜单").click()
+        page.get_by_role("button", name="退出").click()
+        page.get_by_role("button", name="有 1 项尚未上传，删除并退出？").wait_for()
+        wire.set(tab, there=True)
+        waits_for(wire, dispatched, "handling", "accept")
+        page.get_by_role("button", name="删除并退出").click()
+        page.get_by_label("登录名").wait_for()
+        assert page.evaluate("caches.keys()") == []
+        page.evaluate("import(document.querySelector('script[src*=frame]').src.replace('frame', 'outbox'))")
+        assert page.evaluate("outbox.count()") == 0
+        wire.set(tab, there=False)
+        page.goto(f"{wire.url}/tasks")
+        page.get_by_text("本页尚未存到手机").wait_for()
+        wire.set(tab, there=True)
+        tab.context.add_cookies([wire.cookie("wang")])
+        page.goto(f"{wire.url}/tasks")
+        assert page.locator("main").get_attribute("data-person") == "wang"
+        assert page.get_by_text(f"#{dispatched} ").count() == 0
+
+
+def test_another_person_and_another_release_drop_what_was_kept(chromium, filled):
+    with phone(chromium, filled) as tab:
+        page = tab.open("/tasks")
+        ready(page)
+        page.evaluate("caches.open('tasks-older-chen').then((one) => one.put('/tasks/1', new Response('old')))")
+        tab.context.clear_cookies()
+        tab.context.add_cookies([filled.cookie("wang")])
+        page.goto(f"{filled.url}/tasks")
+        end = time.monotonic() + 10
+        while not (names := page.evaluate("caches.keys()")) or not all(one.endswith("-wang") for one in names):
+            assert time.monotonic() < end, names
+            page.wait_for_timeout(100)
+        assert len(names) == 1
+
+
+def test_by_distance_only_once_somebody_asks(chromium, filled):
+    with phone(chromium, filled) as tab:
+        page = tab.open("/tasks")
+        page.evaluate(
+            "() => { window.asked = 0; navigator.geolocation.getCurrentPosition = (good) => { window.asked += 1;"
+            " good({ coords: { longitude: 120.151, latitude: 30.28 } }); } }"
+        )
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.asked") == 0
+        page.get_by_role("button", name="按距离").click()
+        far = page.locator(".far").all_inner_texts()
+        assert far[0] == "0 m"
+        assert far[-1] == "100 m"
+
+
+def test_without_a_script_the_forms_do(chromium, filled, tmp_path):
+    context = chromium.new_context(java_script_enabled=False, locale="zh-CN", viewport={"width": 360, "height": 640})
+    context.add_cookies([filled.cookie("chen")])
+    page = context.new_page()
+    page.goto(f"{filled.url}/tasks/8")
+    page.get_by_role("button", name="接单").click()
+    page.locator("input[type=file]").set_input_files(shot(tmp_path, 3))
+    page.get_by_role("button", name="上传照片").click()
+    page.locator(".taken img").wait_for()
+    page.get_by_role("button", name="处置完毕").click()
+    page.get_by_text("已反馈，摄像头核查中。").wait_for()
+    context.close()
+    assert steps(filled, 8) == ("verifying", ["accept", "picture", "feed_back"])
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        # an app's browser that keeps nothing: forms are sent as they are
+        "Object.defineProperty(window, 'indexedDB', { value: undefined });",
+        # an old one: a lease instead of a lock, the file as it is, no worker
+        "const own = Navigator.prototype; delete own.locks; delete own.serviceWorker; HTMLCanvasElement.prototype.toBlob=0",
+    ],
+)
+def test_with_less_of_a_browser_it_goes_as_well(chromium, filled, tmp_path, dispatched, missing):
+    with phone(chromium, filled) as tab:
+        tab.context.add_init_script(missing)
+        page = tab.open(f"/tasks/{dispatched}")
+        page.get_by_role("button", name="接单").click()
+        page.get_by_role("button", name="处置完毕").wait_for()
+        page.locator("input[type=file]").set_input_files(shot(tmp_path, dispatched))
+        page.locator(".taken img").wait_for()
+        page.get_by_role("button", name="处置完毕").click()
+        waits_for(filled, dispatched, "verifying", "accept", "picture", "feed_back")
+        assert tab.faults == []
+
+
+def test_each_role_sees_its_own_and_no_more(chromium, filled):
+    with phone(chromium, filled, "wang") as tab:
+        page = tab.open("/tasks")
+        assert page.locator("li[data-number]").evaluate_all("all => all.map((one) => one.dataset.number)") == ["6"]
+        tab.open("/tasks/6")
+        assert page.get_by_role("link", name="致电商户").count() == 0
+        tab.open("/tasks/9")
+        page.get_by_text("此任务由 chen 承办").wait_for()
+        assert page.locator("button:visible", has_text=re.compile("接单|处置完毕|退回")).count() == 0
+        tab.check()
+    with browser.Tab(chromium, filled, "li") as tab:
+        page = tab.open("/tickets")
+        assert page.get_by_role("link", name="我的任务").count() == 0
+        assert page.goto(f"{filled.url}/tasks").status == 403
+
+
+def test_a_phone_may_put_it_among_its_apps(chromium, filled):
+    with phone(chromium, filled) as tab:
+        page = tab.open("/tasks")
+        found = page.request.get(filled.url + page.locator("link[rel=manifest]").get_attribute("href"))
+        manifest = found.json()
+        assert (manifest["name"], manifest["start_url"]) == ("小河街道 我的任务", "/tasks")
+        for icon in manifest["icons"]:
+            picture = page.request.get(filled.url + icon["src"]).body()
+            shape = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape
+            assert icon["sizes"] == f"{shape[1]}x{shape[0]}"
+        session = tab.context.new_cdp_session(page)
+        faults = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+        assert [one["errorId"] for one in faults if one["errorId"] != "in-incognito"] == [], json.dumps(faults)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n', {"a": b"1"}),
+        # a file, whose content has what looks like an end
+        (
+            b'--x\r\ncontent-disposition: form-data; name="p"; filename="a.jpg"\r\n\r\n\xff\xd8\r\n\r\n--\r\n\r\n--x--',
+            {"p": b"\xff\xd8\r\n\r\n--\r\n"},
+        ),
+        (b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--", {"": b"1"}),
+        # cut off
+        (b'--x\r\nContent-Disposition: form-data; name="a"', {}),
+        (b"", {}),
+    ],
+)
+def test_a_form_with_a_file_is_taken_apart(body, expected):
+    assert parse("multipart/form-data; boundary=x", body) == expected
+    assert parse("multipart/form-data", body) == {}

@@ -155,7 +155,7 @@ class Feed:
                 try:
                     news = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
                 except TimeoutError:
-                    yield "event: beat\ndata: {}\n\n"
+                    yield f'event: beat\ndata: {{"pages":{len(self._readers)}}}\n\n'
                     continue
                 if news is None:
                     return

@@ -1,6 +1,8 @@
 // Calls of the center's API. What is refused comes back as a Refused that says why; nothing is thrown away.
 import { _ } from "./words.js";
 
+const zh = document.documentElement.lang.startsWith("zh");
+
 /** Why a call was not answered with what was asked for. `status` 0: the center could not be reached. */
 export class Refused extends Error {
   constructor(status, code, detail, body = null) {
@@ -17,7 +19,7 @@ export class Refused extends Error {
 export function half(text) {
   const found = /^(.*?[\u4e00-\u9fff].*?)\s\/\s(.+)$/s.exec(text);
   if (!found) return text;
-  return document.documentElement.lang.startsWith("zh") ? found[1] : found[2];
+  return zh ? found[1] : found[2];
 }
 
 /**
@@ -45,7 +47,8 @@ export async function call(verb, url, body = undefined, { background = false, si
   const found = is_json ? await answer.json().catch(() => null) : await answer.text();
   if (answer.ok) return found;
   if (answer.status === 401) throw new Refused(401, "signed_out", _("Your session has ended. Sign in again."));
-  const detail = is_json && found && typeof found.detail === "string" ? half(found.detail)
+  const said = is_json && found && (zh && found.detail_zh || found.detail);
+  const detail = typeof said === "string" ? half(said)
     : _("The center answered %(status)s.", { status: answer.status });
   throw new Refused(answer.status, (found && found.code) || String(answer.status), detail, found);
 }

@@ -25,7 +25,8 @@ function show(state) {
 
 /**
  * Follow what changes. `onChanged(tickets)` gets `[{number, state, open, version}, …]`, or null where the page has to
- * load all of its own anew; it gets an empty list at each new connection. `onState(state)` gets `waiting`, `live`,
+ * load all of its own anew; it gets an empty list at each new connection. Its second value is how many pages follow at
+ * about this time: what all of them then ask for is better spread. `onState(state)` gets `waiting`, `live`,
  * `lost` or `ended`. `since` is the `at` that came with the page. Returns a function that ends it.
  */
 export function follow({ since = "", onChanged = () => {}, onState = () => {} } = {}) {
@@ -36,6 +37,7 @@ export function follow({ since = "", onChanged = () => {}, onState = () => {} } 
   let timer = 0;
   let over = false;
   let now = "";
+  let pages = 1;
 
   const state = (next) => {
     if (next === now) return;
@@ -88,9 +90,9 @@ export function follow({ since = "", onChanged = () => {}, onState = () => {} } 
       if (event.lastEventId) at = event.lastEventId;
       act(event);
     });
-    hears("beat", () => {});
-    hears("changed", (event) => onChanged(JSON.parse(event.data).tickets));
-    hears("again", () => onChanged(null));
+    hears("beat", (event) => { pages = JSON.parse(event.data).pages; });
+    hears("changed", (event) => onChanged(JSON.parse(event.data).tickets, pages));
+    hears("again", () => onChanged(null, pages));
     mine.addEventListener("error", () => { if (mine === source) failed(); });
   }
 

@@ -73,6 +73,7 @@ HEADERS: Final = {
 
 HSTS: Final = {"strict-transport-security": "max-age=31536000"}
 LOOK_AGAIN_S: Final = 10.0
+NO_PAGE: Final = "没有这个页面 / there is no such page"
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -158,15 +159,16 @@ def make_app(
     @app.exception_handler(StarletteError)
     async def fail(request: Request, fault: StarletteError) -> Response:
         if fault.status_code == 404 and not request.url.path.startswith("/api/"):
-            return Page(app.state.pages, request)("missing.html", 404, detail=fault.detail)
+            # Starlette's own word is nobody's language
+            detail = NO_PAGE if fault.detail == "Not Found" else fault.detail
+            return Page(app.state.pages, request)("missing.html", 404, detail=detail)
         more = await tickets_api.allowed_now(desk, request)
         return refusal(fault.status_code, fault.detail, headers=fault.headers, more=more)
 
     @app.exception_handler(RequestValidationError)
     async def misunderstand(request: Request, fault: RequestValidationError) -> Response:
         if request.method == "GET" and not request.url.path.startswith("/api/"):
-            detail = "没有这个页面 / there is no such page"
-            return Page(app.state.pages, request)("missing.html", 404, detail=detail)
+            return Page(app.state.pages, request)("missing.html", 404, detail=NO_PAGE)
         return misread(fault, await tickets_api.allowed_now(desk, request))
 
     @app.exception_handler(DataError)

@@ -163,7 +163,7 @@ def router(desk: Desk) -> APIRouter:
                 at=at,
                 now_ms=now_ms,
                 ticket=shown,
-                version=ticket.version,
+                ticket_version=ticket.version,
                 facts=ticket_facts.facts(session, ticket, now_ms),
                 actions=steps.actions(session, ticket, acting, now_ms),
                 people=story.names(session, [one.by for incident in shown.incidents for one in incident.pictures]),

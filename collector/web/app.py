@@ -27,7 +27,7 @@ from collector import VERSION
 from collector.again import RETRY_AFTER, Again
 from collector.boxes.counter import Counter
 from collector.evidence.files import PictureFiles
-from collector.people.passwords import Passwords
+from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
 from collector.settings import CenterSection, CenterSettings
 from collector.store import Store
@@ -73,6 +73,7 @@ HEADERS: Final = {
 
 HSTS: Final = {"strict-transport-security": "max-age=31536000"}
 LOOK_AGAIN_S: Final = 10.0
+BUSY: Final = "系统繁忙，请稍后再试 / busy, try again"
 NO_PAGE: Final = "没有这个页面 / there is no such page"
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -151,7 +152,7 @@ def make_app(
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping)
-    app.add_middleware(Again, busy=lambda: refusal(503, "系统繁忙，请稍后再试 / busy, try again", headers=RETRY_AFTER))
+    app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
     app.add_middleware(Headers, more=HSTS if gate.secure else None)
@@ -170,6 +171,10 @@ def make_app(
         if request.method == "GET" and not request.url.path.startswith("/api/"):
             return Page(app.state.pages, request)("missing.html", 404, detail=NO_PAGE)
         return misread(fault, await tickets_api.allowed_now(desk, request))
+
+    @app.exception_handler(BusyError)
+    def wait(_request: Request, _fault: BusyError) -> Response:
+        return refusal(503, BUSY, headers=RETRY_AFTER)
 
     @app.exception_handler(DataError)
     @app.exception_handler(OverflowError)
@@ -255,7 +260,8 @@ def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> 
     if "text/html" not in request.headers.get("accept", "") or BACKGROUND in request.headers:
         return refusal(fault.status_code, fault.detail, code=fault.code, headers=fault.headers, more=more)
     if fault.status_code == 401:
-        wanted = request.url.path if request.method == "GET" else "/"
+        url = request.url
+        wanted = (f"{url.path}?{url.query}" if url.query else url.path) if request.method == "GET" else "/"
         return RedirectResponse(f"/sign-in?go_on={quote(wanted, safe='/')}", 303)
     caller = getattr(request.state, "caller", None)
     if caller is not None and caller.must:
@@ -270,7 +276,9 @@ async def _while_signed_in(feed: AsyncIterator[str], gate: Gate, asking: Caller)
         if asking.cookie and time.monotonic() - looked_s > LOOK_AGAIN_S:
             looked_s = time.monotonic()
             still = partial(gate.signing.caller, asking.cookie, background=True)
-            if await run_in_threadpool(still) is None:
+            now = await run_in_threadpool(still)
+            # streets were worked out when it began: the page begins anew with those that are left
+            if now is None or now.actor.grants != asking.actor.grants:
                 return
         yield piece
 

@@ -203,11 +203,15 @@ def fields_of(policy: Policy) -> dict[str, str]:
     return found
 
 
+MOST_ROWS: Final = 8
+"""Of a table on the form; what a policy has beyond is kept as it is."""
+
+
 def rows(table: Table, fields: Mapping[str, str]) -> int:
     """How many rows a table shows: those that there are, and an empty one."""
     used = [int(name.split(".")[1]) for name, value in fields.items() if name.startswith(f"{table.path}.") and value]
     first = table.items[0].path
-    return min(max((n for n in used if fields.get(f"{table.path}.{n}.{first}")), default=-1) + 2, 8)
+    return min(max((n for n in used if fields.get(f"{table.path}.{n}.{first}")), default=-1) + 2, MOST_ROWS)
 
 
 def shown(item: Item, name: str, fields: Mapping[str, str], say: Say) -> str:
@@ -253,7 +257,7 @@ def read(fields: Mapping[str, str], base: Policy) -> tuple[Policy | None, dict[s
         for item in items:
             if isinstance(item, Table):
                 kept[item.path] = [
-                    row for row in range(8) if fields.get(f"{item.path}.{row}.{item.items[0].path}", "").strip()
+                    row for row in range(MOST_ROWS) if fields.get(f"{item.path}.{row}.{item.items[0].path}", "").strip()
                 ]
                 values[item.path] = [
                     {
@@ -262,7 +266,7 @@ def read(fields: Mapping[str, str], base: Policy) -> tuple[Policy | None, dict[s
                         if (value := _value(one, f"{item.path}.{row}.{one.path}", fields, faults)) not in (None, [])
                     }
                     for row in kept[item.path]
-                ]
+                ] + values[item.path][MOST_ROWS:]
             else:
                 _put(values, item.path, _value(item, item.path, fields, faults))
     values["rules"] = {name: rule for name, rule in values["rules"].items() if any(rule.values())}

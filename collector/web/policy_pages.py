@@ -119,7 +119,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
     @routes.post("/policies/pauses/end", dependencies=[needs("pauses.write")])
     def end_pause(page: Showing, acting: Acting, fields: Fields) -> Response:
         number = fields.get("number", "")
-        if not number.isdecimal() or int(number) > MOST:
+        if not number.isdecimal() or len(number) > len(str(MOST)) or int(number) > MOST:
             raise HTTPException(404, "没有这个暂停 / there is no such pause")
         try:
             with desk.store.writing() as session:
@@ -155,7 +155,8 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
             wrong=faults,
             notes=policy.warnings(now, today),
             steps=[(row, names.get(row.author.partition(":")[2], row.author)) for row in steps],
-            seen=steps[0].revision if steps else 0,
+            # what was begun on an older one stays so, and is refused when it is saved
+            seen=(fields or {}).get("seen") or (steps[0].revision if steps else 0),
             writes=may(who, "policies.write", street),
             own=bool(steps),
             **more,
@@ -181,7 +182,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
         new = policy_form.fields_of(wanted)
         step = fields.get("step", "")
         if step == "edit":
-            return form(page, acting, street, new, {})
+            return form(page, acting, street, {**new, "seen": fields.get("seen", "")}, {})
         if step != "save":
             changes = policy_form.changes(policy_form.fields_of(now), new, page.reader.say)
             today = wanted.working_time.local(desk.now_ms()).date()

@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from collector.evidence.uploads import keep, read_upload
 from collector.people.actor import EVERYWHERE, Actor, Role
+from collector.people.audit import record
 from collector.people.rights import may
 from collector.places.coordinates import baidu_url
 from collector.places.standing import Spot, spot, standing
@@ -128,6 +129,10 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
             if found is None or not may(acting, "tasks.work", found.street):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
             task = task_of(session, acting, found, desk.now_ms())
+        if task.phone:
+            with desk.store.writing() as session:
+                # a number of a person: who looked is on record
+                record(session, acting, "shop.looked_at", f"ticket/{number}", {}, desk.now_ms())
         more: dict[str, Any] = {"task": task, "at": at, "now_ms": desk.now_ms(), "fault": fault, "todo": TODO}
         more |= {"results": RESULTS, "hindrances": HINDRANCES}
         return kept(acting, page("task.html", status, **more, **_frame(assets, acting)))

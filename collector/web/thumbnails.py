@@ -80,18 +80,20 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/evidence/{name}/{width:int}.jpg", dependencies=[needs("evidence.read")])
     def show_thumbnail(acting: Acting, name: str, width: int) -> Response:
         own = in_streets(acting, "evidence.read")
-        query = select(PictureRow.id).where(PictureRow.sha256 == name).limit(1)
+        query = select(PictureRow.masked).where(PictureRow.sha256 == name).order_by(PictureRow.masked).limit(1)
         if own is not None:
             query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
         with desk.store.transaction() as session:
-            known = session.scalar(query) is not None
-        if width not in WIDTHS or not known or not desk.files.path(name).is_file():
+            masked = session.scalar(query)
+        if width not in WIDTHS or masked is None or not desk.files.path(name).is_file():
             raise HTTPException(404, "没有这张图片 / there is no such picture")
         try:
             path = thumbnail(desk.files, name, width)
         except ValueError:
             raise HTTPException(404, "图片无法读取 / the picture cannot be read") from None
-        headers = {"cache-control": "private, max-age=86400, immutable", "vary": "cookie"}
+        # what people took shows faces
+        kept = "private, max-age=86400, immutable" if masked else "no-store"
+        headers = {"cache-control": kept, "vary": "cookie"}
         return FileResponse(path, media_type="image/jpeg", headers=headers)
 
     return routes

@@ -27,7 +27,7 @@ export function half(text) {
  * `background`: the page asks by itself, which does not keep a session alive. `signal` ends it.
  */
 export async function call(verb, url, body = undefined, { background = false, signal = undefined } = {}) {
-  const headers = { accept: "application/json, text/html;q=0.5" };
+  const headers = { accept: "application/json" };
   const csrf = document.querySelector("meta[name=csrf]");
   if (csrf && verb !== "GET") headers["x-csrf-token"] = csrf.content;
   if (background) headers["x-background"] = "1";

@@ -9,6 +9,7 @@ const PART = 40; // cards that are fetched at once
 const PAUSE_MS = 150; // a burst of changes is fetched once
 const AGAIN_MS = 2000;
 const SAID_MS = 8000;
+const HUSH_MS = 1000; // the timekeeper looks three times a second
 const SPREAD_MS = 4000;
 const EACH_MS = 15; // twice what a card costs the center, for each page that hears of it
 const FAR = 2; // tickets that are made ready beforehand
@@ -116,7 +117,8 @@ function announce({ number, version }) {
   card.firstElementChild.href = `/tickets/${number}`;
   still(() => put_card(entries.get(number), card));
   count();
-  ring();
+  // what a pause or a permit covers is known with its card, a moment later
+  setTimeout(() => { if (entries.get(number)?.kind === "review") ring(); }, HUSH_MS);
 }
 
 function gone(number) {
@@ -570,6 +572,7 @@ if (sorted.length) {
   arm();
 }
 follow({
+  always: true,
   since: document.querySelector("main").dataset.at,
   onChanged(tickets, pages) {
     if (!tickets) whole = true;

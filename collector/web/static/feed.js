@@ -27,9 +27,9 @@ function show(state) {
  * Follow what changes. `onChanged(tickets)` gets `[{number, state, open, version}, …]`, or null where the page has to
  * load all of its own anew; it gets an empty list at each new connection. Its second value is how many pages follow at
  * about this time: what all of them then ask for is better spread. `onState(state)` gets `waiting`, `live`,
- * `lost` or `ended`. `since` is the `at` that came with the page. Returns a function that ends it.
+ * `lost` or `ended`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
  */
-export function follow({ since = "", onChanged = () => {}, onState = () => {} } = {}) {
+export function follow({ since = "", always = false, onChanged = () => {}, onState = () => {} } = {}) {
   let at = since;
   let source = null;
   let heard = Date.now();
@@ -77,7 +77,7 @@ export function follow({ since = "", onChanged = () => {}, onState = () => {} } 
 
   function open() {
     close();
-    if (over) return;
+    if (over || (!always && document.visibilityState === "hidden")) return;
     heard = Date.now();
     if (now !== "lost") state("waiting");
     const mine = new EventSource(`/events?since=${encodeURIComponent(at)}`);
@@ -98,7 +98,9 @@ export function follow({ since = "", onChanged = () => {}, onState = () => {} } 
 
   // a laptop that slept, a tab that was put aside, a network that came back
   const wake = () => {
-    if (over || document.visibilityState === "hidden") return;
+    if (over) return;
+    // browsers open six lines to a center, over all tabs: who is not looked at gives theirs back, and misses nothing
+    if (document.visibilityState === "hidden") { if (!always) close(); return; }
     if (!source || Date.now() - heard > SILENT_MS / 2) { wait = FIRST_MS; open(); }
   };
   const gone = () => { if (!over) { close(); state("lost"); timer = setTimeout(open, LONGEST_MS); } };

@@ -14,12 +14,19 @@ const writing = () => document.activeElement?.matches("main input, main textarea
   || [...document.querySelectorAll("main input:not([type=hidden]), main textarea")].some((one) => one.value !== one.defaultValue)
   || [...document.querySelectorAll("main select")].some(chosen);
 
+/** What it says, without what is another text each time. */
+function still(main) {
+  const copy = main.cloneNode(true);
+  copy.querySelectorAll("time[data-since], time[data-due], input[name=csrf]").forEach((one) => one.remove());
+  return copy.innerHTML;
+}
+
 async function whole() {
   if (writing()) return;
   const text = await call("GET", location.href, undefined, { background: true });
   const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
   const main = document.querySelector("main");
-  if (!fresh || writing() || main.innerHTML === fresh.innerHTML) return;
+  if (!fresh || writing() || main.querySelector("button:active, a:active") || still(main) === still(fresh)) return;
   const open = [...main.querySelectorAll("details")].map((one) => one.open);
   const at = [...main.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
   main.replaceWith(fresh);

@@ -1,6 +1,7 @@
 """Second factors at rest: sealed beside the database, opened by their key alone, and rotated."""
 
 import base64
+import os
 import stat
 
 import pytest
@@ -39,6 +40,16 @@ def test_collectors_that_begin_together_have_one_key(path):
     first, second = one._make(), other._make()
     assert first == second
     assert one.open("li", other.seal("li", SECRET)) == SECRET
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_key_that_root_writes_stays_the_collectors(path):
+    os.chown(path.parent, 12345, 12346)
+    for write in (lambda: Vault(path).seal("li", SECRET), Vault(path).add_key):
+        write()
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 12346, 0o600)
+        os.chown(path.parent, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,12 @@ class Vault:
                         os.link(name, self._path)
             finally:
                 Path(name).unlink(missing_ok=True)
+            # its name too lasts before anything that it sealed does
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as fault:
             raise VaultError(f"{self._path}: expected a place for the key of second factors, got: {fault}") from None
 

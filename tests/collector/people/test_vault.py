@@ -52,6 +52,28 @@ def test_a_key_that_root_writes_stays_the_collectors(path):
         os.chown(path.parent, 0, 0)
 
 
+def test_a_key_and_its_name_are_on_disk_before_it_seals(path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def follow(number):
+        synced.append(os.fstat(number).st_ino)
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", follow)
+    Vault(path).seal("li", SECRET)
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+def test_a_key_that_cannot_be_kept_leaves_nothing_behind(path, monkeypatch):
+    def link(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(VaultError, match="no links here"):
+        Vault(path).seal("li", SECRET)
+    assert not list(path.parent.iterdir())
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [

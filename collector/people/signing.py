@@ -21,7 +21,7 @@ from collector.people.passwords import Passwords
 from collector.people.roster import PeopleError
 from collector.people.sessions import Ages
 from collector.people.vault import Vault, VaultError
-from collector.store import PersonRow, RecoveryRow, SignInRow, Store
+from collector.store import PersonRow, RecoveryRow, SignInRow, Store, lock
 
 log = logging.getLogger(__name__)
 
@@ -285,6 +285,7 @@ class Signing:
     def ask_totp(self, caller: Caller) -> str:
         """A secret to put into an app; it counts once a code of it came back. Asked again, it is the same."""
         with self.store.writing() as session:
+            lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             secret = self._opened(row.id, row.totp_asked)
             if secret is None:
@@ -296,6 +297,7 @@ class Signing:
         """Take the app that gives this code as second factor; returns new recovery codes. Raises WrongError."""
         now_ms = self.now_ms()
         with self.store.writing() as session:
+            lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             asked = self._opened(row.id, row.totp_asked)
             step = None if asked is None else totp.matching_step(asked, typed, now_ms)
@@ -310,6 +312,7 @@ class Signing:
     def drop_totp(self, caller: Caller) -> None:
         """Go without a second factor; raises PeopleError where one has to have it."""
         with self.store.writing() as session:
+            lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             row.totp = row.totp_asked = row.totp_step = None
             session.execute(delete(RecoveryRow).where(RecoveryRow.person_id == row.id))

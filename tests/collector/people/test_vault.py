@@ -7,7 +7,7 @@ import stat
 import pytest
 from sqlalchemy import create_engine, text
 
-from collector.people import totp
+from collector.people import roster, signing, totp
 from collector.people.signing import Signing, WrongError
 from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.store import PersonRow, open_store
@@ -155,6 +155,27 @@ def test_an_app_that_was_not_confirmed_is_asked_for_anew_where_the_key_is_lost(o
     second = office.signing.ask_totp(caller)
     assert second != first
     assert office.signing.confirm_totp(caller, totp.code(base64.b32decode(second), totp.step_at(office.now_ms)))
+
+
+def test_who_changes_their_second_factor_waits_for_a_rotation(office, monkeypatch):
+    caller, done, find = office.caller("li"), [], roster.find
+
+    def found(session, person):
+        done.append("read")
+        return find(session, person)
+
+    asked = office.signing.ask_totp(caller)
+    monkeypatch.setattr(signing, "lock", lambda _session, names: done.extend(names))
+    monkeypatch.setattr(roster, "find", found)
+    typed = totp.code(base64.b32decode(asked), totp.step_at(office.now_ms))
+    for act in (
+        lambda: office.signing.ask_totp(caller),
+        lambda: office.signing.confirm_totp(caller, typed),
+        lambda: office.signing.drop_totp(caller),
+    ):
+        done.clear()
+        act()
+        assert done[:2] == ["people", "read"], "a row that was read before the lock may be sealed with an old key"
 
 
 def test_rotation_at_the_command_line(tmp_path):

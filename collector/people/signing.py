@@ -283,14 +283,24 @@ class Signing:
             return None
 
     def ask_totp(self, caller: Caller) -> str:
-        """A secret to put into an app; it counts once a code of it came back. Asked again, it is the same."""
+        """A secret to put into an app; it counts once a code of it came back. Asked again, it is the same.
+
+        Raises PeopleError where the key of second factors cannot be used.
+        """
         with self.store.writing() as session:
             lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             secret = self._opened(row.id, row.totp_asked)
             if secret is None:
                 secret = totp.new_secret()
-                row.totp_asked = self.vault.seal(row.id, secret)
+                try:
+                    row.totp_asked = self.vault.seal(row.id, secret)
+                except VaultError as fault:
+                    log.error("second factor: %s", fault)  # noqa: TRY400 - it says what to do, a trace says nothing more
+                    raise PeopleError(
+                        "无法保存两步验证，请联系管理员 / "
+                        "the key of second factors cannot be used; whoever runs this center finds why in its log"
+                    ) from None
             return secret
 
     def confirm_totp(self, caller: Caller, typed: str) -> list[str]:

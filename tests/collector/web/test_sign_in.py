@@ -10,6 +10,7 @@ from collector.evidence.jpeg import size_of
 from collector.people import audit, roster, sessions, totp
 from collector.people.actor import SYSTEM, Grant
 from collector.people.sessions import Ages
+from collector.people.vault import Vault
 from collector.store import PersonRow
 from collector.web import rights
 from tests import incidents
@@ -228,6 +229,19 @@ def test_the_second_factor_from_the_first_page_to_the_last(desk, client):
     assert len(re.findall(r"<li>[a-z2-7]{4}-[a-z2-7]{4}</li>", anew)) == 10
     assert give(client, "/account/totp/drop", password=PASSWORD).status_code == 303
     assert [action for _, action, _ in lines(desk)][-2:] == ["person.recovery", "person.totp_drop"]
+
+
+def test_a_key_of_second_factors_that_cannot_be_used_is_said_on_the_totp_page(desk, client, tmp_path, caplog):
+    key = tmp_path / "spoilt.key"
+    key.write_text("x")
+    gate = client.app.state.gate
+    object.__setattr__(gate.signing, "vault", Vault(key))
+    enter(client)
+    for path, field in (("/account/totp", {"password": PASSWORD}), ("/account/totp/confirm", {"code": "000000"})):
+        answer = give(client, path, **field)
+        assert (answer.status_code, "无法保存两步验证" in answer.text) == (503, True), answer.text
+        assert "spoilt.key" not in answer.text
+    assert "spoilt.key: expected keys" in caplog.text
 
 
 def test_who_has_to_finish_their_account_can_do_nothing_else(desk):

@@ -166,10 +166,24 @@ def test_what_is_no_picture_is_refused_and_nothing_kept(app, desk, content, opti
     assert counts(desk) == (0, 0)
 
 
-def test_a_bomb_is_refused_before_anything_is_decoded(monkeypatch):
+def in_steps(scans):
+    """A progressive picture whose last scan is sent again until there are so many."""
+    jpeg = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    last, count = jpeg.rindex(b"\xff\xda"), jpeg.count(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * (scans - count + 1) + jpeg[-2:]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(bomb(9000, 9000), "million pixels"), (in_steps(101), "at most 100 scans")]
+)
+def test_a_bomb_is_refused_before_anything_is_decoded(monkeypatch, content, words):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(ValueError, match="million pixels"):
-        uploads.read_upload(bomb(9000, 9000), ZONE, now_ms())
+    with pytest.raises(ValueError, match=words):
+        uploads.read_upload(content, ZONE, now_ms())
+
+
+def test_a_progressive_picture_is_taken():
+    assert uploads.read_upload(in_steps(12), ZONE, now_ms()).width == 16
 
 
 def test_a_ticket_takes_so_many_and_no_more(app, desk, monkeypatch):

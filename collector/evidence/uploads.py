@@ -20,7 +20,7 @@ from collector.people import audit
 from collector.people.actor import Actor, Role
 from collector.people.rights import may
 from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
-from collector.tickets.desk import RefusedError, hold
+from collector.tickets.desk import RefusedError, hold, unknown
 
 ROLE: Final = "worker_after"
 MOST_BYTES: Final = 8 * 2**20
@@ -132,7 +132,7 @@ def keep(
 
 def _check(ticket: Ticket, actor: Actor) -> None:
     if not may(actor, "tickets.act", ticket.street):
-        raise RefusedError("unknown", f"expected a ticket of this center, got {ticket.number}", "没有这张工单")
+        raise unknown(ticket.number)
     roles = actor.roles(ticket.street)
     assigned = ticket.assignee in (actor.id, str(actor))
     free = ticket.assignee is None and bool(roles & {Role.GRID_WORKER, Role.OFFICER})

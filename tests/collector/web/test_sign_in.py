@@ -476,14 +476,35 @@ def test_an_admin_of_a_street_by_the_api(desk, client):
     assert [one["id"] for one in client.get("/api/people", headers=headers).json()] == ["local", "wang"]
     assert client.get("/api/people/far", headers=headers).status_code == 404
     assert client.get("/api/people/wang", headers=headers).status_code == 200
+    for method, path, body in (
+        ("PATCH", "", {"name": "x"}),
+        ("POST", "/disable", None),
+        ("POST", "/grants", {"role": "viewer", "street": "s"}),
+        ("DELETE", "/grants/operator/t", None),
+    ):
+        there, none = (
+            client.request(method, f"/api/people/{one}{path}", headers=headers, json=body) for one in ("far", "no")
+        )
+        assert there.status_code == none.status_code == 404
+        assert there.text.replace("far", "no") == none.text
     for path, body in (
-        ("/api/people/far/disable", None),
         ("/api/people/wang/password", None),
         ("/api/people/local/grants", {"role": "admin"}),
     ):
         assert client.post(path, headers=headers, json=body).status_code == 403
     # the audit log tells of all streets
     assert client.get("/api/audit", headers=headers).status_code == 403
+
+
+def test_an_admin_of_a_street_sees_no_tokens_of_another(desk, client):
+    make_person(desk.store, "local", "admin@s", password=PASSWORD)
+    make_person(desk.store, "near", "operator@s")
+    make_person(desk.store, "far", "operator@t")
+    near, far = (bearer(desk.store, one)["authorization"].split("_")[1] for one in ("near", "far"))
+    enter(client, "local")
+    headers = {**SAME, "x-csrf-token": sessions.csrf(client.cookies["cityeye"])}
+    assert [one["id"] for one in client.get("/api/tokens?everybody=true").json()] == [near]
+    assert [client.delete(f"/api/tokens/{one}", headers=headers).status_code for one in (near, far)] == [200, 404]
 
 
 def test_sessions_and_tokens_by_the_api(desk, client):

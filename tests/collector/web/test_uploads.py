@@ -137,6 +137,12 @@ def test_it_is_for_whom_the_ticket_is_assigned_to_and_operators(app, desk, perso
     assert counts(desk) == ((1, 1) if status == 201 else (0, 0))
 
 
+def test_a_ticket_of_another_street_is_refused_as_one_that_is_not_there(app, desk):
+    there, none = (put(app, desk, "far", photo(), number=number) for number in (1, 99))
+    assert there.status_code == none.status_code == 404
+    assert there.text == none.text.replace("99", "1")
+
+
 def bomb(width, height):
     """A head that promises more than any picture has."""
     jpeg = photo()

@@ -15,6 +15,8 @@ WIDEST_PX: Final = 960
 QUALITY: Final = 80
 MOST_PIXELS: Final = 50_000_000
 """Of a picture that is decoded at all: what telephones make today; 150 MB."""
+MOST_SCANS: Final = 100
+"""Of a picture in steps (progressive), which usually has ten; each one is decoded over all of its pixels."""
 KEPT: Final = 128
 """Previews in memory; some 10 MB."""
 one_at_a_time: Final = threading.Lock()
@@ -40,10 +42,12 @@ def preview(files: PictureFiles, sha256: str, widest_px: int = WIDEST_PX) -> byt
 
 
 def decode(jpeg: bytes) -> npt.NDArray[np.uint8]:
-    """Pixels (h, w, 3) in BGR, upright; raises ValueError, before anything is decoded where it has too many."""
+    """Pixels (h, w, 3) in BGR, upright; raises ValueError, before it decodes too many pixels or scans."""
     width, height = size_of(jpeg)
     if width * height > MOST_PIXELS:
         raise ValueError(f"expected at most {MOST_PIXELS // 1_000_000} million pixels, got {width}x{height}")
+    if jpeg.count(b"\xff\xda") > MOST_SCANS:
+        raise ValueError(f"expected at most {MOST_SCANS} scans")
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         raise ValueError("it cannot be decoded")

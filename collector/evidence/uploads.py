@@ -20,7 +20,8 @@ from collector.people import audit
 from collector.people.actor import Actor, Role
 from collector.people.rights import may
 from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
-from collector.tickets.desk import RefusedError, hold
+from collector.tickets.desk import RefusedError, hold, unknown
+from collector.tickets.machine import FINAL
 
 ROLE: Final = "worker_after"
 MOST_BYTES: Final = 8 * 2**20
@@ -28,6 +29,8 @@ MOST_PICTURES: Final = 20
 """Of one ticket."""
 QUALITY: Final = 88
 OLDEST_MS: Final = 30 * 86_400_000
+AFTER_MS: Final = 86_400_000
+"""That pictures are still taken after a ticket is closed: a telephone may have had no network."""
 AHEAD_MS: Final = 3_600_000
 """That a telephone's clock may be before the center's."""
 
@@ -77,7 +80,7 @@ def keep(
     Args:
         session: a transaction that writes.
         files: where pictures lie.
-        actor: whoever took it: the one whom the ticket is assigned to, or an operator.
+        actor: whoever took it: the one whom the ticket is assigned to, an operator or an admin.
         number: the ticket's.
         key: made by the telephone, for this picture alone.
         taken: the picture.
@@ -101,6 +104,12 @@ def keep(
     same = session.scalars(here.where(PictureRow.sha256 == taken.sha256)).first()
     if same is not None:
         return same, False
+    if ticket.state in FINAL and now_ms - (ticket.closed_ms or 0) > AFTER_MS:
+        raise RefusedError(
+            "not_now",
+            f"ticket {number}: expected one that is open, or closed within the last day, got {ticket.state}",
+            "工单办结已超过一天，不再接收图片",
+        )
     if not incidents or (session.scalar(select(func.count()).select_from(here.subquery())) or 0) >= MOST_PICTURES:
         raise RefusedError(
             "enough",
@@ -132,11 +141,11 @@ def keep(
 
 def _check(ticket: Ticket, actor: Actor) -> None:
     if not may(actor, "tickets.act", ticket.street):
-        raise RefusedError("unknown", f"expected a ticket of this center, got {ticket.number}", "没有这张工单")
+        raise unknown(ticket.number)
     roles = actor.roles(ticket.street)
     assigned = ticket.assignee in (actor.id, str(actor))
     free = ticket.assignee is None and bool(roles & {Role.GRID_WORKER, Role.OFFICER})
-    if actor.kind == "person" and not (assigned or free or Role.OPERATOR in roles):
+    if actor.kind == "person" and not (assigned or free or roles & {Role.OPERATOR, Role.ADMIN}):
         whose = ticket.assignee or "nobody"
         raise RefusedError("not_yours", f"ticket {ticket.number}: it is assigned to {whose}", "此工单不由你承办")
 

@@ -21,7 +21,7 @@ from collector.people.passwords import Passwords
 from collector.people.roster import PeopleError
 from collector.people.sessions import Ages
 from collector.people.vault import Vault, VaultError
-from collector.store import PersonRow, RecoveryRow, SignInRow, Store
+from collector.store import PersonRow, RecoveryRow, SignInRow, Store, lock
 
 log = logging.getLogger(__name__)
 
@@ -283,19 +283,31 @@ class Signing:
             return None
 
     def ask_totp(self, caller: Caller) -> str:
-        """A secret to put into an app; it counts once a code of it came back. Asked again, it is the same."""
+        """A secret to put into an app; it counts once a code of it came back. Asked again, it is the same.
+
+        Raises PeopleError where the key of second factors cannot be used.
+        """
         with self.store.writing() as session:
+            lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             secret = self._opened(row.id, row.totp_asked)
             if secret is None:
                 secret = totp.new_secret()
-                row.totp_asked = self.vault.seal(row.id, secret)
+                try:
+                    row.totp_asked = self.vault.seal(row.id, secret)
+                except VaultError as fault:
+                    log.error("second factor: %s", fault)  # noqa: TRY400 - it says what to do, a trace says nothing more
+                    raise PeopleError(
+                        "无法保存两步验证，请联系管理员 / "
+                        "the key of second factors cannot be used; whoever runs this center finds why in its log"
+                    ) from None
             return secret
 
     def confirm_totp(self, caller: Caller, typed: str) -> list[str]:
         """Take the app that gives this code as second factor; returns new recovery codes. Raises WrongError."""
         now_ms = self.now_ms()
         with self.store.writing() as session:
+            lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             asked = self._opened(row.id, row.totp_asked)
             step = None if asked is None else totp.matching_step(asked, typed, now_ms)
@@ -310,6 +322,7 @@ class Signing:
     def drop_totp(self, caller: Caller) -> None:
         """Go without a second factor; raises PeopleError where one has to have it."""
         with self.store.writing() as session:
+            lock(session, ["people"])
             row = roster.find(session, caller.actor.id)
             row.totp = row.totp_asked = row.totp_step = None
             session.execute(delete(RecoveryRow).where(RecoveryRow.person_id == row.id))

@@ -121,18 +121,29 @@ class Vault:
             return
         text = "".join(f"{base64.b64encode(key).decode()}\n" for key in keys)
         try:
+            owner = (self._path if self._path.exists() else self._path.parent).stat()
             # mkstemp makes files for their owner alone
             number, name = tempfile.mkstemp(prefix=f"{KEY_FILE}.", dir=self._path.parent)
-            with os.fdopen(number, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if over:
-                Path(name).replace(self._path)
-            else:
-                with contextlib.suppress(FileExistsError):
-                    os.link(name, self._path)
-                Path(name).unlink()
+            try:
+                with os.fdopen(number, "w") as file:
+                    if os.geteuid() == 0:  # whoever runs a command as root must not lock the collector out
+                        os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if over:
+                    Path(name).replace(self._path)
+                else:
+                    with contextlib.suppress(FileExistsError):
+                        os.link(name, self._path)
+            finally:
+                Path(name).unlink(missing_ok=True)
+            # its name too lasts before anything that it sealed does
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as fault:
             raise VaultError(f"{self._path}: expected a place for the key of second factors, got: {fault}") from None
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
 from collector.people.audit import record
+from collector.people.rights import may
 from collector.store import Box, PauseRow, Ticket
 from collector.tickets.advance import Quiet
 from collector.tickets.desk import RefusedError, look_at_all
@@ -33,9 +34,10 @@ def begin(
 ) -> PauseRow:
     """Keep a camera, or one of its zones, quiet until an instant; raises RefusedError."""
     known = session.get(Box, box)
-    if known is None:
-        text = f"box: expected one that this center knows, got {box!r:.80}"
-        raise RefusedError("invalid", text, f"box：本中心没有 {box!r:.80}")
+    if known is None or not may(actor, "pauses.write", known.site):
+        # what is elsewhere looks as what is not there: nobody learns of other streets
+        text = f"box: expected one where you may pause, got {box!r:.80}"
+        raise RefusedError("invalid", text, f"box：应为你可暂停的设备，收到 {box!r:.80}")
     if not reason.strip():
         raise RefusedError("missing", "reason: expected why it is paused, got none", "reason：请写明暂停原因")
     if not at_ms < until_ms <= at_ms + LONGEST_MS:
@@ -62,8 +64,9 @@ def begin(
 def end(session: Session, actor: Actor, number: int, *, at_ms: int) -> PauseRow:
     """End a pause now; what it kept quiet comes up. Raises RefusedError."""
     row = session.get(PauseRow, number, populate_existing=True)
-    if row is None or row.until_ms <= at_ms:
-        raise RefusedError("unknown", f"expected a pause that goes on, got {number}", f"没有生效中的暂停 {number}")
+    if row is None or row.until_ms <= at_ms or not may(actor, "pauses.write", row.street):
+        text = f"expected a pause that goes on where you may end it, got {number}"
+        raise RefusedError("unknown", text, f"没有你可结束的暂停 {number}")
     row.until_ms, row.ended_by = at_ms, str(actor)
     session.flush()
     held = select(Ticket.number, Ticket.key).where(Ticket.pause == number, Ticket.paused_until_ms.is_not(None))

@@ -63,20 +63,20 @@ class TokenBody(_Body):
 Change = Literal["disable", "enable", "password", "totp-reset", "unlock"]
 
 
-def known(session: Any, person: str) -> PersonRow:
-    """A person; one who is not there is not found."""
-    row = session.get(PersonRow, person)
-    if row is None:
-        raise HTTPException(404, f"没有此人 {person!r:.80} / there is no person {person!r:.80}")
-    found: PersonRow = row
-    return found
-
-
 def near(actor: Actor, person: dict[str, Any]) -> bool:
     """Whether somebody has a role at one's own streets, at all of them, or at none yet."""
     own = in_streets(actor, "people.read")
     streets = {grant["street"] for grant in person["grants"]}
     return own is None or not streets or bool(streets & (own | {EVERYWHERE}))
+
+
+def known(session: Any, acting: Actor, person: str) -> PersonRow:
+    """A person; one who is not there is not found, nor one elsewhere: nobody learns of other streets."""
+    row = session.get(PersonRow, person)
+    if row is None or not near(acting, roster.person_json(session, row)):
+        raise HTTPException(404, f"没有此人 {person!r:.80} / there is no person {person!r:.80}")
+    found: PersonRow = row
+    return found
 
 
 def shown(acting: Actor, row: PersonRow, session: Any) -> dict[str, Any]:
@@ -148,17 +148,14 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
     def get_person(acting: Acting, person: str) -> dict[str, Any]:
         """One person."""
         with desk.store.transaction() as session:
-            found = shown(acting, known(session, person), session)
-        if not near(acting, found):
-            raise HTTPException(404, f"没有此人 {person!r:.80} / there is no person {person!r:.80}")
-        return found
+            return shown(acting, known(session, acting, person), session)
 
     @routes.patch("/api/people/{person}", dependencies=[needs("people.write")])
     def change_fields(acting: Acting, person: str, body: ChangeBody) -> dict[str, Any]:
         """Change how somebody is named and reached."""
         try:
             with desk.store.writing() as session:
-                row = known(session, person)
+                row = known(session, acting, person)
                 roster.change(session, acting, person, desk.now_ms(), **body.model_dump())
                 return roster.person_json(session, row)
         except PeopleError as fault:
@@ -177,10 +174,10 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
     def change_grant(acting: Actor, person: str, body: GrantBody, *, give: bool) -> dict[str, Any]:
         try:
             with desk.store.writing() as session:
-                known(session, person)
+                row = known(session, acting, person)
                 (roster.give if give else roster.take)(session, acting, person, body.grant(), desk.now_ms())
                 session.flush()
-                return shown(acting, known(session, person), session)
+                return shown(acting, row, session)
         except PeopleError as fault:
             raise refused(fault) from None
 
@@ -191,7 +188,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         kept = "" if word is None else signing.passwords.hash(word)
         try:
             with desk.store.writing() as session:
-                known(session, person)
+                row = known(session, acting, person)
                 now_ms = desk.now_ms()
                 if change == "password":
                     roster.reset_password(session, acting, person, kept, now_ms)
@@ -204,18 +201,21 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
                     }[change]
                     act(session, acting, person, now_ms)
                 session.flush()
-                found = roster.person_json(session, known(session, person))
+                found = roster.person_json(session, row)
         except PeopleError as fault:
             raise refused(fault) from None
         return found if word is None else found | {"password_once": word}
 
     @routes.get("/api/tokens", dependencies=[needs(OWN)])
     def list_tokens(acting: Acting, everybody: bool = False) -> list[dict[str, Any]]:
-        """One's own tokens, or, with `people.read`, everybody's."""
+        """One's own tokens, or, with `people.read`, those of everybody whom one sees."""
         if everybody and not may(acting, "people.read"):
             raise HTTPException(403, "expected the right people.read to see the tokens of others")
         with desk.store.transaction() as session:
-            return [tokens.token_json(row) for row in tokens.listed(session, None if everybody else acting.id)]
+            if not everybody:
+                return [tokens.token_json(row) for row in tokens.listed(session, acting.id)]
+            seen = {row.id for row in roster.everybody(session) if near(acting, roster.person_json(session, row))}
+            return [tokens.token_json(row) for row in tokens.listed(session) if row.person_id in seen | {acting.id}]
 
     @routes.post("/api/tokens", dependencies=[needs(OWN)], status_code=201)
     def make_token(asking: Asking, body: TokenBody) -> dict[str, Any]:
@@ -236,8 +236,10 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         """End a token, one's own or of somebody whom one administers."""
         try:
             with desk.store.writing() as session:
-                if session.get(TokenRow, token) is None:
-                    raise HTTPException(404, "there is no such token")
+                row = session.get(TokenRow, token)
+                whose = None if row is None else roster.find(session, row.person_id)
+                if whose is None or (whose.id != acting.id and not near(acting, roster.person_json(session, whose))):
+                    raise HTTPException(404, "没有这个令牌 / there is no such token")
                 tokens.revoke(session, acting, token, desk.now_ms())
                 session.flush()
                 return tokens.token_json(session.get_one(TokenRow, token))

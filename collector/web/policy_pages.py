@@ -25,7 +25,6 @@ from collector.web.language import N_, Words
 from collector.web.pages import Page, Showing
 from collector.web.plain import MOST
 from collector.web.rights import Acting, Desk, Fields, in_streets, needs
-from collector.web.tickets_api import own_pause
 
 AHEAD: Final = timedelta(days=366)
 LABELS: Final = {
@@ -99,7 +98,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
             return overview(page, acting, fields, faults, 422)
         try:
             with desk.store.writing() as session:
-                row = pauses.begin(
+                pauses.begin(
                     session,
                     acting,
                     parts[0],
@@ -109,7 +108,6 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
                     reason=fields.get("reason", "")[:500],
                     at_ms=desk.now_ms(),
                 )
-                own_pause(row, acting)
         except RefusedError as fault:
             name = {"box": "place", "until": "until", "reason": "reason"}.get(fault.text.partition(":")[0], "")
             return overview(page, acting, fields, {name: [Words(fault.zh, fault.text)]}, 422)
@@ -123,7 +121,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
             raise HTTPException(404, "没有这个暂停 / there is no such pause")
         try:
             with desk.store.writing() as session:
-                own_pause(pauses.end(session, acting, int(number), at_ms=desk.now_ms()), acting)
+                pauses.end(session, acting, int(number), at_ms=desk.now_ms())
         except RefusedError as fault:
             return overview(page, acting, {}, {"": [Words(fault.zh, fault.text)]}, 409)
         desk.changed()

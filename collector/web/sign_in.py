@@ -149,7 +149,10 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         return _done("password")
 
     def totp_page(page: Page, asking: Caller, status: int = 200, fault: str = "") -> HTMLResponse:
-        secret = signing.ask_totp(asking)
+        try:
+            secret = signing.ask_totp(asking)
+        except PeopleError as unusable:
+            return account_page(page, asking, 503, fault=str(unusable))
         return page(
             "totp.html",
             status,

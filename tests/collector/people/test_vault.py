@@ -1,12 +1,13 @@
 """Second factors at rest: sealed beside the database, opened by their key alone, and rotated."""
 
 import base64
+import os
 import stat
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from collector.people import totp
+from collector.people import roster, signing, totp
 from collector.people.signing import Signing, WrongError
 from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.store import PersonRow, open_store
@@ -39,6 +40,38 @@ def test_collectors_that_begin_together_have_one_key(path):
     first, second = one._make(), other._make()
     assert first == second
     assert one.open("li", other.seal("li", SECRET)) == SECRET
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_key_that_root_writes_stays_the_collectors(path):
+    os.chown(path.parent, 12345, 12346)
+    for write in (lambda: Vault(path).seal("li", SECRET), Vault(path).add_key):
+        write()
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 12346, 0o600)
+        os.chown(path.parent, 0, 0)
+
+
+def test_a_key_and_its_name_are_on_disk_before_it_seals(path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def follow(number):
+        synced.append(os.fstat(number).st_ino)
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", follow)
+    Vault(path).seal("li", SECRET)
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+def test_a_key_that_cannot_be_kept_leaves_nothing_behind(path, monkeypatch):
+    def link(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(VaultError, match="no links here"):
+        Vault(path).seal("li", SECRET)
+    assert not list(path.parent.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -122,6 +155,27 @@ def test_an_app_that_was_not_confirmed_is_asked_for_anew_where_the_key_is_lost(o
     second = office.signing.ask_totp(caller)
     assert second != first
     assert office.signing.confirm_totp(caller, totp.code(base64.b32decode(second), totp.step_at(office.now_ms)))
+
+
+def test_who_changes_their_second_factor_waits_for_a_rotation(office, monkeypatch):
+    caller, done, find = office.caller("li"), [], roster.find
+
+    def found(session, person):
+        done.append("read")
+        return find(session, person)
+
+    asked = office.signing.ask_totp(caller)
+    monkeypatch.setattr(signing, "lock", lambda _session, names: done.extend(names))
+    monkeypatch.setattr(roster, "find", found)
+    typed = totp.code(base64.b32decode(asked), totp.step_at(office.now_ms))
+    for act in (
+        lambda: office.signing.ask_totp(caller),
+        lambda: office.signing.confirm_totp(caller, typed),
+        lambda: office.signing.drop_totp(caller),
+    ):
+        done.clear()
+        act()
+        assert done[:2] == ["people", "read"], "a row that was read before the lock may be sealed with an old key"
 
 
 def test_rotation_at_the_command_line(tmp_path):

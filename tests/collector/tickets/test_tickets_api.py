@@ -139,12 +139,16 @@ def test_pauses_over_http(street, client):
 
     body["until"] = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
     street.who = ELSEWHERE
-    assert post(client, "pauses", **body).status_code == 403
+    there, none = (post(client, "pauses", **{**body, "box": box}) for box in ("box-1", "box-9"))
+    assert there.status_code == none.status_code == 422
+    assert there.text == none.text.replace("box-9", "box-1"), "it says nothing of other streets"
     street.who = LI
-    assert post(client, "pauses", **{**body, "box": "nobody"}).status_code == 422
     made = post(client, "pauses", **body).json()
     assert (made["street"], made["author"], made["tickets"]) == ("s", "person:li", 0)
     assert [one["number"] for one in client.get("/api/pauses").json()] == [made["number"]]
+    street.who = ELSEWHERE
+    assert [post(client, f"pauses/{one}/end").status_code for one in (made["number"], 99)] == [404, 404]
+    street.who = LI
     assert post(client, f"pauses/{made['number']}/end").json()["ended_by"] == "person:li"
     assert post(client, f"pauses/{made['number']}/end").status_code == 404
     assert client.get("/api/pauses").json() == []

@@ -10,6 +10,7 @@ from collector.evidence.jpeg import size_of
 from collector.people import audit, roster, sessions, totp
 from collector.people.actor import SYSTEM, Grant
 from collector.people.sessions import Ages
+from collector.people.vault import Vault
 from collector.store import PersonRow
 from collector.web import rights
 from tests import incidents
@@ -228,6 +229,19 @@ def test_the_second_factor_from_the_first_page_to_the_last(desk, client):
     assert len(re.findall(r"<li>[a-z2-7]{4}-[a-z2-7]{4}</li>", anew)) == 10
     assert give(client, "/account/totp/drop", password=PASSWORD).status_code == 303
     assert [action for _, action, _ in lines(desk)][-2:] == ["person.recovery", "person.totp_drop"]
+
+
+def test_a_key_of_second_factors_that_cannot_be_used_is_said_on_the_totp_page(desk, client, tmp_path, caplog):
+    key = tmp_path / "spoilt.key"
+    key.write_text("x")
+    gate = client.app.state.gate
+    object.__setattr__(gate.signing, "vault", Vault(key))
+    enter(client)
+    for path, field in (("/account/totp", {"password": PASSWORD}), ("/account/totp/confirm", {"code": "000000"})):
+        answer = give(client, path, **field)
+        assert (answer.status_code, "无法保存两步验证" in answer.text) == (503, True), answer.text
+        assert "spoilt.key" not in answer.text
+    assert "spoilt.key: expected keys" in caplog.text
 
 
 def test_who_has_to_finish_their_account_can_do_nothing_else(desk):
@@ -462,14 +476,35 @@ def test_an_admin_of_a_street_by_the_api(desk, client):
     assert [one["id"] for one in client.get("/api/people", headers=headers).json()] == ["local", "wang"]
     assert client.get("/api/people/far", headers=headers).status_code == 404
     assert client.get("/api/people/wang", headers=headers).status_code == 200
+    for method, path, body in (
+        ("PATCH", "", {"name": "x"}),
+        ("POST", "/disable", None),
+        ("POST", "/grants", {"role": "viewer", "street": "s"}),
+        ("DELETE", "/grants/operator/t", None),
+    ):
+        there, none = (
+            client.request(method, f"/api/people/{one}{path}", headers=headers, json=body) for one in ("far", "no")
+        )
+        assert there.status_code == none.status_code == 404
+        assert there.text.replace("far", "no") == none.text
     for path, body in (
-        ("/api/people/far/disable", None),
         ("/api/people/wang/password", None),
         ("/api/people/local/grants", {"role": "admin"}),
     ):
         assert client.post(path, headers=headers, json=body).status_code == 403
     # the audit log tells of all streets
     assert client.get("/api/audit", headers=headers).status_code == 403
+
+
+def test_an_admin_of_a_street_sees_no_tokens_of_another(desk, client):
+    make_person(desk.store, "local", "admin@s", password=PASSWORD)
+    make_person(desk.store, "near", "operator@s")
+    make_person(desk.store, "far", "operator@t")
+    near, far = (bearer(desk.store, one)["authorization"].split("_")[1] for one in ("near", "far"))
+    enter(client, "local")
+    headers = {**SAME, "x-csrf-token": sessions.csrf(client.cookies["cityeye"])}
+    assert [one["id"] for one in client.get("/api/tokens?everybody=true").json()] == [near]
+    assert [client.delete(f"/api/tokens/{one}", headers=headers).status_code for one in (near, far)] == [200, 404]
 
 
 def test_sessions_and_tokens_by_the_api(desk, client):

@@ -51,7 +51,13 @@ def desk(tmp_path):
     desk = Desk(tmp_path)
     case = Case()
     desk.take(incidents.status(), case.picture("at", "close"), case.opened())
-    for person, role in (("li", "operator@s"), ("chen", "officer@s"), ("wang", "officer@s"), ("far", "officer@t")):
+    for person, role in (
+        ("li", "operator@s"),
+        ("lead", "admin@s"),
+        ("chen", "officer@s"),
+        ("wang", "officer@s"),
+        ("far", "officer@t"),
+    ):
         make_person(desk.store, person, role)
     make_person(desk.store, "boss", "viewer@s")
     assign(desk, "chen")
@@ -125,16 +131,23 @@ def test_a_telephone_that_sends_again_adds_nothing(app, desk):
     [
         ("chen", "chen", 201),
         ("li", "chen", 201),  # an operator
+        ("lead", "chen", 201),  # an admin
         ("wang", "chen", 403),  # it is another one's
         ("wang", None, 201),  # it is nobody's yet
         ("boss", None, 403),
         ("far", None, 404),  # of another street: it is not there
     ],
 )
-def test_it_is_for_whom_the_ticket_is_assigned_to_and_operators(app, desk, person, assignee, status):
+def test_it_is_for_whom_the_ticket_is_assigned_to_operators_and_admins(app, desk, person, assignee, status):
     assign(desk, assignee)
     assert put(app, desk, person, photo()).status_code == status
     assert counts(desk) == ((1, 1) if status == 201 else (0, 0))
+
+
+def test_a_ticket_of_another_street_is_refused_as_one_that_is_not_there(app, desk):
+    there, none = (put(app, desk, "far", photo(), number=number) for number in (1, 99))
+    assert there.status_code == none.status_code == 404
+    assert there.text == none.text.replace("99", "1")
 
 
 def bomb(width, height):
@@ -166,10 +179,35 @@ def test_what_is_no_picture_is_refused_and_nothing_kept(app, desk, content, opti
     assert counts(desk) == (0, 0)
 
 
-def test_a_bomb_is_refused_before_anything_is_decoded(monkeypatch):
+def in_steps(scans):
+    """A progressive picture whose last scan is sent again until there are so many."""
+    jpeg = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    last, count = jpeg.rindex(b"\xff\xda"), jpeg.count(b"\xff\xda")
+    return jpeg[:last] + jpeg[last:-2] * (scans - count + 1) + jpeg[-2:]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(bomb(9000, 9000), "million pixels"), (in_steps(101), "at most 100 scans")]
+)
+def test_a_bomb_is_refused_before_anything_is_decoded(monkeypatch, content, words):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
-    with pytest.raises(ValueError, match="million pixels"):
-        uploads.read_upload(bomb(9000, 9000), ZONE, now_ms())
+    with pytest.raises(ValueError, match=words):
+        uploads.read_upload(content, ZONE, now_ms())
+
+
+def test_a_progressive_picture_is_taken():
+    assert uploads.read_upload(in_steps(12), ZONE, now_ms()).width == 16
+
+
+@pytest.mark.parametrize(("state", "hours", "status"), [("closed", 23, 201), ("false_alarm", 25, 409)])
+def test_a_ticket_takes_pictures_until_a_day_after_it_is_closed(app, desk, state, hours, status):
+    assert put(app, desk, "chen", photo()).status_code == 201
+    with desk.store.writing() as session:
+        ticket = session.get_one(Ticket, 1)
+        ticket.state, ticket.open, ticket.closed_ms = state, 0, now_ms() - hours * 3_600_000
+    answer = put(app, desk, "chen", photo(1), key="another-key-1")
+    assert (answer.status_code, "not_now" in answer.text) == (status, status == 409), answer.text
+    assert put(app, desk, "chen", photo()).status_code == 200, "what is here is not refused again"
 
 
 def test_a_ticket_takes_so_many_and_no_more(app, desk, monkeypatch):

@@ -72,6 +72,8 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         facts = _facts(session, ticket, members, asked, office, rules, now_ms)
         plan = advance(facts, rules.policy, now_ms)
         if plan.act is not None:
+            for order in plan.orders:
+                office.order(session, order, rules.policy, now_ms)
             actor = Actor.camera(ticket.box_id) if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
             if facts.looked is not None and facts.looked.sight != "waiting":

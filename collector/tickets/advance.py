@@ -420,7 +420,9 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
                 order("shop_reminder", "shop", facts.shop, once=of_round)
         if not facts.reviewed:
             order("unreviewed", "operator", once=step)
-    unheard = facts.told.state in ("unsure", "failed") and facts.told_ms is None
+    # none: its next channel was taken back as the ticket went on
+    lost = facts.taken_back and facts.told.state == "none"
+    unheard = (lost or facts.told.state in ("unsure", "failed")) and facts.told_ms is None
     if unheard and (facts.taken_back or facts.state not in ENFORCED):
         order("undelivered", "operator", once=step)
     if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:

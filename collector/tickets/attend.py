@@ -179,7 +179,9 @@ def _facts(
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=_told(session, ticket, office),
         told_by_notice=ticket.told_ms is not None and desk.told_by_notice(session, ticket),
-        taken_back=state in ENFORCED and ticket.told_ms is None and desk.taken_back(session, ticket),
+        taken_back=state in (*ENFORCED, State.COMMUNITY)
+        and ticket.told_ms is None
+        and desk.taken_back(session, ticket),
         decided=_decided(session, ticket),
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,

@@ -424,7 +424,7 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
     lost = facts.taken_back and facts.told.state == "none"
     unheard = (lost or facts.told.state in ("unsure", "failed")) and facts.told_ms is None
     if unheard and (facts.taken_back or facts.state not in ENFORCED):
-        order("undelivered", "operator", once=step)
+        order("undelivered", "operator", once=of_round)
     if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:
         order("unseen", "operator", once=step)
     for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):

@@ -112,7 +112,7 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
     street.wait(minutes=1)
     assert [one for one in notices(street) if one[0] == "shop_notice"] == [("shop_notice", "shop-1", state)]
     undelivered = [state for kind, _, state in notices(street, "operator") if kind == "undelivered"]
-    assert undelivered == (["withdrawn", "waiting"] if state in ("unsure", "failed") else [])
+    assert undelivered == (["waiting"] if state in ("unsure", "failed") else [])
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,16 @@ def test_a_notice_whose_next_channel_is_taken_back_is_an_operators_to_tell(stree
     assert ("shop_notice", "shop-1", "withdrawn") in notices(street)
     assert [kind for kind, _, _ in notices(street, "operator")].count("undelivered") == 1
     assert street.act(LI, "told", reason="by telephone").told_ms is not None
+
+
+def test_an_operator_hears_once_that_a_notice_never_came_however_far_the_ticket_goes(street):
+    enforced(street)
+    street.act(LI, "dispatch", to="chen")
+    turns_out(street, "failed")
+    for verb in ("accept", "feed_back"):
+        street.act(CHEN, verb)
+        street.wait(minutes=1)
+    assert [state for kind, _, state in notices(street, "operator") if kind == "undelivered"] == ["waiting"]
 
 
 def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):

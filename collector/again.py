@@ -23,8 +23,10 @@ RETRY_AFTER: Final = {"retry-after": "5"}
 class Again:
     """Takes a request once more whose transaction another one got in the way of (deadlock, serialisation failure).
 
-    It was rolled back as a whole, so nothing was done; and only as long as nothing was answered. Where a few tries do
-    not help, or the database does not answer, the request is not lost without a word: `busy` is the answer (503).
+    That transaction was rolled back as a whole; and only as long as nothing was answered. What a request did outside it
+    stays: a sign-in's tries and a page's visits, counted by themselves, count once more with each try, and a flow of
+    single sign-on, good once, has to begin anew. Where a few tries do not help, or the database does not answer, the
+    request is not lost without a word: `busy` is the answer (503).
     """
 
     def __init__(self, app: ASGIApp, busy: Callable[[], Response]) -> None:

@@ -21,7 +21,9 @@ OBJECTION: Final = "objection"
 """What a shop said and the desk did not take; a person reads it however the ticket goes on."""
 DECIDED: Final = ("appeal_upheld", "appeal_rejected")
 """What became of a shop's objection: told however the ticket goes on, and no notice that begins its minutes."""
-LASTING: Final = (OBJECTION, *DECIDED)
+UNDELIVERED: Final = "undelivered"
+"""The shop was not surely told; an operator hears of it once in a round, so no step takes it back."""
+LASTING: Final = (OBJECTION, UNDELIVERED, *DECIDED)
 
 
 @dataclass(frozen=True)

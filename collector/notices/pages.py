@@ -34,7 +34,9 @@ from collector.notices import seams, shop_view
 from collector.notices.links import find_link
 from collector.notices.settings import ShopPagesSection
 from collector.notices.shop_view import VERBS
+from collector.people.actor import Actor
 from collector.store import NoticeAnswer, NoticeLink, Store, Ticket, lock
+from collector.tickets.desk import able
 from collector.web import language as languages
 from collector.web.assets import Assets
 from collector.web.reader import Reader
@@ -347,12 +349,13 @@ def take_answer(pages: ShopPages, token: str, verb: str, reason: str) -> str | N
         said = session.scalars(
             select(NoticeAnswer).where(NoticeAnswer.ticket_number == link.ticket_number).order_by(NoticeAnswer.number)
         ).all()
-        if any(one.verb == verb and one.text == reason and one.code == "" for one in said):
-            # pressed twice, or loaded again
+        ticket = session.get_one(Ticket, link.ticket_number, populate_existing=True)
+        taken = any(one.verb == verb and one.text == reason and one.code == "" for one in said)
+        if taken and verb not in able(session, ticket, Actor.shop(link.shop), now_ms):
+            # pressed twice, or loaded again; where the desk takes it anew, it is said anew
             return verb
         if len(said) >= MAX_ANSWERS:
             return "enough"
-        ticket = session.get_one(Ticket, link.ticket_number)
         code = ""
         try:
             with session.begin_nested():

@@ -139,7 +139,7 @@ class Plan:
 
     Args:
         act: the next step; after it the facts are others, so that one asks again.
-        orders: who is to be told; only without a step.
+        orders: who is to be told; with a step, of a decision only, before it.
         look_ms: when to ask again if nothing comes before.
         ask: have the boxes look at the places now.
         set_due: the deadline of the present state is not there yet.
@@ -160,12 +160,11 @@ def advance(facts: Facts, policy: Policy, now_ms: int) -> Plan:
         policy: that its present step began with.
         now_ms: the center's clock.
     """
-    act = _BY_STATE[facts.state](facts, policy, now_ms)
+    act, decision = _BY_STATE[facts.state](facts, policy, now_ms), tuple(_decision(facts, policy, now_ms))
     if act is not None:
-        return Plan(act)
+        return Plan(act, decision)  # the step begins another state, in which nobody would know of it
     if facts.state in FINAL:
-        orders = tuple(_decision(facts, policy, now_ms))
-        return Plan(None, orders, _glance_again_ms(facts) or _exempt_until(facts, now_ms))
+        return Plan(None, decision, _glance_again_ms(facts) or _exempt_until(facts, now_ms))
     if facts.due_entered != facts.entered:
         return Plan(set_due=True)
     if facts.state == State.PENDING_REVIEW and facts.paused_until_ms is not None:
@@ -421,9 +420,11 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
                 order("shop_reminder", "shop", facts.shop, once=of_round)
         if not facts.reviewed:
             order("unreviewed", "operator", once=step)
-    unheard = facts.told.state in ("unsure", "failed") and facts.told_ms is None
+    # none: its next channel was taken back as the ticket went on
+    lost = facts.taken_back and facts.told.state == "none"
+    unheard = (lost or facts.told.state in ("unsure", "failed")) and facts.told_ms is None
     if unheard and (facts.taken_back or facts.state not in ENFORCED):
-        order("undelivered", "operator", once=step)
+        order("undelivered", "operator", once=of_round)
     if facts.state == State.VERIFYING and facts.looked is None and not facts.ask:
         order("unseen", "operator", once=step)
     for number, level in enumerate(policy.chain(facts.state)[: facts.level], 1):

@@ -72,6 +72,8 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         facts = _facts(session, ticket, members, asked, office, rules, now_ms)
         plan = advance(facts, rules.policy, now_ms)
         if plan.act is not None:
+            for order in plan.orders:
+                office.order(session, order, rules.policy, now_ms)
             actor = Actor.camera(ticket.box_id) if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
             if facts.looked is not None and facts.looked.sight != "waiting":
@@ -177,7 +179,9 @@ def _facts(
         shop_minutes=round((span.after(now_ms, rules.policy.working_time) - now_ms) / 60_000),
         told=_told(session, ticket, office),
         told_by_notice=ticket.told_ms is not None and desk.told_by_notice(session, ticket),
-        taken_back=state in ENFORCED and ticket.told_ms is None and desk.taken_back(session, ticket),
+        taken_back=state in (*ENFORCED, State.COMMUNITY)
+        and ticket.told_ms is None
+        and desk.taken_back(session, ticket),
         decided=_decided(session, ticket),
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,

@@ -501,6 +501,10 @@ def _untold(one: Step) -> State | None:
     if ticket.state == State.NOTICED:
         set_due(ticket, one.policy, one.at_ms)
         ticket.level = 0
+    if ticket.state == State.REGISTERED:
+        _enter(one, State.COMMUNITY)
+        ticket.ordered = ticket.entered  # its next channel tells the shop: it is not taken back
+        return State.COMMUNITY
     return _stay(one)
 
 

@@ -7,7 +7,7 @@ from collector.office import make_office
 from collector.places import permits, shops
 from collector.store import NoticeRow
 from collector.tickets import desk as door
-from tests.collector.tickets.conftest import LI, Street
+from tests.collector.tickets.conftest import CHEN, LI, Street
 from tests.places import AROUND, AUTHOR, PERMIT, SHOP
 
 
@@ -112,7 +112,7 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
     street.wait(minutes=1)
     assert [one for one in notices(street) if one[0] == "shop_notice"] == [("shop_notice", "shop-1", state)]
     undelivered = [state for kind, _, state in notices(street, "operator") if kind == "undelivered"]
-    assert undelivered == (["withdrawn", "waiting"] if state in ("unsure", "failed") else [])
+    assert undelivered == (["waiting"] if state in ("unsure", "failed") else [])
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,56 @@ def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values, co
     street.wait(minutes=600)
     assert street.state() in ("noticed", "community")
     assert street.ticket().case_number is None
+
+
+def turns_out(street, state):
+    """A report says that the notice to the shop never came; the next channel is to try it, or none is left."""
+    with street.desk.store.writing() as session:
+        never = update(NoticeRow).where(NoticeRow.kind == "shop_notice")
+        session.execute(never.values(state=state, told_ms=None))
+        door.look(session, 1)
+    street.wait()
+
+
+def enforced(street):
+    registered(street)
+    street.appears()
+    street.act(LI, "confirm")
+    reach(street)
+    street.wait(minutes=10)
+    street.act(LI, "register")
+
+
+def test_a_notice_that_never_came_still_goes_over_its_next_channel_as_its_registration_is_taken_back(street):
+    enforced(street)
+    turns_out(street, "waiting")
+    assert (street.state(), street.ticket().told_ms) == ("community", None)
+    assert ("shop_notice", "shop-1", "waiting") in notices(street)
+    assert "undelivered" not in [kind for kind, _, _ in notices(street, "operator")]
+    reach(street)
+    assert street.ticket().told_ms == street.now_ms
+
+
+def test_a_notice_whose_next_channel_is_taken_back_is_an_operators_to_tell(street):
+    enforced(street)
+    street.act(LI, "dispatch", to="chen")
+    turns_out(street, "waiting")
+    assert "undelivered" not in [kind for kind, _, _ in notices(street, "operator")]
+    street.act(CHEN, "accept")
+    street.wait(minutes=1)
+    assert ("shop_notice", "shop-1", "withdrawn") in notices(street)
+    assert [kind for kind, _, _ in notices(street, "operator")].count("undelivered") == 1
+    assert street.act(LI, "told", reason="by telephone").told_ms is not None
+
+
+def test_an_operator_hears_once_that_a_notice_never_came_however_far_the_ticket_goes(street):
+    enforced(street)
+    street.act(LI, "dispatch", to="chen")
+    turns_out(street, "failed")
+    for verb in ("accept", "feed_back"):
+        street.act(CHEN, verb)
+        street.wait(minutes=1)
+    assert [state for kind, _, state in notices(street, "operator") if kind == "undelivered"] == ["waiting"]
 
 
 def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):

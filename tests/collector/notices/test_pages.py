@@ -17,7 +17,7 @@ from collector.notices.pages import MAX_ANSWERS, MISSES, PER_MINUTE, Listener, S
 from collector.notices.seams import NotTakenError
 from collector.notices.settings import ShopPagesSection
 from collector.people.actor import Actor, Grant, Role
-from collector.store import NoticeAnswer, NoticeLink, NoticeRow, TicketEvent
+from collector.store import NoticeAnswer, NoticeLink, NoticeRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets.timekeeper import Timekeeper, Watch
 from tests.collector.notices.conftest import PAGES, ZONE
@@ -224,6 +224,19 @@ def test_what_the_shop_says_is_taken(site, office, verb, reason, words):
     # pressed twice, or loaded again
     site.post(verb, reason)
     assert len(said(office)) == 1
+
+
+def test_a_shop_that_says_done_once_more_after_the_camera_saw_goods_has_it_look_again(site, office):
+    site.post("shop_done")
+    with office.desk.store.writing() as session:
+        held = tickets.hold(session, 1)
+        tickets.step(session, Actor.camera("box-1"), held, "looked", at_ms=office.now_ms, seen="occupied")
+    site.post("shop_done")
+    site.post("shop_done")  # pressed twice
+    assert said(office) == [("shop_done", "", "")] * 2
+    with office.desk.store.transaction() as session:
+        ticket = session.get_one(Ticket, 1)
+        assert ticket.verify == ticket.version
 
 
 def test_looking_changes_nothing_as_previews_of_chat_programs_do(site, office):

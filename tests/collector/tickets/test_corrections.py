@@ -86,6 +86,21 @@ def test_the_shop_is_told_once_what_became_of_its_objection(street, verb, kind, 
     assert street.state() == state
 
 
+@pytest.mark.parametrize(("clear", "state"), [(True, "self_corrected"), (False, "community")])
+def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(street, clear, state):
+    case = street.appears()
+    street.act(LI, "confirm")
+    street.tell()
+    street.wait(minutes=1 if clear else 5.5)  # within its minutes, or in the grace after them
+    street.act(SHOP, "appeal", reason="we have a permit")
+    street.wait(minutes=1)
+    if clear:
+        street.clears(case, seconds_ago=5)
+    assert street.act(LI, "reject", reason="it was over yesterday").state == state
+    street.wait(minutes=2)
+    assert street.kinds("shop").count("appeal_rejected") == 1
+
+
 def test_what_is_allowed_is_what_will_be_taken(street):
     street.appears()
     street.act(LI, "confirm")

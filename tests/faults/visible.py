@@ -1,4 +1,4 @@
-"""From an incident decided on a box to its row on the open page, in a real browser."""
+"""From an incident decided on a box to its card on the open board, in a real browser."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from collector.store import MessageRow
+from collector.store import MessageRow, Ticket
 from protocol.instants import parse_rfc3339
 from tests import services
 from tests.faults.center import Center, end
@@ -23,9 +23,8 @@ WATCH = r"""
 window.seen = {};
 const look = () => requestAnimationFrame(() => {
   const now = Date.now();
-  for (const row of document.querySelectorAll("ul.tickets > li")) {
-    const shop = row.textContent.match(/sim-\d+-\d+/);
-    if (shop && !(shop[0] in window.seen)) window.seen[shop[0]] = now;
+  for (const card of document.querySelectorAll("#queue li[data-number]")) {
+    if (!(card.dataset.number in window.seen)) window.seen[card.dataset.number] = now;
   }
 });
 new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
@@ -59,7 +58,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
         page = stack.enter_context(sync_playwright()).chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = page.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"http://127.0.0.1:{center.port}/")
-        page.get_by_text("实时 live").wait_for()
+        page.get_by_text("Connected").wait_for()
         page.evaluate(WATCH)
         command = [BIN / "cityeye-collector", "simulate", "--boxes", plan.boxes, "--incidents", incidents]
         command += ["--rate", plan.rate, "--url", broker.url, "--clear-s", 20, "--pictures-kb", 8]
@@ -74,11 +73,12 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
         center.stop()
         with center.books() as (store, _), store.transaction() as session:
             rows = session.execute(select(MessageRow.payload, MessageRow.received_ms).where(MessageRow.seq == 1)).all()
+            shops = {str(one.number): one.shop for one in session.scalars(select(Ticket))}
     made = {}
     for payload, received_ms in rows:
         data = json.loads(payload)["data"]
         made[data["shop"]] = (_epoch_s(data["at"]), received_ms / 1000)
-    took = sorted(at_ms / 1000 - made[shop][0] for shop, at_ms in seen.items())
+    took = sorted(at_ms / 1000 - made[shops[number]][0] for number, at_ms in seen.items())
     received = sorted(received_s - made_s for made_s, received_s in made.values())
     return {
         "rate": plan.rate,

@@ -334,7 +334,7 @@ def test_a_loudspeaker_is_found_by_the_place(service):
         (
             "aliyun_sms",
             {**ALIYUN, "sign": "x", "template": [{"code": "S", "variable": [{"value": "{minute}"}]}]},
-            "template S, variable {minute}: unknown field {minute}",
+            "template S, variable {minute}: 没有字段 {minute} / unknown field {minute}",
         ),
         ("aliyun_sms", {**ALIYUN, "sign": "x", "template": [{"code": "S"}]}, "says how to object"),
         ("mqtt", {"broker": {"url": "mqtt://h"}, "topic": "a/{who}"}, "unknown field {who}"),

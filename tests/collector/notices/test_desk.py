@@ -107,7 +107,10 @@ HEAD = 'version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"
             ),
             "a notice to a shop always says how to object",
         ),
-        ('[[notices.text]]\naudience = "shop"\nbody = "{shopp}"\n', "text shop/*/zh: 没有字段 {shopp} / unknown field {shopp}"),
+        (
+            '[[notices.text]]\naudience = "shop"\nbody = "{shopp}"\n',
+            "text shop/*/zh: 没有字段 {shopp} / unknown field {shopp}",
+        ),
         ('[[notices.text]]\naudience = "shop"\nbody = "{shop}"\n', "says how to object"),
         ('[shop_pages]\nlisten = "0.0.0.0:1"\n', "expected listen and url, or neither"),
         ('[shop_pages]\nlisten = "0.0.0.0"\nurl = "https://h"\n', "expected HOST:PORT"),

@@ -278,7 +278,8 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
         except PlacesError as fault:
             with desk.store.transaction() as session:
                 old = None if new else register.find(session, acting, given.get(register.key, ""), "places.read")
-            return form(page, acting, given, old, _by_field(fault, names), STATUS.get(fault.code, 422))
+            # of the one that was looked at: what another changed meanwhile is not written over by saving again
+            return form(page, acting, given, old, _by_field(fault, names), STATUS.get(fault.code, 422), seen=seen)
         desk.changed()
         done = "added" if new else ("same" if found.revision == revision else "saved")
         return go(f"{register.path}/record", key=found.key, done=done)

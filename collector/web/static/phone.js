@@ -188,14 +188,17 @@ export const is_kept = () => Boolean(navigator.serviceWorker && navigator.servic
 
 let renewing = null;
 let once_more = false;
-/** Fetch the page anew and put its living part in place; gives whether it changed. An older answer never comes last. */
-export async function renew() {
+/**
+ * Fetch the page anew and put its living part in place; gives whether it changed. An older answer never comes last.
+ * `busy` is asked once more when it has come: what somebody began to write meanwhile is not taken away.
+ */
+export async function renew(busy = () => false) {
   once_more = true;
   renewing = renewing || (async () => {
     let is_new = false;
     while (once_more) {
       once_more = false;
-      is_new = await renew_once() || is_new;
+      is_new = await renew_once(busy) || is_new;
     }
     return is_new;
   })();
@@ -206,11 +209,11 @@ export async function renew() {
   }
 }
 
-async function renew_once() {
+async function renew_once(busy) {
   const text = await call("GET", location.pathname, undefined, { background: true });
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const [part, live] = [fresh.getElementById("live"), document.getElementById("live")];
-  if (!part) return false;
+  if (!part || busy()) return false;
   show_age(0);
   main.dataset.at = fresh.querySelector("main").dataset.at;
   if (part.outerHTML === live.outerHTML) return false;

@@ -38,7 +38,7 @@ const is_writing = () => [...live().querySelectorAll("textarea")].some((one) => 
 let entries = [];
 let told = "";
 async function fresh() {
-  if (!is_writing() && await renew().catch(() => false)) keep_pages([[location.pathname, live().dataset.version]]);
+  if (!is_writing() && await renew(is_writing).catch(() => false)) keep_pages([[location.pathname, live().dataset.version]]);
   settle(entries);
 }
 on_outbox((found) => {

@@ -29,11 +29,11 @@ REASONS: Final = (
     N_("It is not as the picture shows"),
 )
 """To be chosen, for whoever would rather not type; the shop's own words may stand beside or instead."""
-TODO: Final = {
+ASKED: Final = {
     "encroachment": N_("Please take goods, tables and chairs back inside"),
     "crowding": N_("Please help to spread the crowd in front of your shop and keep the way free"),
 }
-TODO_ELSE: Final = N_("Please put the place in order soon")
+ASKED_ELSE: Final = N_("Please put the place in order soon")
 TO_DO: Final = ("noticed", "community")
 """States in which the shop is asked to do something."""
 _HANDLED: Final = ("calm", N_("The case is registered"), N_("Staff will come. You may still object."))
@@ -191,7 +191,7 @@ def view_of(session: Session, link: NoticeLink, files: PictureFiles, now_ms: int
         place=place,
         rule=Words(*RULES.get(ticket.rule, (ticket.rule, ticket.rule))),
         tone=tone,
-        head=head or TODO.get(ticket.rule, TODO_ELSE),
+        head=head or ASKED.get(ticket.rule, ASKED_ELSE),
         now=now,
         since_ms=ticket.opened_ms,
         time=_time(session, ticket, link, now_ms) if asked else None,

@@ -2,6 +2,7 @@
 // `<main data-refresh="12">` names the ticket, `all` stands for any. `data-every="20"`: also each 20 s while it is seen.
 import { call } from "./api.js";
 import { follow } from "./feed.js";
+import { still } from "./still.js";
 
 const PAUSE_MS = 1500; // a list is read by people: no more often than this
 const FOCUSED = "a, button, summary, [tabindex]";
@@ -13,13 +14,6 @@ const chosen = (one) => one.value !== ([...one.options].find((option) => option.
 const writing = () => document.activeElement?.matches("main input, main textarea, main select")
   || [...document.querySelectorAll("main input:not([type=hidden]), main textarea")].some((one) => one.value !== one.defaultValue)
   || [...document.querySelectorAll("main select")].some(chosen);
-
-/** What it says, without what is another text each time. */
-function still(main) {
-  const copy = main.cloneNode(true);
-  copy.querySelectorAll("time[data-since], time[data-due], input[name=csrf]").forEach((one) => one.remove());
-  return copy.innerHTML;
-}
 
 async function whole() {
   if (writing()) return;

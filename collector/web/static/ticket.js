@@ -2,6 +2,7 @@
 // center has it. Without this script all of it is there as plain links, forms and details.
 import { Refused, call } from "./api.js";
 import { follow } from "./feed.js";
+import { still } from "./still.js";
 import { _ } from "./words.js";
 
 const main = document.getElementById("main");
@@ -191,12 +192,6 @@ document.addEventListener("click", (event) => {
 
 // as the center has it
 
-/** What a part says, without what is another text each time. */
-function still(part) {
-  const copy = part.cloneNode(true);
-  copy.querySelectorAll("time[data-since], time[data-due], input[name=csrf], option, .ring").forEach((one) => one.remove());
-  return copy.innerHTML;
-}
 const parts = (root) => [...root.querySelectorAll("[data-live]")];
 const known = new Map(parts(main).map((one) => [one.dataset.live, still(one)]));
 

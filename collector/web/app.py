@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from collector import VERSION
 from collector.again import RETRY_AFTER, Again
 from collector.boxes.counter import Counter
+from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
@@ -138,7 +139,7 @@ def make_app(
         counter: gives boxes their labels; None where the CA is elsewhere.
     """
     zone = ZoneInfo(center.timezone)
-    desk = Desk(store, pictures, _now_ms, changed or changes.tell)
+    desk = Desk(store, pictures, now_ms, changed or changes.tell)
     gate = gate or Gate(Signing(store, desk.now_ms, Passwords(), issuer=center.name))
     app = FastAPI(
         title="CityEye",
@@ -249,10 +250,6 @@ def _hosts(url: str | None) -> list[str]:
     name = None if url is None else urlsplit(url).hostname
     own = [] if name is None else [f"[{name}]" if ":" in name else name]
     return [*LOCAL_NAMES, *own]
-
-
-def _now_ms() -> int:
-    return round(time.time() * 1000)
 
 
 def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> Response:

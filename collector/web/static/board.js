@@ -82,8 +82,11 @@ function parsed(html) {
 function put_card(entry, card) {
   card.hidden = !matches(entry);
   card.classList.toggle("is-sent", sending.has(entry.number));
-  if (entry.card) entry.card.replaceWith(card);
-  else {
+  if (entry.card) {
+    const focused = entry.card.contains(document.activeElement);
+    entry.card.replaceWith(card);
+    if (focused) card.firstElementChild.focus({ preventScroll: true });
+  } else {
     const at = sorted.indexOf(entry);
     const next = sorted.slice(at + 1).find((one) => one.card);
     queue.insertBefore(card, next ? next.card : null);

@@ -429,11 +429,8 @@ const wanted = new Set();
 let whole = false;
 let busy = false;
 
-/** Cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
-async function refresh(numbers, { all = false } = {}) {
-  const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
-  const found = new Map(cards.map((one) => [one.row[0], one]));
-  for (const number of numbers) if (!found.has(number)) gone(number);
+/** Put cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
+function settle(cards, { all = false } = {}) {
   const came = cards.filter((one) => take(one.row));
   count();
   const far = Math.max(PART, reach(sorted));
@@ -446,6 +443,13 @@ async function refresh(numbers, { all = false } = {}) {
   if (came.some((one) => one.row[2] === "review")) ring();
   tick(queue);
   count();
+}
+
+async function refresh(numbers, options) {
+  const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
+  const found = new Set(cards.map((one) => one.row[0]));
+  for (const number of numbers) if (!found.has(number)) gone(number);
+  settle(cards, options);
 }
 
 async function reorder() {
@@ -475,8 +479,7 @@ async function sync() {
         await refresh(some);
         if (was && some.includes(current) && entries.has(current)) await renew();
       }
-      if (!current && sorted.length) next({ focus: false });
-      else prepare_soon();
+      go_on();
     } catch {
       // the center is away: what is to be asked is kept
       whole = whole || all;
@@ -486,6 +489,12 @@ async function sync() {
     await new Promise((done) => { setTimeout(done, PAUSE_MS); });
   }
   busy = false;
+}
+
+/** After a change: show what came to a board that had nothing, else have the next ones ready. */
+function go_on() {
+  if (!current && sorted.length) next({ focus: false });
+  else prepare_soon();
 }
 
 function want(numbers) {
@@ -577,15 +586,20 @@ if (sorted.length) {
 follow({
   always: true,
   since: document.querySelector("main").dataset.at,
+  cards: true,
   onChanged(tickets, pages) {
     if (!tickets) whole = true;
     else {
+      const told = tickets.filter((one) => one.card);
+      settle(told.map((one) => one.card).filter((one) => !(entries.get(one.row[0])?.version > one.row[1])));
       for (const one of tickets) {
-        if (one.open) {
+        if (!one.open || one.card === null) { if (entries.has(one.number)) { gone(one.number); count(); } }
+        else if (!one.card || one.number === current) {
           wanted.add(one.number);
           if (one.state === "pending_review" && !entries.has(one.number)) announce(one);
-        } else if (entries.has(one.number)) { gone(one.number); count(); }
+        }
       }
+      if (told.length) go_on();
     }
     setTimeout(sync, Math.min(SPREAD_MS, pages * EACH_MS) * Math.random());
   },

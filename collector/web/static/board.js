@@ -91,15 +91,11 @@ function parsed(html) {
 function put_card(entry, card) {
   card.hidden = !matches(entry);
   card.classList.toggle("is-sent", sending.has(entry.number));
-  if (entry.card) {
-    const focused = entry.card.contains(document.activeElement);
-    entry.card.replaceWith(card);
-    if (focused) card.firstElementChild.focus({ preventScroll: true });
-  } else {
-    const at = sorted.indexOf(entry);
-    const next = sorted.slice(at + 1).find((one) => one.card);
-    queue.insertBefore(card, next ? next.card : null);
-  }
+  const focused = entry.card?.contains(document.activeElement);
+  const next = sorted.slice(sorted.indexOf(entry) + 1).find((one) => one.card);
+  entry.card?.remove();
+  queue.insertBefore(card, next ? next.card : null); // what it waits for may have changed, and its place
+  if (focused) card.firstElementChild.focus({ preventScroll: true });
   entry.card = card;
   card.classList.toggle("is-new", entry.arrived);
   if (entry.number === current) mark(card);
@@ -174,7 +170,7 @@ let last = null; // where the current one stood, once it is gone
 /** What is shown next: the first that came meanwhile above, else the one below, else the last. */
 function next_of(list) {
   const here = entries.get(current);
-  const at = here || last;
+  const at = last || here;
   const arrived = list.find((one) => one.arrived && (!at || before(one, at) < 0));
   return arrived || list.find((one) => at && before(one, at) > 0) || list[list.length - 1] || null;
 }
@@ -314,8 +310,7 @@ async function act(verb, args = {}, reason = "") {
   }
   sending.delete(number);
   entries.get(number)?.card?.classList.remove("is-sent");
-  want([number]);
-  if (!current) next({ focus: false });
+  want([number]); // shows the next one where there is one again
 }
 
 async function take_back() {
@@ -444,7 +439,7 @@ function settle(cards, { all = false } = {}) {
   count();
   const far = Math.max(PART, reach(sorted));
   still(() => {
-    for (const { row, html } of cards) {
+    for (const { row, html } of cards.reverse()) { // the last first: each is put before one that has its place
       const entry = entries.get(row[0]);
       if (!all && !entry.card && sorted.indexOf(entry) > far) continue;
       const card = parsed(html);

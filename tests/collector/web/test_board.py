@@ -7,9 +7,11 @@ import re
 import pytest
 
 from collector.store import Ticket
+from collector.tickets import pauses
 from tests import browser, town
 from tests.collector.conftest import Desk
 from tests.incidents import Case
+from tests.people import now_ms
 
 MANY = 500
 
@@ -204,6 +206,159 @@ def test_nothing_is_missed_or_shown_twice_when_the_center_was_away(chromium, fre
         assert cards(page) == [10, 9, 1, 2, 3, 4, 5, 6]
         counts(page, 8)
         assert look(center, 1)[0] == "pending_review"
+
+
+def test_who_decides_the_last_one_is_not_shown_it_again(chromium, fresh):
+    center, street = fresh
+    for number in range(2, 9):
+        street.act("admin", "false_alarm", number=number, reason="行人")
+    with browser.Tab(chromium, center, "li") as tab:
+        page = tab.open("/")
+        page.get_by_text("实时").wait_for()
+        armed(page)
+        asked = []
+        # the queue hears of it after the answer
+        page.route("**/board/cards*", lambda route: asked.append(route))
+        page.keyboard.press("c")
+        said(page, "#1 已确认")
+        page.get_by_text("没有等待处理的事件").wait_for()
+        page.wait_for_timeout(500)
+        assert page.locator("#stage article").count() == 0
+        asked[0].continue_()
+        page.locator("#queue li").wait_for(state="detached")
+        assert page.locator("#stage article").count() == 0
+        tab.check()
+
+
+UNSEEN = (
+    ("operator", "confirm", 28, {}),
+    ("operator", "told", 27, {}),
+    ("operator", "pass_on", 20, {"reason": "店主不在"}),
+    ("operator", "register", 15, {}),
+    ("operator", "dispatch", 14, {"to": "chen"}),
+    ("officer", "accept", 13, {}),
+    ("officer", "feed_back", 5, {}),
+    ("camera", "verify_unseen", 4, {}),
+)
+# what the ticket waits for, its key, what is said, and what becomes of it
+DECIDED = [
+    ("申诉", "u", "申诉成立，已撤案", "closed"),
+    ("申诉", "r", "已驳回申诉", "noticed"),
+    ("摄像头看不清", "x", "已结案", "closed"),
+    ("摄像头看不清", "w", "已退回返工", "rework"),
+]
+
+
+def test_objections_and_what_no_camera_sees_are_decided_by_keyboard(chromium, fresh):
+    center, street = fresh
+    for number in (1, 2):
+        street.act("operator", "confirm", number=number)
+        street.act("operator", "told", number=number)
+        street.act("shop", "appeal", number=number, reason="货物正在装车")
+    for shop in (20, 21):
+        street.appears(shop, 30)
+        for role, verb, minutes_ago, more in UNSEEN:
+            street.act(role, verb, minutes_ago, **more)
+    with browser.Tab(chromium, center, "li") as tab:
+        page = tab.open("/")
+        for number, (kind, key, done, state) in zip((1, 2, 9, 10), DECIDED, strict=True):
+            page.locator(f"#queue [data-number='{number}'] a").click()
+            page.locator(f"#stage [data-number='{number}']").wait_for()
+            armed(page)
+            assert page.locator("#stage .marks").inner_text().startswith(kind)
+            assert page.get_by_text("商户申诉： 货物正在装车").count() == (number < 3)
+            # a key of what it does not wait for does nothing
+            for other in "curxw".replace(key, ""):
+                if page.locator(f"#stage [data-key={other}]").count() == 0:
+                    page.keyboard.press(other)
+            page.keyboard.press(key)
+            page.keyboard.press("Enter")
+            assert page.locator("#stage form.ask:not([hidden])").count() == 1, "a reason is asked for"
+            page.keyboard.type("已看现场图片")
+            if number == 1:
+                tab.check()
+            page.keyboard.press("Enter")
+            said(page, f"#{number} {done}")
+            page.locator(f"#queue [data-number='{number}']").wait_for(state="detached")
+            assert look(center, number)[0] == state
+        tab.check(axe=False)
+
+
+PAUSED = {"reason": "市集日", "box": "xiaohe-1", "camera": town.CAMERAS[0], "zone": None}
+TONES = """window.tones = 0;
+window.AudioContext = class {
+  constructor() { this.state = "suspended"; this.currentTime = 0; this.destination = {}; }
+  resume() { this.state = "running"; return Promise.resolve(); }
+  createOscillator() { window.tones += 1; return { frequency: {}, connect: (to) => to, start() {}, stop() {} }; }
+  createGain() {
+    return { gain: { setValueAtTime() {}, exponentialRampToValueAtTime() {} }, connect: (to) => to };
+  }
+};"""
+
+
+def test_what_a_pause_holds_waits_last_and_may_be_decided_all_the_same(chromium, fresh):
+    center, street = fresh
+    with browser.Tab(chromium, center, "li") as tab:
+        page = tab.open("/")
+        armed(page)
+        pause(street)
+        # on the market's camera: 1, 3, 5 and 7
+        page.locator("#queue [data-number='7']", has_text="暂停中").wait_for(timeout=10_000)
+        page.wait_for_function("() => document.querySelectorAll('#queue .marks')[7].textContent.includes('暂停中')")
+        assert cards(page) == [2, 4, 6, 8, 1, 3, 5, 7]
+        assert on_stage(page) == 1
+        page.locator("#stage", has_text="暂停至").wait_for()
+        armed(page)
+        page.keyboard.press("c")
+        said(page, "#1 已确认")
+        assert look(center, 1)[0] == "noticed"
+        page.locator(".kinds button", has_text="暂停中").click()
+        assert page.locator("#queue li:visible").count() == 3
+        tab.check()
+
+
+def pause(street):
+    with street.desk.store.writing() as session:
+        at_ms = now_ms()
+        pauses.begin(session, town.person("operator"), **PAUSED, until_ms=at_ms + 3_600_000, at_ms=at_ms)
+
+
+def test_a_new_alert_sounds_where_that_is_wanted(chromium, fresh):
+    center, street = fresh
+    with browser.Tab(chromium, center, "li") as tab:
+        tab.context.add_init_script(TONES)
+        page = tab.open("/")
+        page.get_by_text("实时").wait_for()
+
+        def comes(shop):
+            number = street.appears(shop, 0).number
+            card = page.locator(f"#queue [data-number='{number}']")
+            card.wait_for(timeout=10_000)
+            return card
+
+        comes(20)
+        page.wait_for_timeout(1200)  # it would sound a second after its card came
+        assert page.evaluate("window.tones") == 0
+        button = page.get_by_role("button", name="提示音")
+        button.click()
+        assert page.evaluate("window.tones") == 2, "it lets itself be heard"
+        comes(21)
+        page.wait_for_function("() => window.tones === 4")
+        # kept after a reload, where somebody has to touch the page first
+        page.reload()
+        assert button.get_attribute("aria-pressed") == "true"
+        page.keyboard.press("j")
+        pause(street)
+        comes(23).get_by_text("暂停中").wait_for(timeout=10_000)
+        comes(24)
+        page.wait_for_function("() => window.tones === 2")
+        page.wait_for_timeout(1200)
+        assert page.evaluate("window.tones") == 2, "what a pause holds is not heard"
+        button.click()
+        comes(22)
+        page.wait_for_timeout(1200)
+        assert page.evaluate("window.tones") == 2
+        assert not tab.faults
 
 
 @pytest.mark.parametrize("role", ["viewer", "auditor", "officer", "grid_worker"])

@@ -218,7 +218,7 @@ def test_who_decides_the_last_one_is_not_shown_it_again(chromium, fresh):
         armed(page)
         asked = []
         # the queue hears of it after the answer
-        page.route("**/board/cards*", lambda route: asked.append(route))
+        page.route("**/board/cards*", lambda route: asked.append(route))  # noqa: PLW0108 - Playwright marks its own
         page.keyboard.press("c")
         said(page, "#1 已确认")
         page.get_by_text("没有等待处理的事件").wait_for()

@@ -124,8 +124,7 @@ function announce({ number, version }) {
   card.querySelector("b").append(`#${number}`);
   card.firstElementChild.href = `/tickets/${number}`;
   still(() => put_card(entries.get(number), card));
-  // what a pause or a permit covers is known with its card, a moment later
-  setTimeout(() => { if (entries.get(number)?.kind === "review") ring(); }, HUSH_MS);
+  hear_of([number]);
 }
 
 function gone(numbers) {
@@ -447,7 +446,7 @@ function settle(cards, { all = false } = {}) {
       put_card(entry, card);
     }
   });
-  if (came.some((one) => one.row[2] === "review")) ring();
+  hear_of(came.map((one) => one.row[0]));
 }
 
 async function refresh(numbers, options) {
@@ -461,12 +460,14 @@ async function reorder() {
   const { rows } = await call("GET", "/board/queue", undefined, { background: true });
   const here = new Set(rows.map((one) => one[0]));
   gone([...entries.keys()].filter((one) => !here.has(one)));
+  const came = [];
   for (const row of rows) {
     const known = entries.get(row[0]);
     if (known?.card && known.version !== row[1]) wanted.add(row[0]);
-    if (take(row) && row[2] === "review") ring();
+    if (take(row)) came.push(row[0]);
   }
   count();
+  hear_of(came);
   await fill();
 }
 
@@ -542,6 +543,11 @@ function ring() {
     tone.start(from);
     tone.stop(from + 0.32);
   });
+}
+
+/** New ones sound once, a moment later: what a pause or a permit covers is known by then. */
+function hear_of(numbers) {
+  if (numbers.length) setTimeout(() => { if (numbers.some((one) => entries.get(one)?.kind === "review")) ring(); }, HUSH_MS);
 }
 
 function set_sound(on) {

@@ -13,6 +13,8 @@ const TALLY_MS = 50;
 const HUSH_MS = 1000; // the timekeeper looks three times a second
 const SPREAD_MS = 4000;
 const EACH_MS = 15; // twice what a card costs the center, for each page that hears of it
+const PICTURES_MS = 5000; // a ticket whose pictures do not come is decided without
+const NEAR = 8; // cards before the last one that is here when more are fetched
 const FAR = 2; // tickets that are made ready beforehand
 
 const $ = (id) => document.getElementById(id);
@@ -28,7 +30,9 @@ let sorted = [];
 let kind = "";
 let current = 0;
 let turn = 0; // counts the tickets that were shown: what was fetched for an earlier one is not put
-let back = null; // the judgement that may be taken back
+let back = null; // {number, seen, until}: the judgement that may be taken back
+const unanswered = new Set(); // decided while the center was away
+let unseen = 0; // the ticket that was to be confirmed without a picture
 
 const before = (a, b) => { for (let at = 0; at < 4; at += 1) if (a.order[at] !== b.order[at]) return a.order[at] - b.order[at]; return 0; };
 const matches = (one) => !kind || one.kind === kind || (kind === "late" && one.late);
@@ -183,9 +187,13 @@ function put(found) {
 const armed = () => stage.dataset.armed === "yes";
 const disarm = () => { stage.dataset.armed = ""; };
 
-function arm() {
+async function arm() {
   disarm();
   const mine = turn;
+  const settled = (img) => img.complete || new Promise((done) => { img.onload = img.onerror = done; });
+  const limit = new Promise((done) => { setTimeout(done, PICTURES_MS); });
+  await Promise.race([limit, Promise.all([...stage.querySelectorAll(".pairs img")].map(settled))]);
+  if (mine !== turn) return;
   // after it was painted; a page that is not seen paints nothing, and takes no keys
   requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { if (mine === turn) stage.dataset.armed = "yes"; }, GUARD_MS)));
 }
@@ -202,6 +210,13 @@ async function select(number, { focus = false } = {}) {
     none.className = "empty";
     none.textContent = _("Nothing waits. New alerts appear here by themselves.");
     stage.replaceChildren(none);
+    if (kind && sorted.length) {
+      none.textContent = _("None of these waits any more.");
+      const all = document.querySelector(".kinds button").cloneNode(true);
+      all.removeAttribute("aria-pressed");
+      all.addEventListener("click", () => document.querySelector(".kinds button").click());
+      stage.append(all);
+    }
     return;
   }
   last = { order: entry.order };
@@ -251,6 +266,7 @@ function move(by) {
   if (!list.length) return;
   const at = list.findIndex((one) => one.number === current);
   const here = at >= 0 ? at + by : Math.max(0, list.findIndex((one) => last && before(one, last) > 0));
+  if (here > list.length - NEAR) fill(true).catch(() => {});
   const found = list[Math.min(list.length - 1, Math.max(0, here))];
   if (found.number !== current || stale()) select(found.number, { focus: true });
 }
@@ -298,12 +314,16 @@ async function act(verb, args = {}, reason = "") {
   next();
   try {
     const answer = await call("POST", `/api/tickets/${number}/${verb}`, { seen: Number(shows.dataset.version), reason, args });
-    back = answer.allowed.includes("reconsider") ? { number, seen: answer.version } : null;
-    say(_("#%(number)d %(done)s", { number, done }), { undo: Boolean(back) });
+    if (answer.allowed.includes("reconsider")) back = { number, seen: answer.version, until: Date.now() + SAID_MS };
+    say(_("#%(number)d %(done)s", { number, done }));
+    gone([number]); // if it waits for something else now, the feed brings it back
   } catch (fault) {
     let text = _("#%(number)d was not done: %(detail)s", { number, detail: fault.detail || String(fault) });
     // it may have been done, and its answer lost
-    if (fault.status === 0) text = _("#%(number)d: no answer from the center; if it still waits here, decide it again", { number });
+    if (fault.status === 0) {
+      text = _("#%(number)d: no answer from the center; if it still waits here, decide it again", { number });
+      unanswered.add(number);
+    }
     if (fault.code === "changed") text = taken(number, await part(number).then((one) => one.dataset.state, () => ""));
     say(text, { bad: true });
   }
@@ -313,7 +333,7 @@ async function act(verb, args = {}, reason = "") {
 }
 
 async function take_back() {
-  if (!back) return;
+  if (!back || back.until < Date.now()) { say(_("There is nothing to take back")); return; }
   const { number, seen } = back;
   back = null;
   try {
@@ -326,14 +346,16 @@ async function take_back() {
 }
 
 let quiet = 0;
-/** One line of what was done; it stays longer where something went wrong. */
-function say(text, { bad = false, undo = false } = {}) {
+/** One line of what was done; it stays longer where something went wrong. What may be taken back is offered as long. */
+function say(text, { bad = false } = {}) {
   clearTimeout(quiet);
   said.hidden = false;
   said.classList.toggle("is-bad", bad);
   said.firstElementChild.textContent = text;
+  const undo = back && back.until > Date.now();
   said.lastElementChild.hidden = !undo;
-  quiet = setTimeout(() => { said.hidden = true; back = null; }, bad ? 2 * SAID_MS : SAID_MS);
+  if (undo) said.querySelector("button span").textContent = `#${back.number}`;
+  quiet = setTimeout(() => { said.hidden = true; }, bad ? 2 * SAID_MS : SAID_MS);
 }
 
 function open(button) {
@@ -355,9 +377,18 @@ function close() {
   if (!button.disabled) button.focus({ preventScroll: true });
 }
 
+/** Whether a picture of the ticket has come. */
+const seen = () => [...stage.querySelectorAll(".pairs img")].some((one) => one.complete && one.naturalWidth);
+
 function press(button) {
   if (button.disabled) return;
   if (button.hasAttribute("aria-controls")) { if (armed()) open(button); return; }
+  // what a camera reported is judged by its picture
+  if (button.dataset.verb === "confirm" && unseen !== current && !seen()) {
+    unseen = current;
+    say(_("#%(number)d has no picture to judge by. Once more, and it is confirmed without.", { number: current }), { bad: true });
+    return;
+  }
   act(button.dataset.verb);
 }
 
@@ -486,6 +517,7 @@ async function sync() {
         if (was && some.includes(current) && entries.has(current)) await renew();
       }
       go_on();
+      if (unanswered.size) come_back();
     } catch {
       // the center is away: what is to be asked is kept
       whole = whole || all;
@@ -495,6 +527,15 @@ async function sync() {
     await new Promise((done) => { setTimeout(done, PAUSE_MS); });
   }
   busy = false;
+}
+
+/** What was decided while the center was away, and waits still, is decided again. */
+function come_back() {
+  const open = sorted.find((one) => unanswered.has(one.number));
+  unanswered.clear();
+  if (!open || open.number === current || panel()) return;
+  select(open.number, { focus: true });
+  say(_("#%(number)d was not decided: the center did not hear of it", { number: open.number }), { bad: true });
 }
 
 /** After a change: show what came to a board that had nothing, else have the next ones ready. */
@@ -552,12 +593,15 @@ function hear_of(numbers) {
 
 function set_sound(on) {
   sound.setAttribute("aria-pressed", String(on));
-  sound.querySelector("span").textContent = on ? _("on") : _("off");
+  sound.querySelector("span").textContent = on ? audio ? _("on") : _("on, once you touch the page") : _("off");
   store("board-sound", on ? "on" : "off");
 }
 const wake = () => {
   if (!loud()) return;
-  audio = audio || new (window.AudioContext || window.webkitAudioContext)();
+  if (!audio) {
+    audio = new (window.AudioContext || window.webkitAudioContext)();
+    set_sound(true);
+  }
   if (audio.state === "suspended") audio.resume().catch(() => {});
 };
 sound.addEventListener("click", () => { set_sound(!loud()); wake(); ring(); });
@@ -574,8 +618,9 @@ document.querySelector(".kinds").addEventListener("click", (event) => {
   box.scrollTop = 0;
   count();
   fill().catch(() => {});
-  const here = entries.get(current);
-  if (!here || !matches(here)) { last = null; next({ focus: false }); }
+  if (panel()) return;
+  last = null;
+  select(shown()[0]?.number || 0);
 });
 $("keys").addEventListener("click", () => help.showModal());
 $("letters").checked = store("board-letters") !== "off";

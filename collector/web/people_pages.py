@@ -154,7 +154,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
                     for one in tokens.listed(session, person)
                     if one.revoked_ms is None and one.expires_ms > now_ms
                 ],
-                **more,
+                **{"done": "", "word": "", **more},
             )
 
     @routes.get("/people/person", dependencies=[needs("people.read")])

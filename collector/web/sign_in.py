@@ -81,7 +81,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         try:
             url, cookie = gate.provider.begin(signing, _own_path(go_on))
         except SsoError as fault:
-            return form_page(page, _own_path(go_on), str(fault), 502)
+            return form_page(page, _own_path(go_on), _sso(fault), 502)
         answer = RedirectResponse(url, 303)
         _set(gate, answer, gate.sso_cookie, cookie, SSO_S)
         return answer
@@ -94,7 +94,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         try:
             found, go_on = gate.provider.finish(signing, cookie, dict(request.query_params), source)
         except SsoError as fault:
-            return form_page(page, "/", str(fault), 403)
+            return form_page(page, "/", _sso(fault), 403)
         answer = _let_in(gate, request, found, go_on)
         answer.delete_cookie(gate.sso_cookie, secure=gate.secure, httponly=True, samesite="lax")
         return answer
@@ -123,7 +123,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
                 tokens=[_token(one) for one in tokens.listed(session, row.id) if _good(one, now_ms)],
                 shortest=passwords.SHORTEST,
                 days=round(DAYS),
-                **values,
+                **{"fault": "", "done": "", "made": "", **values},
             )
 
     @routes.get("/account", dependencies=[needs(OWN)])
@@ -231,11 +231,16 @@ def _done(what: str) -> RedirectResponse:
     return RedirectResponse(f"/account?done={what}", 303)
 
 
+def _sso(fault: SsoError) -> str:
+    """What is wrong between two servers is for whoever runs them; everybody hears that it is."""
+    return str(fault) if " / " in str(fault) else f"统一认证未成功，请联系管理员 / {fault}"
+
+
 def _days(text: str) -> float:
     try:
         return float(text or DAYS)
     except ValueError:
-        raise PeopleError(f"expected a number of days, got {text!r:.40}") from None
+        raise PeopleError(f"天数应为数字 / expected a number of days, got {text!r:.40}") from None
 
 
 def _let_in(gate: Gate, request: Request, found: SignedIn, go_on: str) -> RedirectResponse:

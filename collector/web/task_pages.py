@@ -119,7 +119,7 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
         with desk.store.transaction() as session:
             at = live.now(session)
             rows = rows_of(session, acting)
-        more: dict[str, Any] = {"rows": rows, "most": MOST, "at": at, "now_ms": desk.now_ms()}
+        more: dict[str, Any] = {"task": None, "rows": rows, "most": MOST, "at": at, "now_ms": desk.now_ms()}
         return kept(acting, page("tasks.html", **more, **_frame(assets, acting)))
 
     def one(page: Page, acting: Actor, number: int, status: int = 200, fault: str = "") -> HTMLResponse:

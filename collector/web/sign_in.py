@@ -19,7 +19,7 @@ from collector.people.roster import PeopleError
 from collector.people.signing import Caller, SignedIn, WrongError
 from collector.people.sso import SsoError
 from collector.store import SignInRow, TokenRow
-from collector.web import words
+from collector.web import navigation, words
 from collector.web.pages import Page, Showing
 from collector.web.rights import Asking, Desk, Fields, From, Gate, needs, public
 
@@ -33,6 +33,18 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
     signing = gate.signing
+
+    def let_in(request: Request, found: SignedIn, go_on: str) -> RedirectResponse:
+        """Give the browser its new session; the one that it showed, if any, ends."""
+        old = request.cookies.get(gate.cookie, "")
+        if old:
+            signing.end(old)
+        caller = signing.caller(found.cookie) if go_on == "/" else None
+        answer = RedirectResponse(go_on if caller is None else navigation.home(caller.actor), 303)
+        _set(gate, answer, gate.cookie, found.cookie)
+        if found.device:
+            _set(gate, answer, gate.device_cookie, found.device, DEVICE_S)
+        return answer
 
     def form_page(page: Page, go_on: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:
         name = "" if gate.provider is None else gate.provider.section.name
@@ -57,7 +69,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         except BusyError as fault:
             return form_page(page, go_on, str(fault), 503, 5)
         next_page = f"/sign-in/code?go_on={quote(go_on, safe='/')}" if found.stage == "code" else go_on
-        return _let_in(gate, request, found, next_page)
+        return let_in(request, found, next_page)
 
     @routes.get("/sign-in/code", dependencies=[public()])
     def ask_code(page: Showing, go_on: str = "/") -> HTMLResponse:
@@ -72,7 +84,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
             return page("code.html", 401, go_on=go_on, fault=str(fault))
         except TooManyError as fault:
             return page("code.html", 429, go_on=go_on, fault=str(fault))
-        return _let_in(gate, request, found, go_on)
+        return let_in(request, found, go_on)
 
     @routes.get("/sign-in/sso", dependencies=[public()])
     def go_elsewhere(page: Showing, go_on: str = "/") -> Response:
@@ -95,7 +107,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
             found, go_on = gate.provider.finish(signing, cookie, dict(request.query_params), source)
         except SsoError as fault:
             return form_page(page, "/", _sso(fault), 403)
-        answer = _let_in(gate, request, found, go_on)
+        answer = let_in(request, found, go_on)
         answer.delete_cookie(gate.sso_cookie, secure=gate.secure, httponly=True, samesite="lax")
         return answer
 
@@ -241,18 +253,6 @@ def _days(text: str) -> float:
         return float(text or DAYS)
     except ValueError:
         raise PeopleError(f"天数应为数字 / expected a number of days, got {text!r:.40}") from None
-
-
-def _let_in(gate: Gate, request: Request, found: SignedIn, go_on: str) -> RedirectResponse:
-    """Give the browser its new session; the one that it showed, if any, ends."""
-    old = request.cookies.get(gate.cookie, "")
-    if old:
-        gate.signing.end(old)
-    answer = RedirectResponse(go_on, 303)
-    _set(gate, answer, gate.cookie, found.cookie)
-    if found.device:
-        _set(gate, answer, gate.device_cookie, found.device, DEVICE_S)
-    return answer
 
 
 def _set(gate: Gate, answer: Response, name: str, value: str, age_s: int | None = None) -> None:

@@ -212,13 +212,13 @@ def _former(session: Session, ticket: Ticket) -> Former | None:
     if ticket.state not in (State.DISPATCHED, State.HANDLING):
         return None
     for row in session.execute(_newest(ticket, ("dispatch", "accept", "send_back", *desk.ANEW)).limit(2)):
-        who = json.loads(row.before).get("assignee") if row.kind in ("dispatch", "accept") else None
+        who = json.loads(row.before or "{}").get("assignee") if row.kind in ("dispatch", "accept") else None
         if who and who != ticket.assignee:
             return Former(who, json.loads(row.detail)["version"])
     return None
 
 
-def _newest(ticket: Ticket, kinds: Sequence[str]) -> Select[Any]:
+def _newest(ticket: Ticket, kinds: Sequence[str]) -> Select[str, str, str, str | None]:
     """The newest steps of some kinds first."""
     found = select(TicketEvent.kind, TicketEvent.reason, TicketEvent.detail, TicketEvent.before).where(
         TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(kinds)

@@ -128,9 +128,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
                 "account.html",
                 status,
                 person=row,
-                roles=[
-                    (words.words(words.OFFICES, one.role), one.street) for one in sorted(asking.actor.grants, key=str)
-                ],
+                roles=[(str(one), words.office(one)) for one in sorted(asking.actor.grants, key=str)],
                 sessions=[_session(one, asking) for one in sessions.of(session, row.id, now_ms)],
                 tokens=[_token(one) for one in tokens.listed(session, row.id) if _good(one, now_ms)],
                 shortest=passwords.SHORTEST,
@@ -290,7 +288,7 @@ def _token(row: TokenRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,
-        "grants": ", ".join(sorted(map(str, tokens.grants_of(row)))),
+        "grants": words.offices(tokens.grants_of(row)),
         "expires_ms": row.expires_ms,
         "used_ms": row.used_ms,
     }

@@ -86,7 +86,7 @@ def test_the_log_is_searched_verified_and_told_to_be_broken(chromium, filled):
         page.get_by_role("button", name="查询").click()
         lines = page.locator("tbody tr")
         assert lines.count() > 10
-        assert all("person:li" in one and "ticket." in one for one in lines.all_inner_texts())
+        assert all("person:li" in one and "ticket/" in one for one in lines.all_inner_texts())
         with page.expect_download() as fetched:
             page.get_by_role("link", name="导出 CSV").click()
         rows = fetched.value.path().read_text("utf-8-sig").splitlines()

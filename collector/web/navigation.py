@@ -35,6 +35,7 @@ PLACES: Final = (
     Place("/policies", "policies.read", N_("Policies")),
     Place("/templates", "notices.read", N_("Texts")),
     Place("/people", "people.read", N_("People")),
+    Place("/papers", "law.read", N_("Papers")),
     Place("/audit", "audit.read", N_("Audit log")),
     Place("/account", OWN, N_("My account")),
 )

@@ -50,7 +50,7 @@ NEARER: Final = {CSRF: "page_expired", "origin": "other_site"}
 CLOSED: Final = frozenset({"people.write"})
 """What even an open center keeps to its command line: otherwise whoever comes first would be its admin."""
 
-WHOLE: Final = frozenset({"audit.read"})
+WHOLE: Final = frozenset({"audit.read", "law.write"})
 """What is good only with a role at all streets."""
 
 

@@ -42,7 +42,7 @@ FORMATS: Final[dict[Name, tuple[str, ...]]] = {
 SOME: Final = 12
 """Of a longer list, as many are named."""
 NARROWEST: Final = 9
-LINE: Final = 120
+LINE: Final = 160
 """Letters of a column, and about as many of a whole line."""
 _MARGIN: Final = 18 * mm
 _BAR: Final = "\\|"

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import tomllib
 
 import openpyxl
 import pypdf
@@ -10,10 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from collector.commands import app
+from collector.law import filing
 from collector.law.facts import gather
 from collector.law.settings import LawSection
 from collector.law.writing import Writer
-from collector.people.actor import Actor
+from collector.people.actor import SYSTEM, Actor
 from collector.people.audit import show
 from collector.places import cameras
 from collector.places.history import Author
@@ -133,10 +135,11 @@ def test_the_filing_has_every_camera_and_what_changed_since_the_last_one(center)
 
 
 def test_a_filing_is_a_workbook_and_a_paper_as_well(center):
+    center.place("gate", note="a|b =1")
     book = openpyxl.load_workbook(io.BytesIO(center.paper("filing", "xlsx")))
     rows = list(book["图像采集设备"].values)
     assert rows[0][0] == "编号"
-    assert [row[0] for row in rows[1:]] == ["box-1/gate", "box-1/market"]
+    assert [(row[0], row[-1]) for row in rows[1:]] == [("box-1/gate", "a|b =1"), ("box-1/market", "朝南 90°，摊位前")]
     assert "朝南" in center.paper("filing", "pdf")
 
 
@@ -157,6 +160,19 @@ def test_what_was_filed_is_kept_with_who_filed_it(center):
     with center.desk.store.transaction() as session:
         line = show(session, action="filing.filed")[0]
     assert (line.actor, json.loads(line.detail)["cameras"]) == ("person:zhao", 2)
+
+
+def test_both_databases_keep_what_was_filed(desk):
+    settings = CenterSettings.model_validate(tomllib.loads(CENTER + LAW))
+    with desk.store.writing() as session:
+        places.box(session, "box-1", "s", {("market", "front"): None})
+        facts = gather(session, settings, AT_MS)
+        digests = [filing.note_filed(session, facts, SYSTEM, receipt, AT_MS) for receipt in ("1", "2")]
+    with desk.store.transaction() as session:
+        found = filing.last(session, "demo")
+        assert filing.last(session, "demo", {"elsewhere"}).list.keys() == {filing.UNIT}
+    assert (found.reason, found.digest, digests[0]) == ("2", digests[1], digests[1])
+    assert filing.changes(found, facts) == []
 
 
 def test_papers_come_from_the_page_in_the_readers_language_and_of_ones_own_streets(center):

@@ -85,5 +85,5 @@ def _entry(values: dict[str, Any]) -> Entry:
 
 
 def own_model(name: str) -> bytes:
-    """Read one of the project's own networks, an ONNX file; it lies there compressed, as a repository is not for weights."""
+    """Read one of the project's own networks, an ONNX file; it lies there compressed, to keep the repository small."""
     return lzma.decompress(files(__package__).joinpath("own", f"{name}.onnx.xz").read_bytes())

@@ -16,7 +16,7 @@ from collector.places import cameras, shops
 from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
-from collector.tickets.machine import State
+from collector.tickets.machine import State, allowed
 from collector.web import live, story, ticket_pages, views, words
 from collector.web.language import N_, Text
 from collector.web.pages import Pages, Showing
@@ -124,6 +124,7 @@ class Stage:
         objection: what the shop said.
         assignee: who has it, by name; empty: nobody.
         deeds: that this person may do now.
+        acts: whether they may take a step with it, here or at its own page.
     """
 
     ticket: views.TicketView
@@ -135,6 +136,7 @@ class Stage:
     objection: str
     assignee: Text
     deeds: tuple[Deed, ...]
+    acts: bool
     others: tuple[Other, ...]
     permits: tuple[Permitted, ...]
 
@@ -178,6 +180,7 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
         objection=_objection(session, number) if row.state == State.APPEALED else "",
         assignee=story.person(session, row.assignee),
         deeds=deeds,
+        acts=bool({*able} - {"remark"}) and may(who, "tickets.act", row.street),
         others=_others(session, row) if "duplicate" in verbs else (),
         permits=_permits(session, row, now_ms),
     )
@@ -264,6 +267,14 @@ def told(pages: Pages, now_ms: Callable[[], int]) -> live.Cards:
     return made
 
 
+def verbs_of(who: Actor) -> frozenset[str]:
+    """What somebody may ever do at the board, for its list of keys."""
+    if not may(who, "tickets.act"):
+        return frozenset()
+    roles = {one.role for one in who.grants}
+    return frozenset(verb for state in State for verb in allowed(state, who.kind, roles))
+
+
 def router(desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
@@ -278,7 +289,15 @@ def router(desk: Desk) -> APIRouter:
             stage = _stage(session, found[0].number, acting, now_ms) if found else None
         rows = [one.row for one in found]
         return page(
-            "board.html", at=at, rows=rows, cards=cards, stage=stage, kinds=KINDS, reasons=FALSE_ALARMS, now_ms=now_ms
+            "board.html",
+            at=at,
+            rows=rows,
+            cards=cards,
+            stage=stage,
+            kinds=KINDS,
+            reasons=FALSE_ALARMS,
+            now_ms=now_ms,
+            verbs=verbs_of(acting),
         )
 
     @routes.get("/board/queue", dependencies=[needs("tickets.read")])

@@ -448,6 +448,10 @@ def test_who_may_not_decide_is_offered_no_decision(chromium, filled, role):
         page.keyboard.press("c")
         tab.check(axe=False)
         assert look(filled, on_stage(page))[0] == "pending_review"
+        assert page.locator(".deeds a").inner_text().startswith("查看工单")
+        keys = page.locator("#help kbd").all_text_contents()
+        assert not {"C", "F", "D", "E", "U", "R", "X", "W", "Z"} & {*keys}
+        assert "J" in keys
 
 
 def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromium, tmp_path):

@@ -116,6 +116,7 @@ async function ask_telephone(form) {
     if (!(fault instanceof Refused)) throw fault;
     said.textContent = fault.status ? fault.detail : _("No network: the number is shown once there is one.");
     said.hidden = false;
+    said.scrollIntoView({ block: "center" });
   }
 }
 

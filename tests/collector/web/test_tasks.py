@@ -214,7 +214,9 @@ def test_a_shops_number_is_on_record_only_where_somebody_asked_and_on_no_phone(c
         page.goto(f"{wire.url}/tasks/11")
         wire.set(tab, there=False)
         page.get_by_role("button", name="商户电话").click()
-        page.get_by_text("无网络，联网后才能查看号码。").wait_for()
+        said = page.get_by_text("无网络，联网后才能查看号码。")
+        said.wait_for()
+        assert said.bounding_box()["y"] < page.locator(".bar").bounding_box()["y"] - 40
         assert looks(wire, 11) == 0
         wire.set(tab, there=True)
         page.get_by_role("button", name="商户电话").click()

@@ -16,6 +16,7 @@ from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
 from collector.tickets.machine import State
+from collector.tickets.reasons import load_reasons
 from collector.web import live, ticket_pages, views, words
 from collector.web.language import N_, Text
 from collector.web.pages import Page, Showing
@@ -72,14 +73,8 @@ DEEDS: Final = {
     ),
 }
 """By what a ticket waits for; all others are done at its own page."""
-FALSE_ALARMS: Final = (
-    N_("People standing or passing by"),
-    N_("A vehicle or a delivery, only for a moment"),
-    N_("Light, shadow or reflection"),
-    N_("Rain, snow or fallen leaves"),
-    N_("Public furniture or works of the city"),
-    N_("Within the shop's own line"),
-)
+REASONS: Final = 9
+"""Reasons that are offered: each has a digit."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +245,7 @@ def _answer(page: Page, cards: Sequence[Card]) -> list[dict[str, Any]]:
 def router(desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
+    reasons = load_reasons().reason[:REASONS]
 
     @routes.get("/", dependencies=[needs("tickets.read")])
     def show_board(page: Showing, acting: Acting) -> HTMLResponse:
@@ -261,7 +257,7 @@ def router(desk: Desk) -> APIRouter:
             stage = _stage(session, found[0].number, acting, now_ms) if found else None
         rows = [one.row for one in found]
         return page(
-            "board.html", at=at, rows=rows, cards=cards, stage=stage, kinds=KINDS, reasons=FALSE_ALARMS, now_ms=now_ms
+            "board.html", at=at, rows=rows, cards=cards, stage=stage, kinds=KINDS, reasons=reasons, now_ms=now_ms
         )
 
     @routes.get("/board/queue", dependencies=[needs("tickets.read")])
@@ -289,7 +285,7 @@ def router(desk: Desk) -> APIRouter:
             stage = _stage(session, number, acting, now_ms)
         if stage is None:
             raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
-        html = page.part("board_stage.html", stage=stage, kinds=KINDS, reasons=FALSE_ALARMS, now_ms=now_ms)
+        html = page.part("board_stage.html", stage=stage, kinds=KINDS, reasons=reasons, now_ms=now_ms)
         return HTMLResponse(html, headers=NO_STORE)
 
     return routes

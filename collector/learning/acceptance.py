@@ -1,6 +1,7 @@
 """A suggestion, or what somebody tried, becomes settings that a box is to have; and pictures are released."""
 
 import json
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import select
@@ -20,6 +21,11 @@ from protocol.settings import DocumentError, FrontageZone, read_document
 
 ACCEPT: Final = "learning.accept"
 RELEASE: Final = "learning.release"
+SHOWN: Final = (
+    *(PictureRow.role == "at", PictureRow.view == "wide"),
+    *(PictureRow.masked == 1, PictureRow.author == ""),
+)
+"""Conditions of pictures for training: the whole view as it was found, masked on its box."""
 
 
 def accept(
@@ -90,30 +96,30 @@ def accepted(session: Session, place: Place) -> list[tuple[AuditRow, SettingsRow
     return [(one, session.get(SettingsRow, json.loads(one.detail)["number"])) for one in lines]
 
 
-def release(session: Session, actor: Actor, number: int, why: str, now_ms: int) -> int:
-    """Release the masked pictures of a false alarm for training, says how many; raises RefusedError.
+def release(session: Session, actor: Actor, numbers: Collection[int], why: str, now_ms: int) -> int:
+    """Release the masked pictures of false alarms for training, says how many; raises RefusedError.
 
     Retention leaves alone what was released, so that it has to be said why.
     """
-    reason = _why(why)
-    ticket = hold(session, number)
-    if ticket.state != State.FALSE_ALARM:
-        raise RefusedError(
-            "not_now",
-            f"ticket {number}: expected a false alarm, it is {ticket.state}",
-            f"工单 {number} 不是误报，不能释放其图片",
-        )
-    of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number)
-    query = select(PictureRow.sha256).where(PictureRow.incident.in_(of_ticket), PictureRow.role == "at")
-    query = query.where(PictureRow.view == "wide", PictureRow.masked == 1, PictureRow.author == "").distinct()
-    new = [one for one in session.scalars(query) if session.get(TrainingRelease, one) is None]
-    if new:
+    reason, count = _why(why), 0
+    if not numbers:
+        raise RefusedError("missing", "expected false alarms that are marked, found none", "请先勾选误报")
+    for number in numbers:
+        ticket = hold(session, number)
+        if ticket.state != State.FALSE_ALARM:
+            text = f"ticket {number}: expected a false alarm, it is {ticket.state}"
+            raise RefusedError("not_now", text, f"工单 {number} 不是误报，不能释放其图片")
+        of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number)
+        query = select(PictureRow.sha256).where(PictureRow.incident.in_(of_ticket), *SHOWN).distinct()
+        new = [one for one in session.scalars(query) if session.get(TrainingRelease, one) is None]
         session.add_all(
             TrainingRelease(sha256=one, ticket=number, by=str(actor), at_ms=now_ms, why=reason) for one in new
         )
-        told = {"pictures": sorted(new), "reason": reason}
-        audit.record(session, actor, RELEASE, f"ticket/{number}", told, now_ms)
-    return len(new)
+        count += len(new)
+        if new:
+            told = {"pictures": sorted(new), "reason": reason}
+            audit.record(session, actor, RELEASE, f"ticket/{number}", told, now_ms)
+    return count
 
 
 def _why(reason: str) -> str:

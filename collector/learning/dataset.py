@@ -8,12 +8,12 @@ the same bytes. A picture in which something stands that nobody judged is left o
 import hashlib
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -21,9 +21,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.evidence.files import PictureFiles
+from collector.learning.acceptance import SHOWN
 from collector.learning.replay import Verdict
 from collector.learning.verdicts import messages, reasons, verdict
-from collector.store import Box, IncidentRow, PictureRow, Ticket, TrainingRelease, among
+from collector.store import Box, IncidentRow, PictureRow, Ticket, TrainingRelease
 from collector.tickets.reasons import Reasons
 from protocol.messages import Incident, Item
 
@@ -72,11 +73,8 @@ class _Held:
     data: Incident
 
 
-class Sink(Protocol):
-    """Where files go."""
-
-    def __call__(self, name: str, content: bytes) -> None:
-        """Write one."""
+Sink = Callable[[str, bytes], object]
+"""Where files go: name and content."""
 
 
 @dataclass(frozen=True)
@@ -114,43 +112,40 @@ def _of_box(
 ) -> Iterator[tuple[Shot | None, str]]:
     held = _held(session, box)
     judged = {one.id: one for one in held if one.verdict}
-    pictures: dict[str, list[str]] = {}
-    for row in among(session, PictureRow, PictureRow.incident, judged):
-        if (row.role, row.view, row.masked, row.author) == ("at", "wide", 1, ""):
-            pictures.setdefault(row.incident, []).append(row.sha256)
-    told = messages(session, pictures)
+    pictures: dict[str, set[str]] = {}
+    for incident, sha256 in session.execute(
+        select(PictureRow.incident, PictureRow.sha256).where(PictureRow.box_id == box, *SHOWN)
+    ):
+        if incident in judged and (judged[incident].verdict == "confirmed" or sha256 in released):
+            pictures.setdefault(incident, set()).add(sha256)
+    told = messages(session, judged)
     why = reasons(session, {one.ticket for one in held if one.verdict == "false"})
-
-    def is_thing(one: _Held) -> bool:
-        reason = table.find(why.get(one.ticket, ""))
-        return one.verdict == "false" and reason is not None and reason.thing
-
-    for incident, names in pictures.items():
+    things = {
+        one.id
+        for one in held
+        if one.verdict == "false" and (reason := table.find(why.get(one.ticket, ""))) and reason.thing
+    }
+    for incident, names in sorted(pictures.items()):
         one = judged[incident]
-        usable = [name for name in names if one.verdict == "confirmed" or name in released]
-        taken = {each.sha256: each.taken_at.timestamp() for each in one.data.evidence if each.sha256 in usable}
+        taken = {each.sha256: each.taken_at.timestamp() for each in one.data.evidence if each.sha256 in names}
         if not taken:
-            yield None, "not released" if one.verdict == "false" else "not known to its incident"
+            yield None, "not known to its incident"
             continue
         # the first one is what was judged
         sha256 = min(taken, key=lambda name: (taken[name], name))
-        there = [other for other in held if other.data.camera == one.data.camera]
-        there = [other for other in there if other.opened_s <= taken[sha256] < other.end_s or other is one]
-        things = [other for other in there if other.data.items]
-        if one not in things:
-            yield None, "without items"
-        elif any(map(is_thing, things)):
-            yield None, "false alarm, but a thing"
-        elif not all(other.verdict for other in things):
+        beside = [other for other in held if other.data.camera == one.data.camera and other.data.items]
+        there = [other for other in beside if other is one or other.opened_s <= taken[sha256] < other.end_s]
+        right = [other for other in there if other.verdict == "confirmed"]
+        items = [item for other in right for item in _items(told.get(other.id) or [other.data], taken[sha256])]
+        boxes = tuple(sorted({(_label(item), item.box) for item in items}))
+        if one not in there or bool(boxes) != (one.verdict == "confirmed"):
+            yield None, "boxes and verdict do not agree"
+        elif any(other.id in things for other in there):
+            yield None, "false alarm of a thing"
+        elif not all(other.verdict for other in there):
             yield None, "something beside it was not judged"
         else:
-            right = [other for other in things if other.verdict == "confirmed"]
-            items = [item for other in right for item in _items(told.get(other.id) or [other.data], taken[sha256])]
-            boxes = tuple(sorted({(_label(item), item.box) for item in items}))
-            if bool(boxes) == (one.verdict == "confirmed"):
-                yield Shot((newest, one.data.camera), one.ticket, sha256, boxes), ""
-            else:
-                yield None, "something beside it was confirmed" if boxes else "without items"
+            yield Shot((newest, one.data.camera), one.ticket, sha256, boxes), ""
 
 
 def _held(session: Session, box: str) -> list[_Held]:
@@ -283,8 +278,8 @@ the weights that it began with (ultralytics: AGPL-3.0) and under what follows.
 
 The pictures are of cameras for public safety, masked on the box before they were written; masking by a machine may \
 miss somebody. They may be used to improve this street's detectors, and for nothing else: not published, not passed \
-on, never to identify anyone (PIPL 26, video regulation of 2025, 19 and 22). Delete them when training is done; delete at \
-once, and report, any picture in which a face or a plate can be read. No other licence is granted.
+on, never to identify anyone (PIPL 26, video regulation of 2025, 19 and 22). Delete them when training is done; delete \
+at once, and report, any picture in which a face or a plate can be read. No other licence is granted.
 """
 
 

@@ -18,7 +18,7 @@ class Outlook:
 
     Args:
         wanted: its settings; None: it has none now, and nothing is tried.
-        samples: that it would report with these.
+        samples: its judged alerts, those as well that these would not report any more.
     """
 
     place: Place
@@ -31,25 +31,26 @@ class Outlook:
         """What other limits would have done; None where there are no settings."""
         if self.wanted is None:
             return None
-        return Trial(limits, len(self.samples), tuple(try_out(self.samples, self.wanted.limits, limits)))
+        now = self.wanted.limits
+        return Trial(limits, len(reported(self.samples, now)), try_out(self.samples, now, limits))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Limits that were tried on past alerts, and those of the alerts that change."""
+    """Limits that were tried on so many past alerts, and those of these that change."""
 
     limits: Limits
-    samples: int
-    changes: tuple[Change, ...]
+    count: int
+    changes: list[Change]
 
-    def gone(self, verdict: str) -> tuple[Change, ...]:
+    def gone(self, verdict: str) -> list[Change]:
         """Alerts of a verdict that would not have been reported."""
-        return tuple(one for one in self.changes if one.sample.verdict == verdict and one.later_s is None)
+        return [one for one in self.changes if one.sample.verdict == verdict and one.later_s is None]
 
     @property
-    def moved(self) -> tuple[Change, ...]:
+    def moved(self) -> list[Change]:
         """Alerts that would have been reported at another time."""
-        return tuple(one for one in self.changes if one.later_s is not None)
+        return [one for one in self.changes if one.later_s is not None]
 
 
 def look(session: Session, place: Place, streets: Collection[str] | None, now_ms: int) -> Outlook | None:
@@ -57,15 +58,12 @@ def look(session: Session, place: Place, streets: Collection[str] | None, now_ms
     box = session.get(Box, place.box)
     if box is None or (streets is not None and box.site not in streets):
         return None
-    found = statistics(session, None, now_ms, place).get(place)
-    wanted, known = wanted_now(session, place), samples(session, place, now_ms)
-    if found is None and wanted is None and not known:
+    found, wanted = statistics(session, None, now_ms, place).get(place), wanted_now(session, place)
+    if found is None and wanted is None:
         return None
-    numbers = found or Statistics(street=box.site)
-    if wanted is None:
-        return Outlook(place, numbers, None)
-    same = reported(known, wanted.limits)
-    return Outlook(place, numbers, wanted, tuple(same), tuple(suggest(same, wanted.limits)))
+    known = tuple(samples(session, place, now_ms))
+    suggestions = () if wanted is None else tuple(suggest(known, wanted.limits))
+    return Outlook(place, found or Statistics(street=box.site), wanted, known, suggestions)
 
 
 def statistics_json(place: Place, one: Statistics) -> dict[str, Any]:
@@ -74,44 +72,27 @@ def statistics_json(place: Place, one: Statistics) -> dict[str, Any]:
         **vars(place),
         "street": one.street,
         **_tally(one),
-        "share_interval": [round(share, 4) for share in one.interval],
+        "share_interval": one.interval,
         "reasons": dict(one.reasons),
         "weeks": [_tally(week) for week in one.weeks],
     }
 
 
-def outlook_json(one: Outlook) -> dict[str, Any]:
-    """A zone for programs."""
-    wanted = one.wanted
+def outlook_json(one: Outlook, limits: Limits | None = None) -> dict[str, Any]:
+    """A zone for programs, with a trial of limits where some are given; `later_s` null: not reported at all."""
+    trial = None if limits is None else one.try_out(limits)
     return {
         **statistics_json(one.place, one.statistics),
-        "settings": None if wanted is None else {"revision": wanted.revision, **vars(wanted.limits)},
+        "settings": None if one.wanted is None else {"revision": one.wanted.revision, **vars(one.wanted.limits)},
         "samples": len(one.samples),
         "suggestions": [
-            {
-                "what": each.what,
-                **vars(each.limits),
-                "false": each.false,
-                "false_spared": each.spared,
-                "confirmed": each.confirmed,
-                "confirmed_lost": each.lost,
-                "kept_interval": [round(share, 4) for share in each.kept],
-            }
-            for each in one.suggestions
+            {**vars(each), "limits": vars(each.limits), "kept_interval": each.kept} for each in one.suggestions
         ],
-    }
-
-
-def trial_json(one: Trial) -> dict[str, Any]:
-    """A trial for programs; `later_s` null: it would not have been reported."""
-    return {
-        **vars(one.limits),
-        "samples": one.samples,
-        "false_spared": len(one.gone("false")),
-        "confirmed_lost": len(one.gone("confirmed")),
-        "changes": [
+        "trial": None
+        if trial is None
+        else [
             {"ticket": each.sample.ticket, "verdict": each.sample.verdict, "later_s": each.later_s}
-            for each in one.changes
+            for each in trial.changes
         ],
     }
 

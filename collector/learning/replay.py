@@ -55,7 +55,7 @@ class Presence:
         for stretch, until_s in zip(self.stretches, ends, strict=True):
             small = None not in (stretch.area_m2, limits.min_area_m2) and stretch.area_m2 < limits.min_area_m2  # type: ignore[operator]  # neither is None
             at_s = max(due_s, stretch.from_s)
-            if not small and at_s < until_s:
+            if not small and at_s < min(until_s, self.end_s):
                 return at_s
         return None
 

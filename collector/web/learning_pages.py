@@ -26,7 +26,7 @@ from collector.web import fleet, learning_api, ticket_pages, words
 from collector.web.forms import go
 from collector.web.language import N_, Text, Words
 from collector.web.pages import Page, Showing
-from collector.web.rights import Acting, Desk, Fields, in_streets, needs
+from collector.web.rights import Acting, Desk, Fields, check, in_streets, needs
 
 MOST_ZONES: Final = 200
 MOST_SHOWN: Final = 60
@@ -125,28 +125,37 @@ def router(desk: Desk) -> APIRouter:
         typed = {"dwell_s": dwell_s, "min_area_m2": min_area_m2} if dwell_s else {}
         return show(page, acting, Place(box, camera, zone, rule), typed, done=DONE.get(done, ""))
 
+    def change(page: Page, who: Actor, place: Place, fields: Mapping[str, str], done: str, do: Any) -> Response:
+        """Do something to a zone at one's streets; what is refused is said on its page."""
+        check(who, "learning.accept", learning_api.find(desk, who, place).statistics.street)
+        try:
+            with desk.store.writing() as session:
+                do(session, fields.get("reason", ""))
+        except RefusedError as fault:
+            return show(page, who, place, fields, Words(fault.zh, fault.text))
+        return go(f"/learning/{place}", done=done)
+
     @routes.post("/learning/{box}/{camera}/{zone}/{rule}/accept", dependencies=[needs("learning.accept")])
     def accept(page: Showing, acting: Acting, fields: Fields, box: str, camera: str, zone: str, rule: str) -> Response:
         place, seen = Place(box, camera, zone, rule), fields.get("based_on", "")
         based_on = int(seen) if seen.isdecimal() and len(seen) < 16 else 0
-        try:
-            learning_api.take(desk, acting, place, _limits(fields), fields.get("reason", ""), based_on)
-        except RefusedError as fault:
-            return show(page, acting, place, fields, Words(fault.zh, fault.text))
-        return go(f"/learning/{place}", done="accepted")
+
+        def do(session: Session, why: str) -> None:
+            limits = _limits(fields)
+            acceptance.accept(session, acting, place, limits, reason=why, based_on=based_on, now_ms=desk.now_ms())
+
+        return change(page, acting, place, fields, "accepted", do)
 
     @routes.post("/learning/{box}/{camera}/{zone}/{rule}/release", dependencies=[needs("learning.accept")])
     def release(page: Showing, acting: Acting, fields: Fields, box: str, camera: str, zone: str, rule: str) -> Response:
         place = Place(box, camera, zone, rule)
-        marked = [name.removeprefix(MARK) for name in fields if name.startswith(MARK)]
-        numbers = [int(one) for one in marked if one.isdecimal() and len(one) < 16]
-        if not numbers:
-            return show(page, acting, place, {}, N_("Mark the false alarms first."))
-        try:
-            learning_api.let_go(desk, acting, numbers, fields.get("reason", ""))
-        except RefusedError as fault:
-            return show(page, acting, place, {}, Words(fault.zh, fault.text))
-        return go(f"/learning/{place}", done="released")
+        known = {f"{MARK}{one.ticket}": one.ticket for one in learning_api.find(desk, acting, place).samples}
+        marked = [known[name] for name in fields if name in known]
+
+        def do(session: Session, why: str) -> None:
+            acceptance.release(session, acting, marked, why, desk.now_ms())
+
+        return change(page, acting, place, {"reason": fields.get("reason", "")}, "released", do)
 
     return routes
 

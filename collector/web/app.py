@@ -54,10 +54,21 @@ from collector.web import (
     tickets_api,
 )
 from collector.web.live import Changes, Feed, now
-from collector.web.pages import Page, Pages, readers
+from collector.web.pages import Page, Pages, Showing, readers
 from collector.web.plain import plain
 from collector.web.refusals import misread, refusal
-from collector.web.rights import BACKGROUND, Asking, Desk, Gate, RefusedError, figures, in_streets, needs, seal
+from collector.web.rights import (
+    BACKGROUND,
+    Asking,
+    Desk,
+    Gate,
+    RefusedError,
+    figures,
+    identify_again,
+    in_streets,
+    needs,
+    seal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +165,7 @@ def make_app(
     app.state.gate = gate
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
-    feed = Feed(store, changes, stopping)
+    feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
     app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
@@ -191,12 +202,19 @@ def make_app(
         return _refusal(request, fault, await tickets_api.allowed_now(desk, request))
 
     @app.get("/events", include_in_schema=False, dependencies=[needs("tickets.read")])
-    async def follow(request: Request, asking: Asking, since: str = "") -> StreamingResponse:
+    async def follow(
+        request: Request, page: Showing, asking: Asking, since: str = "", cards: bool = False
+    ) -> StreamingResponse:
         own = in_streets(asking.actor, "tickets.read")
-        told = feed.follow(request.headers.get("last-event-id") or since, lambda street: own is None or street in own)
+        told = feed.follow(
+            request.headers.get("last-event-id") or since,
+            lambda street: own is None or street in own,
+            page.language if cards else "",
+        )
         # a proxy that keeps what it is to pass on would keep alerts
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(_while_signed_in(told, gate, asking), media_type="text/event-stream", headers=headers)
+        asked = _while_signed_in(told, asking, partial(identify_again, request))
+        return StreamingResponse(asked, media_type="text/event-stream", headers=headers)
 
     @app.get("/events/now", include_in_schema=False, dependencies=[needs("tickets.read")])
     def how_far() -> JSONResponse:
@@ -270,14 +288,15 @@ def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> 
     return Page(request.app.state.pages, request)("refused.html", fault.status_code, detail=fault.detail)
 
 
-async def _while_signed_in(feed: AsyncIterator[str], gate: Gate, asking: Caller) -> AsyncIterator[str]:
-    """End a feed soon after its session has; a feed does not keep one alive."""
+async def _while_signed_in(
+    feed: AsyncIterator[str], asking: Caller, again: Callable[[], Caller | None]
+) -> AsyncIterator[str]:
+    """End a feed soon after its session or its token has; a feed does not keep one alive."""
     looked_s = time.monotonic()
     async for piece in feed:
-        if asking.cookie and time.monotonic() - looked_s > LOOK_AGAIN_S:
+        if time.monotonic() - looked_s > LOOK_AGAIN_S:
             looked_s = time.monotonic()
-            still = partial(gate.signing.caller, asking.cookie, background=True)
-            now = await run_in_threadpool(still)
+            now = await run_in_threadpool(again)
             # streets were worked out when it began: the page begins anew with those that are left
             if now is None or now.actor.grants != asking.actor.grants:
                 return

@@ -25,6 +25,7 @@ MORE = (
     ("/people/person?id=chen", "admin"),
     ("/people/new", "admin"),
     ("/policies/street?street=xiaohe", "admin"),
+    ("/learning/xiaohe-1/market/front-1/encroachment?dwell_s=300", "operator"),
     ("/tickets/9", "officer"),
     ("/tickets/3", "auditor"),
     ("/tasks/9", "officer"),

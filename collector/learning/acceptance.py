@@ -14,7 +14,7 @@ from collector.learning.suggestions import AREA_M2, DWELL_S
 from collector.learning.verdicts import Place, find_zone
 from collector.people import audit
 from collector.people.actor import Actor
-from collector.store import AuditRow, IncidentRow, PictureRow, SettingsRow, TrainingRelease
+from collector.store import IncidentRow, PictureRow, SettingsRow, TrainingRelease
 from collector.tickets.desk import MAX_TEXT, RefusedError, hold
 from collector.tickets.machine import State
 from protocol.settings import DocumentError, FrontageZone, read_document
@@ -87,13 +87,6 @@ def check(limits: Limits) -> None:
                 f"{name}: expected {least} to {most}, got {value}; change the settings by hand beyond that",
                 f"{name}：应为 {least} 至 {most}，收到 {value}；超出范围请手动修改设置",
             )
-
-
-def accepted(session: Session, place: Place) -> list[tuple[AuditRow, SettingsRow | None]]:
-    """What was accepted for a place with what became of it, newest first."""
-    query = select(AuditRow).where(AuditRow.action == ACCEPT, AuditRow.object == f"zone/{place}")
-    lines = session.scalars(query.order_by(AuditRow.number.desc()).limit(10)).all()
-    return [(one, session.get(SettingsRow, json.loads(one.detail)["number"])) for one in lines]
 
 
 def release(session: Session, actor: Actor, numbers: Collection[int], why: str, now_ms: int) -> int:

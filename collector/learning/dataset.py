@@ -276,10 +276,10 @@ the weights that it began with (ultralytics: AGPL-3.0) and under what follows.
 图片来自公共安全视频，人脸等已在盒子上遮挡后才写出；自动遮挡可能有遗漏。仅限为本街道改进检测模型，不得公开、提供给他人或用于识别\
 任何人；训练完成即删除；发现未遮挡的人脸、车牌，请立即删除该图片并告知中心。未授予任何其他许可。
 
-The pictures are of cameras for public safety, masked on the box before they were written; masking by a machine may \
-miss somebody. They may be used to improve this street's detectors, and for nothing else: not published, not passed \
-on, never to identify anyone (PIPL 26, video regulation of 2025, 19 and 22). Delete them when training is done; delete \
-at once, and report, any picture in which a face or a plate can be read. No other licence is granted.
+Taken for public safety and masked on the box; a machine's masks may miss somebody. Only to improve this street's \
+detectors: not to be published, passed on, or used to identify anyone (PIPL 26; video regulation of 2025, 19 and 22). \
+Delete it when training is done; delete and report at once a picture in which a face or plate can be read. No other \
+licence is granted.
 """
 
 

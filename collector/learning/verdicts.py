@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from collector.boxes import wanted
@@ -119,12 +119,18 @@ def statistics(
 
     where = (Ticket.box_id, Ticket.camera, Ticket.zone, Ticket.rule)
     found: dict[Place, Statistics] = {}
-    tickets = select(*where, Ticket.street, Ticket.state, Ticket.outcome, Ticket.reviewer, Ticket.opened_ms)
-    for box, camera, zone, rule, street, state, outcome, reviewer, opened_ms in session.execute(of_window(tickets)):
-        one = found.setdefault(Place(box, camera, zone, rule), Statistics(street=street))
-        judged = verdict(state, outcome, reviewed=reviewer is not None)
-        one.add(judged, 1)
-        one.weeks[WEEKS - 1 - (now_ms - opened_ms) // WEEK_MS].add(judged, 1)
+    alike = (*where, Ticket.street, Ticket.state, Ticket.outcome)
+    reviewed = Ticket.reviewer.is_not(None).label("reviewed")
+    week = ((now_ms - Ticket.opened_ms) // WEEK_MS).label("week")
+    # by their labels: PostgreSQL does not see that two expressions with parameters are the same
+    tickets = of_window(select(*alike, reviewed, week, func.count().label("count"))).group_by(
+        *alike, "reviewed", "week"
+    )
+    for row in session.execute(tickets):
+        one = found.setdefault(Place(row.box_id, row.camera, row.zone, row.rule), Statistics(street=row.street))
+        judged = verdict(row.state, row.outcome, reviewed=row.reviewed)
+        one.add(judged, row.many)
+        one.weeks[WEEKS - 1 - row.week].add(judged, row.many)
     judgements = select(Ticket.number, *where, TicketEvent.detail).join(
         TicketEvent, TicketEvent.ticket_number == Ticket.number
     )

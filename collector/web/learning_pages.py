@@ -1,6 +1,5 @@
 """Pages of what verdicts say of zones: where alerts are false and why, and other settings tried on past alerts."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
@@ -12,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.learning import acceptance
-from collector.learning.outlook import Outlook, Trial
+from collector.learning.outlook import Outlook
 from collector.learning.replay import Limits
 from collector.learning.suggestions import MIN_CONFIRMED, MIN_DAYS, MIN_FALSE
 from collector.learning.verdicts import Place, statistics
@@ -22,7 +21,7 @@ from collector.places import cameras
 from collector.store import TrainingRelease
 from collector.tickets.desk import RefusedError
 from collector.tickets.reasons import load_reasons
-from collector.web import fleet, learning_api, ticket_pages, words
+from collector.web import learning_api, ticket_pages, words
 from collector.web.forms import go
 from collector.web.language import N_, Text, Words
 from collector.web.pages import Page, Showing
@@ -44,7 +43,7 @@ HELPS: Final[Mapping[str, Text]] = {
     "none": "",
 }
 DONE: Final = {
-    "accepted": N_("It is wanted now; below and on the box's page stands whether the box has taken it."),
+    "accepted": N_("It is wanted now; the box's page says whether the box has taken it."),
     "released": N_("Released for training."),
 }
 
@@ -71,12 +70,7 @@ def router(desk: Desk) -> APIRouter:
         )
 
     def show(
-        page: Page,
-        who: Actor,
-        place: Place,
-        typed: Mapping[str, str],
-        fault: Text = "",
-        done: Text = "",
+        page: Page, who: Actor, place: Place, typed: Mapping[str, str], fault: Text = "", done: Text = ""
     ) -> HTMLResponse:
         found = learning_api.find(desk, who, place)
         trial = None
@@ -98,12 +92,10 @@ def router(desk: Desk) -> APIRouter:
                 reasons=_reasons(found.statistics.reasons),
                 most=max(week.alerts for week in found.statistics.weeks),
                 needs=(MIN_FALSE, MIN_CONFIRMED, MIN_DAYS),
-                typed=_typed(found, trial, typed),
                 trial=trial,
                 shown=MOST_SHOWN,
                 pictures=ticket_pages.thumbnails(session, [*changed, *shown]),
                 releasable=shown,
-                accepted=[_accepted(*one) for one in acceptance.accepted(session, place)],
                 accepts=may(who, "learning.accept", found.statistics.street),
                 fault=fault,
                 done=done,
@@ -182,17 +174,6 @@ def _number(text: str, name: str) -> float | None:
     return found
 
 
-def _typed(found: Outlook, trial: Trial | None, typed: Mapping[str, str]) -> dict[str, str]:
-    """What stands in the fields: what was typed, else what is in force."""
-    if typed and trial is None:
-        return {name: typed.get(name, "") for name in ("dwell_s", "min_area_m2")}
-    limits = trial.limits if trial is not None else found.wanted.limits if found.wanted is not None else None
-    if limits is None:
-        return {}
-    area = limits.min_area_m2
-    return {"dwell_s": f"{limits.dwell_s:g}", "min_area_m2": "" if area is None else f"{area:g}"}
-
-
 def _reasons(counted: Mapping[str, int]) -> list[dict[str, Any]]:
     """Reasons by how often they were given, with what helps."""
     table = load_reasons()
@@ -224,17 +205,3 @@ def _false(session: Session, found: Outlook) -> list[int]:
     false = [one.ticket for one in found.samples if one.verdict == "false" and not is_thing(one.reason)]
     gone = set(session.scalars(select(TrainingRelease.ticket).where(TrainingRelease.ticket.in_(false))))
     return [number for number in reversed(false) if number not in gone][:MOST_OFFERED]
-
-
-def _accepted(line: Any, row: Any) -> dict[str, Any]:
-    told = json.loads(line.detail)
-    return {
-        "at_ms": line.at_ms,
-        "by": line.actor.partition(":")[2] or line.actor,
-        "reason": told["reason"],
-        "before": told["before"],
-        "after": told["after"],
-        "revision": told["revision"],
-        "state": words.words(fleet.REVISIONS, "" if row is None else row.state),
-        "errors": [] if row is None else json.loads(row.errors),
-    }

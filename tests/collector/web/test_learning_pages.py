@@ -7,7 +7,7 @@ import time
 import pytest
 
 from collector.boxes import wanted
-from collector.store import AuditRow, SettingsRow, TrainingRelease
+from collector.store import AuditRow, TrainingRelease
 from tests import browser, people, scenes
 from tests.collector.conftest import Desk
 from tests.collector.learning.conftest import Zone, market
@@ -43,7 +43,7 @@ def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(chromium, 
         tab.check()
         page.locator("#trial").get_by_label("原因").fill("过路商贩停留不足三分半")
         page.get_by_role("button", name="采纳").click()
-        page.get_by_text("已下发，盒子尚未回复").wait_for()
+        page.get_by_role("status").get_by_text("已下发为期望设置").wait_for()
         tab.check()
         page = tab.open("/boxes/box-1")
         page.get_by_text("已下发，盒子尚未回复").wait_for()
@@ -53,15 +53,10 @@ def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(chromium, 
             assert json.loads(row.document)["camera"][0]["zone"][0]["dwell_s"] == 210
             detail = json.loads(session.query(AuditRow).filter_by(action="learning.accept").one().detail)
             assert detail["reason"] == "过路商贩停留不足三分半"
-            # the box says that it has it
-            session.get_one(SettingsRow, row.number).state = "applied"
         page = tab.open(f"/learning/{ZONE}")
-        page.get_by_text("已生效").wait_for()
         page.get_by_text("暂无建议").wait_for()
-        # values that were typed in vain stay, and say why
         page = tab.open(f"/learning/{ZONE}?dwell_s=99999")
         page.get_by_role("alert").get_by_text(re.compile("dwell_s：应为 10.0 至 1800.0")).wait_for()
-        assert page.get_by_label("停留时限").input_value() == "99999"
 
 
 def test_pictures_of_false_alarms_are_released_with_a_reason(chromium, center):

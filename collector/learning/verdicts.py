@@ -123,9 +123,7 @@ def statistics(
     reviewed = Ticket.reviewer.is_not(None).label("reviewed")
     week = ((now_ms - Ticket.opened_ms) // WEEK_MS).label("week")
     # by their labels: PostgreSQL does not see that two expressions with parameters are the same
-    tickets = of_window(select(*alike, reviewed, week, func.count().label("count"))).group_by(
-        *alike, "reviewed", "week"
-    )
+    tickets = of_window(select(*alike, reviewed, week, func.count().label("many"))).group_by(*alike, "reviewed", "week")
     for row in session.execute(tickets):
         one = found.setdefault(Place(row.box_id, row.camera, row.zone, row.rule), Statistics(street=row.street))
         judged = verdict(row.state, row.outcome, reviewed=row.reviewed)

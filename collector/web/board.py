@@ -17,6 +17,7 @@ from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
 from collector.tickets.machine import State, allowed
+from collector.tickets.reasons import load_reasons
 from collector.web import live, story, ticket_pages, views, words
 from collector.web.language import N_, Text
 from collector.web.pages import Pages, Showing
@@ -73,14 +74,8 @@ DEEDS: Final = {
     ),
 }
 """By what a ticket waits for; all others are done at its own page."""
-FALSE_ALARMS: Final = (
-    N_("People standing or passing by"),
-    N_("A vehicle or a delivery, only for a moment"),
-    N_("Light, shadow or reflection"),
-    N_("Rain, snow or fallen leaves"),
-    N_("Public furniture or works of the city"),
-    N_("Within the shop's own line"),
-)
+REASONS: Final = 9
+"""Reasons that are offered: each has a digit."""
 
 
 @dataclass(frozen=True)
@@ -278,6 +273,7 @@ def verbs_of(who: Actor) -> frozenset[str]:
 def router(desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
+    reasons = load_reasons().reason[:REASONS]
 
     @routes.get("/", dependencies=[needs("tickets.read")])
     def show_board(page: Showing, acting: Acting) -> HTMLResponse:
@@ -295,7 +291,7 @@ def router(desk: Desk) -> APIRouter:
             cards=cards,
             stage=stage,
             kinds=KINDS,
-            reasons=FALSE_ALARMS,
+            reasons=reasons,
             now_ms=now_ms,
             verbs=verbs_of(acting),
         )
@@ -325,7 +321,7 @@ def router(desk: Desk) -> APIRouter:
             stage = _stage(session, number, acting, now_ms)
         if stage is None:
             raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
-        html = page.part("board_stage.html", stage=stage, kinds=KINDS, reasons=FALSE_ALARMS, now_ms=now_ms)
+        html = page.part("board_stage.html", stage=stage, kinds=KINDS, reasons=reasons, now_ms=now_ms)
         return HTMLResponse(html, headers=NO_STORE)
 
     return routes

@@ -89,6 +89,8 @@ def test_an_operator_decides_by_keyboard_alone(chromium, fresh):
         page.keyboard.press("3")
         said(page, "#2 已按误报处理")
         assert look(center, 2) == ("false_alarm", None, "光影或反光")
+        with center.desk.store.transaction() as session:
+            assert json.loads(session.get_one(Ticket, 2).events[-1].detail)["reason_id"] == "light"
         armed(page)
         # of the same shop as #9, and of nobody else on its camera
         page.keyboard.press("d")

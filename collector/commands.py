@@ -27,6 +27,7 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.law.commands import papers
 from collector.learning.commands import datasets, learning
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
@@ -73,6 +74,7 @@ app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
 app.add_typer(learning, name="learning")
 app.add_typer(datasets, name="dataset")
+app.command()(papers)
 
 
 def _version(asked: bool) -> None:
@@ -184,7 +186,18 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     gate = serving.make_gate(config, store)
     counter = open_counter(config, store)
     pages = make_app(
-        center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter
+        center,
+        store,
+        files,
+        changes,
+        health,
+        ending.is_set,
+        registry,
+        gate,
+        changed,
+        config.settings,
+        counter,
+        config.typeface,
     )
     server = serving.make_server(pages, config)
 

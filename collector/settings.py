@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
@@ -211,6 +212,7 @@ class CenterSettings(Section):
     shop_pages: ShopPagesSection = ShopPagesSection()
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
+    law: LawSection = LawSection()
     sso: SsoSection | None = None
 
     @model_validator(mode="after")
@@ -274,6 +276,12 @@ class CenterConfig:
                 f"{password_file}: expected a file with the database's password, got: {fault}; "
                 "check [center] database_password_file"
             ) from None
+
+    @property
+    def typeface(self) -> Path | None:
+        """File of the typeface of PDF papers."""
+        chosen = self.settings.center.typeface
+        return None if chosen is None else self.path(chosen)
 
     @property
     def listen(self) -> tuple[str, int]:

@@ -30,7 +30,7 @@ from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
-from collector.settings import CenterSection, CenterSettings
+from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
     assets,
@@ -38,6 +38,7 @@ from collector.web import (
     board,
     box_pages,
     evidence_api,
+    law_pages,
     learning_api,
     learning_pages,
     notices_api,
@@ -135,6 +136,7 @@ def make_app(
     changed: Callable[[], None] | None = None,
     settings: CenterSettings | None = None,
     counter: Counter | None = None,
+    typeface: Path | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -150,6 +152,7 @@ def make_app(
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
         counter: gives boxes their labels; None where the CA is elsewhere.
+        typeface: file of the one that PDF papers have; None: whatever is there.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, now_ms, changed or changes.tell)
@@ -250,6 +253,7 @@ def make_app(
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))
     app.include_router(policy_pages.router(desk, zone))
+    app.include_router(law_pages.router(desk, settings or _plain(center), typeface))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
@@ -265,6 +269,11 @@ def make_app(
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app
+
+
+def _plain(center: CenterSection) -> CenterSettings:
+    """All but the center as it is by itself."""
+    return CenterSettings(version=1, center=center, broker=BrokerSection(url="mqtt://127.0.0.1"))
 
 
 def _hosts(url: str | None) -> list[str]:

@@ -254,7 +254,7 @@ def pictures_of(session: Session, link: NoticeLink, files: PictureFiles) -> tupl
         here = set(session.scalars(select(PictureRow.sha256).where(PictureRow.incident == row.id)))
         shown = [one for one in data.evidence if one.role == "at" and one.masked and one.sha256 in here]
         for one in sorted(shown, key=lambda one: one.view != "close"):
-            if len(found) == PICTURES or not files.path(one.sha256).is_file():
+            if len(found) == PICTURES or not files.has(one.sha256):
                 continue
             taken_ms = round(one.taken_at.timestamp() * 1000)
             view = VIEWS.get(one.view, one.view)

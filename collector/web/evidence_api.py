@@ -34,12 +34,13 @@ def router(desk: Desk) -> APIRouter:
     def seen(session: Session, actor: Actor, name: str, right: str) -> PictureRow:
         """A picture at one's own streets; another one is not there."""
         own = in_streets(actor, right)
-        query = select(PictureRow).where(PictureRow.sha256 == name).order_by(PictureRow.masked).limit(1)
+        here = select(PictureRow).where(PictureRow.sha256 == name, PictureRow.deleted_ms.is_(None))
+        query = here.order_by(PictureRow.masked).limit(1)
         if own is not None:
             query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
         row = session.scalars(query).first()
-        if row is None or not desk.files.path(name).is_file():
-            raise HTTPException(404, "没有这张图片 / there is no such picture")
+        if row is None:
+            raise HTTPException(404, NO_PICTURE)
         return row
 
     @routes.get("/evidence/{name}.jpg", dependencies=[needs("evidence.read")])
@@ -49,6 +50,8 @@ def router(desk: Desk) -> APIRouter:
         kept = "private, max-age=86400, immutable" if masked else "no-store"
         try:
             shown = preview(desk.files, name)
+        except OSError:
+            raise HTTPException(404, NO_PICTURE) from None
         except ValueError as fault:
             raise HTTPException(415, f"无法显示这张图片 / this picture cannot be shown: {fault}") from None
         return Response(shown, media_type="image/jpeg", headers={"cache-control": kept, "vary": "cookie"})

@@ -52,7 +52,7 @@ from collector.web import (
     tickets_api,
 )
 from collector.web.live import Changes, Feed, now
-from collector.web.pages import Page, Pages, readers
+from collector.web.pages import Page, Pages, Showing, readers
 from collector.web.plain import plain
 from collector.web.refusals import misread, refusal
 from collector.web.rights import BACKGROUND, Asking, Desk, Gate, RefusedError, figures, in_streets, needs, seal
@@ -152,7 +152,7 @@ def make_app(
     app.state.gate = gate
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
-    feed = Feed(store, changes, stopping)
+    feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
     app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
@@ -189,9 +189,15 @@ def make_app(
         return _refusal(request, fault, await tickets_api.allowed_now(desk, request))
 
     @app.get("/events", include_in_schema=False, dependencies=[needs("tickets.read")])
-    async def follow(request: Request, asking: Asking, since: str = "") -> StreamingResponse:
+    async def follow(
+        request: Request, page: Showing, asking: Asking, since: str = "", cards: bool = False
+    ) -> StreamingResponse:
         own = in_streets(asking.actor, "tickets.read")
-        told = feed.follow(request.headers.get("last-event-id") or since, lambda street: own is None or street in own)
+        told = feed.follow(
+            request.headers.get("last-event-id") or since,
+            lambda street: own is None or street in own,
+            page.language if cards else "",
+        )
         # a proxy that keeps what it is to pass on would keep alerts
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(_while_signed_in(told, gate, asking), media_type="text/event-stream", headers=headers)

@@ -1,7 +1,8 @@
 """The live board: what waits for a decision now, one ticket large, and one key for each decision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
@@ -18,7 +19,7 @@ from collector.tickets import policy
 from collector.tickets.machine import State
 from collector.web import live, ticket_pages, views, words
 from collector.web.language import N_, Text
-from collector.web.pages import Page, Showing
+from collector.web.pages import Pages, Showing
 from collector.web.plain import Number
 from collector.web.rights import Acting, Desk, needs
 from collector.web.waiting import KINDS, Waiting, waiting
@@ -243,8 +244,19 @@ def _permits(session: Session, ticket: Ticket, now_ms: int) -> tuple[Permitted, 
     )
 
 
-def _answer(page: Page, cards: Sequence[Card]) -> list[dict[str, Any]]:
-    return [{"row": one.waits.row, "html": page.part("board_card.html", card=one, kinds=KINDS)} for one in cards]
+def _answer(part: Callable[..., str], cards: Sequence[Card]) -> list[dict[str, Any]]:
+    return [{"row": one.waits.row, "html": part("board_card.html", card=one, kinds=KINDS)} for one in cards]
+
+
+def told(pages: Pages, now_ms: Callable[[], int]) -> live.Cards:
+    """What the live feed tells boards: as `/board/cards` answers; the feed knows who sees which street."""
+
+    def made(session: Session, numbers: Sequence[int], language: str) -> Mapping[int, Any]:
+        at_ms = now_ms()
+        found = _cards(session, waiting(session, at_ms, None, numbers), at_ms)
+        return {one["row"][0]: one for one in _answer(partial(pages.part, language), found)}
+
+    return made
 
 
 def router(desk: Desk) -> APIRouter:
@@ -280,7 +292,7 @@ def router(desk: Desk) -> APIRouter:
         with desk.store.transaction() as session:
             found = waiting(session, now_ms, streets(acting, "tickets.read"), number)
             cards = _cards(session, found, now_ms)
-        return JSONResponse({"cards": _answer(page, cards)}, headers=NO_STORE)
+        return JSONResponse({"cards": _answer(page.part, cards)}, headers=NO_STORE)
 
     @routes.get("/board/{number}", dependencies=[needs("tickets.read")])
     def show_stage(page: Showing, acting: Acting, number: Number) -> HTMLResponse:

@@ -69,6 +69,10 @@ class Pages:
         """A page, or a part of one, as text."""
         return self._templates[among].get_template(template).render(values)
 
+    def part(self, among: str, template: str, /, **values: Any) -> str:
+        """A part of a page, for a script that puts it in its place."""
+        return self.render(template, among, language=among, **values)
+
 
 class Page:
     """A page for one request."""
@@ -110,7 +114,7 @@ class Page:
 
     def part(self, template: str, **values: Any) -> str:
         """A part of a page, for a script that puts it in its place."""
-        return self._pages.render(template, self.language, language=self.language, **values)
+        return self._pages.part(self.language, template, **values)
 
     def _here(self, **changes: str) -> str:
         """Address of this page with something else asked for; after a form was sent, of the home page."""

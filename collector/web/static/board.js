@@ -9,6 +9,7 @@ const PART = 40; // cards that are fetched at once
 const PAUSE_MS = 150; // a burst of changes is fetched once
 const AGAIN_MS = 2000;
 const SAID_MS = 8000;
+const TALLY_MS = 50;
 const HUSH_MS = 1000; // the timekeeper looks three times a second
 const SPREAD_MS = 4000;
 const EACH_MS = 15; // twice what a card costs the center, for each page that hears of it
@@ -52,8 +53,16 @@ function still(change) {
   if (anchor?.isConnected) box.scrollTop += anchor.getBoundingClientRect().top - was;
 }
 
+let counted = 0;
+/** After a change of `entries`: in order at once, counted on the page a moment later, once for many. */
 function count() {
   sorted = [...entries.values()].sort(before);
+  counted = counted || setTimeout(tally, TALLY_MS);
+}
+
+function tally() {
+  clearTimeout(counted);
+  counted = 0;
   document.title = sorted.length ? `(${sorted.length}) ${title}` : title;
   $("count").textContent = new Intl.NumberFormat(document.documentElement.lang).format(sorted.length);
   for (const one of document.querySelectorAll(".kinds button")) {
@@ -119,17 +128,17 @@ function announce({ number, version }) {
   card.querySelector("b").append(`#${number}`);
   card.firstElementChild.href = `/tickets/${number}`;
   still(() => put_card(entries.get(number), card));
-  count();
   // what a pause or a permit covers is known with its card, a moment later
   setTimeout(() => { if (entries.get(number)?.kind === "review") ring(); }, HUSH_MS);
 }
 
-function gone(number) {
-  const entry = entries.get(number);
-  entries.delete(number);
-  ready.delete(number);
-  if (entry?.card) still(() => entry.card.remove());
-  if (entry && number === current) aside();
+function gone(numbers) {
+  const left = numbers.filter((one) => entries.has(one)).map((one) => entries.get(one));
+  if (!left.length) return;
+  for (const { number } of left) { entries.delete(number); ready.delete(number); }
+  still(() => { for (const { card } of left) if (card) card.remove(); });
+  count();
+  if (left.some((one) => one.number === current)) aside();
 }
 
 // --- the ticket that is looked at
@@ -429,29 +438,34 @@ const wanted = new Set();
 let whole = false;
 let busy = false;
 
-/** Cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
-async function refresh(numbers, { all = false } = {}) {
-  const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
-  const found = new Map(cards.map((one) => [one.row[0], one]));
-  for (const number of numbers) if (!found.has(number)) gone(number);
+/** Put cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
+function settle(cards, { all = false } = {}) {
   const came = cards.filter((one) => take(one.row));
   count();
   const far = Math.max(PART, reach(sorted));
   still(() => {
     for (const { row, html } of cards) {
       const entry = entries.get(row[0]);
-      if (all || entry.card || sorted.indexOf(entry) <= far) put_card(entry, parsed(html));
+      if (!all && !entry.card && sorted.indexOf(entry) > far) continue;
+      const card = parsed(html);
+      tick(card);
+      put_card(entry, card);
     }
   });
   if (came.some((one) => one.row[2] === "review")) ring();
-  tick(queue);
-  count();
+}
+
+async function refresh(numbers, options) {
+  const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
+  const found = new Set(cards.map((one) => one.row[0]));
+  gone(numbers.filter((one) => !found.has(one)));
+  settle(cards, options);
 }
 
 async function reorder() {
   const { rows } = await call("GET", "/board/queue", undefined, { background: true });
   const here = new Set(rows.map((one) => one[0]));
-  for (const number of [...entries.keys()]) if (!here.has(number)) gone(number);
+  gone([...entries.keys()].filter((one) => !here.has(one)));
   for (const row of rows) {
     const known = entries.get(row[0]);
     if (known?.card && known.version !== row[1]) wanted.add(row[0]);
@@ -475,8 +489,7 @@ async function sync() {
         await refresh(some);
         if (was && some.includes(current) && entries.has(current)) await renew();
       }
-      if (!current && sorted.length) next({ focus: false });
-      else prepare_soon();
+      go_on();
     } catch {
       // the center is away: what is to be asked is kept
       whole = whole || all;
@@ -486,6 +499,12 @@ async function sync() {
     await new Promise((done) => { setTimeout(done, PAUSE_MS); });
   }
   busy = false;
+}
+
+/** After a change: show what came to a board that had nothing, else have the next ones ready. */
+function go_on() {
+  if (!current && sorted.length) next({ focus: false });
+  else prepare_soon();
 }
 
 function want(numbers) {
@@ -568,6 +587,7 @@ new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting))
 for (const row of JSON.parse($("rows").textContent)) { take(row); entries.get(row[0]).arrived = false; }
 for (const card of queue.children) entries.get(Number(card.dataset.number)).card = card;
 count();
+tally();
 if (sorted.length) {
   current = sorted[0].number;
   last = { order: sorted[0].order };
@@ -577,15 +597,21 @@ if (sorted.length) {
 follow({
   always: true,
   since: document.querySelector("main").dataset.at,
+  cards: true,
   onChanged(tickets, pages) {
     if (!tickets) whole = true;
     else {
-      for (const one of tickets) {
-        if (one.open) {
+      const told = tickets.filter((one) => one.card);
+      settle(told.map((one) => one.card).filter((one) => !(entries.get(one.row[0])?.version > one.row[1])));
+      const over = (one) => !one.open || one.card === null;
+      gone(tickets.filter(over).map((one) => one.number));
+      for (const one of tickets.filter((each) => !over(each))) {
+        if (!one.card || one.number === current) {
           wanted.add(one.number);
           if (one.state === "pending_review" && !entries.has(one.number)) announce(one);
-        } else if (entries.has(one.number)) { gone(one.number); count(); }
+        }
       }
+      if (told.length) go_on();
     }
     setTimeout(sync, Math.min(SPREAD_MS, pages * EACH_MS) * Math.random());
   },

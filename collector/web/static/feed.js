@@ -27,9 +27,9 @@ function show(state) {
  * Follow what changes. `onChanged(tickets)` gets `[{number, state, open, version}, …]`, or null where the page has to
  * load all of its own anew; it gets an empty list at each new connection. Its second value is how many pages follow at
  * about this time: what all of them then ask for is better spread. `onState(state)` gets `waiting`, `live`,
- * `lost` or `ended`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
+ * `lost` or `ended`. `cards`: be told what a board shows of them, as `card`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
  */
-export function follow({ since = "", always = false, onChanged = () => {}, onState = () => {} } = {}) {
+export function follow({ since = "", always = false, cards = false, onChanged = () => {}, onState = () => {} } = {}) {
   let at = since;
   let source = null;
   let heard = Date.now();
@@ -80,7 +80,7 @@ export function follow({ since = "", always = false, onChanged = () => {}, onSta
     if (over || (!always && document.visibilityState === "hidden")) return;
     heard = Date.now();
     if (now !== "lost") state("waiting");
-    const mine = new EventSource(`/events?since=${encodeURIComponent(at)}`);
+    const mine = new EventSource(`/events?since=${encodeURIComponent(at)}${cards ? "&cards=1" : ""}`);
     source = mine;
     const hears = (name, act) => mine.addEventListener(name, (event) => {
       if (mine !== source) return;

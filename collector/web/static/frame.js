@@ -15,14 +15,16 @@ if (button) {
   });
 }
 
+const write = (one, text) => { if (one.textContent !== text) one.textContent = text; };
+
 /** Write all spans of time anew. */
 export function tick(root = document) {
   const now = Date.now();
-  for (const one of root.querySelectorAll("time[data-since]")) one.textContent = span(now - Number(one.dataset.since));
+  for (const one of root.querySelectorAll("time[data-since]")) write(one, span(now - Number(one.dataset.since)));
   for (const one of root.querySelectorAll("time[data-due]")) {
     const left = Number(one.dataset.due) - now;
     one.classList.toggle("late", left < 0);
-    one.textContent = left < 0 ? _("%(span)s overdue", { span: span(left) }) : _("%(span)s left", { span: span(left) });
+    write(one, left < 0 ? _("%(span)s overdue", { span: span(left) }) : _("%(span)s left", { span: span(left) }));
   }
 }
 setInterval(() => { if (document.visibilityState === "visible") tick(); }, 1000);

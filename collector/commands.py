@@ -21,8 +21,10 @@ from collector.boxes.commands import boxes, broker, certificates, init, open_cou
 from collector.boxes.desk_commands import command, settings_commands
 from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, open_pictures
+from collector.evidence.commands import evidence_commands, press
 from collector.evidence.files import PictureFiles
+from collector.evidence.retention import Keeper, retain
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
@@ -70,6 +72,7 @@ app.add_typer(permit_commands, name="permits")
 app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
+app.add_typer(evidence_commands, name="evidence")
 
 
 def _version(asked: bool) -> None:
@@ -149,7 +152,7 @@ def _timekeeper(
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
-    files = PictureFiles(config.data_dir / "evidence")
+    files = open_pictures(config)
     files.sweep(time.time())
     registry = CollectorRegistry()
     relay = _relay(config, store, changes)
@@ -170,6 +173,12 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s), tally=lambda: timekeeper.tally)
     )
     notices = _notices(config, store, files, changed, watch)
+    keeper = Keeper(
+        lambda now_ms: retain(store, files, config.settings.evidence, now_ms, config.folder),
+        store,
+        lambda: watch.settled,
+        lambda: watch.now_ms,
+    )
     ending = threading.Event()
     health = Health(
         lambda: session.connected,
@@ -181,7 +190,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     gate = serving.make_gate(config, store)
     counter = open_counter(config, store)
     pages = make_app(
-        center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter
+        *(center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter),
+        press=press(config),
     )
     server = serving.make_server(pages, config)
 
@@ -195,7 +205,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
     writer.start(session.answer)
-    for part in (session, dispatch, timekeeper):
+    for part in (session, dispatch, timekeeper, keeper):
         part.start()
     if door is not None:
         door.start()
@@ -205,7 +215,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with notices:
             server.run(sockets=[listening])
     finally:
-        for ending_part in (timekeeper, dispatch, door, session, writer):
+        for ending_part in (keeper, timekeeper, dispatch, door, session, writer):
             if ending_part is not None:
                 ending_part.stop()
         if relay is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from collector.evidence.settings import EvidenceSection
@@ -147,7 +147,7 @@ def open_files(section: EvidenceSection, data_dir: Path, folder: Path) -> Pictur
     from obstore.store import S3Store  # noqa: PLC0415 - only who has such a storage waits for it
 
     parts, secrets = urlsplit(section.store), Secrets(folder)
-    more = {} if section.endpoint is None else {"endpoint": section.endpoint}
+    more: Any = {} if section.endpoint is None else {"endpoint": section.endpoint}
     bucket = S3Store(
         parts.netloc,
         prefix=parts.path.strip("/") or None,

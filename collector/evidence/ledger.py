@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from collector.people.audit import START, Head
 from collector.store import LedgerRow, MessageRow, PictureRow, lock
 
-TABLES: Final = {"message": MessageRow, "picture": PictureRow}
+TABLES: Final[Mapping[str, Any]] = {"message": MessageRow, "picture": PictureRow}
 COLUMNS: Final = {
     "message": ("id", "box_id", "incident", "seq", "type", "at_ms", "received_ms", "payload"),
     "picture": (
@@ -26,8 +26,8 @@ COLUMNS: Final = {
 """What never changes of a row; its hash is over these."""
 DEFAULT: Final = {"author": "", "masked": 1}
 CHUNK: Final = 1000
-Item = tuple[str, Mapping[str, Any]]
-"""Kind, and the row's columns."""
+Item = tuple[str, Any]
+"""Kind, and the row's columns as a mapping."""
 
 
 def append(session: Session, items: Sequence[Item], at_ms: int) -> None:
@@ -57,9 +57,7 @@ def append_rows(session: Session, rows: Sequence[PictureRow], at_ms: int) -> Non
 
 def head(session: Session) -> Head:
     """The newest line."""
-    found = session.execute(
-        select(LedgerRow.number, LedgerRow.hash).order_by(LedgerRow.number.desc()).limit(1)
-    ).first()
+    found = session.execute(select(LedgerRow.number, LedgerRow.hash).order_by(LedgerRow.number.desc()).limit(1)).first()
     return Head(0, START) if found is None else Head(found.number, found.hash)
 
 

@@ -1,8 +1,8 @@
 """Retention: pictures are deleted once they have served their purpose, and the log says which, when and why.
 
-A picture is kept for `keep_days` after it came and its ticket ended, one of a false alarm for `false_alarm_days` after a
-person said so; and as long as its ticket is open (an appeal opens it), held for the law, or the picture is released for
-training. Its row stays. First the file goes, then the row says so: what is cut short in between is done again.
+A picture is kept for `keep_days` after it came and its ticket ended, one of a false alarm for `false_alarm_days` after
+a person said so; longer while its ticket is open (an appeal opens it) or held for the law, or while the picture is
+released for training. Its row stays. The file goes first, then the row says so: what is cut short is done again.
 """
 
 import logging
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,7 +34,7 @@ BATCH: Final = 200
 EVERY_S: Final = 86_400.0
 SOON_S: Final = 60.0
 TRUSTED_DAYS: Final = 7
-"""Since the last run: after a longer pause the clock may be wrong, and a person has to look before things are deleted."""
+"""Since the last run: after a longer pause the clock may be wrong, and a person has to say that it is not."""
 DELETED: Final = "evidence.deleted"
 RETAINED: Final = "evidence.retained"
 ACTION: Final = {True: "evidence.held", False: "evidence.hold_lifted"}
@@ -73,13 +73,13 @@ def due(one: Kept, periods: EvidenceSection, now_ms: int) -> str:
     """Why a picture is to be deleted; empty: it is kept."""
     if one.held or one.released_ms is not None or one.open:
         return ""
-    days, why = periods.keep_days, "its incident never came"
+    days, why = periods.keep_days, "没有对应事件 / its incident never came"
     since_ms = one.received_ms
     if one.state == State.FALSE_ALARM:
-        days, why, since_ms = periods.false_alarm_days, "false alarm", one.ended_ms or since_ms
+        days, why, since_ms = periods.false_alarm_days, "误报 / false alarm", one.ended_ms or since_ms
     elif one.ticket is not None:
-        why, since_ms = f"its ticket ended as {one.state}", max(since_ms, one.ended_ms or 0)
-    return f"{why}, {days} days ago" if now_ms - since_ms >= days * DAY_MS else ""
+        why, since_ms = f"工单已办结 / its ticket ended as {one.state}", max(since_ms, one.ended_ms or 0)
+    return f"{why}; {days} 天 / days" if now_ms - since_ms >= days * DAY_MS else ""
 
 
 def plan(session: Session, periods: EvidenceSection, now_ms: int) -> list[Due]:
@@ -282,7 +282,7 @@ def _delete(store: Store, files: PictureFiles, wanted: Due, periods: EvidenceSec
     return len(still)
 
 
-def _facts() -> "Select[tuple[object, ...]]":
+def _facts() -> "Select[Any]":
     """Columns of `Kept`, of all pictures that are not deleted."""
     on_hold = (
         select(HoldRow.number)

@@ -76,7 +76,7 @@ def take(session: Session, told: Iterable[Told], now_ms: int) -> None:
 def settle(session: Session, box: Box, now_ms: int) -> None:
     """A box has told its key: check what waited for it."""
     waiting = session.scalars(select(SealRow).where(SealRow.box_id == box.id, SealRow.state == UNKNOWN)).all()
-    records = {}
+    records: dict[str, Evidence] = {}
     for row in among(session, IncidentRow, IncidentRow.id, {one.incident for one in waiting}):
         data = Incident.model_validate_json(row.data)
         records |= {picture_id(row.id, one): one for one in data.evidence}

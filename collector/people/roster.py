@@ -208,7 +208,8 @@ def change(
         setattr(row, key, value)
     if new:
         # lines of the log are for ever, a telephone number is not
-        detail = {"changed": sorted(new), **{key: new[key] for key in ("name", "unit") if key in new}}
+        shown = {key: value for key, value in new.items() if key in ("name", "unit")}
+        detail = {"changed": sorted(new), **shown}
         audit.record(session, actor, "person.change", f"person/{person}", detail, now_ms)
     return bool(new)
 

@@ -28,6 +28,8 @@ from collector.again import RETRY_AFTER, Again
 from collector.boxes.counter import Counter
 from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
+from collector.evidence.report import Press
+from collector.papers.typefaces import typeface
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
 from collector.settings import CenterSection, CenterSettings
@@ -122,6 +124,7 @@ def make_app(
     changed: Callable[[], None] | None = None,
     settings: CenterSettings | None = None,
     counter: Counter | None = None,
+    press: Press | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -137,6 +140,7 @@ def make_app(
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
         counter: gives boxes their labels; None where the CA is elsewhere.
+        press: makes packages of evidence; None: with what lies beside the pictures.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, now_ms, changed or changes.tell)
@@ -241,7 +245,7 @@ def make_app(
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
-    app.include_router(evidence_api.router(desk))
+    app.include_router(evidence_api.router(desk, press or Press(center.name, zone, typeface(), pictures.root.parent)))
     app.include_router(evidence_api.uploads(desk, zone))
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))

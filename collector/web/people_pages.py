@@ -43,6 +43,8 @@ HINTS: Final = {
     "id": N_("a-z, 0-9 and . _ @ -; it is never changed and never given to anybody else."),
     "phone": N_("Tasks are sent there; empty for none."),
 }
+NEW: Final = tuple(name for name in LABELS if name != "unit")
+"""Fields of somebody new."""
 WAYS: Final[Choices] = (
     ("once", N_("With a password that is good once")),
     ("", N_("Elsewhere (single sign-on), or not at all")),
@@ -95,7 +97,10 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
             roles, streets = grants(session, who)
         choices: Mapping[str, Choices] = {"role": (("", N_("None yet")), *roles), "street": streets, "password": WAYS}
         return page(
-            "person_new.html", status, entries=_entries([one for one in LABELS if one != "unit"], values, faults, choices), faults=faults.get("", ())
+            "person_new.html",
+            status,
+            entries=_entries(NEW, values, faults, choices),
+            faults=faults.get("", ()),
         )
 
     @routes.get("/people/new", dependencies=[needs("people.write")])

@@ -97,6 +97,7 @@ def gather(
                 "role": one.role,
                 "view": one.view,
                 "sha256": one.sha256,
+                "masked": bool(one.masked),
                 "received_at": _iso(one.received_ms),
                 "taken_at": rfc3339(record.taken_at) if record else _iso(one.taken_ms),
                 "taken_by": person_of(session, one.author, center) if one.author else f"box {one.box_id}",

@@ -16,22 +16,9 @@ from collector.evidence.signing import open_key
 from collector.papers.pdf import Paper
 from collector.people.actor import Actor
 from collector.store import Ticket
-from collector.tickets.machine import TRANSITIONS, WORDS
+from collector.web import words
+from collector.web.language import say
 
-KINDS: Final[Mapping[str, tuple[str, str]]] = {
-    "opened": ("摄像机发现", "the camera saw it"),
-    "updated": ("摄像机更新", "the camera's update"),
-    "cleared": ("摄像机看到已清除", "the camera saw it clear"),
-    "ended": ("摄像机结束", "the camera ended it"),
-    "picture": ("上传现场照片", "a person's picture"),
-    **{one.verb: one.words for one in TRANSITIONS},
-}
-ROLES: Final = {
-    "clear": "之前 / before",
-    "at": "发现时 / as found",
-    "after": "之后 / after",
-    "worker_after": "人员拍摄 / by a person",
-}
 SEALS: Final = {"good": "完好 / good", "broken": "已破损 / broken", "unknown": "未验证 / not verified"}
 MOST_LINES: Final = 400
 """Of the time line; all of them are in timeline.json."""
@@ -69,12 +56,11 @@ def put_report(bundle: Bundle, zone: ZoneInfo, face: str) -> None:
     made_at = datetime.fromisoformat(facts["made_at"])
     title = f"证据材料 Evidence · 工单 #{facts['ticket']}"
     paper = Paper(title=title, center=facts["center"], face=face, made_at=made_at, foot=f"made {facts['made_at']}")
-    zh, en = WORDS.get(facts["state"], (facts["state"], facts["state"]))
     paper.pairs(
         {
             "案件编号 Case number": facts["case_number"] or "—",
-            "状态 State": f"{zh} {en}",
-            "类别 Rule": facts["rule"],
+            "状态 State": _both(words.STATES, facts["state"]),
+            "类别 Rule": _both(words.RULES, facts["rule"]),
             "商户 Shop": facts["shop"] or "—",
             "位置 Box / camera / zone": facts["place"],
             "出现 Seen since": _local(facts["opened_at"], zone),
@@ -90,10 +76,11 @@ def put_report(bundle: Bundle, zone: ZoneInfo, face: str) -> None:
     for one in facts["pictures"]:
         seal = one["seal"]
         said = "无 none" if seal is None else SEALS.get(seal["state"], seal["state"])
+        bare = "" if one["masked"] else " · 未遮挡人脸 faces are not masked"
         counts = "是 yes" if one["evidence"] else f"否 no ({one['no_evidence_because']})"
         caption = (
-            f"{ROLES.get(one['role'], one['role'])} · {one['view']} · {_local(one['taken_at'], zone)} · "
-            f"拍摄 by {one['taken_by']}\n封印 seal: {said} · 作为证据 evidence: {counts}\nSHA-256 {one['sha256']}"
+            f"{_both(words.ROLES, one['role'])} · {_both(words.VIEWS, one['view'])} · {_local(one['taken_at'], zone)}"
+            f" · 拍摄 by {one['taken_by']}\n封印 seal: {said} · 作为证据 evidence: {counts}{bare}\nSHA-256 {one['sha256']}"
         )
         if one["file"] is None:
             paper.paragraph(
@@ -123,8 +110,13 @@ def put_report(bundle: Bundle, zone: ZoneInfo, face: str) -> None:
 
 
 def _row(one: Mapping[str, Any], zone: ZoneInfo) -> list[str]:
-    zh, en = KINDS.get(one["kind"], (one["kind"], ""))
-    return [_local(one["at"], zone), f"{zh} {en}".strip(), one["who"], one["reason"]]
+    return [_local(one["at"], zone), _both(words.EVENTS, one["kind"]), one["who"], one["reason"]]
+
+
+def _both(table: Mapping[str, Any], value: str) -> str:
+    text = table.get(value, value)
+    zh, en = say(text, "zh"), say(text, "en")
+    return zh if zh == en else f"{zh} {en}"
 
 
 def _look(one: Mapping[str, Any], zone: ZoneInfo) -> list[str]:

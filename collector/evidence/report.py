@@ -80,7 +80,8 @@ def put_report(bundle: Bundle, zone: ZoneInfo, face: str) -> None:
         counts = "是 yes" if one["evidence"] else f"否 no ({one['no_evidence_because']})"
         caption = (
             f"{_both(words.ROLES, one['role'])} · {_both(words.VIEWS, one['view'])} · {_local(one['taken_at'], zone)}"
-            f" · 拍摄 by {one['taken_by']}\n封印 seal: {said} · 作为证据 evidence: {counts}{bare}\nSHA-256 {one['sha256']}"
+            f" · 拍摄 by {one['taken_by']}\n"
+            f"封印 seal: {said} · 作为证据 evidence: {counts}{bare}\nSHA-256 {one['sha256']}"
         )
         if one["file"] is None:
             paper.paragraph(

@@ -15,7 +15,8 @@ from tests.people import browser, make_pages, make_person, now_ms, sign_in
 
 @pytest.fixture
 def client(desk):
-    desk.take(status(), Case().picture(), Case().opened())
+    case = Case()
+    desk.take(status(), case.picture(), case.opened())
     make_person(desk.store, "li", "operator@s")
     make_person(desk.store, "ann", "viewer@s")
     make_person(desk.store, "far", "operator@elsewhere")
@@ -46,7 +47,7 @@ def test_a_package_takes_a_right_and_a_reason_and_is_on_record(desk, client):
 
 def test_an_original_is_on_record_with_name_and_unit_and_not_shown_once_deleted(desk, client):
     sign_in(desk.store, "li", client)
-    name = Case().picture() and next(iter(desk.files.names()))[0]
+    ((name, _),) = desk.files.names()
     assert client.post(f"/evidence/{name}/original", data={"reason": "复核"}).status_code == 200
     with desk.store.writing() as session:
         (line,) = session.scalars(select(AuditRow).where(AuditRow.action == "evidence.original"))

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
+from typer.testing import CliRunner
 
 from collector.evidence import package, store_check, uploads
+from collector.evidence.commands import evidence_commands
 from collector.evidence.report import Press
 from collector.evidence.retention import retain
 from collector.evidence.settings import EvidenceSection
@@ -18,7 +20,6 @@ from collector.tickets import desk as tickets
 from tests.collector.conftest import Desk
 from tests.incidents import Case, jpeg, status
 from tests.people import make_person
-from tests.services import BIN, run
 
 LI = Actor("person", "li", "Li", frozenset({Grant(Role.OPERATOR, "s")}))
 
@@ -169,25 +170,25 @@ def test_the_commands(tmp_path):
     settings_file.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
 
     def collector(*given):
-        return run(BIN / "cityeye-collector", "evidence", *given)
+        return CliRunner().invoke(evidence_commands, [str(one) for one in given])
 
     having = ("--settings", settings_file)
     made = collector("package", "1", "-o", tmp_path / "a.zip", "--reason", "复议 复核", *having)
-    assert made.returncode == 0, made.stderr
+    assert made.exit_code == 0, made.output
     key = collector("key", *having).stdout.strip()
     good = collector("verify", tmp_path / "a.zip", "--key", key)
-    assert (good.returncode, key in good.stdout) == (0, True)
-    assert collector("verify", tmp_path / "a.zip", "--key", "AAAA").returncode == 1
+    assert (good.exit_code, key in good.stdout) == (0, True)
+    assert collector("verify", tmp_path / "a.zip", "--key", "AAAA").exit_code == 1
     (tmp_path / "a.zip").write_bytes((tmp_path / "a.zip").read_bytes().replace(b"JFIF", b"JFIX", 1))
     bad = collector("verify", tmp_path / "a.zip")
-    assert (bad.returncode, "pictures/" in bad.stdout) == (1, True)
-    assert collector("verify", *having).returncode == 0
+    assert (bad.exit_code, "pictures/" in bad.stdout) == (1, True)
+    assert collector("verify", *having).exit_code == 0
     desk.files.path(case.pictures[0][0].sha256).unlink()
     missing = collector("verify", *having)
-    assert (missing.returncode, "its file is missing" in missing.stdout) == (1, True)
-    assert collector("hold", "1", "--reason", "诉讼", *having).returncode == 0
-    assert collector("hold", "1", "--reason", "诉讼", *having).returncode == 2
-    assert collector("release", "1", "--reason", "结案", *having).returncode == 0
-    assert collector("retain", "--dry-run", *having).returncode == 0
-    assert collector("package", "9", "-o", tmp_path / "b.zip", "--reason", "复核", *having).returncode == 2
+    assert (missing.exit_code, "its file is missing" in missing.stdout) == (1, True)
+    assert collector("hold", "1", "--reason", "诉讼", *having).exit_code == 0
+    assert collector("hold", "1", "--reason", "诉讼", *having).exit_code == 2
+    assert collector("release", "1", "--reason", "结案", *having).exit_code == 0
+    assert collector("retain", "--dry-run", *having).exit_code == 0
+    assert collector("package", "9", "-o", tmp_path / "b.zip", "--reason", "复核", *having).exit_code == 2
     desk.store.close()

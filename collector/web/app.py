@@ -57,7 +57,18 @@ from collector.web.live import Changes, Feed, now
 from collector.web.pages import Page, Pages, Showing, readers
 from collector.web.plain import plain
 from collector.web.refusals import misread, refusal
-from collector.web.rights import BACKGROUND, Asking, Desk, Gate, RefusedError, figures, in_streets, needs, seal
+from collector.web.rights import (
+    BACKGROUND,
+    Asking,
+    Desk,
+    Gate,
+    RefusedError,
+    figures,
+    identify_again,
+    in_streets,
+    needs,
+    seal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +215,8 @@ def make_app(
         )
         # a proxy that keeps what it is to pass on would keep alerts
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(_while_signed_in(told, gate, asking), media_type="text/event-stream", headers=headers)
+        asked = _while_signed_in(told, asking, partial(identify_again, request))
+        return StreamingResponse(asked, media_type="text/event-stream", headers=headers)
 
     @app.get("/events/now", include_in_schema=False, dependencies=[needs("tickets.read")])
     def how_far() -> JSONResponse:
@@ -276,14 +288,15 @@ def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> 
     return Page(request.app.state.pages, request)("refused.html", fault.status_code, detail=fault.detail)
 
 
-async def _while_signed_in(feed: AsyncIterator[str], gate: Gate, asking: Caller) -> AsyncIterator[str]:
-    """End a feed soon after its session has; a feed does not keep one alive."""
+async def _while_signed_in(
+    feed: AsyncIterator[str], asking: Caller, again: Callable[[], Caller | None]
+) -> AsyncIterator[str]:
+    """End a feed soon after its session or its token has; a feed does not keep one alive."""
     looked_s = time.monotonic()
     async for piece in feed:
-        if asking.cookie and time.monotonic() - looked_s > LOOK_AGAIN_S:
+        if time.monotonic() - looked_s > LOOK_AGAIN_S:
             looked_s = time.monotonic()
-            still = partial(gate.signing.caller, asking.cookie, background=True)
-            now = await run_in_threadpool(still)
+            now = await run_in_threadpool(again)
             # streets were worked out when it began: the page begins anew with those that are left
             if now is None or now.actor.grants != asking.actor.grants:
                 return

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, JSONResponse
-from sqlalchemy import case, or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
@@ -100,7 +100,7 @@ class Other:
     number: int
     state: Text
     opened_ms: int
-    same_zone: bool
+    name: str
     thumbnail: str | None
 
 
@@ -200,25 +200,27 @@ def _objection(session: Session, number: int) -> str:
 
 
 def _others(session: Session, ticket: Ticket) -> tuple[Other, ...]:
-    """What `duplicate` takes of the same camera: its zone first, then what is open, then the newest."""
+    """What `duplicate` takes, by the same rule of the same shop or zone: open ones first, then the newest."""
     handled = Ticket.state.in_((State.SELF_CORRECTED, State.CLOSED)) & or_(
         Ticket.outcome.is_(None), Ticket.outcome != "withdrawn"
     )
+    here = and_(Ticket.box_id == ticket.box_id, Ticket.camera == ticket.camera, Ticket.zone == ticket.zone)
     query = (
         select(Ticket)
         .where(Ticket.changed_ms >= ticket.opened_ms - DAY_MS, Ticket.number != ticket.number)
-        .where(Ticket.box_id == ticket.box_id, Ticket.camera == ticket.camera, Ticket.street == ticket.street)
+        .where(Ticket.street == ticket.street, Ticket.rule == ticket.rule, or_(here, Ticket.shop == ticket.shop))
         .where(or_(Ticket.open == 1, handled))
-        .order_by(case((Ticket.zone == ticket.zone, 0), else_=1), Ticket.open.desc(), Ticket.number.desc())
+        .order_by(Ticket.open.desc(), Ticket.number.desc())
     )
     found = list(session.scalars(query.limit(OFFERED)))
     pictures = ticket_pages.thumbnails(session, [one.number for one in found])
+    names = ticket_pages.shop_names(session, {one.shop for one in found})
     return tuple(
         Other(
             one.number,
             words.words(words.STATES, one.state),
             one.opened_ms,
-            one.zone == ticket.zone,
+            names.get(one.shop or "") or one.shop or one.zone,
             pictures.get(one.number),
         )
         for one in found

@@ -258,7 +258,15 @@ async def _caller(request: Request) -> Caller:
     return found
 
 
-def _identify(gate: Gate, request: Request) -> Caller:
+def identify_again(request: Request) -> Caller | None:
+    """Who asks, read anew while an answer goes on; None: nobody any longer. It keeps no session alive."""
+    try:
+        return _identify(_gate(request), request, background=True)
+    except RefusedError:
+        return None
+
+
+def _identify(gate: Gate, request: Request, *, background: bool = False) -> Caller:
     given = request.headers.get("authorization")
     if given is not None:
         scheme, _, text = given.partition(" ")
@@ -267,7 +275,8 @@ def _identify(gate: Gate, request: Request) -> Caller:
             raise RefusedError(401, "令牌无效或已过期 / expected a token that is good, this one is not")
         return found
     cookie = request.cookies.get(gate.cookie, "")
-    found = gate.signing.caller(cookie, background=BACKGROUND in request.headers) if cookie else None
+    asks_itself = background or BACKGROUND in request.headers
+    found = gate.signing.caller(cookie, background=asks_itself) if cookie else None
     if found is not None:
         return found
     if gate.is_open():

@@ -96,6 +96,8 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
     mine.addEventListener("error", () => { if (mine === source) failed(); });
   }
 
+  // a page's own question had no answer: the line may be as dead, and nobody has said so
+  const doubt = () => { if (!over && now === "live") { close(); state("lost"); later(); } };
   // a laptop that slept, a tab that was put aside, a network that came back
   const wake = () => {
     if (over) return;
@@ -111,6 +113,7 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
   addEventListener("pageshow", wake);
   addEventListener("online", wake);
   addEventListener("offline", gone);
+  addEventListener("away", doubt);
   open();
 
   return () => {
@@ -121,5 +124,6 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
     removeEventListener("pageshow", wake);
     removeEventListener("online", wake);
     removeEventListener("offline", gone);
+    removeEventListener("away", doubt);
   };
 }

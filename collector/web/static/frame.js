@@ -15,6 +15,19 @@ if (button) {
   });
 }
 
+/** A picture that cannot be shown says so in its place. */
+function broken(img) {
+  if (!img.matches("img[src^='/evidence/']")) return;
+  const note = document.createElement("span");
+  note.className = "no-picture";
+  note.textContent = _("The picture cannot be shown");
+  img.parentElement.querySelector("svg")?.remove();
+  img.replaceWith(note);
+}
+document.addEventListener("error", (event) => { if (event.target instanceof HTMLImageElement) broken(event.target); }, true);
+// those that failed before this was loaded
+for (const img of document.images) if (img.complete && img.currentSrc && !img.naturalWidth) broken(img);
+
 const write = (one, text) => { if (one.textContent !== text) one.textContent = text; };
 
 /** Write all spans of time anew. */

@@ -184,8 +184,10 @@ def check(package: bytes, key: str | None = None) -> tuple[list[str], dict[str, 
             faults.append(f"{name}: it was changed; its SHA-256 is not the one that was signed")
     faults += [f"{name}: the manifest does not name it" for name in {*files} - {*listed, MANIFEST, SIGNATURE}]
     if not faults:
-        for one in pictures:
-            faults += _seal(one, files)
+        try:
+            faults += [fault for one in pictures for fault in _seal(one, files)]
+        except (KeyError, ValueError, TypeError, AttributeError):
+            faults.append(f"{MANIFEST}: expected records of pictures as this program writes them")
         again = write({**files, SIGNATURE: _json(json.loads(files[SIGNATURE]))})
         if again != package:
             at = next((n for n, (a, b) in enumerate(zip(again, package, strict=False)) if a != b), len(again))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from typer.testing import CliRunner
 
-from collector.evidence import package, store_check, uploads
+from collector.evidence import ledger, package, store_check, uploads
 from collector.evidence.commands import evidence_commands
 from collector.evidence.report import Press
 from collector.evidence.retention import retain
@@ -150,6 +150,28 @@ def test_any_changed_byte_of_a_picture_is_named(stored, data):
     assert len(found) == 1
     assert sha256 in found[0] or "worker:" in found[0]
     assert "its file was changed" in found[0]
+
+
+@pytest.mark.parametrize(("kind", "column"), [(kind, one) for kind, of in ledger.COLUMNS.items() for one in of])
+def test_any_changed_value_of_a_row_is_named(stored, kind, column):
+    desk, _ = stored
+
+    update = text(f"UPDATE {kind} SET {column} = :value WHERE id = :name")  # noqa: S608 - our own names
+
+    def put(value, name):
+        with desk.store.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            connection.execute(update, {"value": value, "name": name})
+            connection.commit()
+
+    with desk.store.engine.connect() as connection:
+        name, old = connection.exec_driver_sql(f"SELECT id, {column} FROM {kind} ORDER BY id").first()  # noqa: S608 - as above
+    new = old[:-1] + chr(ord(old[-1]) ^ 1) if isinstance(old, str) and old else (old or 0) + 1 if old != "" else "x"
+    put(new, name)
+    found = faults(desk)
+    put(old, new if column == "id" else name)
+    assert any(f"{kind} {name}: its row was" in one for one in found), found
+    assert faults(desk) == []
 
 
 @pytest.fixture(scope="module")

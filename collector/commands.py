@@ -22,13 +22,14 @@ from collector.boxes.desk_commands import command, settings_commands
 from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, open_pictures
-from collector.evidence.commands import evidence_commands, press
+from collector.evidence.commands import evidence_commands
 from collector.evidence.files import PictureFiles
 from collector.evidence.retention import Keeper, retain
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.law.commands import papers
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
@@ -73,6 +74,7 @@ app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
 app.add_typer(evidence_commands, name="evidence")
+app.command()(papers)
 
 
 def _version(asked: bool) -> None:
@@ -190,8 +192,18 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     gate = serving.make_gate(config, store)
     counter = open_counter(config, store)
     pages = make_app(
-        *(center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter),
-        press=press(config),
+        center,
+        store,
+        files,
+        changes,
+        health,
+        ending.is_set,
+        registry,
+        gate,
+        changed,
+        config.settings,
+        counter,
+        config.typeface,
     )
     server = serving.make_server(pages, config)
 

@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from collector.evidence.settings import EvidenceSection
+from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
@@ -212,6 +213,7 @@ class CenterSettings(Section):
     shop_pages: ShopPagesSection = ShopPagesSection()
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
+    law: LawSection = LawSection()
     sso: SsoSection | None = None
     evidence: EvidenceSection = EvidenceSection()
 
@@ -276,6 +278,12 @@ class CenterConfig:
                 f"{password_file}: expected a file with the database's password, got: {fault}; "
                 "check [center] database_password_file"
             ) from None
+
+    @property
+    def typeface(self) -> Path | None:
+        """File of the typeface of PDF papers."""
+        chosen = self.settings.center.typeface
+        return None if chosen is None else self.path(chosen)
 
     @property
     def listen(self) -> tuple[str, int]:

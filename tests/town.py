@@ -143,7 +143,9 @@ class Town:
         with self.desk.store.writing() as session:
             register.add_boxes(session, STREET, "new", 1, 30, round(self.now_s * 1000))
             told = {"camera": "school"}
-            orders.ask(session, "xiaohe-3", "snapshot", told, command="c-1", by="system", now_ms=self._ms(200))
+            orders.ask(
+                session, "xiaohe-3", "snapshot", told, command="c-1", by=str(person("operator")), now_ms=self._ms(200)
+            )
             session.add(
                 CommandPicture(
                     command_id="c-1",

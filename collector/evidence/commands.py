@@ -45,11 +45,10 @@ def _store(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
             store.close()
 
 
-def press(config: CenterConfig) -> Press:
+def _press(config: CenterConfig) -> Press:
     """What this center makes packages with."""
     center = config.settings.center
-    face = typeface(None if center.typeface is None else config.path(center.typeface))
-    return Press(center.name, ZoneInfo(center.timezone), face, config.data_dir)
+    return Press(center.name, ZoneInfo(center.timezone), typeface(config.typeface), config.data_dir)
 
 
 def _ticket(session: Session, number: int) -> Ticket:
@@ -72,7 +71,7 @@ def package(
             raise PeopleError(f"{out}: expected a file that is not there yet")
         files, why = open_pictures(config), read_reason(reason)
         with store.writing() as session:
-            found = press(config).package(session, files, system(), _ticket(session, ticket), why, now_ms())
+            found = _press(config).package(session, files, system(), _ticket(session, ticket), why, now_ms())
             out.write_bytes(found)
     typer.echo(f"{out}: {len(found)} bytes, ticket {ticket}")
 

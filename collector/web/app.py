@@ -29,10 +29,10 @@ from collector.boxes.counter import Counter
 from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
 from collector.evidence.report import Press
-from collector.papers.typefaces import typeface
+from collector.papers import typefaces
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
-from collector.settings import CenterSection, CenterSettings
+from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
     assets,
@@ -40,6 +40,7 @@ from collector.web import (
     board,
     box_pages,
     evidence_api,
+    law_pages,
     notices_api,
     people_api,
     people_pages,
@@ -135,7 +136,7 @@ def make_app(
     changed: Callable[[], None] | None = None,
     settings: CenterSettings | None = None,
     counter: Counter | None = None,
-    press: Press | None = None,
+    typeface: Path | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -151,7 +152,7 @@ def make_app(
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
         counter: gives boxes their labels; None where the CA is elsewhere.
-        press: makes packages of evidence; None: with what lies beside the pictures.
+        typeface: file of the one that PDF papers have; None: whatever is there.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, now_ms, changed or changes.tell)
@@ -252,12 +253,14 @@ def make_app(
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))
     app.include_router(policy_pages.router(desk, zone))
+    app.include_router(law_pages.router(desk, settings or _plain(center), typeface))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
-    app.include_router(evidence_api.router(desk, press or Press(center.name, zone, typeface(), pictures.root.parent)))
+    press = Press(center.name, zone, typefaces.typeface(typeface), pictures.root.parent)
+    app.include_router(evidence_api.router(desk, press))
     app.include_router(evidence_api.uploads(desk, zone))
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
@@ -265,6 +268,11 @@ def make_app(
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app
+
+
+def _plain(center: CenterSection) -> CenterSettings:
+    """All but the center as it is by itself."""
+    return CenterSettings(version=1, center=center, broker=BrokerSection(url="mqtt://127.0.0.1"))
 
 
 def _hosts(url: str | None) -> list[str]:

@@ -17,7 +17,7 @@ from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
 from collector.tickets.machine import State
-from collector.web import live, ticket_pages, views, words
+from collector.web import live, story, ticket_pages, views, words
 from collector.web.language import N_, Text
 from collector.web.pages import Pages, Showing
 from collector.web.plain import Number
@@ -122,6 +122,7 @@ class Stage:
         camera: its name by the register; empty for none.
         pictures: before and now, each wide and close; None for one that there is not.
         objection: what the shop said.
+        assignee: who has it, by name; empty: nobody.
         deeds: that this person may do now.
     """
 
@@ -132,6 +133,7 @@ class Stage:
     incident: views.IncidentView | None
     pictures: tuple[tuple[Text, views.PictureView | None, views.PictureView | None], ...]
     objection: str
+    assignee: Text
     deeds: tuple[Deed, ...]
     others: tuple[Other, ...]
     permits: tuple[Permitted, ...]
@@ -174,6 +176,7 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
         incident=incident,
         pictures=_pictures(incident, kind),
         objection=_objection(session, number) if row.state == State.APPEALED else "",
+        assignee=story.person(session, row.assignee),
         deeds=deeds,
         others=_others(session, row) if "duplicate" in verbs else (),
         permits=_permits(session, row, now_ms),

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from collector import VERSION
 from collector.people.signing import Caller
@@ -49,6 +49,7 @@ class Pages:
         made = Environment(
             loader=PackageLoader("collector.web"),
             autoescape=select_autoescape(),
+            undefined=StrictUndefined,  # a mistyped name fails a test, it does not show nothing
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],

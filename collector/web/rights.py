@@ -50,7 +50,7 @@ NEARER: Final = {CSRF: "page_expired", "origin": "other_site"}
 CLOSED: Final = frozenset({"people.write"})
 """What even an open center keeps to its command line: otherwise whoever comes first would be its admin."""
 
-WHOLE: Final = frozenset({"audit.read"})
+WHOLE: Final = frozenset({"audit.read", "law.write"})
 """What is good only with a role at all streets."""
 
 
@@ -382,10 +382,10 @@ def seal(routes: Any) -> None:
         raise RuntimeError(f"expected `needs(…)` on every route, found none on {', '.join(silent)}")
 
 
-def held(actor: Actor) -> frozenset[str]:
-    """Rights that somebody has at some street, those to what is no street's at all of them: for what a page shows."""
+def held(actor: Actor, street: str | None = None) -> frozenset[str]:
+    """Rights that somebody has at a street, or at some, those to what is no street's at all: for what a page shows."""
     wide = dict.fromkeys(WHOLE, EVERYWHERE)
-    return frozenset(right for right in rights.MAY if rights.may(actor, right, wide.get(right)))
+    return frozenset(right for right in rights.MAY if rights.may(actor, right, wide.get(right, street)))
 
 
 def in_streets(actor: Actor, right: str) -> frozenset[str] | None:

@@ -96,6 +96,20 @@ def test_nobody_is_led_elsewhere_after_signing_in(client, go_on):
     assert 'name="go_on" value="/"' in client.get(f"/sign-in?go_on={quote(go_on)}").text
 
 
+@pytest.mark.parametrize(
+    ("grants", "home"),
+    [
+        (["officer@s"], "/tasks"),
+        (["grid_worker@s", "viewer"], "/tasks"),
+        (["officer@s", "operator@other"], "/"),
+        (["viewer"], "/"),
+    ],
+)
+def test_who_works_in_the_street_begins_at_their_tasks(desk, grants, home):
+    make_person(desk.store, "he", *grants, password=PASSWORD)
+    assert enter(browser(make_pages(desk)), "he").headers["location"] == home
+
+
 def test_the_cookie_is_for_the_server_alone_and_new_each_time(client):
     cookies = []
     for _ in range(2):

@@ -12,6 +12,8 @@ import typer
 
 from collector.boxes.authority import AuthorityError
 from collector.boxes.register import RegisterError
+from collector.evidence.files import PictureFiles, open_files
+from collector.notices.secrets import SecretError
 from collector.people.actor import Actor
 from collector.people.roster import PeopleError
 from collector.settings import CenterConfig
@@ -48,6 +50,14 @@ def open_data(config: CenterConfig) -> Store:
             f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
         ) from None
     return open_store(config.database_url)
+
+
+def open_pictures(config: CenterConfig) -> PictureFiles:
+    """Where pictures lie, as the settings say; raises SettingsError."""
+    try:
+        return open_files(config.settings.evidence, config.data_dir, config.folder)
+    except SecretError as fault:
+        raise SettingsError(f"[evidence] {fault}") from None
 
 
 def who() -> str:

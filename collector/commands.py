@@ -21,8 +21,10 @@ from collector.boxes.commands import boxes, broker, certificates, init, open_cou
 from collector.boxes.desk_commands import command, settings_commands
 from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, open_pictures
+from collector.evidence.commands import evidence_commands
 from collector.evidence.files import PictureFiles
+from collector.evidence.retention import Keeper, retain
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
@@ -72,6 +74,7 @@ app.add_typer(permit_commands, name="permits")
 app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
+app.add_typer(evidence_commands, name="evidence")
 app.command()(papers)
 app.add_typer(learning, name="learning")
 app.add_typer(datasets, name="dataset")
@@ -154,7 +157,7 @@ def _timekeeper(
 def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None:
     center = config.settings.center
     changes = Changes()
-    files = PictureFiles(config.data_dir / "evidence")
+    files = open_pictures(config)
     files.sweep(time.time())
     registry = CollectorRegistry()
     relay = _relay(config, store, changes)
@@ -175,6 +178,12 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s), tally=lambda: timekeeper.tally)
     )
     notices = _notices(config, store, files, changed, watch)
+    keeper = Keeper(
+        lambda now_ms: retain(store, files, config.settings.evidence, now_ms, config.folder),
+        store,
+        lambda: watch.settled,
+        lambda: watch.now_ms,
+    )
     ending = threading.Event()
     health = Health(
         lambda: session.connected,
@@ -211,7 +220,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
     writer.start(session.answer)
-    for part in (session, dispatch, timekeeper):
+    for part in (session, dispatch, timekeeper, keeper):
         part.start()
     if door is not None:
         door.start()
@@ -221,7 +230,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with notices:
             server.run(sockets=[listening])
     finally:
-        for ending_part in (timekeeper, dispatch, door, session, writer):
+        for ending_part in (keeper, timekeeper, dispatch, door, session, writer):
             if ending_part is not None:
                 ending_part.stop()
         if relay is not None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from collector.evidence.settings import EvidenceSection
 from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
@@ -214,6 +215,7 @@ class CenterSettings(Section):
     people: PeopleSection = PeopleSection()
     law: LawSection = LawSection()
     sso: SsoSection | None = None
+    evidence: EvidenceSection = EvidenceSection()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

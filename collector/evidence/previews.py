@@ -29,7 +29,7 @@ def preview(files: PictureFiles, sha256: str, widest_px: int = WIDEST_PX) -> byt
 
     Raises OSError where there is none, ValueError for what cannot be shown.
     """
-    jpeg = files.path(sha256).read_bytes()
+    jpeg = files.read(sha256)
     with one_at_a_time:
         picture = decode(jpeg)
         height, width = picture.shape[:2]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from collector.evidence import ledger
 from collector.evidence.files import PictureFiles
 from collector.evidence.jpeg import taken_at
 from collector.evidence.previews import decode, encode, one_at_a_time
@@ -134,6 +135,7 @@ def keep(
         height=taken.height,
     )
     session.add(row)
+    ledger.append_rows(session, [row], now_ms)
     detail = {"role": ROLE, "sha256": taken.sha256, "width": taken.width, "height": taken.height, "masked": False}
     _write(session, ticket, actor, detail, now_ms)
     return row, True

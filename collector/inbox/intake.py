@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
+from collector.evidence import ledger, seals
 from collector.evidence.files import PictureFiles
 from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
@@ -85,6 +86,8 @@ class Batch:
     pictures: dict[str, str] = field(default_factory=dict)
     messages: list[dict[str, object]] = field(default_factory=list)
     new_pictures: list[dict[str, object]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    told: list[seals.Told] = field(default_factory=list)
 
 
 def take(
@@ -121,6 +124,10 @@ def take(
         session.flush()
         if refused:
             quarantine.keep(session, refused, received_ms)
+        # last: these hold the log
+        seals.take(session, batch.told, received_ms)
+        items = [("message", one) for one in batch.messages] + [("picture", one) for one in batch.new_pictures]
+        ledger.append(session, items, received_ms)
     return taken
 
 
@@ -143,7 +150,7 @@ def _lock(session: Session, readings: Sequence[Reading]) -> None:
             data = reading.event.data
             names |= {f"incident/{data.incident}", f"ticket/{ticket_key(data, reading.topic.box)}"}
         elif reading.header is not None:
-            names.add(f"incident/{reading.header.incident}")
+            names |= {f"incident/{reading.header.incident}", f"picture/{reading.header.sha256}"}
     replied = _replied(readings)
     if replied:
         names |= {f"ticket/{key}" for key in session.scalars(select(Ticket.key).where(Ticket.number.in_(replied)))}
@@ -176,8 +183,11 @@ def _load(batch: Batch, readings: Sequence[Reading]) -> None:
             batch.owners[known] = box
             batch.numbers.add(number)
     if headers:
-        wanted = select(PictureRow.id, PictureRow.box_id).where(PictureRow.id.in_({one.id for one in headers}))
-        batch.pictures = dict(session.execute(wanted).all())
+        wanted = select(PictureRow.id, PictureRow.box_id, PictureRow.deleted_ms)
+        for row in session.execute(wanted.where(PictureRow.id.in_({one.id for one in headers}))):
+            batch.pictures[row.id] = row.box_id
+            if row.deleted_ms is not None:
+                batch.gone.add(row.id)
 
 
 def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
@@ -306,6 +316,7 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
         row.clock = how
         row.visibility = data.visibility
         row.data = data.model_dump_json()
+    batch.told.append(seals.Told(box, data.incident, data.evidence))
     late_ms = batch.late_after_s * 1000
     if kind == "opened" and data.clock.state != "replay" and batch.received_ms - news.at_ms > late_ms:
         row.late = 1
@@ -323,6 +334,8 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
     owner = batch.owners.get(header.incident, box.id)
     if owner != box.id:
         raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner}")
+    if header.id in batch.gone:
+        return Outcome(stored=header.id)  # it served its purpose, and does not come back
     try:
         # the file first: a row never names a picture that is not there
         batch.files.put(header.sha256, delivery.payload)
@@ -375,6 +388,8 @@ def _take_status(session: Session, topic: topics.Topic, delivery: Delivery, rece
     remember_list(box, event)
     if box.public_key is None:
         box.public_key = status.public_key
+        if box.public_key is not None:
+            seals.settle(session, box, received_ms)
     elif status.public_key not in (None, box.public_key):
         log.warning("box %s: it signs with another key than before; its new pictures will not pass the seal", box.id)
     return _answer(delivery, event.id)

@@ -21,9 +21,10 @@ from protocol.settings import DocumentError, FrontageZone, read_document
 
 ACCEPT: Final = "learning.accept"
 RELEASE: Final = "learning.release"
+TAKEN_BACK: Final = "learning.release_taken_back"
 SHOWN: Final = (
     *(PictureRow.role == "at", PictureRow.view == "wide"),
-    *(PictureRow.masked == 1, PictureRow.author == ""),
+    *(PictureRow.masked == 1, PictureRow.author == "", PictureRow.deleted_ms.is_(None)),
 )
 """Conditions of pictures for training: the whole view as it was found, masked on its box."""
 
@@ -112,6 +113,20 @@ def release(session: Session, actor: Actor, numbers: Collection[int], why: str, 
         if new:
             told = {"pictures": sorted(new), "reason": reason}
             audit.record(session, actor, RELEASE, f"ticket/{number}", told, now_ms)
+    return count
+
+
+def take_back(session: Session, actor: Actor, numbers: Collection[int], why: str, now_ms: int) -> int:
+    """Release the pictures of tickets no longer, says how many; raises RefusedError."""
+    reason, count = _why(why), 0
+    for number in numbers:
+        rows = session.scalars(select(TrainingRelease).where(TrainingRelease.ticket == number)).all()
+        for row in rows:
+            session.delete(row)
+        if rows:
+            told = {"pictures": sorted(row.sha256 for row in rows), "reason": reason}
+            audit.record(session, actor, TAKEN_BACK, f"ticket/{number}", told, now_ms)
+        count += len(rows)
     return count
 
 

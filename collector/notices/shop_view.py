@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from collector.evidence import seals
 from collector.evidence.files import PictureFiles
 from collector.notices import seams
 from collector.notices.texts import RULES
@@ -252,9 +253,11 @@ def pictures_of(session: Session, link: NoticeLink, files: PictureFiles) -> tupl
     for row in incidents[:PICTURES]:
         data = Incident.model_validate_json(row.data)
         here = set(session.scalars(select(PictureRow.sha256).where(PictureRow.incident == row.id)))
+        broken = {name for name, seal in seals.of(session, [row.id]).items() if seal.state == seals.BROKEN}
         shown = [one for one in data.evidence if one.role == "at" and one.masked and one.sha256 in here]
+        shown = [one for one in shown if seals.picture_id(row.id, one) not in broken]
         for one in sorted(shown, key=lambda one: one.view != "close"):
-            if len(found) == PICTURES or not files.path(one.sha256).is_file():
+            if len(found) == PICTURES or not files.has(one.sha256):
                 continue
             taken_ms = round(one.taken_at.timestamp() * 1000)
             view = VIEWS.get(one.view, one.view)

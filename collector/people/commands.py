@@ -94,12 +94,13 @@ def change(
     settings: SettingsOption,
     *,
     name: Annotated[str | None, typer.Option(help="as it is shown")] = None,
+    unit: Annotated[str | None, typer.Option(help="whose they are: a squad, a firm; empty: the center's")] = None,
     phone: PhoneOption = None,
     mail: MailOption = None,
 ) -> None:
     """Change how somebody is named, and where they are told of their tasks; an empty address takes it away."""
     with _writing(settings) as session:
-        new = roster.change(session, system(), person, now_ms(), name=name, phone=phone, mail=mail)
+        new = roster.change(session, system(), person, now_ms(), name=name, unit=unit, phone=phone, mail=mail)
     typer.echo(f"{person}: {'changed' if new else 'is so already'}")
 
 

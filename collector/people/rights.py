@@ -11,6 +11,7 @@ tickets.act        x     x        x           x       -       -       take a ste
 tasks.work         -     -        x           x       -       -       see one's own tasks on a phone, and do them
 evidence.read      x     x        x           x       x       x       see pictures as previews
 evidence.original  -     x        -           x       x       -       fetch a sealed picture, with a reason
+evidence.hold      x     x        -           x       -       -       hold pictures for the law, and lift that
 places.read        x     x        x           x       x       x       see shops, permits, grid cells, cameras
 places.write       x     x        -           -       -       -       change shops, grid cells, cameras
 permits.write      x     x        -           -       -       -       grant and end permits

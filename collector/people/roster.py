@@ -51,6 +51,11 @@ def read_name(text: str) -> str:
     return name
 
 
+def read_unit(text: str) -> str:
+    """Whose somebody is, empty for the center's own; raises PeopleError."""
+    return read_name(text) if text.strip() else ""
+
+
 def read_phone(text: str) -> str:
     """A telephone number as it is dialled, empty for none; raises PeopleError."""
     return _contact("phone", text, fields.phone)
@@ -188,6 +193,7 @@ def change(
     now_ms: int,
     *,
     name: str | None = None,
+    unit: str | None = None,
     phone: str | None = None,
     mail: str | None = None,
 ) -> bool:
@@ -196,6 +202,7 @@ def change(
     row = check_may_change(session, actor, person)
     wanted = {
         "name": None if name is None else read_name(name),
+        "unit": None if unit is None else read_unit(unit),
         "phone": None if phone is None else read_phone(phone),
         "mail": None if mail is None else read_mail(mail),
     }
@@ -204,7 +211,8 @@ def change(
         setattr(row, key, value)
     if new:
         # lines of the log are for ever, a telephone number is not
-        detail = {"changed": sorted(new)} | ({"name": row.name} if "name" in new else {})
+        shown = {key: value for key, value in new.items() if key in ("name", "unit")}
+        detail = {"changed": sorted(new), **shown}
         audit.record(session, actor, "person.change", f"person/{person}", detail, now_ms)
     return bool(new)
 
@@ -341,6 +349,7 @@ def person_json(session: Session, row: PersonRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,
+        "unit": row.unit,
         "phone": row.phone,
         "mail": row.mail,
         "grants": [{"role": one.role, "street": one.street, "by": one.by} for one in _grant_rows(session, row.id)],

@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.evidence import HoldRow, LedgerRow, SealRow
 from collector.store.learning import TrainingRelease
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
@@ -54,7 +55,9 @@ __all__ = [
     "FailureRow",
     "GrantRow",
     "GridCell",
+    "HoldRow",
     "IncidentRow",
+    "LedgerRow",
     "MessageRow",
     "NoticeAnswer",
     "NoticeAttempt",
@@ -68,6 +71,7 @@ __all__ = [
     "PolicyRow",
     "RecoveryRow",
     "Refused",
+    "SealRow",
     "Secret",
     "SettingsReport",
     "SettingsRow",

@@ -1,7 +1,8 @@
 """A copy of the center that is whole: database and pictures, taken while the collector runs.
 
 First the database as of one moment, then the pictures that it names: a picture is written before its row, and lies
-under its SHA-256, so that no row of the copy names a picture that is not in it. `manifest.json` names every file.
+under its SHA-256, so that no row of the copy names a picture that is not in it. `manifest.json` names every file, and
+each picture that retention has deleted, with the reason: also of copies that were made before (`take_out`).
 """
 
 import hashlib
@@ -10,19 +11,23 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, inspect, select
+from sqlalchemy import URL, inspect, select, text
 
 from collector.evidence.files import PictureFiles
 from collector.store.engine import StoreError, open_store
 from collector.store.tables import PictureRow
+from protocol.instants import from_epoch, rfc3339
 
 MANIFEST: Final = "manifest.json"
 DATABASES: Final = {"sqlite": "center.db", "postgresql": "center.dump"}
 VERSION: Final = 1
+NAMES: Final = "SELECT DISTINCT sha256 FROM picture WHERE deleted_ms IS NULL ORDER BY sha256"
 
 
 class BackupError(Exception):
@@ -37,12 +42,22 @@ class Manifest:
         made_at: RFC 3339; boxes have to send again what came after it.
         database: `sqlite` or `postgresql`.
         pictures: their SHA-256.
+        deleted: SHA-256 of those that are not in it any longer, or never were: when, and why.
     """
 
     made_at: str
     database: str
     database_sha256: str
     pictures: tuple[str, ...]
+    deleted: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy that was found."""
+
+    folder: Path
+    manifest: Manifest
 
 
 def back_up(url: URL, evidence: PictureFiles, target: Path, made_at: str) -> Manifest:
@@ -63,11 +78,10 @@ def back_up(url: URL, evidence: PictureFiles, target: Path, made_at: str) -> Man
             names = _pictures(url)
         copy = PictureFiles(part / "evidence")
         for sha256 in names:
-            _link(evidence.path(sha256), copy.path(sha256))
-        manifest = Manifest(made_at, kind, _sha256(database), tuple(names))
-        text = json.dumps({"version": VERSION, **manifest.__dict__}, indent=1)
-        (part / MANIFEST).write_text(text + "\n", "utf-8")
-        for path in (database, part / MANIFEST, part):
+            _link(evidence, copy, sha256)
+        manifest = Manifest(made_at, kind, _sha256(database), tuple(names), _deleted(url, names))
+        _write_manifest(part, manifest)
+        for path in (database, part):
             _sync(path)
         part.rename(target)
     except OSError as fault:
@@ -93,6 +107,26 @@ def verify(source: Path) -> Manifest:
     return manifest
 
 
+def copies(folder: Path) -> list[Copy]:
+    """Copies in a folder, or the one that it is; raises BackupError."""
+    found = [one for one in (folder, *sorted(folder.glob("*/"))) if (one / MANIFEST).is_file()]
+    return [Copy(one, _read_manifest(one)) for one in found]
+
+
+def take_out(copy: Copy, gone: Mapping[str, tuple[int, str]]) -> None:
+    """Delete pictures from a copy, by SHA-256: when they were deleted at the center, and why; raises OSError."""
+    files = PictureFiles(copy.folder / "evidence")
+    for sha256 in gone:
+        files.delete(sha256)
+    left = tuple(one for one in copy.manifest.pictures if one not in gone)
+    told = {**copy.manifest.deleted, **{one: _told(*gone[one]) for one in gone}}
+    _write_manifest(copy.folder, replace(copy.manifest, pictures=left, deleted=told))
+
+
+def _told(at_ms: int, why: str) -> str:
+    return f"{rfc3339(from_epoch(at_ms / 1000))} {why}"
+
+
 def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool) -> Manifest:
     """Put a copy back, after it was verified; raises BackupError. No collector may be running.
 
@@ -100,19 +134,22 @@ def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool) -> Ma
         source: the copy.
         url: of the database, of the same kind as the copied one.
         evidence: where the pictures go; those that are there stay.
-        over: replace a database that holds something.
+        over: replace a database that holds something; what was deleted there stays deleted.
     """
+    from collector.evidence import retention  # noqa: PLC0415 - it takes pictures out of copies by this module
+
     manifest = verify(source)
     kind = url.get_backend_name()
     if manifest.database != kind:
         raise BackupError(f"{source}: expected a copy of {kind}, got one of {manifest.database}; set database_url")
     if not over and _holds_something(url):
         raise BackupError(f"{url}: expected an empty database, found one in use; say --over to replace it")
+    graves = _graves(url)
     try:
         # the pictures first: a row never names one that is not there
         copy = PictureFiles(source / "evidence")
         for sha256 in manifest.pictures:
-            evidence.put(sha256, copy.path(sha256).read_bytes())
+            evidence.put(sha256, copy.read(sha256))
         if kind == "sqlite":
             _put_sqlite(source / DATABASES[kind], Path(url.database or ""))
         else:
@@ -120,8 +157,49 @@ def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool) -> Ma
             _run_postgresql("pg_restore", url, "--clean", "--if-exists", "--no-owner", "--single-transaction", dump)
     except OSError as fault:
         raise BackupError(f"{evidence.root.parent}: expected a place to write to, got: {fault}") from None
-    open_store(url).close()
+    store = open_store(url)
+    try:
+        with store.writing() as session:
+            gone = retention.bury(session, graves, manifest.deleted, round(time.time() * 1000))
+        for sha256 in gone:
+            evidence.delete(sha256)
+    except OSError as fault:
+        raise BackupError(f"{evidence.root}: expected to delete what was deleted before, got: {fault}") from None
+    finally:
+        store.close()
     return manifest
+
+
+def _graves(url: URL) -> dict[str, str]:
+    """Pictures that are deleted in the database that is there now, and why."""
+    try:
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+            return {}
+        store = open_store(url)
+    except StoreError:
+        return {}  # it is damaged; retention deletes anew what is due
+    with store.transaction() as session:
+        rows = session.execute(select(PictureRow.id, PictureRow.deleted_why).where(PictureRow.deleted_ms.is_not(None)))
+        found = {row.id: row.deleted_why for row in rows}
+    store.close()
+    return found
+
+
+def _deleted(url: URL, names: list[str]) -> dict[str, str]:
+    store, here = open_store(url), set(names)
+    with store.transaction() as session:
+        query = select(PictureRow.sha256, PictureRow.deleted_ms, PictureRow.deleted_why)
+        rows = session.execute(query.where(PictureRow.deleted_ms.is_not(None)).order_by(PictureRow.deleted_ms))
+        found = {row.sha256: _told(row.deleted_ms, row.deleted_why) for row in rows if row.sha256 not in here}
+    store.close()
+    return found
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(json.dumps({"version": VERSION, **vars(manifest)}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _sync(part)
+    part.replace(folder / MANIFEST)
 
 
 def _copy_sqlite(path: Path, target: Path) -> list[str]:
@@ -134,7 +212,7 @@ def _copy_sqlite(path: Path, target: Path) -> list[str]:
             (state,) = copy.execute("PRAGMA quick_check").fetchone()
             if state != "ok":
                 raise BackupError(f"{path}: expected a sound database, got: {state}")
-            names = [sha256 for (sha256,) in copy.execute("SELECT DISTINCT sha256 FROM picture ORDER BY sha256")]
+            names = [sha256 for (sha256,) in copy.execute(NAMES)]
     except sqlite3.Error as fault:
         raise BackupError(f"{path}: expected a database that can be read, got: {fault}") from None
     live.close()
@@ -156,7 +234,7 @@ def _put_sqlite(copy: Path, path: Path) -> None:
 def _pictures(url: URL) -> list[str]:
     store = open_store(url)
     with store.transaction() as session:
-        names = list(session.scalars(select(PictureRow.sha256).distinct().order_by(PictureRow.sha256)))
+        names = list(session.scalars(text(NAMES)))
     store.close()
     return names
 
@@ -197,7 +275,13 @@ def _read_manifest(source: Path) -> Manifest:
     try:
         values: dict[str, Any] = json.loads((source / MANIFEST).read_text("utf-8"))
         version, kind = values["version"], values["database"]
-        manifest = Manifest(str(values["made_at"]), kind, str(values["database_sha256"]), tuple(values["pictures"]))
+        manifest = Manifest(
+            str(values["made_at"]),
+            kind,
+            str(values["database_sha256"]),
+            tuple(values["pictures"]),
+            dict(values.get("deleted", {})),
+        )
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise BackupError(f"{source}: expected a copy made by `backup`, got: {fault!s:.200}") from None
     if version != VERSION or kind not in DATABASES:
@@ -205,15 +289,16 @@ def _read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-def _link(path: Path, target: Path) -> None:
+def _link(evidence: PictureFiles, copy: PictureFiles, sha256: str) -> None:
+    path, target = evidence.path(sha256), copy.path(sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target)  # takes no room; picture files are never written to again
-    except FileNotFoundError:
-        raise BackupError(f"{path}: expected this picture, found none, though the database names it") from None
     except OSError:
-        shutil.copyfile(path, target)
-        _sync(target)
+        try:
+            copy.put(sha256, evidence.read(sha256))
+        except FileNotFoundError:
+            raise BackupError(f"{path}: expected this picture, found none, though the database names it") from None
 
 
 def _sha256(path: Path) -> str:

@@ -10,8 +10,7 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy import URL
 
-from collector.commandline import now_ms, system
-from collector.evidence.files import PictureFiles
+from collector.commandline import now_ms, open_pictures, system
 from collector.people import audit
 from collector.settings import load_settings
 from collector.store.backup import BackupError, back_up
@@ -50,7 +49,7 @@ def backup(folder: Annotated[Path, typer.Argument(help="a new folder")], setting
     with _one_line():
         config = load_settings(settings)
         began_at = rfc3339(from_epoch(time.time()))
-        manifest = back_up(config.database_url, PictureFiles(config.data_dir / "evidence"), folder, began_at)
+        manifest = back_up(config.database_url, open_pictures(config), folder, began_at)
         _record(config.database_url, "store.backup", {"folder": str(folder), "pictures": len(manifest.pictures)})
     typer.echo(f"{folder}: {manifest.database} as of {manifest.made_at}, {len(manifest.pictures)} pictures")
 
@@ -67,7 +66,7 @@ def restore(
         url = config.database_url
         config.data_dir.mkdir(parents=True, exist_ok=True)
         with alone(config.data_dir) if url.get_backend_name() == "sqlite" else contextlib.nullcontext():
-            manifest = put_back(folder, url, PictureFiles(config.data_dir / "evidence"), over=over)
+            manifest = put_back(folder, url, open_pictures(config), over=over)
             _record(url, "store.restore", {"folder": str(folder), "made_at": manifest.made_at})
         # boxes keep for 7 days what was acknowledged
         note = {"restored_at": rfc3339(from_epoch(time.time())), "made_at": manifest.made_at}

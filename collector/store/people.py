@@ -15,6 +15,8 @@ class PersonRow(Base):
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     """What they sign in with."""
     name: Mapped[str] = mapped_column(Text)
+    unit: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """Whose they are: what looks at originals is recorded with it; empty: the center's."""
     phone: Mapped[str] = mapped_column(Text, default="", server_default="")
     """Where they are told of their tasks; empty for none, like `mail`."""
     mail: Mapped[str] = mapped_column(Text, default="", server_default="")

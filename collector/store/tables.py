@@ -320,6 +320,11 @@ class PictureRow(Base):
     """Of a person's: when, as their telephone says; a box's stands in its incident, like its size."""
     width: Mapped[int | None] = mapped_column(BigInteger)
     height: Mapped[int | None] = mapped_column(BigInteger)
+    deleted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When its file was deleted; the row stays."""
+    deleted_why: Mapped[str] = mapped_column(Text, default="", server_default="")
+    deleted_line: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the audit log, that says so."""
 
 
 class Refused(Base):

@@ -13,6 +13,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from collector.boxes import orders as boxes
+from collector.evidence import ledger
 from collector.evidence.files import PictureFiles
 from collector.people.actor import Actor
 from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent
@@ -334,6 +335,7 @@ def _keep(
 ) -> list[dict[str, str]]:
     """Put the pictures of a verification beside the others of its incidents, as `after`."""
     kept: list[dict[str, str]] = []
+    new: list[PictureRow] = []
     for row in asked:
         args = json.loads(row.args)
         incident = _incident_at(members, row.box_id, args.get("camera"), args.get("zone"))
@@ -344,7 +346,7 @@ def _keep(
             files.put(picture.sha256, picture.jpeg)
             key = f"{incident}:asked:{picture.view}:{picture.sha256}"
             if session.get(PictureRow, key) is None:
-                session.add(
+                new.append(
                     PictureRow(
                         id=key,
                         box_id=row.box_id,
@@ -357,6 +359,8 @@ def _keep(
                     )
                 )
             kept.append({"role": "after", "view": picture.view, "sha256": picture.sha256, "incident": incident})
+    session.add_all(new)
+    ledger.append_rows(session, new, now_ms)
     return kept
 
 

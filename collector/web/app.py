@@ -28,6 +28,8 @@ from collector.again import RETRY_AFTER, Again
 from collector.boxes.counter import Counter
 from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
+from collector.evidence.report import Press
+from collector.papers import typefaces
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
 from collector.settings import BrokerSection, CenterSection, CenterSettings
@@ -259,7 +261,8 @@ def make_app(
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
-    app.include_router(evidence_api.router(desk))
+    press = Press(center.name, zone, typefaces.typeface(typeface), pictures.root.parent)
+    app.include_router(evidence_api.router(desk, press))
     app.include_router(evidence_api.uploads(desk, zone))
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))

@@ -31,7 +31,8 @@ A_FILE: Final = 20_000
 HEADING: Final = ("number", "at", "actor", "action", "object", "detail", "before", "hash")
 KINDS: Final = {
     "ticket.": N_("Tickets"),
-    "evidence.": N_("Originals fetched"),
+    "evidence.": N_("Evidence"),
+    "evidence.original": N_("Originals fetched"),
     "person.": N_("People"),
     "token.": N_("API tokens"),
     "sign_in.": N_("Signing in"),

@@ -48,6 +48,13 @@ evidence.original  调取原图  Original fetched
 filing.filed  备案材料已报送  Filing handed in
 learning.accept  采纳区域参数  A zone's limits accepted
 learning.release  图片用于训练  Pictures released for training
+learning.release_taken_back 撤回图片用于训练  Pictures no longer released for training
+evidence.broken  签名校验未通过  Seal broken
+evidence.deleted  到期删除图片  Pictures deleted, their purpose served
+evidence.held  证据保全  Held for the law
+evidence.hold_lifted 解除证据保全  Legal hold lifted
+evidence.package  制作证据材料包  Package of evidence made
+evidence.retained  每日到期清理  Retention ran
 notice.decide  判定提醒结果  Said what became of a notice
 paper.made  生成文书  Paper made
 pause.begin  开始暂停  Pause begun
@@ -91,8 +98,10 @@ case_number 案号  case number
 changed  修改项  changed
 clear_ms  恢复时间  clear since
 command  指令  command
+copies  备份  copies
 days  天数  days
 decision  判定  decision
+deleted  已删除  deleted
 due_ms  时限  due
 fields  修改项  fields
 first  首先  first
@@ -103,17 +112,20 @@ history  含历史  with its history
 hosts  主机  hosts
 how  方式  how
 incident  事件  incident
+ledger  入库账本  ledger
 level  级别  level
 masked  已遮挡  masked
 method  方式  method
 name  名称  name
 number  编号  number
 of  同工单  same as ticket
+on  启用  on
 outcome  结果  outcome
 owner  所有者  owner
 pause  暂停  pause
 permit  备案  permit
 permit_id  备案记录  permit's record
+picture  图片  picture
 pictures  图片  pictures
 reason  理由  reason
 revision  版本  revision
@@ -127,17 +139,20 @@ since  自  since
 site  街道  street
 source  来源文件  file
 state  状态  state
+strays  无记录文件  files without a row
 taken  收回  taken away
 text  说明  text
 to  给  to
 told_ms  告知时间  told
 tokens_revoked 吊销令牌  tokens revoked
+unit  单位  unit
 until_ms  截至  until
 urgency  紧急程度  urgency
 usage  用途  usage
 version  工单版本  version
 via  程序令牌  by token
 whom  对象  whom
+why  原因  why
 zone  区域  zone
 """
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -1,45 +1,64 @@
 """Pictures: previews for pages, sealed originals for who gives a reason, and what people take with a telephone."""
 
+import logging
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from collector.boxes.authority import AuthorityError
+from collector.evidence import retention
+from collector.evidence.looks import look, read_reason
 from collector.evidence.previews import preview
+from collector.evidence.report import Press
 from collector.evidence.uploads import MOST_BYTES, keep, read_upload
-from collector.people import audit
 from collector.people.actor import Actor
-from collector.store import PictureRow
+from collector.people.rights import may
+from collector.store import PictureRow, Ticket
 from collector.tickets.desk import RefusedError
 from collector.web import views
 from collector.web.plain import Number
 from collector.web.refusals import refusal
-from collector.web.rights import Acting, Desk, form, in_streets, needs
+from collector.web.rights import Acting, Desk, Fields, in_streets, needs
 
-SHORTEST_REASON: Final = 2
-"""Letters: 复核 is a whole one."""
-LONGEST_REASON: Final = 300
+log = logging.getLogger(__name__)
+NO_PICTURE: Final = "没有这张图片 / there is no such picture"
 STATUS: Final = {"unknown": 404, "not_yours": 403}
 """HTTP's word for a refusal; the others are 409."""
 
 
-def router(desk: Desk) -> APIRouter:
-    """The routes."""
+def router(desk: Desk, press: Press) -> APIRouter:
+    """The routes; `press` makes packages."""
     routes = APIRouter(include_in_schema=False)
+
+    def reason_of(fields: Mapping[str, str]) -> str:
+        try:
+            return read_reason(fields.get("reason", ""))
+        except ValueError as fault:
+            raise HTTPException(400, str(fault)) from None
+
+    def ticket_of(session: Session, actor: Actor, number: int, right: str) -> Ticket:
+        """One at one's own streets; another one is not there."""
+        ticket = session.get(Ticket, number)
+        if ticket is None or not may(actor, right, ticket.street):
+            raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
+        return ticket
 
     def seen(session: Session, actor: Actor, name: str, right: str) -> PictureRow:
         """A picture at one's own streets; another one is not there."""
         own = in_streets(actor, right)
-        query = select(PictureRow).where(PictureRow.sha256 == name).order_by(PictureRow.masked).limit(1)
+        here = select(PictureRow).where(PictureRow.sha256 == name, PictureRow.deleted_ms.is_(None))
+        query = here.order_by(PictureRow.masked).limit(1)
         if own is not None:
             query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
         row = session.scalars(query).first()
-        if row is None or not desk.files.path(name).is_file():
-            raise HTTPException(404, "没有这张图片 / there is no such picture")
+        if row is None:
+            raise HTTPException(404, NO_PICTURE)
         return row
 
     @routes.get("/evidence/{name}.jpg", dependencies=[needs("evidence.read")])
@@ -48,27 +67,55 @@ def router(desk: Desk) -> APIRouter:
             masked = seen(session, acting, name, "evidence.read").masked
         kept = "private, max-age=86400, immutable" if masked else "no-store"
         try:
-            shown = preview(desk.files, name)
+            shown = preview(desk.files, name) if desk.files.has(name) else None
+        except OSError as fault:
+            log.warning("picture %s: %s", name, fault)
+            shown = None
         except ValueError as fault:
             raise HTTPException(415, f"无法显示这张图片 / this picture cannot be shown: {fault}") from None
+        if shown is None:
+            raise HTTPException(404, NO_PICTURE)
         return Response(shown, media_type="image/jpeg", headers={"cache-control": kept, "vary": "cookie"})
 
     @routes.post("/evidence/{name}/original", dependencies=[needs("evidence.original")])
-    def fetch_original(acting: Acting, name: str, fields: Annotated[dict[str, str], Depends(form)]) -> Response:
+    def fetch_original(acting: Acting, name: str, fields: Fields) -> Response:
         """The sealed picture as it left the box; who looks, and why, is on record before it is sent."""
-        reason = " ".join(fields.get("reason", "").split())
-        if len(reason.replace(" ", "")) < SHORTEST_REASON or len(reason) > LONGEST_REASON:
-            raise HTTPException(
-                400,
-                f"请写明理由，{SHORTEST_REASON} 至 {LONGEST_REASON} 字 / "
-                f"expected a reason of {SHORTEST_REASON} to {LONGEST_REASON} characters, got {len(reason)}",
-            )
+        reason = reason_of(fields)
         with desk.store.writing() as session:
             row = seen(session, acting, name, "evidence.original")
             detail = {"reason": reason, "box": row.box_id, **({} if row.masked else {"masked": False})}
-            audit.record(session, acting, "evidence.original", f"picture/{name}", detail, desk.now_ms())
-        headers = {"cache-control": "no-store"}
-        return FileResponse(desk.files.path(name), media_type="image/jpeg", headers=headers, filename=f"{name}.jpg")
+            try:
+                content = desk.files.read(name)
+            except OSError:
+                raise HTTPException(404, NO_PICTURE) from None
+            look(session, acting, "evidence.original", f"picture/{name}", detail, press.center, desk.now_ms())
+        return Response(content, media_type="image/jpeg", headers=_file(f"{name}.jpg"))
+
+    @routes.post("/evidence/tickets/{number}/package", dependencies=[needs("evidence.original")])
+    def make_package(acting: Acting, number: Number, fields: Fields) -> Response:
+        """A signed ZIP with all that proves a ticket; on record before it is sent."""
+        reason = reason_of(fields)
+        try:
+            with desk.store.writing() as session:
+                ticket = ticket_of(session, acting, number, "evidence.original")
+                content = press.package(session, desk.files, acting, ticket, reason, desk.now_ms())
+        except (OSError, AuthorityError) as fault:
+            log.warning("package of ticket %d: %s", number, fault)
+            raise HTTPException(503, "证据材料暂时无法生成，请稍后再试 / it cannot be made now, try again") from None
+        return Response(content, media_type="application/zip", headers=_file(f"evidence-{number}.zip"))
+
+    @routes.post("/evidence/tickets/{number}/hold", dependencies=[needs("evidence.hold")])
+    def set_hold(acting: Acting, number: Number, fields: Fields) -> Response:
+        """Hold a ticket for the law, or lift that (`lift`)."""
+        try:
+            with desk.store.writing() as session:
+                ticket_of(session, acting, number, "evidence.hold")
+                on = not fields.get("lift")
+                retention.hold(session, acting, number, reason_of(fields), desk.now_ms(), on=on)
+        except retention.HoldError as fault:
+            raise HTTPException(409, str(fault)) from None
+        desk.changed()
+        return RedirectResponse(f"/tickets/{number}", 303)
 
     return routes
 
@@ -111,6 +158,10 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
         return await run_in_threadpool(take, number, key, bytes(content), acting, taken_ms)
 
     return routes
+
+
+def _file(name: str) -> dict[str, str]:
+    return {"cache-control": "no-store", "content-disposition": f'attachment; filename="{name}"'}
 
 
 def _json(number: int, row: PictureRow) -> dict[str, Any]:

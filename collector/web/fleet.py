@@ -343,7 +343,7 @@ def _proofs(session: Session, keys: Collection[tuple[str, str]], now_ms: int) ->
         select(IncidentRow.box_id, IncidentRow.data, PictureRow.sha256, PictureRow.received_ms)
         .join(PictureRow, PictureRow.incident == IncidentRow.id)
         .where(IncidentRow.ticket_number.in_({one for one in numbers if one is not None}))
-        .where(PictureRow.view == "wide", PictureRow.author == "")
+        .where(PictureRow.view == "wide", PictureRow.author == "", PictureRow.deleted_ms.is_(None))
     )
     found: dict[tuple[str, str], LastPicture] = {}
     for row in rows:

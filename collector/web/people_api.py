@@ -47,6 +47,7 @@ class ChangeBody(_Body):
     """How somebody is named and reached; what is not named stays, an empty address is taken away."""
 
     name: str | None = None
+    unit: str | None = None
     phone: str | None = None
     mail: str | None = None
 

@@ -25,12 +25,14 @@ Asked = Annotated[str, Query(max_length=60)]
 READS: Final[Mapping[str, Callable[[str], str]]] = {
     "id": roster.read_id,
     "name": roster.read_name,
+    "unit": roster.read_unit,
     "phone": roster.read_phone,
     "mail": roster.read_mail,
 }
 LABELS: Final = {
     "id": N_("Sign-in name"),
     "name": N_("Name"),
+    "unit": N_("Unit"),
     "phone": N_("Phone"),
     "mail": N_("E-mail"),
     "role": N_("Role"),
@@ -38,6 +40,7 @@ LABELS: Final = {
     "password": N_("Signs in"),
 }
 HINTS: Final = {
+    "unit": N_("Whose they are; stands in the record when they look at originals."),
     "id": N_("a-z, 0-9 and . _ @ -; it is never changed and never given to anybody else."),
     "phone": N_("Tasks are sent there; empty for none."),
 }
@@ -46,6 +49,8 @@ ONCE: Final = (
     "此页打开后已设过新密码，只显示一次；如未记下请重新生成 / "
     "a password was set since this page was opened, and shown once; make another if nobody noted it"
 )
+NEW: Final = tuple(name for name in LABELS if name != "unit")
+"""Fields of somebody new."""
 WAYS: Final[Choices] = (
     ("once", N_("With a password that is good once")),
     ("", N_("Elsewhere (single sign-on), or not at all")),
@@ -98,7 +103,10 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
             roles, streets = grants(session, who)
         choices: Mapping[str, Choices] = {"role": (("", N_("None yet")), *roles), "street": streets, "password": WAYS}
         return page(
-            "person_new.html", status, entries=_entries(LABELS, values, faults, choices), faults=faults.get("", ())
+            "person_new.html",
+            status,
+            entries=_entries(NEW, values, faults, choices),
+            faults=faults.get("", ()),
         )
 
     @routes.get("/people/new", dependencies=[needs("people.write")])
@@ -148,7 +156,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
                 "person.html",
                 status,
                 person=_row(found),
-                entries=_entries(("name", "phone", "mail"), values, faults),
+                entries=_entries(("name", "unit", "phone", "mail"), values, faults),
                 writes=_may_change(session, who, row),
                 gives=may(who, "people.write"),
                 password_ms=row.password_ms or 0,
@@ -185,7 +193,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
 
     @routes.post("/people/person", dependencies=[needs("people.write")])
     def change(page: Showing, acting: Acting, fields: Fields) -> Response:
-        given: dict[str, str] = {name: fields[name] for name in ("name", "phone", "mail") if name in fields}
+        given: dict[str, str] = {name: fields[name] for name in ("name", "unit", "phone", "mail") if name in fields}
         faults = _faults(given, READS)
         if faults:
             return person_page(page, acting, fields.get("person", ""), faults, 422, values=given)

@@ -315,7 +315,11 @@ def _pictures(session: Session, number: int) -> tuple[str | None, tuple[str, ...
     rows = session.execute(
         select(PictureRow.sha256, PictureRow.role, PictureRow.view)
         .join(IncidentRow, PictureRow.incident == IncidentRow.id)
-        .where(IncidentRow.ticket_number == number, PictureRow.role.in_(("at", "worker_after")))
+        .where(
+            IncidentRow.ticket_number == number,
+            PictureRow.role.in_(("at", "worker_after")),
+            PictureRow.deleted_ms.is_(None),
+        )
         .order_by(PictureRow.received_ms)
     ).all()
     wide = [one.sha256 for one in rows if one.role == "at" and one.view == "wide"]

@@ -24,18 +24,13 @@ _one: Final = threading.Lock()
 """One at a time: pages must not take the processor from the inbox."""
 
 
-def folder(files: PictureFiles) -> Path:
-    """Where they lie; whoever deletes a picture deletes `*/ab/abcdef….jpg` here as well."""
-    return files.root.with_name("thumbnails")
-
-
 def thumbnail(files: PictureFiles, sha256: str, width: int) -> Path:
     """A JPEG of at most so many pixels on its longer side; raises OSError, or ValueError for what is no picture."""
-    path = folder(files) / str(width) / sha256[:2] / f"{sha256}.jpg"
+    path = files.thumbnails / str(width) / sha256[:2] / f"{sha256}.jpg"
     if not path.exists():
         with _one:
             if not path.exists():
-                _write(path, smaller(files.path(sha256).read_bytes(), width))
+                _write(path, smaller(files.read(sha256), width))
     return path
 
 
@@ -80,16 +75,17 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/evidence/{name}/{width:int}.jpg", dependencies=[needs("evidence.read")])
     def show_thumbnail(acting: Acting, name: str, width: int) -> Response:
         own = in_streets(acting, "evidence.read")
-        query = select(PictureRow.masked).where(PictureRow.sha256 == name).order_by(PictureRow.masked).limit(1)
+        here = select(PictureRow.masked).where(PictureRow.sha256 == name, PictureRow.deleted_ms.is_(None))
+        query = here.order_by(PictureRow.masked).limit(1)
         if own is not None:
             query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
         with desk.store.transaction() as session:
             masked = session.scalar(query)
-        if width not in WIDTHS or masked is None or not desk.files.path(name).is_file():
+        if width not in WIDTHS or masked is None:
             raise HTTPException(404, "没有这张图片 / there is no such picture")
         try:
             path = thumbnail(desk.files, name, width)
-        except ValueError:
+        except (OSError, ValueError):
             raise HTTPException(404, "图片无法读取 / the picture cannot be read") from None
         # what people took shows faces
         kept = "private, max-age=86400, immutable" if masked else "no-store"

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
+from collector.evidence import retention
 from collector.people.actor import Actor
 from collector.people.rights import may, streets
 from collector.store import Box, IncidentRow, PictureRow, ShopRow, Ticket
@@ -83,7 +84,7 @@ def thumbnails(session: Session, numbers: list[int]) -> dict[int, str]:
         select(IncidentRow.ticket_number, PictureRow.sha256)
         .join(PictureRow, PictureRow.incident == IncidentRow.id)
         .where(IncidentRow.ticket_number.in_(numbers))
-        .where(PictureRow.role == "at", PictureRow.view == "close")
+        .where(PictureRow.role == "at", PictureRow.view == "close", PictureRow.deleted_ms.is_(None))
         .order_by(IncidentRow.opened_ms, PictureRow.received_ms)
     )
     # the last one counts
@@ -168,6 +169,7 @@ def router(desk: Desk) -> APIRouter:
                 actions=steps.actions(session, ticket, acting, now_ms),
                 people=story.names(session, [one.by for incident in shown.incidents for one in incident.pictures]),
                 days=story.days(shown.events, page.reader.day),
+                held=retention.held(session, number),
                 refused=refused,
                 whys=steps.WHY,
                 can=held(acting, ticket.street),

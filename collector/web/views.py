@@ -2,15 +2,17 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from collector.evidence import seals
 from collector.places.standing import Spot, spot, standing
 from collector.places.zones import outline
-from collector.store import Box, IncidentRow, PictureRow, Ticket
+from collector.store import Box, IncidentRow, PictureRow, SealRow, Ticket
 from collector.tickets.book import GOES_ON
 from collector.web import story, words
 from collector.web.language import Text, Words
@@ -50,6 +52,8 @@ class PictureView:
     seal: str
     seal_good: bool
     by: str = ""
+    gone: str = ""
+    """Why it was deleted."""
 
     @property
     def broken(self) -> bool:
@@ -211,6 +215,7 @@ def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
     box = session.get(Box, row.box_id)
     kept = session.scalars(select(PictureRow).where(PictureRow.incident == row.id).order_by(PictureRow.received_ms))
     known = kept.all()
+    sealed = seals.of(session, [row.id])
     labels = sorted({item.label for item in data.items if item.label is not None})
     count = "" if data.people is None else f"{'≥ ' if data.people.lower_bound else ''}{data.people.count}"
     return IncidentView(
@@ -229,7 +234,7 @@ def _incident(session: Session, row: IncidentRow, now_ms: int) -> IncidentView:
         labels=", ".join(labels),
         count=count,
         pictures=(
-            *_pictures(data, {one.id for one in known}, None if box is None else box.public_key),
+            *_pictures(data, {one.id: one for one in known}, None if box is None else box.public_key, sealed),
             *(_loose(one) for one in known if one.author or ASKED in one.id),
         ),
         model=f"{data.model.name} {data.model.sha256[:12]}" if data.model else "",
@@ -240,12 +245,17 @@ def _ms(data: Incident) -> int:
     return round(data.at.timestamp() * 1000)
 
 
-def _pictures(data: Incident, here: set[str], public_key: str | None) -> tuple[PictureView, ...]:
+def _pictures(
+    data: Incident, known: Mapping[str, PictureRow], public_key: str | None, sealed: Mapping[str, SealRow]
+) -> tuple[PictureView, ...]:
     views = []
     for entry in data.evidence:
         header = PictureHeader(incident=data.incident, role=entry.role, view=entry.view, sha256=entry.sha256)
         fault = None if public_key is None else seal_fault(data.incident, entry, public_key)
-        seal = words.SEAL_UNKNOWN if public_key is None else words.SEAL_GOOD if fault is None else words.SEAL_BROKEN
+        kept, row = sealed.get(header.id), known.get(header.id)
+        if kept is not None and kept.state == seals.BROKEN:
+            fault = kept.why  # as it came, whatever its row says now
+        seal = words.SEAL_BROKEN if fault else words.SEAL_UNKNOWN if public_key is None else words.SEAL_GOOD
         views.append(
             PictureView(
                 part=entry.role,
@@ -253,7 +263,8 @@ def _pictures(data: Incident, here: set[str], public_key: str | None) -> tuple[P
                 view=words.words(words.VIEWS, entry.view),
                 is_wide=entry.view == "wide",
                 sha256=entry.sha256,
-                here=header.id in here,
+                here=row is not None and row.deleted_ms is None,
+                gone="" if row is None else row.deleted_why,
                 taken_ms=round(entry.taken_at.timestamp() * 1000),
                 width=entry.width,
                 height=entry.height,
@@ -276,7 +287,8 @@ def _loose(row: PictureRow) -> PictureView:
         view=words.words(words.VIEWS, row.view),
         is_wide=asked and row.view == "wide",  # a person's is no camera's view: nothing is at the same place in it
         sha256=row.sha256,
-        here=True,
+        here=row.deleted_ms is None,
+        gone=row.deleted_why,
         taken_ms=row.taken_ms or row.received_ms,
         width=row.width or 0,
         height=row.height or 0,

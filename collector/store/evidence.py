@@ -1,0 +1,52 @@
+"""Tables of proof: what arrived and when, what the seals say, and what is held for the law."""
+
+from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.store.tables import Base, Number
+
+
+class LedgerRow(Base):
+    """What arrived together, one line for each commit; each names the hash of the one before."""
+
+    __tablename__ = "ledger"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """From 1, without gaps."""
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    items: Mapped[str] = mapped_column(Text)
+    """JSON: [[kind, id, SHA-256 of its row], …]."""
+    before: Mapped[str] = mapped_column(Text)
+    hash: Mapped[str] = mapped_column(Text)
+
+
+class SealRow(Base):
+    """What a box said of a picture that it sealed, and whether that was good as it came."""
+
+    __tablename__ = "seal"
+
+    picture_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Of `picture`, which may come later, or never."""
+    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
+    incident: Mapped[str] = mapped_column(Text, index=True)
+    link: Mapped[str] = mapped_column(Text, index=True)
+    """Its place in the box's chain, see `protocol.seal`."""
+    prev: Mapped[str | None] = mapped_column(Text, index=True)
+    state: Mapped[str] = mapped_column(Text)
+    """`good`, `broken`, or `unknown` until the box has told its key."""
+    why: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class HoldRow(Base):
+    """A legal hold: nothing of this ticket is deleted until it is lifted."""
+
+    __tablename__ = "legal_hold"
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
+    by: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text)
+    since_ms: Mapped[int] = mapped_column(BigInteger)
+    lifted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    lifted_by: Mapped[str | None] = mapped_column(Text)

@@ -177,7 +177,7 @@ def _load(batch: Batch, readings: Sequence[Reading]) -> None:
             batch.numbers.add(number)
     if headers:
         wanted = select(PictureRow.id, PictureRow.box_id).where(PictureRow.id.in_({one.id for one in headers}))
-        batch.pictures = dict(session.execute(wanted).all())
+        batch.pictures = {row.id: row.box_id or "" for row in session.execute(wanted)}
 
 
 def _book(batch: Batch, readings: Sequence[Reading]) -> Book:

@@ -1,4 +1,4 @@
-"""Codes of events as municipal systems number them: a table of data, `config/codes.toml`.
+"""Codes of events as municipal systems number them: a table of data, `config/codes/events.toml`.
 
 A code is 2 digits of a class and 2 of an event in it; the full code of 10 has the region's 6 before (GB/T 30428.2, by
 two systems that are in use; the standard's text was not to be had).
@@ -17,8 +17,10 @@ from pydantic import Field, model_validator
 
 from protocol.documents import Section
 
-OVERRIDE: Final = Path("/etc/cityeye/codes.toml")
-NAME: Final = "codes.toml"
+FOLDER: Final = Path("/etc/cityeye/codes")
+BEFORE: Final = Path("/etc/cityeye/codes.toml")
+"""Where a center's own table of events lay before there were several tables; still read."""
+NAME: Final = "events.toml"
 _CODE: Final = r"^\d{4}$"
 
 
@@ -58,10 +60,13 @@ class Codes(Section):
                 raise ValueError(f"rules: {rule}: expected the code of an [[event]], got {code}")
         return self
 
-    def of_rule(self, rule: str) -> Event | None:
-        """The event that a rule of the boxes is; None where the table has none for it."""
-        code = self.rules.get(rule, "")
+    def event_of(self, code: str) -> Event | None:
+        """The event of a code; None where the table has none."""
         return next((event for event in self.event if event.code == code), None)
+
+    def of_rule(self, rule: str) -> Event | None:
+        """The event that a ticket's rule is, of the boxes or a code itself; None where the table has none."""
+        return self.event_of(self.rules.get(rule, rule))
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,10 @@ def full_code(region: str, code: str) -> str:
     return f"{region[:6]}{code}"
 
 
-def load_codes(path: Path = OVERRIDE) -> Codes:
+def load_codes(path: Path | None = None) -> Codes:
     """Read the table of this center, else the one that comes with the program; raises SettingsError."""
-    if path.exists():
-        return Codes.load(path)
-    text = (files("cityeye_config") / NAME).read_text("utf-8")
-    return Codes.of(tomllib.loads(text), f"cityeye_config/{NAME}")
+    own = path or next((one for one in (FOLDER / NAME, BEFORE) if one.exists()), None)
+    if own is not None and own.exists():
+        return Codes.load(own)
+    text = (files("cityeye_config") / "codes" / NAME).read_text("utf-8")
+    return Codes.of(tomllib.loads(text), f"cityeye_config/codes/{NAME}")

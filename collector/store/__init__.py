@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.exchange import DeliveryRow, ReportRow, WebhookRow
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
 from collector.store.people import (
@@ -50,6 +51,7 @@ __all__ = [
     "Claim",
     "CommandPicture",
     "CommandRow",
+    "DeliveryRow",
     "FailureRow",
     "GrantRow",
     "GridCell",
@@ -67,6 +69,7 @@ __all__ = [
     "PolicyRow",
     "RecoveryRow",
     "Refused",
+    "ReportRow",
     "Secret",
     "SettingsReport",
     "SettingsRow",
@@ -79,6 +82,7 @@ __all__ = [
     "Ticket",
     "TicketEvent",
     "TokenRow",
+    "WebhookRow",
     "alone",
     "among",
     "is_away",

@@ -409,6 +409,8 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
     if task is not None:
         kind, audience = task
         order(kind, audience, (facts.assignee or "") if audience == "officer" else "", once=step)
+    if facts.state == State.PENDING_REVIEW and facts.assignee:
+        order("task", "officer", facts.assignee, once=f"{step}.{facts.assignee}")
     if facts.state == State.NOTICED:
         if facts.shop is not None:
             # of this step, as a notice that was taken back by an appeal is to be ordered anew; one that is on its way,

@@ -30,6 +30,7 @@ from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
+from collector.places.codes import load_codes
 from collector.settings import CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
@@ -37,6 +38,7 @@ from collector.web import (
     audit_pages,
     board,
     box_pages,
+    documents,
     evidence_api,
     notices_api,
     people_api,
@@ -44,6 +46,7 @@ from collector.web import (
     places_api,
     policy_pages,
     register_pages,
+    report_pages,
     sign_in,
     task_pages,
     text_pages,
@@ -153,6 +156,7 @@ def make_app(
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping)
+    documents.use(app)
     app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
@@ -222,6 +226,7 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    codes = load_codes()
     told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
@@ -232,6 +237,7 @@ def make_app(
     app.include_router(policy_pages.router(desk, zone))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
+    app.include_router(report_pages.router(desk, codes, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))

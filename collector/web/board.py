@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, JSONResponse
-from sqlalchemy import case, or_, select
+from sqlalchemy import ColumnElement, case, or_, select
 from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
@@ -164,14 +164,14 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
     # what goes on now, else what came last
     ordered = sorted(view.incidents, key=lambda one: (one.cleared_ms is None, one.opened_ms))
     incident = ordered[-1] if ordered else None
-    place = cameras.find(session, row.box_id, row.camera)
+    place = None if row.box_id is None else cameras.find(session, row.box_id, row.camera)
     return Stage(
         ticket=view,
         version=row.version,
         kind=kind,
         camera="" if place is None else place.name,
         incident=incident,
-        pictures=_pictures(incident, kind),
+        pictures=_pictures(incident, kind) if row.report is None else _taken(view),
         objection=_objection(session, number) if row.state == State.APPEALED else "",
         deeds=deeds,
         others=_others(session, row) if "duplicate" in verbs else (),
@@ -192,6 +192,11 @@ def _pictures(
     return tuple((name, of.get((name, True)), of.get((name, False))) for name in names)
 
 
+def _taken(view: views.TicketView) -> tuple[tuple[Text, views.PictureView | None, views.PictureView | None], ...]:
+    """What people took, where no camera looks: the first as found, and the newest."""
+    return tuple((one.role, one, None) for one in dict.fromkeys((*view.reported[:1], *view.reported[-1:])))
+
+
 def _objection(session: Session, number: int) -> str:
     of_ticket = select(TicketEvent.reason).where(TicketEvent.ticket_number == number)
     newest = of_ticket.where(TicketEvent.kind.in_(tickets.APPEALS)).order_by(TicketEvent.id.desc())
@@ -206,7 +211,7 @@ def _others(session: Session, ticket: Ticket) -> tuple[Other, ...]:
     query = (
         select(Ticket)
         .where(Ticket.changed_ms >= ticket.opened_ms - DAY_MS, Ticket.number != ticket.number)
-        .where(Ticket.box_id == ticket.box_id, Ticket.camera == ticket.camera, Ticket.street == ticket.street)
+        .where(Ticket.street == ticket.street, _near(ticket))
         .where(or_(Ticket.open == 1, handled))
         .order_by(case((Ticket.zone == ticket.zone, 0), else_=1), Ticket.open.desc(), Ticket.number.desc())
     )
@@ -224,11 +229,18 @@ def _others(session: Session, ticket: Ticket) -> tuple[Other, ...]:
     )
 
 
+def _near(ticket: Ticket) -> ColumnElement[bool]:
+    """Of the same camera; of what a person reported: of the same shop, else of the same kind."""
+    if ticket.box_id is not None:
+        return (Ticket.box_id == ticket.box_id) & (Ticket.camera == ticket.camera)
+    return Ticket.rule == ticket.rule if ticket.shop is None else Ticket.shop == ticket.shop
+
+
 def _permits(session: Session, ticket: Ticket, now_ms: int) -> tuple[Permitted, ...]:
     """Those that are good today and may be of this place; those of its shop first."""
     work = policy.current(session, ticket.street).policy.working_time
     today = work.local(now_ms).date().isoformat()
-    shop = ticket.shop or shops.owner_of(session, ticket.box_id, ticket.camera, ticket.zone)
+    shop = ticket.shop or shops.owner_of(session, ticket.box_id or "", ticket.camera, ticket.zone)
     place = f"{ticket.box_id}/{ticket.camera}/{ticket.zone}"
     query = (
         select(PermitRow.number, PermitRow.hours, PermitRow.shop_id)

@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -33,11 +32,7 @@ def router(desk: Desk) -> APIRouter:
 
     def seen(session: Session, actor: Actor, name: str, right: str) -> PictureRow:
         """A picture at one's own streets; another one is not there."""
-        own = in_streets(actor, right)
-        query = select(PictureRow).where(PictureRow.sha256 == name).order_by(PictureRow.masked).limit(1)
-        if own is not None:
-            query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
-        row = session.scalars(query).first()
+        row = views.seen_at(session, name, in_streets(actor, right))
         if row is None or not desk.files.path(name).is_file():
             raise HTTPException(404, "没有这张图片 / there is no such picture")
         return row

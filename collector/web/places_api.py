@@ -28,7 +28,7 @@ from collector.places.permits import PERMITS
 from collector.places.register import Around, Kind, Report, change, export_rows, import_file
 from collector.places.sheets import MAX_BYTES, write_csv, write_workbook
 from collector.places.shops import SHOPS
-from collector.store import Box, Ticket
+from collector.store import Ticket
 from collector.web.plain import Number
 from collector.web.rights import Desk, actor, in_streets, needs
 from protocol.ids import Slug, is_slug
@@ -325,11 +325,10 @@ def _add_tickets(routes: APIRouter, places: Places) -> None:
         """What the register knows of a ticket's shop, whom one may tell, and where it is."""
         with places.desk.store.transaction() as session:
             ticket = session.get(Ticket, number)
-            box = None if ticket is None else session.get(Box, ticket.box_id)
-            if ticket is None or box is None or not may(who, "tickets.read", box.site):
+            if ticket is None or not may(who, "tickets.read", ticket.street):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
             whose = standing.standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
-            where = standing.spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
+            where = standing.spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera, ticket.report)
         return {"standing": whose.as_json(), "spot": dict(vars(where))}
 
 

@@ -3,18 +3,18 @@
 from datetime import date
 from pathlib import Path
 
-import cityeye_config
 import pytest
 
+import cityeye_config
 from collector.places.codes import CaseNumber, full_code, load_codes
 from protocol.documents import SettingsError
 from tests.services import ROOT
 
-TABLE = (ROOT / "config/codes.toml").read_text("utf-8")
+TABLE = (ROOT / "config/codes/events.toml").read_text("utf-8")
 
 
 def test_the_table_that_comes_with_the_program_is_good():
-    codes = load_codes(ROOT / "config/codes.toml")
+    codes = load_codes(ROOT / "config/codes/events.toml")
     assert codes.of_rule("encroachment").code == "0504"
     assert codes.of_rule("encroachment").zh == "店外经营"
     assert codes.of_rule("crowding").zh == "人群聚集"
@@ -27,7 +27,7 @@ def test_the_table_that_comes_with_the_program_is_good():
 def test_without_a_table_of_its_own_a_center_has_that_of_the_program(tmp_path):
     if Path(cityeye_config.__file__).resolve().parent != ROOT / "config":
         pytest.skip("another checkout's settings are installed here")
-    assert load_codes(tmp_path / "none.toml") == load_codes(ROOT / "config/codes.toml")
+    assert load_codes(tmp_path / "none.toml") == load_codes(ROOT / "config/codes/events.toml")
 
 
 def test_a_city_may_file_crowding_as_it_does(tmp_path):

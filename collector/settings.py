@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from collector.exchange.settings import ExchangeSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
@@ -208,6 +209,7 @@ class CenterSettings(Section):
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
     sso: SsoSection | None = None
+    exchange: ExchangeSection = ExchangeSection()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

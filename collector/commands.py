@@ -23,6 +23,8 @@ from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data
 from collector.evidence.files import PictureFiles
+from collector.exchange.commands import exports, hooks
+from collector.exchange.courier import Courier
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
@@ -34,7 +36,8 @@ from collector.office import make_office
 from collector.people import audit
 from collector.people.actor import SYSTEM
 from collector.people.commands import api_tokens, audit_log, people
-from collector.people.vault import KEY_FILE
+from collector.people.vault import KEY_FILE, Vault
+from collector.places.codes import load_codes
 from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
@@ -70,6 +73,8 @@ app.add_typer(permit_commands, name="permits")
 app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
+app.add_typer(hooks, name="webhooks")
+app.add_typer(exports, name="export")
 
 
 def _version(asked: bool) -> None:
@@ -194,8 +199,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     signal.signal(signal.SIGINT, end)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
+    courier = _courier(config, store, watch)
     writer.start(session.answer)
-    for part in (session, dispatch, timekeeper):
+    for part in (session, dispatch, timekeeper, courier):
         part.start()
     if door is not None:
         door.start()
@@ -205,13 +211,20 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with notices:
             server.run(sockets=[listening])
     finally:
-        for ending_part in (timekeeper, dispatch, door, session, writer):
+        for ending_part in (courier, timekeeper, dispatch, door, session, writer):
             if ending_part is not None:
                 ending_part.stop()
         if relay is not None:
             relay.close()
         store.close()
         log.info("stopped")
+
+
+def _courier(config: CenterConfig, store: Store, watch: Watch) -> Courier:
+    settings = config.settings
+    vault, networks = Vault(config.data_dir / KEY_FILE), settings.exchange.webhooks.networks
+    proxy = settings.notices.proxy
+    return Courier(store, vault, settings.center.id, load_codes(), networks, lambda: watch.now_ms, proxy=proxy)
 
 
 def _notices(

@@ -7,11 +7,10 @@ two systems that are in use; the standard's text was not to be had).
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -21,6 +20,7 @@ FOLDER: Final = Path("/etc/cityeye/codes")
 BEFORE: Final = Path("/etc/cityeye/codes.toml")
 """Where a center's own table of events lay before there were several tables; still read."""
 NAME: Final = "events.toml"
+Table = TypeVar("Table", bound=Section)
 _CODE: Final = r"^\d{4}$"
 
 
@@ -69,20 +69,29 @@ class Codes(Section):
         return self.event_of(self.rules.get(rule, rule))
 
 
-@dataclass(frozen=True)
-class CaseNumber:
-    """The 19 digits of a case: 6 of the region, 8 of the date, 5 in order of the day."""
+class Numbering(Section):
+    """How cases are numbered."""
 
-    region: str
-    day: date
-    serial: int
+    pattern: str = Field(description="with {region}, {day} and {serial}, as Python formats them")
+    digits: int = Field(ge=6, le=40, description="that a number has")
+    most: int = Field(ge=1, description="cases of a day")
 
-    def __str__(self) -> str:
-        if not re.fullmatch(r"\d{6}", self.region) or not 1 <= self.serial <= 99_999:
-            raise ValueError(
-                f"expected a region of 6 digits and a serial from 1 to 99999, got {self.region} and {self.serial}"
-            )
-        return f"{self.region}{self.day:%Y%m%d}{self.serial:05d}"
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        numbers = {self.number("330105", date(2026, 12, 31), serial) for serial in (1, self.most)}
+        if len(numbers) < min(2, self.most):
+            raise ValueError("pattern: expected {serial} in it: each case has a number of its own")
+        return self
+
+    def number(self, region: str, day: date, serial: int) -> str:
+        """Of a case; raises ValueError."""
+        try:
+            made = self.pattern.format(region=region, day=day, serial=serial)
+        except (KeyError, IndexError, ValueError, AttributeError) as fault:
+            raise ValueError(f"pattern: expected {{region}}, {{day}} and {{serial}} in it, got: {fault}") from None
+        if len(made) != self.digits or not (made.isascii() and made.isdecimal()):
+            raise ValueError(f"expected {self.digits} digits, got {made!r:.60} for region {region!r}")
+        return made
 
 
 def full_code(region: str, code: str) -> str:
@@ -94,8 +103,19 @@ def full_code(region: str, code: str) -> str:
 
 def load_codes(path: Path | None = None) -> Codes:
     """Read the table of this center, else the one that comes with the program; raises SettingsError."""
-    own = path or next((one for one in (FOLDER / NAME, BEFORE) if one.exists()), None)
-    if own is not None and own.exists():
-        return Codes.load(own)
-    text = (files("cityeye_config") / "codes" / NAME).read_text("utf-8")
-    return Codes.of(tomllib.loads(text), f"cityeye_config/codes/{NAME}")
+    own = path or (BEFORE if BEFORE.exists() and not (FOLDER / NAME).exists() else None)
+    return load_table(NAME, Codes, own)
+
+
+def load_numbering() -> Numbering:
+    """How cases are numbered; raises SettingsError."""
+    return load_table("cases.toml", Numbering)
+
+
+def load_table(name: str, kind: type[Table], path: Path | None = None) -> Table:
+    """Read a table of `/etc/cityeye/codes`, else the one that comes with the program; raises SettingsError."""
+    own = path or FOLDER / name
+    if own.exists():
+        return kind.load(own)
+    text = (files("cityeye_config") / "codes" / name).read_text("utf-8")
+    return kind.of(tomllib.loads(text), f"cityeye_config/codes/{name}")

@@ -606,7 +606,7 @@ def _number(one: Step) -> None:
         try:
             ticket.case_number = cases.next_number(one.session, one.policy.region, day)
         except cases.CaseError as fault:
-            raise one.refuse("full", str(fault), "今日案号已用完") from None
+            raise one.refuse("full", str(fault), "没有可用的案号：今日已用完，或区划代码不合要求") from None
     one.detail["case_number"] = ticket.case_number
 
 

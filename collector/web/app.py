@@ -42,6 +42,7 @@ from collector.web import (
     box_pages,
     documents,
     evidence_api,
+    exchange_api,
     notices_api,
     open311_pages,
     people_api,
@@ -247,6 +248,7 @@ def make_app(
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
     exchange = ExchangeSection() if settings is None else settings.exchange
+    app.include_router(exchange_api.router(desk, gate.signing.vault, codes, center.region, zone))
     app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
     app.include_router(report_pages.router(desk, codes, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))

@@ -161,6 +161,25 @@ class TicketShape(Shape):
 
 TICKET: Final[dict[int | str, dict[str, Any]]] = {200: {"model": TicketShape, "description": "The ticket"}}
 TICKETS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": list[TicketShape], "description": "The newest first"}}
+
+
+class SubscriptionShape(Shape):
+    """A subscription of events; its secret is told once."""
+
+    id: str
+    url: str
+    street: str | None
+    kinds: list[str]
+    active: bool
+    stopped: str | None
+    created_at: str = Field(json_schema_extra=_INSTANT)
+    waiting: int
+    parked: int
+    secret: str | None = None
+
+
+SUBSCRIPTION: Final[dict[int | str, dict[str, Any]]] = {201: {"model": SubscriptionShape}}
+SUBSCRIPTIONS: Final[dict[int | str, dict[str, Any]]] = {200: {"model": list[SubscriptionShape]}}
 _FAULTS: Final = {
     "401": "Nobody has signed in, or the token is not good",
     "403": "Without the right that it needs",

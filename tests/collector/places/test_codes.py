@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import cityeye_config
-from collector.places.codes import CaseNumber, full_code, load_codes
+from collector.places.codes import Numbering, full_code, load_codes, load_numbering
 from protocol.documents import SettingsError
 from tests.services import ROOT
 
@@ -54,10 +54,15 @@ def test_a_mistake_in_the_table_is_named(tmp_path, before, after, expected):
 
 
 def test_numbers_of_cases_and_full_codes():
-    assert str(CaseNumber("330105", date(2028, 2, 29), 7)) == "3301052028022900007"
+    assert load_numbering().number("330105002", date(2028, 2, 29), 7) == "3301052028022900007"
     assert full_code("330105", "0504") == "3301050504"
-    for wrong in (CaseNumber("3301", date(2026, 1, 1), 1), CaseNumber("330105", date(2026, 1, 1), 100_000)):
-        with pytest.raises(ValueError, match="expected a region of 6 digits"):
-            str(wrong)
+    for region, serial in (("3301", 1), ("330105", 100_000)):
+        with pytest.raises(ValueError, match="expected 19 digits"):
+            load_numbering().number(region, date(2026, 1, 1), serial)
+    other = Numbering(pattern="{day:%y%m%d}{serial:04d}", digits=10, most=9999)
+    assert other.number("330105", date(2026, 1, 2), 3) == "2601020003"
+    for pattern in ("{day:%Y%m%d}00", "{street}", "{serial:05d}-{day:%Y}"):
+        with pytest.raises(ValueError, match=r"pattern|digits"):
+            Numbering(pattern=pattern, digits=10, most=9)
     with pytest.raises(ValueError, match="a code of 4"):
         full_code("330105", "504")

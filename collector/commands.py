@@ -25,6 +25,7 @@ from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_
 from collector.evidence.files import PictureFiles
 from collector.exchange.commands import exports, hooks
 from collector.exchange.courier import Courier
+from collector.exchange.onvif import Publisher
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
@@ -199,9 +200,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     signal.signal(signal.SIGINT, end)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
-    courier = _courier(config, store, watch)
+    others = _exchange(config, store, watch)
     writer.start(session.answer)
-    for part in (session, dispatch, timekeeper, courier):
+    for part in (session, dispatch, timekeeper, *others):
         part.start()
     if door is not None:
         door.start()
@@ -211,7 +212,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with notices:
             server.run(sockets=[listening])
     finally:
-        for ending_part in (courier, timekeeper, dispatch, door, session, writer):
+        for ending_part in (*others, timekeeper, dispatch, door, session, writer):
             if ending_part is not None:
                 ending_part.stop()
         if relay is not None:
@@ -220,11 +221,18 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         log.info("stopped")
 
 
-def _courier(config: CenterConfig, store: Store, watch: Watch) -> Courier:
+def _exchange(config: CenterConfig, store: Store, watch: Watch) -> list[Courier | Publisher]:
+    """What goes to other systems by itself."""
     settings = config.settings
     vault, networks = Vault(config.data_dir / KEY_FILE), settings.exchange.webhooks.networks
     proxy = settings.notices.proxy
-    return Courier(store, vault, settings.center.id, load_codes(), networks, lambda: watch.now_ms, proxy=proxy)
+    found: list[Courier | Publisher] = [
+        Courier(store, vault, settings.center.id, load_codes(), networks, lambda: watch.now_ms, proxy=proxy)
+    ]
+    onvif = settings.exchange.onvif
+    if onvif.enabled and onvif.broker is not None:
+        found.append(Publisher(store, onvif.broker, config.folder, f"{config.client_id}-onvif", onvif.prefix))
+    return found
 
 
 def _notices(

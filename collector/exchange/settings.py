@@ -1,10 +1,11 @@
 """Settings of what is exchanged with other systems: `[exchange]`."""
 
 import ipaddress
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from protocol.broker import BrokerLine
 from protocol.documents import Section
 from protocol.ids import Slug
 
@@ -42,9 +43,18 @@ class OnvifSection(Section):
     """Incidents as ONVIF events (JSON) at the broker."""
 
     enabled: bool = False
+    broker: BrokerLine | None = Field(
+        default=None, description="of whoever listens, or the center's own under another name than the collector's"
+    )
     prefix: str = Field(
         default="cityeye-onvif", pattern=_PREFIX, description="TopicPrefix: the first part of each topic"
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.enabled and self.broker is None:
+            raise ValueError("expected broker beside enabled: where events go, and under which name")
+        return self
 
 
 class ExchangeSection(Section):

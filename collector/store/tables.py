@@ -265,6 +265,14 @@ class IncidentRow(Base):
     """An incident, as its newest message says."""
 
     __tablename__ = "incident"
+    __table_args__ = (
+        Index(
+            "ix_incident_going",
+            "opened_ms",
+            sqlite_where=text("state IN ('open', 'orphaned')"),
+            postgresql_where=text("state IN ('open', 'orphaned')"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))

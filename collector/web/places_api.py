@@ -357,9 +357,7 @@ async def _body(request: Request, limit: int) -> bytes:
 def _refusal(fault: PlacesError, report: Mapping[str, Any] | None = None) -> JSONResponse:
     """What is wrong with a change, or with a file that a report is of."""
     more = report or {"faults": [one.as_json() for one in fault.faults]}
-    return refusal(
-        _STATUS.get(fault.code, 422), str(fault), code=fault.code, zh=fault.faults[0].text.zh, more=more
-    )
+    return refusal(_STATUS.get(fault.code, 422), str(fault), code=fault.code, zh=fault.faults[0].text.zh, more=more)
 
 
 def _fields(kind: Kind[Any], found: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reports of people, tickets that no camera has seen, webhooks and their outbox."""
+"""Reports of people, tickets that no camera has seen, webhooks and their outbox, an index of what goes on."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -71,5 +71,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_webhook_delivery_due", "webhook_delivery", ["state", "due_ms"])
     op.create_index("ix_webhook_delivery_event_id", "webhook_delivery", ["event_id"])
+    going = sa.text("state IN ('open', 'orphaned')")
+    op.create_index("ix_incident_going", "incident", ["opened_ms"], sqlite_where=going, postgresql_where=going)
     for line in _TRIGGERS[op.get_bind().dialect.name]:
         op.execute(line)

@@ -221,7 +221,7 @@ def message(center: str, event: TicketEvent, ticket: Ticket, code: str | None) -
         "box": ticket.box_id,
         "camera": ticket.camera,
         "zone": ticket.zone,
-        "opened_at": rfc3339(from_epoch(ticket.created_ms / 1000)),
+        "created_at": rfc3339(from_epoch(ticket.created_ms / 1000)),
         "author": event.author.partition(":")[0],
         "state": detail.get("state"),
         **{name: detail[name] for name in _DETAIL if name in detail},

@@ -25,7 +25,9 @@ from collector.web.refusals import refusal
 from collector.web.rights import Acting, Desk, in_streets, needs
 from protocol.instants import Instant
 
-FIELDS: Final = ("source", "code", "street", "shop", "address", "position", "description", "reference")
+FORM: Final = "form-"
+"""Begins what stands for a number where a form had none."""
+FIELDS: Final = ("source", "code", "street", "shop", "address", "position", "description", "reference", "key")
 
 
 class ReportRequest(BaseModel):
@@ -88,7 +90,7 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
         return page(
             "report.html",
             422 if fault else 200,
-            given=given or {"reference": str(uuid.uuid4()), "code": codes.rules.get("encroachment", "")},
+            given=given or {"key": f"{FORM}{uuid.uuid4()}", "code": codes.rules.get("encroachment", "")},
             fault=fault,
             streets=known,
             sources={one: words.SOURCES[one] for one in sources},
@@ -121,7 +123,8 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
                 given["address"],
                 lon,
                 lat,
-                reference=given["reference"] or None,
+                # a form that is sent twice is one report
+                reference=given["reference"] or given["key"] or None,
             )
             taken = read_upload(picture, zone, desk.now_ms()) if picture else None
             ticket, _ = make(acting, report)

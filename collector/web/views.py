@@ -13,6 +13,7 @@ from collector.places.standing import Spot, spot, standing
 from collector.places.zones import outline
 from collector.store import Box, IncidentRow, PictureRow, ReportRow, Ticket
 from collector.tickets.book import GOES_ON
+from collector.tickets.machine import SEEN
 from collector.web import story, words
 from collector.web.language import Text, Words
 from collector.web.story import EventView, detail_of
@@ -138,6 +139,8 @@ class TicketView(RowView):
     """Of its shop: nobody is told by itself, or the register alone knows whose place it is."""
     spot: Spot
     source: Text
+    unseen: bool
+    """Neither a camera nor anybody who works here has seen it."""
     found: Text
     """What somebody found who went there; empty: nobody did."""
     report: ReportRow | None
@@ -170,7 +173,7 @@ def place_of(ticket: Ticket) -> str:
         return f"{ticket.box_id} / {ticket.camera} / {ticket.zone}"
     one = ticket.report
     position = "" if one.lon is None or one.lat is None else f"{one.lon:.5f}, {one.lat:.5f}"
-    return one.address or one.cell or position
+    return one.address or one.cell or position or ticket.shop or ""
 
 
 def seen_at(session: Session, sha256: str, streets: frozenset[str] | None) -> PictureRow | None:
@@ -215,6 +218,7 @@ def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
         warning=None if whose.warning is None else Words(*whose.warning),
         spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera, ticket.report),
         source=words.words(words.SOURCES, ticket.source),
+        unseen=ticket.source not in SEEN,
         found=words.words(words.FINDINGS, ticket.found or ""),
         report=ticket.report,
         reported=tuple(_loose(one) for one in uploads.of_report(session, ticket)),

@@ -30,6 +30,7 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.law.commands import papers
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
@@ -76,6 +77,7 @@ app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
 app.add_typer(hooks, name="webhooks")
 app.add_typer(exports, name="export")
+app.command()(papers)
 
 
 def _version(asked: bool) -> None:
@@ -187,7 +189,18 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     gate = serving.make_gate(config, store)
     counter = open_counter(config, store)
     pages = make_app(
-        center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter
+        center,
+        store,
+        files,
+        changes,
+        health,
+        ending.is_set,
+        registry,
+        gate,
+        changed,
+        config.settings,
+        counter,
+        config.typeface,
     )
     server = serving.make_server(pages, config)
 

@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from collector.exchange.settings import ExchangeSection
+from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
@@ -104,6 +105,10 @@ class CenterSection(Section):
     )
     late_after_s: float = Field(
         default=600, gt=0, description="an incident that arrives longer after it was decided counts as late"
+    )
+    typeface: Path | None = Field(
+        default=None,
+        description="TrueType file with Chinese for PDF papers; unset: one of Debian's, else named only",
     )
     banner: str = Field(default="", max_length=300, description="a line shown at the top of every page")
 
@@ -208,6 +213,7 @@ class CenterSettings(Section):
     shop_pages: ShopPagesSection = ShopPagesSection()
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
+    law: LawSection = LawSection()
     sso: SsoSection | None = None
     exchange: ExchangeSection = ExchangeSection()
 
@@ -272,6 +278,12 @@ class CenterConfig:
                 f"{password_file}: expected a file with the database's password, got: {fault}; "
                 "check [center] database_password_file"
             ) from None
+
+    @property
+    def typeface(self) -> Path | None:
+        """File of the typeface of PDF papers."""
+        chosen = self.settings.center.typeface
+        return None if chosen is None else self.path(chosen)
 
     @property
     def listen(self) -> tuple[str, int]:

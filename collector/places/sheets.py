@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import openpyxl
 from openpyxl.cell.read_only import EmptyCell, ReadOnlyCell
 
+from collector.papers.sheet import fit_columns
 from collector.places.faults import PlacesError, shown
 
 MAX_BYTES: Final = 8 << 20
@@ -248,9 +249,7 @@ def write_workbook(rows: Iterable[Sequence[str]], title: str) -> bytes:
             cell.data_type = "s"
             cell.number_format = "@"
     sheet.freeze_panes = "A2"
-    for column in sheet.columns:
-        width = max(len(str(cell.value or "").encode("gb18030", "replace")) for cell in column)
-        sheet.column_dimensions[column[0].column_letter].width = min(max(width, 6), 40) + 2
+    fit_columns(sheet)
     file = io.BytesIO()
     book.save(file)
     return file.getvalue()

@@ -255,6 +255,12 @@ def test_a_search_goes_by_what_the_specification_names(street):  # noqa: F811
         town.get("requests", "errors", 400, **wrong)
 
 
+def test_a_state_that_there_is_not_is_refused():
+    with pytest.raises(Open311Error) as fault:
+        read_wanted({"status": "done"}, "", from_epoch(1_800_000_000))
+    assert (fault.value.status, "open, closed" in fault.value.text) == (400, True)
+
+
 def test_a_center_that_does_not_want_it_has_none(street):  # noqa: F811
     town = Town(street, enabled=False)
     town.get("services", "errors", 404)

@@ -147,6 +147,7 @@ def test_what_has_no_picture_that_can_be_seen_takes_two_keys_to_confirm(chromium
         page.keyboard.press("c")
         said(page, "#1 没有可核实的图片")
         assert look(center, 1)[0] == "pending_review"
+        armed(page)
         page.keyboard.press("c")
         said(page, "#1 已确认")
 

@@ -90,7 +90,8 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
         return page(
             "report.html",
             422 if fault else 200,
-            given=given or {"key": f"{FORM}{uuid.uuid4()}", "code": codes.rules.get("encroachment", "")},
+            given=dict.fromkeys(FIELDS, "")
+            | (given or {"key": f"{FORM}{uuid.uuid4()}", "code": codes.rules.get("encroachment", "")}),
             fault=fault,
             streets=known,
             sources={one: words.SOURCES[one] for one in sources},

@@ -257,8 +257,12 @@ class Ticket(Base):
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
     events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")
-    report: Mapped["ReportRow | None"] = relationship(viewonly=True)
-    """Of one that a person reported."""
+    report_row: Mapped["ReportRow | None"] = relationship(viewonly=True)
+
+    @property
+    def report(self) -> "ReportRow | None":
+        """Of one that a person reported; of others nothing is asked of the database."""
+        return self.report_row if self.box_id is None else None
 
 
 class IncidentRow(Base):

@@ -31,6 +31,7 @@ from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.law.commands import papers
+from collector.learning.commands import datasets, learning
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
@@ -78,6 +79,8 @@ app.add_typer(policies, name="policies")
 app.add_typer(hooks, name="webhooks")
 app.add_typer(exports, name="export")
 app.command()(papers)
+app.add_typer(learning, name="learning")
+app.add_typer(datasets, name="dataset")
 
 
 def _version(asked: bool) -> None:

@@ -44,6 +44,8 @@ from collector.web import (
     evidence_api,
     exchange_api,
     law_pages,
+    learning_api,
+    learning_pages,
     notices_api,
     open311_pages,
     people_api,
@@ -281,6 +283,8 @@ def make_app(
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
+    app.include_router(learning_pages.router(desk))
+    app.include_router(learning_api.router(desk))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app

@@ -34,6 +34,7 @@ PLACES: Final = (
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
     Place("/policies", "policies.read", N_("Policies")),
+    Place("/learning", "learning.read", N_("Learning from verdicts")),
     Place("/templates", "notices.read", N_("Texts")),
     Place("/people", "people.read", N_("People")),
     Place("/papers", "law.read", N_("Papers")),

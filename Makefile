@@ -46,6 +46,7 @@ docs: ## write docs/ref and deploy/broker again: schemas, AsyncAPI, who may call
 	@$(BIN)/python -m collector.boxes.broker_files deploy/broker
 	@$(BIN)/python -m collector.web.calls docs/ref
 	@$(BIN)/python -m collector.tickets.machine docs/ref
+	@$(BIN)/python -m collector.web.documents docs/ref
 
 pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
 	@deploy/setup.sh venv $(demo_extra)

@@ -25,6 +25,9 @@ from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_
 from collector.evidence.commands import evidence_commands
 from collector.evidence.files import PictureFiles
 from collector.evidence.retention import Keeper, retain
+from collector.exchange.commands import exports, hooks
+from collector.exchange.courier import Courier
+from collector.exchange.onvif import Publisher
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
@@ -38,7 +41,8 @@ from collector.office import make_office
 from collector.people import audit
 from collector.people.actor import SYSTEM
 from collector.people.commands import api_tokens, audit_log, people
-from collector.people.vault import KEY_FILE
+from collector.people.vault import KEY_FILE, Vault
+from collector.places.codes import load_codes
 from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
 from collector.simulation.commands import simulate
@@ -75,6 +79,8 @@ app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
 app.add_typer(evidence_commands, name="evidence")
+app.add_typer(hooks, name="webhooks")
+app.add_typer(exports, name="export")
 app.command()(papers)
 app.add_typer(learning, name="learning")
 app.add_typer(datasets, name="dataset")
@@ -178,12 +184,6 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         Figures(store, lambda: (session.connected, writer.waiting, writer.lag_s), tally=lambda: timekeeper.tally)
     )
     notices = _notices(config, store, files, changed, watch)
-    keeper = Keeper(
-        lambda now_ms: retain(store, files, config.settings.evidence, now_ms, config.folder),
-        store,
-        lambda: watch.settled,
-        lambda: watch.now_ms,
-    )
     ending = threading.Event()
     health = Health(
         lambda: session.connected,
@@ -219,8 +219,9 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     signal.signal(signal.SIGINT, end)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
+    others = _others(config, store, files, watch)
     writer.start(session.answer)
-    for part in (session, dispatch, timekeeper, keeper):
+    for part in (session, dispatch, timekeeper, *others):
         part.start()
     if door is not None:
         door.start()
@@ -230,13 +231,37 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with notices:
             server.run(sockets=[listening])
     finally:
-        for ending_part in (keeper, timekeeper, dispatch, door, session, writer):
+        for ending_part in (*others, timekeeper, dispatch, door, session, writer):
             if ending_part is not None:
                 ending_part.stop()
         if relay is not None:
             relay.close()
         store.close()
         log.info("stopped")
+
+
+def _others(
+    config: CenterConfig, store: Store, files: PictureFiles, watch: Watch
+) -> list[Courier | Keeper | Publisher]:
+    config: CenterConfig, store: Store, files: PictureFiles, watch: Watch
+) -> list[Courier | Keeper | Publisher]:
+    """What works by itself beside the desk: deleting what has served its purpose, telling other systems."""
+    settings = config.settings
+    vault, networks = Vault(config.data_dir / KEY_FILE), settings.exchange.webhooks.networks
+    proxy = settings.notices.proxy
+    found: list[Courier | Keeper | Publisher] = [
+        Keeper(
+            lambda now_ms: retain(store, files, settings.evidence, now_ms, config.folder),
+            store,
+            lambda: watch.settled,
+            lambda: watch.now_ms,
+        ),
+        Courier(store, vault, settings.center.id, load_codes(), networks, lambda: watch.now_ms, proxy=proxy),
+    ]
+    onvif = settings.exchange.onvif
+    if onvif.enabled and onvif.broker is not None:
+        found.append(Publisher(store, onvif.broker, config.folder, f"{config.client_id}-onvif", onvif.prefix))
+    return found
 
 
 def _notices(

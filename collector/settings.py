@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from collector.evidence.settings import EvidenceSection
+from collector.exchange.settings import ExchangeSection
 from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
@@ -216,6 +217,7 @@ class CenterSettings(Section):
     law: LawSection = LawSection()
     sso: SsoSection | None = None
     evidence: EvidenceSection = EvidenceSection()
+    exchange: ExchangeSection = ExchangeSection()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from collector.evidence import seals
+from collector.evidence import seals, uploads
 from collector.evidence.files import PictureFiles
 from collector.evidence.looks import look, person_of
 from collector.people import audit
 from collector.people.actor import Actor
-from collector.store import AuditRow, Box, HoldRow, IncidentRow, MessageRow, PictureRow, Ticket, TicketEvent
+from collector.store import AuditRow, Box, HoldRow, IncidentRow, MessageRow, PictureRow, ReportRow, Ticket, TicketEvent
 from protocol.instants import from_epoch, rfc3339
 from protocol.messages import Evidence, Incident
 from protocol.seal import public_key_text, seal_fault
@@ -68,7 +68,7 @@ def gather(
         select(IncidentRow).where(IncidentRow.ticket_number == number).order_by(IncidentRow.opened_ms, IncidentRow.id)
     ).all()
     incidents = [row.id for row in rows]
-    of_these = select(PictureRow).where(PictureRow.incident.in_(incidents))
+    of_these = select(PictureRow).where(PictureRow.incident.in_([*incidents, uploads.report_key(number)]))
     pictures = session.scalars(of_these.order_by(PictureRow.received_ms, PictureRow.id)).all()
     detail = {"reason": reason, "pictures": [one.sha256 for one in pictures if one.deleted_ms is None]}
     look(session, actor, "evidence.package", f"ticket/{number}", detail, center, now_ms)
@@ -103,7 +103,7 @@ def gather(
                 "taken_by": person_of(session, one.author, center) if one.author else f"box {one.box_id}",
                 "seal": None if seal is None else {"state": seal.state, "why": seal.why, "link": seal.link},
                 "record": None if record is None else record.model_dump(mode="json"),
-                "box_key": keys.get(one.box_id),
+                "box_key": keys.get(one.box_id or ""),
                 "evidence": not why,
                 "no_evidence_because": why,
                 "deleted": None if one.deleted_ms is None else f"{_iso(one.deleted_ms)} {one.deleted_why}",
@@ -112,7 +112,7 @@ def gather(
     messages = select(MessageRow).where(MessageRow.incident.in_(incidents))
     for message in session.scalars(messages.order_by(MessageRow.incident, MessageRow.seq)):
         found[f"messages/{message.incident}/{message.seq:06}.json"] = message.payload.encode()
-    found["ticket.json"] = _json({name: getattr(ticket, name) for name in list(Ticket.__table__.columns.keys())})
+    found["ticket.json"] = _json(_columns(ticket) | ({"report": _columns(ticket.report)} if ticket.report else {}))
     events = session.scalars(select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id))
     found["timeline.json"] = _json([_event(session, row, center) for row in events])
     found["access.json"] = _json([_line(row) for row in _lines(session, number, pictures, incidents)])
@@ -124,7 +124,7 @@ def gather(
         "case_number": ticket.case_number,
         "rule": ticket.rule,
         "shop": ticket.shop,
-        "place": f"{ticket.box_id} / {ticket.camera} / {ticket.zone}",
+        "place": _place(ticket),
         "state": ticket.state,
         "opened_at": _iso(ticket.opened_ms),
         "cleared_at": _iso(ticket.cleared_ms),
@@ -267,6 +267,16 @@ def _event(session: Session, row: TicketEvent, center: str) -> dict[str, Any]:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _columns(row: Ticket | ReportRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__table__.columns.keys()}  # noqa: SIM118 - of a collection
+
+
+def _place(ticket: Ticket) -> str:
+    if ticket.report is not None:
+        return ticket.report.address or ticket.report.cell
+    return f"{ticket.box_id} / {ticket.camera} / {ticket.zone}"
 
 
 def _iso(at_ms: int | None) -> str | None:

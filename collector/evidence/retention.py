@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import BigInteger, Select, case, cast, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,7 @@ from collector.evidence import ledger
 from collector.evidence.files import PictureFiles
 from collector.evidence.previews import preview
 from collector.evidence.settings import EvidenceSection
+from collector.evidence.uploads import REPORTED
 from collector.people import audit
 from collector.people.actor import SYSTEM, Actor
 from collector.store import AuditRow, HoldRow, IncidentRow, PictureRow, Store, Ticket, TrainingRelease, among, lock
@@ -277,6 +278,8 @@ def _facts() -> "Select[Any]":
         .scalar_subquery()
     )
     released = select(TrainingRelease.at_ms).where(TrainingRelease.sha256 == PictureRow.sha256).scalar_subquery()
+    reported = cast(func.substr(PictureRow.incident, len(REPORTED) + 1), BigInteger)
+    number = case((PictureRow.incident.like(f"{REPORTED}%"), reported), else_=IncidentRow.ticket_number)
     return (
         select(
             PictureRow.id,
@@ -291,7 +294,7 @@ def _facts() -> "Select[Any]":
             on_hold,
         )
         .outerjoin(IncidentRow, IncidentRow.id == PictureRow.incident)
-        .outerjoin(Ticket, Ticket.number == IncidentRow.ticket_number)
+        .outerjoin(Ticket, Ticket.number == number)
         .where(PictureRow.deleted_ms.is_(None))
     )
 

@@ -6,6 +6,7 @@ behind; the instant and the size are kept. No face in it is masked: whoever show
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
@@ -22,9 +23,12 @@ from collector.people.actor import Actor, Role
 from collector.people.rights import may
 from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets.desk import RefusedError, hold, unknown
-from collector.tickets.machine import FINAL
+from collector.tickets.machine import FINAL, State
 
+REPORTED: Final = "report-"
+"""Before the number of a ticket that no camera has seen, in place of its incident."""
 ROLE: Final = "worker_after"
+FOUND: Final = "at"
 MOST_BYTES: Final = 8 * 2**20
 MOST_PICTURES: Final = 20
 """Of one ticket."""
@@ -73,6 +77,25 @@ def read_upload(content: bytes, zone: tzinfo, now_ms: int, said_ms: int | None =
     return Upload(jpeg, hashlib.sha256(jpeg).hexdigest(), width, height, taken_ms if good else None)
 
 
+def report_key(number: int) -> str:
+    """What stands in place of an incident with a picture of a ticket that no camera has seen."""
+    return f"{REPORTED}{number}"
+
+
+def reported_number(incident: str) -> int | None:
+    """The ticket of such a key; None for an incident."""
+    number = incident.removeprefix(REPORTED)
+    return int(number) if number != incident and number.isdecimal() else None
+
+
+def of_report(session: Session, ticket: Ticket) -> Sequence[PictureRow]:
+    """Pictures of a ticket that no camera has seen, as they came."""
+    if ticket.report is None:
+        return []
+    own = select(PictureRow).where(PictureRow.incident == report_key(ticket.number))
+    return session.scalars(own.order_by(PictureRow.received_ms)).all()
+
+
 def keep(
     session: Session, files: PictureFiles, actor: Actor, number: int, key: str, taken: Upload, now_ms: int
 ) -> tuple[PictureRow, bool]:
@@ -100,8 +123,10 @@ def keep(
             )
         return known, False
     of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number).order_by(IncidentRow.opened_ms)
-    incidents = session.scalars(of_ticket).all()
-    here = select(PictureRow).where(PictureRow.incident.in_(incidents), PictureRow.role == ROLE)
+    incidents = session.scalars(of_ticket).all() or [report_key(number)]
+    # before anybody has confirmed it, a picture shows what was reported
+    role = FOUND if ticket.box_id is None and ticket.state == State.PENDING_REVIEW else ROLE
+    here = select(PictureRow).where(PictureRow.incident.in_(incidents), PictureRow.author != "")
     same = session.scalars(here.where(PictureRow.sha256 == taken.sha256)).first()
     if same is not None:
         return same, False
@@ -111,7 +136,7 @@ def keep(
             f"ticket {number}: expected one that is open, or closed within the last day, got {ticket.state}",
             "工单办结已超过一天，不再接收图片",
         )
-    if not incidents or (session.scalar(select(func.count()).select_from(here.subquery())) or 0) >= MOST_PICTURES:
+    if (session.scalar(select(func.count()).select_from(here.subquery())) or 0) >= MOST_PICTURES:
         raise RefusedError(
             "enough",
             f"ticket {number}: expected at most {MOST_PICTURES} pictures of people",
@@ -123,7 +148,7 @@ def keep(
         id=name,
         box_id=ticket.box_id,
         incident=incidents[-1],
-        role=ROLE,
+        role=role,
         view="wide",
         sha256=taken.sha256,
         bytes=len(taken.jpeg),
@@ -136,7 +161,7 @@ def keep(
     )
     session.add(row)
     ledger.append_rows(session, [row], now_ms)
-    detail = {"role": ROLE, "sha256": taken.sha256, "width": taken.width, "height": taken.height, "masked": False}
+    detail = {"role": role, "sha256": taken.sha256, "width": taken.width, "height": taken.height, "masked": False}
     _write(session, ticket, actor, detail, now_ms)
     return row, True
 

@@ -185,7 +185,7 @@ def _load(batch: Batch, readings: Sequence[Reading]) -> None:
     if headers:
         wanted = select(PictureRow.id, PictureRow.box_id, PictureRow.deleted_ms)
         for row in session.execute(wanted.where(PictureRow.id.in_({one.id for one in headers}))):
-            batch.pictures[row.id] = row.box_id
+            batch.pictures[row.id] = row.box_id or ""
             if row.deleted_ms is not None:
                 batch.gone.add(row.id)
 

@@ -79,10 +79,9 @@ class Facts:
         return self.settings.law.contact or self.settings.notices.contact
 
     @property
-    def keep_days(self) -> int | None:
-        """How long pictures are kept; None: nothing deletes them by itself."""
-        found = getattr(getattr(self.settings, "evidence", None), "keep_days", None)
-        return found if isinstance(found, int) else None
+    def keep_days(self) -> int:
+        """How long pictures are kept."""
+        return self.settings.evidence.keep_days
 
 
 def gather(session: Session, settings: CenterSettings, now_ms: int, streets: Collection[str] | None = None) -> Facts:

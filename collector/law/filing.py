@@ -46,7 +46,7 @@ def to_file(facts: Facts) -> dict[str, dict[str, str]]:
         "responsible": law.responsible,
         "contact": facts.contact,
         "video_days": str(law.video_days or ""),
-        "keep_days": str(facts.keep_days or ""),
+        "keep_days": str(facts.keep_days),
     }
     return {UNIT: unit, **{one.key: {name: getattr(one, name) for name in FIELDS} for one in facts.cameras}}
 

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from collector.commandline import SettingsOption, now_ms, one_line, open_data, system
-from collector.evidence.files import PictureFiles
+from collector.commandline import SettingsOption, now_ms, one_line, open_data, open_pictures, system
 from collector.learning import dataset
 from collector.learning.dataset import DatasetError
 from collector.learning.outlook import look, outlook_json, statistics_json
@@ -82,7 +81,7 @@ def export(
         with store.transaction() as session:
             shots, left_out = dataset.collect(session, load_reasons(), street or None)
         with dataset.sink_at(out) as sink:
-            report = dataset.export(shots, left_out, PictureFiles(config.data_dir / "evidence"), sink)
+            report = dataset.export(shots, left_out, open_pictures(config), sink)
         with store.writing() as session:
             told = {"pictures": sum(report.written.values()), "streets": street or ["*"]}
             audit.record(session, system(), "dataset.export", f"dataset/{out.name}", told, now_ms())

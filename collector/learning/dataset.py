@@ -207,7 +207,7 @@ def export(shots: Sequence[Shot], left_out: Counter[str], files: PictureFiles, s
     written: Counter[tuple[str, str, bool]] = Counter()
     for shot in shots:
         try:
-            jpeg = files.path(shot.sha256).read_bytes()
+            jpeg = files.read(shot.sha256)
             light = light_of(jpeg)
         except (OSError, ValueError):
             left_out["gone from disk"] += 1

@@ -9,8 +9,9 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +23,10 @@ TIMEOUT_S: Final = 10.0
 AGENT: Final = "CityEye"
 UNSURE_STATUS: Final = (408, 502, 504)
 """Whoever stands in front of the service gave up on it; the request may have been done behind it."""
+
+
+class AddressError(OSError):
+    """A connection to where none may go."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,14 @@ class Line:
         timeout_s: for the whole of a request, from its connection to its last byte.
         proxy: HOST:PORT of an HTTP proxy.
         ca: certificates to trust in place of the system's.
+        peer: whether an address may be called; asked once the connection stands, before anything is said, so that no
+            name can point elsewhere in between. None: all may.
     """
 
     timeout_s: float = TIMEOUT_S
     proxy: str | None = None
     ca: Path | None = None
+    peer: Callable[[str], bool] | None = None
     _kept: dict[str, ssl.SSLContext] = field(default_factory=dict, repr=False, compare=False)
 
     def tls(self) -> ssl.SSLContext:
@@ -87,6 +95,8 @@ def call(line: Line, method: str, url: str, headers: Mapping[str, str], body: by
             connection.connect()
             if cut.is_set():
                 return Report("unreachable", "timeout", f"no connection within {line.timeout_s:g} s")
+        except AddressError as fault:
+            return Report("refused", "address", f"{host}: {fault}")
         except ssl.SSLError as fault:
             return Report("unreachable", "tls", f"{host}: no trusted TLS: {short(fault.reason or fault)}")
         except (OSError, http.client.HTTPException) as fault:
@@ -158,7 +168,18 @@ def _connection(line: Line, scheme: str, host: str, port: int | None) -> http.cl
     else:
         first = (proxy_host, int(proxy_port)) if line.proxy else (host, port or 80)
         made = http.client.HTTPConnection(*first, timeout=line.timeout_s)
+    if line.peer is not None:
+        # the one place between the connection and TLS, which would already tell something
+        made._create_connection = partial(_checked, line.peer)  # type: ignore[attr-defined]  # noqa: SLF001
     return made
+
+
+def _checked(peer: Callable[[str], bool], *args: Any) -> socket.socket:
+    made = socket.create_connection(*args)
+    if peer(made.getpeername()[0]):
+        return made
+    made.close()
+    raise AddressError("it is at an address that may not be called")
 
 
 def _is_plain_proxy(line: Line, scheme: str) -> bool:

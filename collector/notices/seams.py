@@ -55,9 +55,12 @@ def shop(session: Session, shop_id: str) -> Recipient | None:
 def place(session: Session, ticket: Ticket) -> tuple[str, str]:
     """Where a ticket is: the shop's address, empty where nobody has entered it, and the camera's name with the zone."""
     found = shops.find(session, ticket.shop) if ticket.shop else None
-    camera = cameras.find(session, ticket.box_id, ticket.camera)
+    address = "" if found is None else found.address
+    if ticket.report is not None:
+        return address or ticket.report.address, ticket.report.cell
+    camera = cameras.find(session, ticket.box_id or "", ticket.camera)
     name = camera.name if camera is not None and camera.name else ticket.camera
-    return "" if found is None else found.address, f"{name} · {ticket.zone}"
+    return address, f"{name} · {ticket.zone}"
 
 
 def doubt(session: Session, ticket: Ticket) -> tuple[str, str] | None:

@@ -53,7 +53,7 @@ class Actor:
         via: `token/ID` where it is no person at a page but a program of theirs.
     """
 
-    kind: Literal["person", "policy", "camera", "shop", "system"]
+    kind: Literal["person", "policy", "camera", "shop", "public", "system"]
     id: str = ""
     name: str = ""
     grants: frozenset[Grant] = frozenset()
@@ -83,3 +83,5 @@ class Actor:
 
 
 SYSTEM: Final = Actor("system")
+PUBLIC: Final = Actor("public")
+"""Somebody of whom nothing is known."""

@@ -8,6 +8,9 @@ TABLE: Final = """
 right              admin operator grid_worker officer auditor viewer  what it is good for
 tickets.read       x     x        x           x       x       x       see tickets and their time lines
 tickets.act        x     x        x           x       -       -       take a step; the machine of tickets says more
+reports.write      x     x        x           x       -       -       report what no camera saw
+tickets.export     x     x        -           -       x       -       fetch cases in the municipal platform's names
+webhooks.write     x     -        -           -       -       -       have programs elsewhere told of tickets
 tasks.work         -     -        x           x       -       -       see one's own tasks on a phone, and do them
 evidence.read      x     x        x           x       x       x       see pictures as previews
 evidence.original  -     x        -           x       x       -       fetch a sealed picture, with a reason

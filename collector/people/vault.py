@@ -1,4 +1,4 @@
-"""Second factors at rest: sealed with a key that lies in a file beside the database and never in it.
+"""Second factors, and secrets of webhooks, at rest: sealed with a key in a file beside the database, never in it.
 
 Whoever has the database, or a copy of it, and not this file has no second factor of anybody. The file holds keys, one a
 line in base64, the newest first: all of them open, the first one seals. ChaCha20-Poly1305; whose secret it is is
@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from collector.store import PersonRow, lock
+from collector.store import PersonRow, WebhookRow, lock
 
 KEY_FILE: Final = "people.key"
 _MARK: Final = "s1"
@@ -32,7 +33,7 @@ class VaultError(Exception):
 
 
 class Vault:
-    """Seals and opens second factors.
+    """Seals and opens them.
 
     Args:
         path: of the key file, made when something is first sealed; None: a key of this process alone, for trying out.
@@ -68,16 +69,16 @@ class Vault:
 
     def adopt(self, session: Session) -> int:
         """Seal what an older version left plain; says how many people that were. Raises VaultError."""
-        plain = [(row, name) for row, name in _kept(session) if not getattr(row, name).startswith(f"{_MARK}:")]
-        for row, name in plain:
-            setattr(row, name, self.seal(row.id, getattr(row, name)))
-        return len({row.id for row, _ in plain})
+        plain = [one for one in _kept(session) if not one.value.startswith(f"{_MARK}:")]
+        for one in plain:
+            setattr(one.row, one.name, self.seal(one.owner, one.value))
+        return len({one.owner for one in plain})
 
     def check(self, session: Session) -> int:
         """Whether all second factors open; says how many there are. Raises VaultError."""
         found = _kept(session)
-        for row, name in found:
-            self.open(row.id, getattr(row, name))
+        for one in found:
+            self.open(one.owner, one.value)
         return len(found)
 
     def add_key(self) -> None:
@@ -88,8 +89,8 @@ class Vault:
         """Seal everything with the newest key; says how many. Raises VaultError: commit nothing then."""
         lock(session, ["people"])
         found = _kept(session)
-        for row, name in found:
-            setattr(row, name, self.seal(row.id, self.open(row.id, getattr(row, name))))
+        for one in found:
+            setattr(one.row, one.name, self.seal(one.owner, self.open(one.owner, one.value)))
         return len(found)
 
     def drop_old_keys(self) -> None:
@@ -148,10 +149,25 @@ class Vault:
             raise VaultError(f"{self._path}: expected a place for the key of second factors, got: {fault}") from None
 
 
-def _kept(session: Session) -> list[tuple[PersonRow, str]]:
-    """All second factors, each by its row and the name of its column."""
+@dataclass(frozen=True)
+class _Kept:
+    """A secret in the database: its row, the name of its column, and whose it is."""
+
+    row: PersonRow | WebhookRow
+    name: str
+    owner: str
+
+    @property
+    def value(self) -> str:
+        return str(getattr(self.row, self.name))
+
+
+def _kept(session: Session) -> list[_Kept]:
+    """All of them: second factors, and what webhooks are signed with."""
     rows = session.scalars(select(PersonRow).where(or_(PersonRow.totp.is_not(None), PersonRow.totp_asked.is_not(None))))
-    return [(row, name) for row in rows for name in ("totp", "totp_asked") if getattr(row, name) is not None]
+    found = [_Kept(row, name, row.id) for row in rows for name in ("totp", "totp_asked") if getattr(row, name)]
+    hooks = session.scalars(select(WebhookRow).order_by(WebhookRow.id))
+    return [*found, *(_Kept(row, "secret", f"webhook/{row.id}") for row in hooks)]
 
 
 def _seal(key: bytes, person: str, secret: str) -> str:

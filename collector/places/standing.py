@@ -26,6 +26,7 @@ from collector.places.coordinates import map_url
 from collector.places.faults import Text
 from collector.places.shops import Shop
 from collector.places.zones import sites, zone_shops
+from collector.store import ReportRow
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,17 @@ class Standing:
         }
 
 
-def standing(session: Session, shop: str | None, box: str, camera: str, zone: str) -> Standing:
+def standing(session: Session, shop: str | None, box: str | None, camera: str, zone: str) -> Standing:
     """Who stands behind a place.
 
     Args:
         session: a transaction.
         shop: of the ticket; None where the box named none.
-        box: of the ticket.
+        box: of the ticket; None: no camera has seen it.
         camera: of the ticket.
         zone: of the ticket.
     """
-    registered = shops.owner_of(session, box, camera, zone)
+    registered = None if box is None else shops.owner_of(session, box, camera, zone)
     if shop is None:
         found = None if registered is None else shops.find(session, registered)
         if found is None:
@@ -115,9 +116,12 @@ class Spot:
     map_url: str | None = None
 
 
-def spot(session: Session, shop: Shop | None, box: str, camera: str) -> Spot:
+def spot(session: Session, shop: Shop | None, box: str | None, camera: str, report: ReportRow | None = None) -> Spot:
     """Where a ticket is."""
-    place = cameras.find(session, box, camera)
+    if report is not None and (shop is None or shop.lon is None or report.lon is not None):
+        at = None if report.lon is None or report.lat is None else map_url(report.lon, report.lat, report.address)
+        return Spot(report.lon, report.lat, report.cell or None, map_url=at)
+    place = None if box is None else cameras.find(session, box, camera)
     gb28181 = None if place is None else place.gb28181
     cell = None if place is None else cameras.cell_of(session, place)
     lon, lat = (None, None) if place is None else (place.lon, place.lat)

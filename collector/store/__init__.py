@@ -8,6 +8,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.evidence import HoldRow, LedgerRow, SealRow
+from collector.store.exchange import DeliveryRow, ReportRow, WebhookRow
 from collector.store.learning import TrainingRelease
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
@@ -52,6 +53,7 @@ __all__ = [
     "Claim",
     "CommandPicture",
     "CommandRow",
+    "DeliveryRow",
     "FailureRow",
     "GrantRow",
     "GridCell",
@@ -71,6 +73,7 @@ __all__ = [
     "PolicyRow",
     "RecoveryRow",
     "Refused",
+    "ReportRow",
     "SealRow",
     "Secret",
     "SettingsReport",
@@ -85,6 +88,7 @@ __all__ = [
     "TicketEvent",
     "TokenRow",
     "TrainingRelease",
+    "WebhookRow",
     "alone",
     "among",
     "is_away",

@@ -127,7 +127,12 @@ def open_store(url: str | URL) -> Store:
             if engine.dialect.name == "postgresql":
                 # collectors that start together: one makes the tables, the others wait and find them
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('cityeye schema'))"))
+            else:
+                # a table that is copied to be changed is gone for a moment, with rows elsewhere that name its own
+                connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             upgrade(connection)
+        if engine.dialect.name == "sqlite":
+            engine.dispose()  # the next connection keeps them again
     except CommandError as fault:
         raise StoreError(
             f"{engine.url}: expected a database of this version or an older one, got: {fault}; update the collector"

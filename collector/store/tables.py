@@ -1,6 +1,6 @@
 """The tables."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -15,6 +15,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+if TYPE_CHECKING:
+    from collector.store.exchange import ReportRow
 
 Number = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only plain integers by itself."""
@@ -165,9 +168,12 @@ class Ticket(Base):
     key: Mapped[str] = mapped_column(Text, index=True)
     rule: Mapped[str] = mapped_column(Text)
     shop: Mapped[str | None] = mapped_column(Text)
-    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))
+    """None, as `camera` and `zone` are empty: no camera has seen it, a person has reported it (see `ReportRow`)."""
     camera: Mapped[str] = mapped_column(Text)
     zone: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text, server_default="video")
+    """Who told of it: one of `tickets.machine.SOURCES`."""
     state: Mapped[str] = mapped_column(Text)
     """One of `tickets.machine.State`."""
     open: Mapped[int] = mapped_column(Integer)
@@ -239,6 +245,8 @@ class Ticket(Base):
     permit: Mapped[str | None] = mapped_column(Text)
     """Number of the permit that makes it exempt."""
     duplicate_of: Mapped[int | None] = mapped_column(Number)
+    found: Mapped[str | None] = mapped_column(Text)
+    """Of one that a person reported: what somebody found who went there, one of `tickets.machine.FINDINGS`."""
     pause: Mapped[int | None] = mapped_column(Number)
     """The pause that keeps it quiet."""
     paused_until_ms: Mapped[int | None] = mapped_column(BigInteger)
@@ -249,12 +257,26 @@ class Ticket(Base):
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
     events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")
+    report_row: Mapped["ReportRow | None"] = relationship(viewonly=True)
+
+    @property
+    def report(self) -> "ReportRow | None":
+        """Of one that a person reported; of others nothing is asked of the database."""
+        return self.report_row if self.box_id is None else None
 
 
 class IncidentRow(Base):
     """An incident, as its newest message says."""
 
     __tablename__ = "incident"
+    __table_args__ = (
+        Index(
+            "ix_incident_going",
+            "opened_ms",
+            sqlite_where=text("state IN ('open', 'orphaned')"),
+            postgresql_where=text("state IN ('open', 'orphaned')"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
@@ -305,8 +327,10 @@ class PictureRow(Base):
     __table_args__ = (UniqueConstraint("incident", "role", "view", "sha256", name="uq_picture_place"),)
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
-    box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
+    box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))
+    """None: of a ticket that no camera has seen."""
     incident: Mapped[str] = mapped_column(Text, index=True)
+    """Or `report-{number}`, of a ticket that a person reported."""
     role: Mapped[str] = mapped_column(Text)
     view: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(Text, index=True)

@@ -420,6 +420,8 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
     if task is not None:
         kind, audience = task
         order(kind, audience, (facts.assignee or "") if audience == "officer" else "", once=step)
+    if facts.state == State.PENDING_REVIEW and facts.assignee:
+        order("task", "officer", facts.assignee, once=f"{step}.{facts.assignee}")
     if facts.former is not None:
         order("taken_over", "officer", facts.former.who, once=str(facts.former.version))
     if facts.state == State.NOTICED:

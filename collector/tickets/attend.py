@@ -75,7 +75,7 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         if plan.act is not None:
             for order in plan.orders:
                 office.order(session, order, rules.policy, now_ms)
-            actor = Actor.camera(ticket.box_id) if plan.act.by == "camera" else Actor.policy(ticket.street)
+            actor = Actor.camera(ticket.box_id or "") if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
             if facts.looked is not None and facts.looked.sight != "waiting":
                 args["pictures"] = _keep(session, asked, members, files, now_ms)

@@ -1,13 +1,17 @@
-"""Case numbers: 19 digits, 6 of the region, 8 of the date, 5 counting the day's cases."""
+"""Case numbers: 19 digits, as the table `config/codes/cases.toml` composes them."""
 
 import datetime as dt
-from typing import Final
+from functools import cache
 
 from sqlalchemy.orm import Session
 
+from collector.places.codes import Numbering, load_numbering
 from collector.store import CaseSerial, lock
 
-MOST: Final = 99_999
+
+@cache
+def _numbering() -> Numbering:
+    return load_numbering()
 
 
 class CaseError(Exception):
@@ -21,8 +25,12 @@ def next_number(session: Session, region: str, day: dt.date) -> str:
     if row is None:
         row = CaseSerial(region=region, day=f"{day:%Y%m%d}", last=0)
         session.add(row)
-    if row.last >= MOST:
-        raise CaseError(f"expected at most {MOST} cases of region {region} on {day}, this is one more")
+    numbering = _numbering()
+    if row.last >= numbering.most:
+        raise CaseError(f"expected at most {numbering.most} cases of region {region} on {day}, this is one more")
     row.last += 1
     session.flush()
-    return f"{region}{row.day}{row.last:05d}"
+    try:
+        return numbering.number(region, day, row.last)
+    except ValueError as fault:
+        raise CaseError(f"case number: {fault}") from None

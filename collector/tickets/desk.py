@@ -26,6 +26,7 @@ from collector.tickets.machine import (
     OUTCOMES,
     POLICY,
     ROOM,
+    SEEN,
     URGENCIES,
     VERBS,
     WORDS,
@@ -54,7 +55,7 @@ _DAY_MS: Final = 24 * 3600 * 1000
 _WATCHED: Final = (
     *("state", "open", "since_ms", "closed_ms", "back", "reviewer", "policy", "due_ms", "due_kind", "level", "round"),
     *("told_ms", "shop_due_ms", "shop_asked_ms", "urgency", "offences", "assignee", "case_number", "outcome", "permit"),
-    *("duplicate_of", "pause", "paused_until_ms", "left_ms", "verify"),
+    *("duplicate_of", "pause", "paused_until_ms", "left_ms", "verify", "found"),
 )
 """Columns whose former values a line of the time line keeps."""
 
@@ -390,10 +391,14 @@ def days_before(session: Session, ticket: Ticket) -> tuple[float, ...]:
 
 
 def earlier(session: Session, ticket: Ticket) -> list[int]:
-    """When the confirmed tickets of a key before this one began: what was false, exempt or withdrawn is no offence."""
+    """When the confirmed tickets of a key before this one began: what was false, exempt or withdrawn is no offence.
+
+    Of one that a person reported: those that cameras saw at its shop, too.
+    """
+    keys = {ticket.key} if ticket.shop is None else {ticket.key, f"{ticket.rule}/shop/{ticket.shop}"}
     found = session.execute(
         select(Ticket.opened_ms, Ticket.state, Ticket.outcome).where(
-            Ticket.key == ticket.key,
+            Ticket.key.in_(keys),
             Ticket.number != ticket.number,
             Ticket.opened_ms < ticket.opened_ms,
             Ticket.opened_ms >= ticket.opened_ms - 366 * _DAY_MS,
@@ -561,8 +566,34 @@ def taken_back(session: Session, ticket: Ticket) -> bool:
 
 
 def _ask(one: Step) -> None:
-    """Have the boxes look."""
-    one.detail["verify"] = True
+    """Have the boxes look; where none can a person has to."""
+    if one.ticket.box_id is not None:
+        one.detail["verify"] = True
+
+
+def _to(one: Step) -> str:
+    """Who is sent."""
+    to, street = str(one.args["to"]), one.ticket.street
+    if not roster.works_at(one.session, to, FIELD, street):
+        text = f"to: expected an active person who is {' or '.join(FIELD)} at {street}, got {to!r}"
+        raise one.refuse("invalid", text, f"to：应为 {street} 在岗的执法队员或网格员，收到 {to!r}")
+    one.detail["to"] = to
+    return to
+
+
+def _inspect(one: Step) -> None:
+    one.ticket.assignee, one.ticket.found = _to(one), None
+
+
+def _found(one: Step) -> None:
+    one.ticket.found = one.detail["result"] = one.args["result"]
+    one.ticket.assignee = None
+
+
+def _put_right(one: Step) -> State:
+    ticket = one.ticket
+    ticket.cleared_ms = one.detail["clear_ms"] = one.at_ms
+    return State.SELF_CORRECTED
 
 
 def _looked(one: Step) -> None:
@@ -613,20 +644,17 @@ def _number(one: Step) -> None:
         try:
             ticket.case_number = cases.next_number(one.session, one.policy.region, day)
         except cases.CaseError as fault:
-            raise one.refuse("full", str(fault), "今日案号已用完") from None
+            raise one.refuse("full", str(fault), "没有可用的案号：今日已用完，或区划代码不合要求") from None
     one.detail["case_number"] = ticket.case_number
 
 
 def _dispatch(one: Step) -> State:
-    to, street, ticket = one.args["to"], one.ticket.street, one.ticket
+    to, ticket = one.args["to"], one.ticket
     if ticket.state in (State.DISPATCHED, State.HANDLING) and to == ticket.assignee:
         raise one.refuse(
             "invalid", f"to: expected somebody else, {to} has it already", f"to：{to} 已是承办人，应为他人"
         )
-    if not roster.works_at(one.session, to, FIELD, street):
-        text = f"to: expected an active person who is {' or '.join(FIELD)} at {street}, got {to!r}"
-        raise one.refuse("invalid", text, f"to：应为 {street} 在岗的执法队员或网格员，收到 {to!r}")
-    ticket.assignee = one.detail["to"] = to
+    ticket.assignee = _to(one)
     if ticket.state == State.DISPATCHED:
         _enter(one, State.DISPATCHED)  # for whom it is new
     return State.DISPATCHED
@@ -798,6 +826,9 @@ def _escalate(one: Step) -> None:
 
 EFFECTS: Final[Mapping[str, Effect]] = {
     "confirm": _confirm,
+    "inspect": _inspect,
+    "found": _found,
+    "put_right": _put_right,
     "review": _reviewed,
     "notify": _notify,
     "false_alarm": _false_alarm,
@@ -885,6 +916,31 @@ UNREVIEWED: Final = Bar(
 )
 
 
+UNVERIFIED: Final = Bar(
+    "unverified",
+    "expected somebody who went there and found that it exists: no camera and nobody of the street has seen it",
+    "须先派人到现场核实属实：非摄像头或网格员亲见",
+)
+SEEN_BY_CAMERA: Final = Bar("not_now", "a camera has seen it, and looks again", "有摄像头查看，无需此步")
+
+
+def _no_confirm(_session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
+    return None if ticket.source in SEEN or ticket.found == "exists" else UNVERIFIED
+
+
+def _no_inspect(_session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
+    return SEEN_BY_CAMERA if ticket.box_id is not None else None
+
+
+def _no_put_right(_session: Session, ticket: Ticket, at_ms: int) -> Bar | None:
+    if ticket.box_id is not None:
+        return SEEN_BY_CAMERA
+    if ticket.told_ms is None:
+        return UNTOLD
+    late = ticket.shop_due_ms is not None and at_ms > ticket.shop_due_ms
+    return Bar("late", "the shop's minutes are over", "商户整改时限已过") if late else None
+
+
 def _no_review(_session: Session, ticket: Ticket, _at_ms: int) -> Bar | None:
     by = ticket.reviewer
     return None if by is None else Bar("not_now", f"it was reviewed already, by {by}", f"已由 {by} 核实")
@@ -922,6 +978,10 @@ def _no_register(_session: Session, ticket: Ticket, at_ms: int) -> Bar | None:
 
 
 BARS: Final[Mapping[str, Callable[[Session, Ticket, int], Bar | None]]] = {
+    "confirm": _no_confirm,
+    "inspect": _no_inspect,
+    "found": _no_inspect,
+    "put_right": _no_put_right,
     "review": _no_review,
     "told": _no_told,
     "untold": _no_untold,

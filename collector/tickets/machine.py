@@ -120,6 +120,14 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "人工确认；先找商户、社区还是执法由策略定", "a person confirms the picture; the policy says what comes first",
     ),
     _line(
+        "inspect", S.PENDING_REVIEW, None, ROOM,
+        "派人到现场核实（群众、热线、商户上报）", "somebody is sent to look, where a person reported it", ("to",),
+    ),
+    _line(
+        "found", S.PENDING_REVIEW, None, (*FIELD, *ROOM),
+        "现场核实结果", "what somebody found who went there", ("result",),
+    ),
+    _line(
         "review", (S.NOTICED, S.COMMUNITY), None, ROOM,
         "补做人工核实（提醒未经核实即发出）", "the picture of an unreviewed notice is reviewed afterwards",
     ),
@@ -174,6 +182,10 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     _line(
         "correct", (S.NOTICED, S.COMMUNITY), S.SELF_CORRECTED, CAMERA,
         "摄像头看到时限内已恢复", "seen clear within the shop's minutes",
+    ),
+    _line(
+        "put_right", (S.NOTICED, S.COMMUNITY), S.SELF_CORRECTED, (GRID, *ROOM),
+        "无摄像头处：有人在时限内看到已恢复", "where no camera looks: seen put right within the shop's minutes",
     ),
     _line(
         "time_up", S.NOTICED, S.COMMUNITY, POLICY,
@@ -264,6 +276,11 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
 )  # fmt: skip
 
 VERBS: Final = tuple(dict.fromkeys(one.verb for one in TRANSITIONS))
+SOURCES: Final = ("video", "hotline", "grid", "shop", "public")
+"""Who may tell of something: a camera, the 12345 hotline, a grid worker, a shop, anybody."""
+SEEN: Final = ("video", "grid")
+"""Sources that have seen it themselves; of the others somebody has to go and look before anything follows."""
+FINDINGS: Final = ("exists", "not_exist", "unable")
 URGENCIES: Final = ("normal", "urgent", "very_urgent")
 OUTCOMES: Final = ("handled", "community", "moved_on", "other")
 """That a person may close with; `withdrawn` is of `withdraw` and `uphold`."""
@@ -312,6 +329,9 @@ class Argument:
         return value in self.among if self.kind == "choice" else 0 < len(value) <= _LONGEST and value.isprintable()
 
 
+_TO: Final = Argument(
+    "name", ("在岗的执法队员或网格员的登录名", "sign-in name of an active officer or grid worker of this street")
+)
 ARGUMENTS: Final[Mapping[str, Mapping[str, Argument]]] = {
     "false_alarm": {
         "reason_id": Argument(
@@ -329,12 +349,9 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, Argument]]] = {
             "instant", ("最迟至当日结束，缺省即为当日结束", "end of the day at the latest, and where it is left out")
         ),
     },
-    "dispatch": {
-        "to": Argument(
-            "name",
-            ("在岗的执法队员或网格员的登录名", "sign-in name of an active officer or grid worker of this street"),
-        )
-    },
+    "dispatch": {"to": _TO},
+    "inspect": {"to": _TO},
+    "found": {"result": Argument("choice", ("核实结果", "what was found"), FINDINGS)},
     "close": {"outcome": Argument("choice", ("结果", "how it ended"), OUTCOMES)},
     "extend": {"due_ms": Argument("instant", ("新的时限，366 天之内", "the new deadline, within 366 days"))},
     "urge": {"urgency": Argument("choice", ("紧急程度", "how urgent"), URGENCIES)},
@@ -388,7 +405,8 @@ it does not matter what the ticket has become since: then only the state and the
 and what a camera saw when it was asked make no new version.
 
 `allowed`, of a ticket and of a refusal, are the verbs that whoever asks may use with this very ticket now: not `review`
-where it was reviewed, not `told` where the shop was told, not `register` before its minutes are over. Whether the
+where it was reviewed, not `told` where the shop was told, not `register` before its minutes are over, and of what a
+person reported not `confirm` before somebody has `found` that it `exists`. Whether the
 arguments are good is seen with them.
 
 | code | status | means |
@@ -397,7 +415,7 @@ arguments are good is seen with them.
 | `not_yours` | 403 | the verb is for others |
 | `invalid`, `missing`, `unknown_verb` | 422 | what came is not what the verb takes |
 | `changed` | 409 | somebody was quicker: look again |
-| `not_now`, `another_open`, `unreviewed`, `untold`, `early`, `full`, `no_shop` | 409 | the ticket does not take it |
+| `not_now`, `another_open`, `unreviewed`, `unverified`, `untold`, `early`, `late`, `full`, `no_shop` | 409 | not now |
 | `busy` | 503 | the database is away, or others were quicker several times: try again |
 """
 """What stands in the page beside the tables."""

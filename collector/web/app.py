@@ -29,9 +29,12 @@ from collector.boxes.counter import Counter
 from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
 from collector.evidence.report import Press
+from collector.exchange.open311 import Open311Error
+from collector.exchange.settings import ExchangeSection
 from collector.papers import typefaces
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
+from collector.places.codes import load_codes
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
@@ -39,16 +42,20 @@ from collector.web import (
     audit_pages,
     board,
     box_pages,
+    documents,
     evidence_api,
+    exchange_api,
     law_pages,
     learning_api,
     learning_pages,
     notices_api,
+    open311_pages,
     people_api,
     people_pages,
     places_api,
     policy_pages,
     register_pages,
+    report_pages,
     sign_in,
     task_pages,
     text_pages,
@@ -171,6 +178,7 @@ def make_app(
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
+    documents.use(app)
     app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
@@ -178,6 +186,8 @@ def make_app(
 
     @app.exception_handler(StarletteError)
     async def fail(request: Request, fault: StarletteError) -> Response:
+        if request.url.path.startswith(open311_pages.ROOT):
+            return open311_pages.failure(request.url.path, fault.status_code, fault.detail)
         if fault.status_code == 404 and not request.url.path.startswith("/api/"):
             # Starlette's own word is nobody's language
             detail = NO_PAGE if fault.detail == "Not Found" else fault.detail
@@ -190,6 +200,10 @@ def make_app(
         if request.method == "GET" and not request.url.path.startswith("/api/"):
             return Page(app.state.pages, request)("missing.html", 404, detail=NO_PAGE)
         return misread(fault, await tickets_api.allowed_now(desk, request))
+
+    @app.exception_handler(Open311Error)
+    def refuse_request(request: Request, fault: Open311Error) -> Response:
+        return open311_pages.failure(request.url.path, fault.status, fault.text)
 
     @app.exception_handler(BusyError)
     def wait(_request: Request, _fault: BusyError) -> Response:
@@ -247,6 +261,7 @@ def make_app(
         found = generate_latest(registry or CollectorRegistry())
         return Response(found, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
+    codes = load_codes()
     told = None if settings is None else (settings.notices, settings.shop_pages)
     app.include_router(assets.router(files_of_pages))
     app.include_router(board.router(desk))
@@ -258,6 +273,10 @@ def make_app(
     app.include_router(law_pages.router(desk, settings or _plain(center), typeface))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
+    exchange = ExchangeSection() if settings is None else settings.exchange
+    app.include_router(exchange_api.router(desk, gate.signing.vault, codes, center.region, zone))
+    app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
+    app.include_router(report_pages.router(desk, codes, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))

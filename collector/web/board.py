@@ -164,14 +164,14 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
     # what goes on now, else what came last
     ordered = sorted(view.incidents, key=lambda one: (one.cleared_ms is None, one.opened_ms))
     incident = ordered[-1] if ordered else None
-    place = cameras.find(session, row.box_id, row.camera)
+    place = None if row.box_id is None else cameras.find(session, row.box_id, row.camera)
     return Stage(
         ticket=view,
         version=row.version,
         kind=kind,
         camera="" if place is None else place.name,
         incident=incident,
-        pictures=_pictures(incident, kind),
+        pictures=_pictures(incident, kind) if row.report is None else _taken(view),
         objection=_objection(session, number) if row.state == State.APPEALED else "",
         assignee=story.person(session, row.assignee),
         deeds=deeds,
@@ -192,6 +192,11 @@ def _pictures(
         roles = ("at", after) if after else roles
     names = [words.ROLES[one] for one in roles]
     return tuple((name, of.get((name, True)), of.get((name, False))) for name in names)
+
+
+def _taken(view: views.TicketView) -> tuple[tuple[Text, views.PictureView | None, views.PictureView | None], ...]:
+    """What people took, where no camera looks: the first as found, and the newest."""
+    return tuple((one.role, one, None) for one in dict.fromkeys((*view.reported[:1], *view.reported[-1:])))
 
 
 def _objection(session: Session, number: int) -> str:
@@ -221,7 +226,7 @@ def _others(session: Session, ticket: Ticket) -> tuple[Other, ...]:
             one.number,
             words.words(words.STATES, one.state),
             one.opened_ms,
-            names.get(one.shop or "") or one.shop or one.zone,
+            names.get(one.shop or "") or one.shop or one.zone or views.place_of(one),
             pictures.get(one.number),
         )
         for one in found
@@ -232,7 +237,7 @@ def _permits(session: Session, ticket: Ticket, now_ms: int) -> tuple[Permitted, 
     """Those that are good today and may be of this place; those of its shop first."""
     work = policy.current(session, ticket.street).policy.working_time
     today = work.local(now_ms).date().isoformat()
-    shop = ticket.shop or shops.owner_of(session, ticket.box_id, ticket.camera, ticket.zone)
+    shop = ticket.shop or shops.owner_of(session, ticket.box_id or "", ticket.camera, ticket.zone)
     place = f"{ticket.box_id}/{ticket.camera}/{ticket.zone}"
     query = (
         select(PermitRow.number, PermitRow.hours, PermitRow.shop_id)

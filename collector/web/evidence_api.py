@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
@@ -51,12 +50,7 @@ def router(desk: Desk, press: Press) -> APIRouter:
 
     def seen(session: Session, actor: Actor, name: str, right: str) -> PictureRow:
         """A picture at one's own streets; another one is not there."""
-        own = in_streets(actor, right)
-        here = select(PictureRow).where(PictureRow.sha256 == name, PictureRow.deleted_ms.is_(None))
-        query = here.order_by(PictureRow.masked).limit(1)
-        if own is not None:
-            query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
-        row = session.scalars(query).first()
+        row = views.seen_at(session, name, in_streets(actor, right))
         if row is None:
             raise HTTPException(404, NO_PICTURE)
         return row

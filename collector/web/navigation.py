@@ -28,6 +28,7 @@ PLACES: Final = (
     Place("/", "tickets.read", N_("Board")),
     Place("/tasks", "tasks.work", N_("My tasks")),
     Place("/tickets", "tickets.read", N_("Tickets")),
+    Place("/report", "reports.write", N_("New report")),
     Place("/cameras", "boxes.read", N_("Cameras")),
     Place("/boxes", "boxes.read", N_("Boxes")),
     Place("/shops", "places.read", N_("Shops")),

@@ -28,8 +28,9 @@ from collector.places.permits import PERMITS
 from collector.places.register import Around, Kind, Report, change, export_rows, import_file
 from collector.places.sheets import MAX_BYTES, write_csv, write_workbook
 from collector.places.shops import SHOPS
-from collector.store import Box, Ticket
+from collector.store import Ticket
 from collector.web.plain import Number
+from collector.web.refusals import refusal
 from collector.web.rights import Desk, actor, in_streets, needs
 from protocol.ids import Slug, is_slug
 
@@ -94,7 +95,9 @@ class Places:
         report = await run_in_threadpool(inside)
         if report.good and not report.dry_run:
             self.desk.changed()
-        return JSONResponse(report.as_json(), 200 if report.good else _STATUS.get(report.faults[0].code, 422))
+        if report.good:
+            return JSONResponse(report.as_json())
+        return _refusal(PlacesError(report.faults), report.as_json())
 
     def send(self, kind: Kind[Any], records: Sequence[Any], who: Actor, suffix: str, *, english: bool) -> Response:
         """Export, which the audit log tells of: names and numbers of people leave the center."""
@@ -325,11 +328,10 @@ def _add_tickets(routes: APIRouter, places: Places) -> None:
         """What the register knows of a ticket's shop, whom one may tell, and where it is."""
         with places.desk.store.transaction() as session:
             ticket = session.get(Ticket, number)
-            box = None if ticket is None else session.get(Box, ticket.box_id)
-            if ticket is None or box is None or not may(who, "tickets.read", box.site):
+            if ticket is None or not may(who, "tickets.read", ticket.street):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
             whose = standing.standing(session, ticket.shop, ticket.box_id, ticket.camera, ticket.zone)
-            where = standing.spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera)
+            where = standing.spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera, ticket.report)
         return {"standing": whose.as_json(), "spot": dict(vars(where))}
 
 
@@ -352,9 +354,10 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _refusal(fault: PlacesError) -> JSONResponse:
-    body = {"code": fault.code, "detail": str(fault), "faults": [one.as_json() for one in fault.faults]}
-    return JSONResponse(body, _STATUS.get(fault.code, 422))
+def _refusal(fault: PlacesError, report: Mapping[str, Any] | None = None) -> JSONResponse:
+    """What is wrong with a change, or with a file that a report is of."""
+    more = report or {"faults": [one.as_json() for one in fault.faults]}
+    return refusal(_STATUS.get(fault.code, 422), str(fault), code=fault.code, zh=fault.faults[0].text.zh, more=more)
 
 
 def _fields(kind: Kind[Any], found: Any) -> dict[str, Any]:

@@ -192,6 +192,19 @@ def public() -> Any:
     return Depends(check)
 
 
+def programs() -> Any:
+    """A dependency for what anybody's program may call, with a key in it or none.
+
+    Cookies count for nothing there, so that it does not matter whose page sends it.
+    """
+
+    def check() -> None:
+        """Let everybody pass."""
+
+    check.right = PUBLIC  # type: ignore[attr-defined]
+    return Depends(check)
+
+
 async def actor(request: Request) -> Actor:
     """Who asks."""
     return (await _caller(request)).actor

@@ -85,6 +85,9 @@ class Action:
 
 TEXTS: Final[Mapping[str, tuple[Text, Text]]] = {
     "confirm": (N_("Confirm"), N_("The picture is right: people are told now.")),
+    "inspect": (N_("Send somebody to look"), N_("No camera has seen it: they go there and say what they found.")),
+    "found": (N_("Looked at on the spot"), N_("What was found there.")),
+    "put_right": (N_("Put right in time"), N_("A person has seen it, within the shop's minutes.")),
     "false_alarm": (N_("False alarm"), N_("Nothing was wrong there.")),
     "duplicate": (N_("Duplicate"), N_("Another ticket has it already.")),
     "exempt": (N_("Exempt by permit"), N_("A permit of the register covers it.")),
@@ -110,8 +113,8 @@ TEXTS: Final[Mapping[str, tuple[Text, Text]]] = {
 }
 """By verb: what the button says, and what it leads to."""
 FRONT: Final[Mapping[str, tuple[str, ...]]] = {
-    "pending_review": ("confirm", "false_alarm", "duplicate", "exempt"),
-    "noticed": ("review", "told", "pass_on"),
+    "pending_review": ("confirm", "inspect", "found", "false_alarm", "duplicate", "exempt"),
+    "noticed": ("review", "put_right", "told", "pass_on"),
     "community": ("review", "solve", "told", "register"),
     "registered": ("dispatch", "told"),
     "dispatched": ("accept", "send_back", "told"),
@@ -127,7 +130,10 @@ FRONT: Final[Mapping[str, tuple[str, ...]]] = {
 DANGER: Final = ("withdraw", "false_alarm")
 EVEN: Final = ("appealed", "verifying")
 """States in which a person judges: no button is to look like the right one."""
-ASKS_WHY: Final = ("false_alarm", "duplicate", "exempt", "told", "solve", "register", "dispatch", "feed_back", "urge")
+ASKS_WHY: Final = (
+    *("inspect", "found", "put_right", "false_alarm", "duplicate", "exempt", "told", "solve", "register", "dispatch"),
+    *("feed_back", "urge"),
+)
 """Where a reason may be given; where the machine needs one it has to be."""
 REASONS: Final[Mapping[str, Text]] = {
     "told": N_("How it was told"),
@@ -143,6 +149,7 @@ WHY: Final[Mapping[str, Text]] = {
     "missing": N_("Something is missing: fill in what is marked as required."),
     "invalid": N_("That cannot be taken: look at what you filled in."),
     "another_open": N_("Another ticket is open for the same place: go on with that one."),
+    "unverified": N_("Nobody has looked at the place yet: send somebody, then say what they found."),
     "unreviewed": N_("Nobody has reviewed the picture yet: review it first."),
     "untold": N_("The shop was not told yet: tell it first, or say how it was told."),
     "early": N_("The shop's minutes are not over yet."),
@@ -194,7 +201,7 @@ def _barred(session: Session, ticket: Ticket, who: Actor, now_ms: int, verbs: It
     """What the state is about and cannot be yet: without a word one would look for it."""
     for verb in machine.allowed(ticket.state, who.kind, who.roles(ticket.street)):
         line = machine.find(ticket.state, verb)
-        if verb == "register" and verb not in verbs and line is not None:
+        if verb in ("register", "confirm") and verb not in verbs and line is not None:
             found = bar(session, ticket, line, now_ms)
             if found is not None:
                 said = WHY.get(found.code) or Words(found.zh, found.text)
@@ -209,6 +216,8 @@ def _fields(session: Session, ticket: Ticket, verb: str, now_ms: int) -> tuple[F
         "duplicate": _of,
         "exempt": _permit,
         "dispatch": _to,
+        "inspect": _to,
+        "found": _result,
         "close": _outcome,
         "extend": _due,
         "urge": _urgency,
@@ -276,6 +285,11 @@ def _due(_session: Session, ticket: Ticket, now_ms: int) -> Iterable[Field]:
     later = [(minutes * _MIN_MS, from_ms + minutes * _MIN_MS) for minutes in _LATER_MIN]
     options = tuple(Option(str(at_ms), at_ms=at_ms, span_ms=span_ms) for span_ms, at_ms in later)
     yield Field("due_ms", N_("New deadline"), "choice", required=True, options=options)
+
+
+def _result(_session: Session, _ticket: Ticket, _now_ms: int) -> Iterable[Field]:
+    options = tuple(Option(one, words.FINDINGS[one]) for one in machine.FINDINGS)
+    yield Field("result", N_("What was found"), "choice", required=True, options=options)
 
 
 def _urgency(_session: Session, ticket: Ticket, _now_ms: int) -> Iterable[Field]:

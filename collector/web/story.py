@@ -21,6 +21,8 @@ _TOLD: Final = (
     ("outcome", words.OUTCOMES),
     ("urgency", words.URGENCIES),
     ("reason", words.REASONS),
+    ("source", words.SOURCES),
+    ("result", words.FINDINGS),
     ("clock", words.CLOCKS),
 )
 _NUMBERED: Final = (("permit", N_("Permit")), ("level", N_("Level")), ("case_number", N_("Case number")))
@@ -121,7 +123,7 @@ def detail_of(row: TicketEvent) -> dict[str, Any]:
 
 
 def _names_person(row: TicketEvent, detail: Mapping[str, Any]) -> bool:
-    return row.kind == "dispatch" and isinstance(detail.get("to"), str)
+    return row.kind in ("dispatch", "inspect") and isinstance(detail.get("to"), str)
 
 
 def _event(row: TicketEvent, detail: Mapping[str, Any], known: Mapping[str, Text]) -> EventView:

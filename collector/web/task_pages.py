@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from collector.evidence.uploads import keep, read_upload
+from collector.evidence.uploads import ROLE, keep, of_report, read_upload
 from collector.people.actor import EVERYWHERE, Actor, Role
 from collector.people.audit import record
 from collector.people.rights import may
@@ -27,18 +27,20 @@ from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets.desk import RefusedError, able, unknown
 from collector.tickets.machine import FIELD, State, allowed
-from collector.web import language, live, multipart, story, words
+from collector.web import language, live, multipart, steps, story, words
 from collector.web.assets import Assets
 from collector.web.language import N_, Text
 from collector.web.pages import Page, Showing
 from collector.web.plain import Number
 from collector.web.rights import Acting, Desk, Fields, needs, public
 from collector.web.ticket_pages import shop_names, thumbnails
+from collector.web.views import place_of
 
 MOST: Final = 100
 """Tasks of a list; nobody has more for a day."""
 GOING: Final = (State.DISPATCHED, State.HANDLING, State.REWORK)
 STEPS: Final[dict[str, str]] = {
+    "found": N_("Say what you found"),
     "accept": N_("Accept"),
     "told": N_("I told the shop"),
     "solve": N_("Put right"),
@@ -48,6 +50,7 @@ STEPS: Final[dict[str, str]] = {
 }
 """The machine's verbs that these pages offer."""
 TODO: Final[dict[str, str]] = {
+    State.PENDING_REVIEW: N_("Somebody reported this: go there, take a picture, say what you found."),
     State.COMMUNITY: N_("Talk to the shop. When it is put right, say so here."),
     State.REGISTERED: N_("Given back. Nothing to do here for now."),
     State.DISPATCHED: N_("Accept it, then go there."),
@@ -86,6 +89,9 @@ class Row:
     place: str
     due_ms: int | None
     spot: Spot
+    watched: bool
+    description: str
+    """What somebody reported; empty where a camera has seen it."""
     thumbnail: str | None
 
 
@@ -146,7 +152,7 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
             "fault": fault,
             "todo": TODO,
         }
-        more |= {"results": RESULTS, "hindrances": HINDRANCES}
+        more |= {"findings": words.FINDINGS, "results": RESULTS, "hindrances": HINDRANCES}
         shown = page("task.html", status, **more, **_frame(assets, acting))
         # a number stays on no telephone
         return shown if calls else kept(acting, shown)
@@ -190,7 +196,8 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
                 if ticket is None or not may(acting, "tasks.work", ticket.street):
                     raise unknown(number)
                 looked_at = None if verb == "remark" else int(seen) if seen.isdecimal() and len(seen) < 10 else -1
-                tickets.act(session, acting, number, verb, at_ms=desk.now_ms(), seen=looked_at, reason=reason)
+                args = steps.read_args(verb, fields)
+                tickets.act(session, acting, number, verb, at_ms=desk.now_ms(), seen=looked_at, reason=reason, **args)
         except RefusedError as fault:
             return one(page, acting, number, 409, _pair(fault))
         desk.changed()
@@ -249,8 +256,9 @@ def wanted(actor: Actor) -> Select[Ticket]:
     """The tasks of somebody: what was given to them, and what waits for anybody of their role at their streets."""
     theirs = and_(Ticket.state.in_((*GOING, State.VERIFYING)), Ticket.assignee.in_((actor.id, str(actor))))
     free = and_(Ticket.state.in_(GOING), Ticket.assignee.is_(None))
+    look = and_(Ticket.state == State.PENDING_REVIEW, Ticket.assignee.in_((actor.id, str(actor))))
     talk = and_(Ticket.state == State.COMMUNITY, _at(actor, (Role.GRID_WORKER,)))
-    return select(Ticket).where(Ticket.open == 1, _at(actor, FIELD), or_(theirs, free, talk))
+    return select(Ticket).where(Ticket.open == 1, _at(actor, FIELD), or_(theirs, free, look, talk))
 
 
 def rows_of(session: Session, actor: Actor) -> list[Row]:
@@ -267,16 +275,22 @@ def _row(session: Session, ticket: Ticket, shop_name: str, thumbnail: str | None
     return Row(
         number=ticket.number,
         version=ticket.version,
-        rule=words.words(words.RULES, ticket.rule),
+        rule=words.rule(ticket.rule),
         state=ticket.state,
         state_text=words.words(words.STATES, ticket.state),
         todo=TODO.get(ticket.state, N_("Nothing to do here for now.")),
         shop=shop_name or ticket.shop or "",
-        place=_address(whose.shop or whose.tell) or f"{ticket.camera} / {ticket.zone}",
+        place=_address(whose.shop or whose.tell) or _place(ticket),
         due_ms=ticket.due_ms if ticket.open and ticket.state != State.VERIFYING else None,
-        spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
+        spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera, ticket.report),
+        watched=ticket.report is None,
+        description="" if ticket.report is None else ticket.report.description,
         thumbnail=thumbnail,
     )
+
+
+def _place(ticket: Ticket) -> str:
+    return f"{ticket.camera} / {ticket.zone}" if ticket.report is None else place_of(ticket)
 
 
 def _address(shop: Any) -> str:
@@ -306,6 +320,7 @@ def task_of(session: Session, actor: Actor, ticket: Ticket, now_ms: int) -> Task
     where = row.spot
     baidu = "" if where.lon is None or where.lat is None else baidu_url(where.lon, where.lat, row.shop or row.place)
     wide, taken = _pictures(session, ticket.number)
+    taken += tuple(one.sha256 for one in of_report(session, ticket) if one.role == ROLE)
     named = story.person(session, ticket.assignee) if other else ""
     return Task(row, verbs, by_state, phone or "", baidu, wide, taken, named, _said(session, ticket, actor))
 

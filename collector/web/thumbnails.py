@@ -11,10 +11,8 @@ import cv2
 import numpy as np
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse, Response
-from sqlalchemy import select
 
 from collector.evidence.files import PictureFiles
-from collector.store import PictureRow
 from collector.web import views
 from collector.web.rights import Acting, Desk, in_streets, needs
 
@@ -75,20 +73,16 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/evidence/{name}/{width:int}.jpg", dependencies=[needs("evidence.read")])
     def show_thumbnail(acting: Acting, name: str, width: int) -> Response:
         own = in_streets(acting, "evidence.read")
-        here = select(PictureRow.masked).where(PictureRow.sha256 == name, PictureRow.deleted_ms.is_(None))
-        query = here.order_by(PictureRow.masked).limit(1)
-        if own is not None:
-            query = query.where(PictureRow.box_id.in_(views.at_streets(own)))
         with desk.store.transaction() as session:
-            masked = session.scalar(query)
-        if width not in WIDTHS or masked is None:
+            row = views.seen_at(session, name, own)
+        if width not in WIDTHS or row is None:
             raise HTTPException(404, "没有这张图片 / there is no such picture")
         try:
             path = thumbnail(desk.files, name, width)
         except (OSError, ValueError):
             raise HTTPException(404, "图片无法读取 / the picture cannot be read") from None
         # what people took shows faces
-        kept = "private, max-age=86400, immutable" if masked else "no-store"
+        kept = "private, max-age=86400, immutable" if row.masked else "no-store"
         headers = {"cache-control": kept, "vary": "cookie"}
         return FileResponse(path, media_type="image/jpeg", headers=headers)
 

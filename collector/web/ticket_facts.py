@@ -111,7 +111,7 @@ class Facts:
     duplicates: tuple[Brief, ...]
     duplicate_of: int | None
     permits: tuple[PermitCard, ...]
-    camera: CameraCard
+    camera: CameraCard | None
     reviewer: Text
     reviewed_ms: int | None
     reviewed_via: str | None
@@ -139,7 +139,7 @@ def facts(session: Session, ticket: Ticket, now_ms: int) -> Facts:
         duplicates=_briefs(session, Ticket.duplicate_of == ticket.number, ticket.number),
         duplicate_of=ticket.duplicate_of,
         permits=tuple(_permits(session, ticket, rules, now_ms)),
-        camera=_camera(session, ticket),
+        camera=None if ticket.box_id is None else _camera(session, ticket, ticket.box_id),
         reviewer=named.get(ticket.reviewer or "", ""),
         reviewed_ms=ticket.reviewed_ms,
         reviewed_via=reviewed_via(ticket),
@@ -208,14 +208,14 @@ def _permits(session: Session, ticket: Ticket, rules: Policy, now_ms: int) -> It
                 yield card(one)
 
 
-def _camera(session: Session, ticket: Ticket) -> CameraCard:
-    place = cameras.find(session, ticket.box_id, ticket.camera)
-    row = session.get(CameraRow, (ticket.box_id, ticket.camera))
-    box = session.get(Box, ticket.box_id)
+def _camera(session: Session, ticket: Ticket, box_id: str) -> CameraCard:
+    place = cameras.find(session, box_id, ticket.camera)
+    row = session.get(CameraRow, (box_id, ticket.camera))
+    box = session.get(Box, box_id)
     away = box is None or box.state != "online"
     state = "lost" if row is None or away else row.state
     return CameraCard(
-        box=ticket.box_id,
+        box=box_id,
         name=(place.name if place is not None else "") or ticket.camera,
         state=words.words(words.CAMERAS, state),
         good=state in ("live", "learning"),

@@ -12,9 +12,10 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from collector.evidence import retention
+from collector.evidence.uploads import report_key
 from collector.people.actor import Actor
 from collector.people.rights import may, streets
-from collector.store import Box, IncidentRow, PictureRow, ShopRow, Ticket
+from collector.store import IncidentRow, PictureRow, ShopRow, Ticket
 from collector.tickets import desk as tickets
 from collector.tickets.desk import RefusedError
 from collector.web import live, steps, story, ticket_facts, views, words
@@ -46,11 +47,12 @@ class Wanted:
     state: str = ""
     rule: str = ""
     text: str = ""
+    source: str = ""
 
     @property
     def some(self) -> bool:
         """Whether it is not just everything."""
-        return bool(self.state or self.rule or self.text)
+        return bool(self.state or self.rule or self.text or self.source)
 
     def narrow(self, query: Select[Ticket]) -> Select[Ticket]:
         """The query for these alone."""
@@ -60,6 +62,8 @@ class Wanted:
             query = query.where(Ticket.state == self.state)
         if self.rule:
             query = query.where(Ticket.rule == self.rule)
+        if self.source:
+            query = query.where(Ticket.source == self.source)
         text = self.text.strip()
         if not text:
             return query
@@ -88,7 +92,11 @@ def thumbnails(session: Session, numbers: list[int]) -> dict[int, str]:
         .order_by(IncidentRow.opened_ms, PictureRow.received_ms)
     )
     # the last one counts
-    return {row.ticket_number: row.sha256 for row in rows}
+    found = {row.ticket_number: row.sha256 for row in rows}
+    keys = {report_key(number): number for number in numbers if number not in found}
+    own = select(PictureRow.incident, PictureRow.sha256).where(PictureRow.incident.in_(keys))
+    taken = session.execute(own.order_by(PictureRow.received_ms.desc())) if keys else ()
+    return found | {keys[row.incident]: row.sha256 for row in taken}
 
 
 def shop_names(session: Session, shops: set[str | None]) -> dict[str, str]:
@@ -109,10 +117,11 @@ def router(desk: Desk) -> APIRouter:
         state: Asked = "",
         rule: Asked = "",
         text: Asked = "",
+        source: Asked = "",
         before: int | None = None,
         after: int | None = None,
     ) -> HTMLResponse:
-        asked = Wanted(state, rule, text)
+        asked = Wanted(state, rule, text, source)
         # open ones first would tear pages apart: by number alone, and what is open has its own filter
         query = asked.narrow(select(Ticket)).limit(A_PAGE + 1)
         own = streets(acting, "tickets.read")
@@ -144,6 +153,7 @@ def router(desk: Desk) -> APIRouter:
             asked=asked,
             states=words.STATES,
             rules=words.RULES,
+            sources=words.SOURCES,
             newer=asked.address(after=rows[0].number) if newer else None,
             older=asked.address(before=rows[-1].number) if older else None,
         )
@@ -154,7 +164,7 @@ def router(desk: Desk) -> APIRouter:
             at = live.now(session)
             ticket = session.get(Ticket, number)
             # one of another street is not there
-            if ticket is None or (own is not None and session.get_one(Box, ticket.box_id).site not in own):
+            if ticket is None or (own is not None and ticket.street not in own):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
             now_ms = desk.now_ms()
             shown = views.ticket_view(session, ticket, now_ms)

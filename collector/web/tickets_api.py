@@ -22,6 +22,7 @@ from collector.tickets.desk import MAX_TEXT, Bar, RefusedError, able, unknown
 from collector.tickets.desk import refusal as refused
 from collector.tickets.policy import PolicyError
 from collector.web import rights, views
+from collector.web.documents import TICKET, TICKETS
 from collector.web.plain import Number
 from collector.web.refusals import refusal
 from collector.web.rights import Asking, Desk, actor, needs
@@ -111,7 +112,7 @@ def router(desk: Desk) -> APIRouter:
 
 
 def _tickets(routes: APIRouter, desk: Desk) -> None:
-    @routes.get("/tickets", dependencies=[needs("tickets.read")])
+    @routes.get("/tickets", dependencies=[needs("tickets.read")], responses=TICKETS)
     def list_tickets(
         who: Who,
         *,
@@ -119,6 +120,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
         state: Annotated[list[machine.State] | None, Query()] = None,
         street: str | None = None,
         rule: str | None = None,
+        source: str | None = None,
         shop: str | None = None,
         box: str | None = None,
         assignee: str | None = None,
@@ -132,6 +134,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
         for column, value in (
             (Ticket.street, street),
             (Ticket.rule, rule),
+            (Ticket.source, source),
             (Ticket.shop, shop),
             (Ticket.box_id, box),
             (Ticket.assignee, assignee),
@@ -152,7 +155,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
         with desk.store.transaction() as session:
             return [_json(session, one, who, desk) for one in session.scalars(query)]
 
-    @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])
+    @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")], responses=TICKET)
     def get_ticket(number: Number, who: Who) -> dict[str, Any]:
         with desk.store.transaction() as session:
             ticket = session.get(Ticket, number)
@@ -160,7 +163,7 @@ def _tickets(routes: APIRouter, desk: Desk) -> None:
                 raise HTTPException(404, f"there is no ticket {number}")
             return _json(session, ticket, who, desk)
 
-    @routes.post("/tickets/{number}/{verb}", dependencies=[needs("tickets.act")])
+    @routes.post("/tickets/{number}/{verb}", dependencies=[needs("tickets.act")], responses=TICKET)
     def take_step(number: Number, verb: str, request: StepRequest, who: Who, asking: Asking) -> Any:
         try:
             with desk.store.writing() as session:

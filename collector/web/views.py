@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.evidence import seals
+from collector.evidence import seals, uploads
 from collector.places.standing import Spot, spot, standing
 from collector.places.zones import outline
-from collector.store import Box, IncidentRow, PictureRow, SealRow, Ticket
+from collector.store import Box, IncidentRow, PictureRow, ReportRow, SealRow, Ticket
 from collector.tickets.book import GOES_ON
+from collector.tickets.machine import SEEN
 from collector.web import story, words
 from collector.web.language import Text, Words
 from collector.web.story import EventView, detail_of
@@ -128,6 +129,8 @@ class RowView:
     cleared_ms: int | None
     span_ms: int
     repeat_of: int | None
+    watched: bool
+    """A camera has seen it; else a person reported it."""
     thumbnail: str | None
 
 
@@ -138,6 +141,14 @@ class TicketView(RowView):
     warning: Text | None
     """Of its shop: nobody is told by itself, or the register alone knows whose place it is."""
     spot: Spot
+    source: Text
+    unseen: bool
+    """Neither a camera nor anybody who works here has seen it."""
+    found: Text
+    """What somebody found who went there; empty: nobody did."""
+    report: ReportRow | None
+    reported: tuple[PictureView, ...]
+    """What people took where no camera looks."""
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
     due_ms: int | None
@@ -154,9 +165,29 @@ class TicketView(RowView):
     """Of verifications, by their SHA-256, that belong to none of its incidents."""
 
 
-def at_streets(streets: frozenset[str]) -> Select[str]:
-    """Boxes at these streets, to limit rows to them."""
-    return select(Box.id).where(Box.site.in_(streets))
+def place_of(ticket: Ticket) -> str:
+    """Where it is, as far as its own row says."""
+    if ticket.report is None:
+        return f"{ticket.box_id} / {ticket.camera} / {ticket.zone}"
+    one = ticket.report
+    position = "" if one.lon is None or one.lat is None else f"{one.lon:.5f}, {one.lat:.5f}"
+    return one.address or one.cell or position or ticket.shop or ""
+
+
+def seen_at(session: Session, sha256: str, streets: frozenset[str] | None) -> PictureRow | None:
+    """A picture of these streets (None: of all), that of a box before one that a person took."""
+    rows = session.scalars(
+        select(PictureRow)
+        .where(PictureRow.sha256 == sha256, PictureRow.deleted_ms.is_(None))
+        .order_by(PictureRow.masked)
+    )
+    return next((row for row in rows if streets is None or _street_of(session, row) in streets), None)
+
+
+def _street_of(session: Session, row: PictureRow) -> str | None:
+    if row.box_id is not None:
+        return session.scalar(select(Box.site).where(Box.id == row.box_id))
+    return session.scalar(select(Ticket.street).where(Ticket.number == uploads.reported_number(row.incident)))
 
 
 def row_view(ticket: Ticket, now_ms: int, thumbnail: str | None = None, shop_name: str = "") -> RowView:
@@ -164,16 +195,17 @@ def row_view(ticket: Ticket, now_ms: int, thumbnail: str | None = None, shop_nam
     last_ms = now_ms if ticket.open else ticket.cleared_ms or ticket.changed_ms
     return RowView(
         number=ticket.number,
-        rule=words.words(words.RULES, ticket.rule),
+        rule=words.rule(ticket.rule),
         state=words.words(words.STATES, ticket.state),
         open=bool(ticket.open),
-        place=f"{ticket.box_id} / {ticket.camera} / {ticket.zone}",
+        place=place_of(ticket),
         shop=ticket.shop or "",
         shop_name=shop_name,
         opened_ms=ticket.opened_ms,
         cleared_ms=ticket.cleared_ms,
         span_ms=last_ms - ticket.opened_ms,
         repeat_of=ticket.repeat_of,
+        watched=ticket.box_id is not None,
         thumbnail=thumbnail,
     )
 
@@ -186,7 +218,12 @@ def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
     return TicketView(
         **vars(row_view(ticket, now_ms, shop_name="" if whose.shop is None else whose.shop.name)),
         warning=None if whose.warning is None else Words(*whose.warning),
-        spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera),
+        spot=spot(session, whose.shop or whose.tell, ticket.box_id, ticket.camera, ticket.report),
+        source=words.words(words.SOURCES, ticket.source),
+        unseen=ticket.source not in SEEN,
+        found=words.words(words.FINDINGS, ticket.found or ""),
+        report=ticket.report,
+        reported=tuple(_loose(one) for one in uploads.of_report(session, ticket)),
         incidents=incidents,
         events=story.events(session, ticket.events),
         due_ms=ticket.due_ms if ticket.open else None,
@@ -334,6 +371,9 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
         "box": ticket.box_id,
         "camera": ticket.camera,
         "zone": ticket.zone,
+        "source": ticket.source,
+        "found": ticket.found,
+        "report": None if ticket.report is None else report_json(session, ticket, ticket.report),
         "state": ticket.state,
         "open": bool(ticket.open),
         "opened_at": iso(ticket.opened_ms),
@@ -378,6 +418,13 @@ def ticket_json(session: Session, ticket: Ticket) -> dict[str, Any]:
             for row in ticket.events
         ],
     }
+
+
+def report_json(session: Session, ticket: Ticket, report: ReportRow) -> dict[str, Any]:
+    """What a person reported, for the API."""
+    names = ("code", "description", "address", "lon", "lat", "cell", "reference", "author")
+    pictures = [picture_json(one) for one in uploads.of_report(session, ticket)]
+    return {name: getattr(report, name) for name in names} | {"pictures": pictures}
 
 
 def reviewed_via(ticket: Ticket) -> str | None:

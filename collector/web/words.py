@@ -1,9 +1,11 @@
 """Texts of values: sentences that the catalogue translates, and pairs where another room has both languages."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Final
 
 from collector.people.actor import EVERYWHERE
+from collector.places.codes import Codes, load_codes
 from collector.tickets import machine
 from collector.web.language import LANGUAGES, N_, Text, Words, say
 
@@ -11,6 +13,18 @@ RULES: Final = {
     "encroachment": N_("Encroachment"),
     "crowding": N_("Crowding"),
     "loitering": N_("Loitering"),
+}
+SOURCES: Final = {
+    "video": N_("Camera"),
+    "hotline": N_("Hotline 12345"),
+    "grid": N_("Grid worker"),
+    "shop": N_("Shop"),
+    "public": N_("The public"),
+}
+FINDINGS: Final = {
+    "exists": N_("It is there"),
+    "not_exist": N_("Nothing is there"),
+    "unable": N_("It could not be found out"),
 }
 STATES: Final = {str(state): Words(zh, en[0].upper() + en[1:]) for state, (zh, en) in machine.WORDS.items()}
 URGENCIES: Final = {
@@ -33,6 +47,9 @@ SIGHTS: Final = {
 EVENTS: Final[Mapping[str, Text]] = {
     # steps, as what happened; the machine has what they mean
     "confirm": N_("Confirmed"),
+    "inspect": N_("Somebody was sent to look"),
+    "found": N_("Looked at on the spot"),
+    "put_right": N_("Put right within the shop's time, a person saw it"),
     "review": N_("Confirmed afterwards"),
     "notify": N_("The shop is being told before review, as the policy allows"),
     "false_alarm": N_("Judged to be a false alarm"),
@@ -72,6 +89,7 @@ EVENTS: Final[Mapping[str, Text]] = {
     "escalate": N_("Overdue: passed up"),
     "remark": N_("Remark"),
     # what boxes, shops and the inbox told
+    "reported": N_("Reported"),
     "picture": N_("A picture was added"),
     "said": N_("The shop said this when the ticket took it no more"),
     "due": N_("Time for review"),
@@ -90,6 +108,7 @@ AUTHORS: Final = {
     "camera": N_("Camera"),
     "policy": N_("By the policy, by itself"),
     "shop": N_("Shop"),
+    "public": N_("The public"),
     "system": N_("The system"),
 }
 """Who has no name of their own."""
@@ -156,6 +175,17 @@ SEAL_UNKNOWN: Final = N_("Seal not verified")
 SEAL_NONE: Final = N_("Not masked, no seal")
 SEAL_ASKED: Final = N_("Taken when the box was asked to look, not sealed")
 SEAL_BROKEN: Final = N_("Seal broken")
+
+
+def rule(value: str) -> Text:
+    """What a ticket is about: a rule of the boxes, or an event by its code."""
+    event = None if value in RULES else _codes().event_of(value)
+    return words(RULES, value) if event is None else Words(event.zh, event.en)
+
+
+@cache
+def _codes() -> Codes:
+    return load_codes()
 
 
 def words(table: Mapping[str, str] | Mapping[str, Words] | Mapping[str, Text], value: str) -> Text:

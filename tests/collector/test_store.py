@@ -61,6 +61,7 @@ GROWN = {
     "0008": "INSERT INTO person (id, name, password_once, created_ms) VALUES ('li', 'li', 0, 1)",
     "0009": "INSERT INTO picture VALUES ('p', 'box-1', 'i', 'at', 'wide', 'x', 1, 1)",
     "0010": "INSERT INTO camera VALUES ('box-1', 'cam-1', 'live', 1, '', 0)",
+    "0011": "UPDATE box SET health_ms = 1",
 }
 """What each version could have written beyond the ones before."""
 OVER = """
@@ -71,7 +72,9 @@ VALUES (8, 'lapsed', 2, 3, NULL, '{}');
 """
 
 
-@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"])
+@pytest.mark.parametrize(
+    "version", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
+)
 def test_a_filled_database_of_every_version_is_brought_up_and_goes_on(url, version, tmp_path):
     engine = create_engine(url)
     with engine.begin() as connection:

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 import cityeye_config
-from collector.places.codes import CaseNumber, full_code, load_codes
+from collector.places.codes import Numbering, full_code, load_codes, load_numbering
 from protocol.documents import SettingsError
 from tests.services import ROOT
 
-TABLE = (ROOT / "config/codes.toml").read_text("utf-8")
+TABLE = (ROOT / "config/codes/events.toml").read_text("utf-8")
 
 
 def test_the_table_that_comes_with_the_program_is_good():
-    codes = load_codes(ROOT / "config/codes.toml")
+    codes = load_codes(ROOT / "config/codes/events.toml")
     assert codes.of_rule("encroachment").code == "0504"
     assert codes.of_rule("encroachment").zh == "店外经营"
     assert codes.of_rule("crowding").zh == "人群聚集"
@@ -27,7 +27,7 @@ def test_the_table_that_comes_with_the_program_is_good():
 def test_without_a_table_of_its_own_a_center_has_that_of_the_program(tmp_path):
     if Path(cityeye_config.__file__).resolve().parent != ROOT / "config":
         pytest.skip("another checkout's settings are installed here")
-    assert load_codes(tmp_path / "none.toml") == load_codes(ROOT / "config/codes.toml")
+    assert load_codes(tmp_path / "none.toml") == load_codes(ROOT / "config/codes/events.toml")
 
 
 def test_a_city_may_file_crowding_as_it_does(tmp_path):
@@ -54,10 +54,15 @@ def test_a_mistake_in_the_table_is_named(tmp_path, before, after, expected):
 
 
 def test_numbers_of_cases_and_full_codes():
-    assert str(CaseNumber("330105", date(2028, 2, 29), 7)) == "3301052028022900007"
+    assert load_numbering().number("330105002", date(2028, 2, 29), 7) == "3301052028022900007"
     assert full_code("330105", "0504") == "3301050504"
-    for wrong in (CaseNumber("3301", date(2026, 1, 1), 1), CaseNumber("330105", date(2026, 1, 1), 100_000)):
-        with pytest.raises(ValueError, match="expected a region of 6 digits"):
-            str(wrong)
+    for region, serial in (("3301", 1), ("330105", 100_000)):
+        with pytest.raises(ValueError, match="expected 19 digits"):
+            load_numbering().number(region, date(2026, 1, 1), serial)
+    other = Numbering(pattern="{day:%y%m%d}{serial:04d}", digits=10, most=9999)
+    assert other.number("330105", date(2026, 1, 2), 3) == "2601020003"
+    for pattern in ("{day:%Y%m%d}00", "{street}", "{serial:05d}-{day:%Y}"):
+        with pytest.raises(ValueError, match=r"pattern|digits"):
+            Numbering(pattern=pattern, digits=10, most=9)
     with pytest.raises(ValueError, match="a code of 4"):
         full_code("330105", "504")

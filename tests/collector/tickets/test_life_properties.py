@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
+from collector.exchange import reports
 from collector.people.actor import Actor
+from collector.places import shops
+from collector.places.codes import load_codes
+from collector.places.history import Author
+from collector.places.register import Around
 from collector.store import AuditRow, Ticket, TicketEvent, open_store
 from collector.tickets import desk as door
 from collector.tickets import pauses, policy
 from collector.tickets.desk import RefusedError
-from collector.tickets.machine import ARGUMENTS, FINAL, VERBS, State, allowed, find
+from collector.tickets.machine import ARGUMENTS, FINAL, FINDINGS, VERBS, State, allowed, find
 from collector.tickets.seams import Cover, Told
 from tests.collector.conftest import Desk
 from tests.collector.tickets.conftest import CHEN, LI, WANG, Street
@@ -29,9 +34,10 @@ from tests.incidents import Case
 
 ACTIONS = int(os.environ.get("CITYEYE_ACTIONS", "1200"))
 LENGTH = 20
-FORWARD = ("confirm", "told", "register", "dispatch", "accept", "feed_back", "solve", "reject")
+FORWARD = ("confirm", "found", "told", "register", "dispatch", "accept", "feed_back", "solve", "reject")
 MOVES = 1.4
 """Actions that a rule takes, about, as one of them takes several."""
+CODES = load_codes()
 SHOPS = ("shop-1", "shop-2", None)
 ZONES = ("front", "side")
 REACHED = Counter()
@@ -45,6 +51,7 @@ ARGS = {
     "of": st.integers(1, 3),
     "permit": st.just("permit 1"),
     "to": st.just("chen"),
+    "result": st.sampled_from(["exists", "not_exist", "unable", "gone"]),
     "urgency": st.sampled_from(["normal", "urgent", "very_urgent", "soon"]),
     "minutes": st.integers(-5, 90),
 }
@@ -68,6 +75,7 @@ class Life(RuleBasedStateMachine):
         self.seen_audit = 0
         with self.desk.store.writing() as session:
             policy.put(session, "s", RULES, LI, self.street.now_ms)
+            shops.add(session, {"id": "shop-1", "name": "1", "street": "s"}, Author(LI, 0), Around("330105", 0))
         self.street.permit("permit 1")
 
     def told(self, _session, number, since_ms):
@@ -92,6 +100,12 @@ class Life(RuleBasedStateMachine):
         case = Case(next(self.street.numbers), rule_, shop, zone=zone, opened_s=self.street.true_s - 180)
         self.desk.take_any(case.opened(self.street.true_s))
         self.going.append(case)
+
+    @rule(source=st.sampled_from(reports.REPORTED), shop=st.sampled_from(["shop-1", None]))
+    def report(self, source, shop):
+        told = reports.Report(source, "0504", "s", shop=shop, address="1")
+        with self.desk.store.writing() as session:
+            reports.take(session, LI, told, CODES, self.street.now_ms)
 
     @precondition(lambda self: self.going)
     @rule(index=st.integers(0, 9), how=st.sampled_from(["cleared", "ended", "updated", "cleared"]))
@@ -147,6 +161,7 @@ class Life(RuleBasedStateMachine):
             return
         now_ms = self.street.now_ms
         given = {"of": args["of"], "permit": args["permit"], "to": args["to"], "urgency": args["urgency"]}
+        given["result"] = args["result"]
         given["due_ms"] = now_ms + args["minutes"] * 60_000
         if who.kind != "policy":
             given = {name: value for name, value in given.items() if name in ARGUMENTS.get(verb, {})}
@@ -272,20 +287,34 @@ def leading(ticket):
     for who in (LI, CHEN, WANG, Actor.shop(ticket.shop or "none")):
         for verb in allowed(ticket.state, who.kind, who.roles("s")):
             line = find(ticket.state, verb)
-            if line.targets or verb in ("told", "review", "shop_done"):
+            if line.targets or verb in ("told", "review", "shop_done", "found"):
                 found += [(who, verb)] * (8 if verb in FORWARD else 1)
     return found
+
+
+def check_looked(lines):
+    """What nobody has seen who works here is confirmed only after somebody has looked."""
+    seen, found = True, None
+    for event in lines:
+        detail = json.loads(event.detail)
+        if event.kind == "reported":
+            seen = detail["source"] == "grid"
+        if event.kind in ("found", "inspect"):
+            found = detail.get("result")
+        assert event.kind != "confirm" or seen or found == "exists"
 
 
 def check_lines(ticket, lines):
     """Read a time line again: whether each step had its grounds."""
     reviewer = shop_due_ms = told_ms = asked = due_ms = None
+    check_looked(lines)
     for event in lines:
         detail = json.loads(event.detail)
         due_ms = detail.get("due_ms", due_ms)
         before = json.loads(event.before) if event.before else {}
         if event.kind in ("reopen", "resume", "reconsider"):
             shop_due_ms = told_ms = asked = None
+        assert event.kind != "put_right" or (told_ms is not None and event.at_ms <= (shop_due_ms or event.at_ms))
         if event.kind in ("confirm", "notify"):
             reviewer = event.author if event.kind == "confirm" else None
             shop_due_ms = told_ms = None
@@ -333,10 +362,12 @@ def walk(chance, actions):
         while REACHED["actions"] < until:
             number = chance.randrange(5)
             args = {"of": 1, "permit": "p", "to": "chen", "urgency": "urgent", "minutes": chance.randint(-5, 90)}
+            args["result"] = chance.choice(FINDINGS)
             doing = [
                 lambda: life.appear(
                     shop=chance.choice(SHOPS), zone=chance.choice(["front", "side"]), rule_="encroachment"
                 ),
+                lambda: life.report(source=chance.choice(reports.REPORTED), shop=chance.choice(["shop-1", None])),
                 lambda n=number, a=args: life.drive(number=n, moves=[chance.randrange(999) for _ in range(12)], args=a),
                 lambda n=number, a=args: life.drive(number=n, moves=[chance.randrange(999) for _ in range(12)], args=a),
                 lambda n=number: (

@@ -1,0 +1,68 @@
+"""Tables of what is exchanged with other systems: reports of people, webhooks and what waits to be sent to them."""
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.store.tables import Base, Number
+
+
+class ReportRow(Base):
+    """What a person reported: the ticket that was made of it has the same number. Nothing in it names them."""
+
+    __tablename__ = "report"
+    __table_args__ = (UniqueConstraint("author", "reference", name="uq_report_reference"),)
+
+    ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), primary_key=True)
+    code: Mapped[str] = mapped_column(Text)
+    """Of the event, by the table of codes."""
+    description: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(Text)
+    lon: Mapped[float | None] = mapped_column(Float)
+    """Degrees, WGS84; `lat` likewise."""
+    lat: Mapped[float | None] = mapped_column(Float)
+    cell: Mapped[str] = mapped_column(Text)
+    """Of the unit grid; empty: not known."""
+    reference: Mapped[str | None] = mapped_column(Text)
+    """Its number where it came from; the same of one author again is the same report."""
+    author: Mapped[str] = mapped_column(Text)
+    """Who entered it, by `kind:id`; `public`: nobody who is known."""
+
+
+class WebhookRow(Base):
+    """A program elsewhere that is told of what happens to tickets."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    street: Mapped[str] = mapped_column(Text)
+    """Empty: of all."""
+    kinds: Mapped[str] = mapped_column(Text)
+    """Of events, separated by commas; empty: all but those that change nothing (see the trigger of 0013)."""
+    secret: Mapped[str] = mapped_column(Text)
+    """Sealed, see `people.vault`."""
+    active: Mapped[int] = mapped_column(Integer, server_default="1")
+    stopped: Mapped[str] = mapped_column(Text, server_default="")
+    """Why it is not active any more."""
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeliveryRow(Base):
+    """The outbox: one line of a time line that one webhook is to be told of. A trigger writes it with the line."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        Index("ix_webhook_delivery_due", "state", "due_ms"),
+        Index("ix_webhook_delivery_event_id", "event_id"),
+    )
+
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True)
+    event_id: Mapped[int] = mapped_column(Number, ForeignKey("ticket_event.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    """`waiting`, `sent`, or `parked`: given up until it is replayed."""
+    tries: Mapped[int] = mapped_column(Integer)
+    due_ms: Mapped[int] = mapped_column(BigInteger)
+    """When it is tried next; while it is tried, when others may think that whoever did died."""
+    done_ms: Mapped[int | None] = mapped_column(BigInteger)
+    said: Mapped[str] = mapped_column(Text)
+    """How the last try ended."""

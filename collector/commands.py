@@ -243,8 +243,6 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
 def _others(
     config: CenterConfig, store: Store, files: PictureFiles, watch: Watch
 ) -> list[Courier | Keeper | Publisher]:
-    config: CenterConfig, store: Store, files: PictureFiles, watch: Watch
-) -> list[Courier | Keeper | Publisher]:
     """What works by itself beside the desk: deleting what has served its purpose, telling other systems."""
     settings = config.settings
     vault, networks = Vault(config.data_dir / KEY_FILE), settings.exchange.webhooks.networks

@@ -27,10 +27,14 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.indicators.clerk import Clerk
+from collector.indicators.commands import indicators
+from collector.indicators.commands import report as report_command
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
 from collector.office import make_office
+from collector.papers.typefaces import typeface
 from collector.people import audit
 from collector.people.actor import SYSTEM
 from collector.people.commands import api_tokens, audit_log, people
@@ -70,6 +74,8 @@ app.add_typer(permit_commands, name="permits")
 app.add_typer(grid_commands, name="grid")
 app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
+app.add_typer(indicators, name="indicators")
+app.command("report")(report_command)
 
 
 def _version(asked: bool) -> None:
@@ -195,7 +201,8 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     door = open_door(config, store)
     writer.start(session.answer)
-    for part in (session, dispatch, timekeeper):
+    clerk = _clerk(config, store)
+    for part in (session, dispatch, timekeeper, clerk):
         part.start()
     if door is not None:
         door.start()
@@ -205,13 +212,20 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         with notices:
             server.run(sockets=[listening])
     finally:
-        for ending_part in (timekeeper, dispatch, door, session, writer):
+        for ending_part in (clerk, timekeeper, dispatch, door, session, writer):
             if ending_part is not None:
                 ending_part.stop()
         if relay is not None:
             relay.close()
         store.close()
         log.info("stopped")
+
+
+def _clerk(config: CenterConfig, store: Store) -> Clerk:
+    settings, center = config.settings.reports, config.settings.center
+    folder = None if settings.folder is None else config.path(settings.folder)
+    face = typeface(center.typeface)  # one that cannot be used is said as the center starts
+    return Clerk(store, settings, folder, center.name, ZoneInfo(center.timezone), lambda: face, time.time)
 
 
 def _notices(

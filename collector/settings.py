@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from collector.indicators.settings import ReportsSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
@@ -39,6 +40,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError(f"expected a path from the root such as /usr/share/fonts/…, got {str(path)!r}")
+    return path
 
 
 def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,7 +111,7 @@ class CenterSection(Section):
     late_after_s: float = Field(
         default=600, gt=0, description="an incident that arrives longer after it was decided counts as late"
     )
-    typeface: Path | None = Field(
+    typeface: Annotated[Path, AfterValidator(_absolute)] | None = Field(
         default=None,
         description="TrueType file with Chinese for PDF papers; unset: one of Debian's, else named only",
     )
@@ -211,6 +218,7 @@ class CenterSettings(Section):
     shop_pages: ShopPagesSection = ShopPagesSection()
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
+    reports: ReportsSection = ReportsSection()
     sso: SsoSection | None = None
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ audit.read         x     -        -           -       x       -       read the a
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
+indicators.read    x     x        x           x       x       x       see indicators and reports of a street
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine
 """
 """An x: this role has this right at the streets that it was granted for."""

@@ -7,6 +7,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
+from collector.store.indicators import FootfallRow, PackedDay
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
 from collector.store.people import (
@@ -51,6 +52,7 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "FailureRow",
+    "FootfallRow",
     "GrantRow",
     "GridCell",
     "IncidentRow",
@@ -59,6 +61,7 @@ __all__ = [
     "NoticeAttempt",
     "NoticeLink",
     "NoticeRow",
+    "PackedDay",
     "PauseRow",
     "PermitRow",
     "PersonRow",

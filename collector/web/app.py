@@ -38,6 +38,7 @@ from collector.web import (
     board,
     box_pages,
     evidence_api,
+    indicators_api,
     notices_api,
     people_api,
     people_pages,
@@ -240,6 +241,7 @@ def make_app(
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
+    app.include_router(indicators_api.router(desk, center, zone))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app

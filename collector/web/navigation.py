@@ -30,6 +30,7 @@ PLACES: Final = (
     Place("/boxes", "boxes.read", N_("Boxes")),
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
+    Place("/reports", "indicators.read", N_("Reports")),
     Place("/policies", "policies.read", N_("Policies")),
     Place("/templates", "notices.read", N_("Texts")),
     Place("/people", "people.read", N_("People")),

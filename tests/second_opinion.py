@@ -18,15 +18,21 @@ from collector.store import IncidentRow, Ticket, TicketEvent
 FINAL = ("false_alarm", "duplicate", "exempt", "lapsed", "self_corrected", "closed")
 STREET_WORK = ("registered", "dispatched", "handling", "verifying", "rework")
 JUDGEMENTS = {
-    **{"confirm": "confirmed", "review": "confirmed", "false_alarm": "false", "duplicate": "duplicate"},
-    **{"exempt": "exempt", "uphold": "unfounded", "resume": "", "reconsider": ""},
+    "confirm": "confirmed",
+    "review": "confirmed",
+    "false_alarm": "false",
+    "duplicate": "duplicate",
+    "exempt": "exempt",
+    "uphold": "unfounded",
+    "resume": "",
+    "reconsider": "",
 }
 
 
 class Story:
     """One ticket, as its time line and its incidents tell it."""
 
-    def __init__(self, ticket, lines, incidents, now_ms):
+    def __init__(self, ticket, lines, incidents, now_ms):  # noqa: PLR0912 - one branch for each thing that happens
         self.key, self.shop, self.street, self.rule = ticket.key, ticket.shop, ticket.street, ticket.rule
         self.camera = f"{ticket.box_id}/{ticket.camera}"
         self.opened_ms = min(one.opened_ms for one in incidents)
@@ -190,7 +196,7 @@ def differences(store, first, last, zone, now_ms):
         loaded = Loaded(session, Period(first, last, streets, zone), now_ms)
     spots = loaded.spots
     pairs = {
-        "all": ({"": loaded.whole()}, lambda one: ""),
+        "all": ({"": loaded.whole()}, lambda _: ""),
         "street": (loaded.by_spot([one.street for one in spots]), lambda one: one.street),
         "shop": (loaded.by_spot([one.shop or "" for one in spots]), lambda one: one.shop or ""),
         "camera": (loaded.by_spot([f"{one.box}/{one.camera}" for one in spots]), lambda one: one.camera),

@@ -211,56 +211,65 @@ def _marks() -> Any:
 
 def load(session: Session, streets: Sequence[str], first: date, last: date, zone: ZoneInfo) -> Cases:
     """All tickets that appeared on these days, of these streets (`Store.reading`)."""
-    from_ms, until_ms = day_start_ms(first, zone), day_start_ms(last + timedelta(days=1), zone)
+    spans = [_span(day, zone) for day in days(first, last)]
     parts: list[Cases] = []
-    here = PackedDay.street.in_(streets)
-    good = here & (PackedDay.from_ms >= from_ms) & (PackedDay.until_ms <= until_ms) & (PackedDay.marks == _marks())
-    packed: dict[str, set[int]] = {street: set() for street in streets}
-    for row in session.execute(select(PackedDay.street, PackedDay.from_ms, PackedDay.pack).where(good)):
+    packed: dict[str, set[tuple[int, int]]] = {street: set() for street in streets}
+    for row in session.execute(_good(PackedDay.pack, streets, spans)):
         cases = _unpack(row.pack)
-        if cases is not None:
+        # those of days in another time zone overlap
+        if cases is not None and (row.from_ms, row.until_ms) in spans:
             parts.append(cases)
-            packed[row.street].add(row.from_ms)
+            packed[row.street].add((row.from_ms, row.until_ms))
     for street in streets:
-        for begin, end in _gaps(first, last, zone, packed[street]):
+        for begin, end in _joined([span for span in spans if span not in packed[street]]):
             wanted = select(*_COLUMNS).where(Ticket.street == street, Ticket.opened_ms >= begin, Ticket.opened_ms < end)
             parts.append(_cases(session.execute(wanted.order_by(Ticket.opened_ms)), zone))
     return join(parts)
 
 
-def _gaps(first: date, last: date, zone: ZoneInfo, packed: set[int]) -> list[tuple[int, int]]:
-    """Spans of days without a pack."""
-    gaps: list[tuple[int, int]] = []
-    for day in days(first, last):
-        begin, end = day_start_ms(day, zone), day_start_ms(day + timedelta(days=1), zone)
-        if begin in packed:
-            continue
-        if gaps and gaps[-1][1] == begin:
-            begin = gaps.pop()[0]
-        gaps.append((begin, end))
-    return gaps
+def _span(day: date, zone: ZoneInfo) -> tuple[int, int]:
+    return day_start_ms(day, zone), day_start_ms(day + timedelta(days=1), zone)
+
+
+def _good(column: Any, streets: Sequence[str], spans: Sequence[tuple[int, int]]) -> Any:
+    """Packs within spans that are in order, whose marks are the sum of those that their day's tickets have now."""
+    here = (Ticket.street == PackedDay.street, Ticket.opened_ms >= PackedDay.from_ms)
+    marks = select(func.sum(Ticket.mark)).where(*here, Ticket.opened_ms < PackedDay.until_ms).scalar_subquery()
+    return select(PackedDay.street, PackedDay.from_ms, PackedDay.until_ms, column).where(
+        PackedDay.street.in_(streets),
+        PackedDay.from_ms >= spans[0][0],
+        PackedDay.until_ms <= spans[-1][1],
+        PackedDay.marks == func.coalesce(marks, 0),
+    )
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, those that follow each other as one."""
+    found: list[tuple[int, int]] = []
+    for begin, end in spans:
+        follows = bool(found) and found[-1][1] == begin
+        found.append((found.pop()[0] if follows else begin, end))
+    return found
 
 
 def stale(session: Session, street: str, first: date, last: date, zone: ZoneInfo) -> list[date]:
     """Days of a street that have tickets and no good pack."""
-    begin, end = day_start_ms(first, zone), day_start_ms(last + timedelta(days=1), zone)
-    good = select(PackedDay.from_ms).where(
-        PackedDay.street == street, PackedDay.from_ms >= begin, PackedDay.until_ms <= end, PackedDay.marks == _marks()
-    )
-    packed = set(session.scalars(good))
+    every = {_span(day, zone): day for day in days(first, last)}
+    if not every:
+        return []
+    good = {(row.from_ms, row.until_ms) for row in session.execute(_good(PackedDay.marks, [street], list(every)))}
     opened = select(Ticket.number).where(Ticket.street == street)
-    found = []
-    for day in days(first, last):
-        begin, end = day_start_ms(day, zone), day_start_ms(day + timedelta(days=1), zone)
-        here = opened.where(Ticket.opened_ms >= begin, Ticket.opened_ms < end).limit(1)
-        if begin not in packed and session.scalar(here) is not None:
-            found.append(day)
-    return found
+    return [
+        day
+        for (begin, end), day in every.items()
+        if (begin, end) not in good
+        and session.scalar(opened.where(Ticket.opened_ms >= begin, Ticket.opened_ms < end).limit(1)) is not None
+    ]
 
 
 def pack_day(session: Session, street: str, day: date, zone: ZoneInfo) -> None:
     """Pack a day anew (`Store.writing`)."""
-    begin, end = day_start_ms(day, zone), day_start_ms(day + timedelta(days=1), zone)
+    begin, end = _span(day, zone)
     wanted = select(*_COLUMNS).where(Ticket.street == street, Ticket.opened_ms >= begin, Ticket.opened_ms < end)
     rows = session.execute(wanted.order_by(Ticket.opened_ms)).all()
     marks, pack = sum(row.mark for row in rows), _pack(_cases(rows, zone))

@@ -147,7 +147,7 @@ class _Telling:
 
 
 def _percent(part: Part) -> str:
-    return "–" if part.value is None else f"{part.value:.1%}"
+    return "–" if part.value is None else "100%" if part.value == 1 else f"{part.value:.1%}"
 
 
 def _minutes(value: float | None) -> str:
@@ -248,7 +248,7 @@ def _part(paper: Paper, tell: _Telling, by: str) -> None:
         cells += [_minutes(figures.minutes[one].median) for one in SHOWN_MINUTES]
         rows.append(cells)
     head = [tell.of(BY[by]), *(named[one] for one in (*SHOWN, *SHOWN_MINUTES))]
-    paper.table(head, rows, widths=[3, *[1.2] * (len(head) - 1)], right=range(1, len(head)))
+    paper.table(head, rows, widths=[2.2, *[1.25] * (len(head) - 1)], right=range(1, len(head)))
 
 
 def _footfall(paper: Paper, tell: _Telling) -> None:
@@ -272,7 +272,7 @@ def as_workbook(report: Report, language: Language = "zh") -> bytes:
     for share in SHARES:
         part = whole.shares[share.name]
         said = [f"{part.part} / {part.whole}", tell.of(share.means), tell.of(share.silent)]
-        rows.append([tell.of(share.words), None if part.value is None else f"{part.value:.1%}", *said])
+        rows.append([tell.of(share.words), _percent(part), *said])
     for spread in MINUTES:
         values = whole.minutes[spread.name]
         for name, value in (("median", values.median), ("p90", values.p90)):

@@ -93,6 +93,11 @@ def test_plots_say_their_numbers_and_names():
         assert part in text
 
 
+def test_no_line_is_drawn_over_a_gap():
+    assert pdf._runs([1, 2, None, 3, None, 4, 5]) == [[(0, 1), (1, 2)], [(5, 4), (6, 5)]]
+    assert pdf._runs([]) == []
+
+
 @pytest.mark.parametrize(
     ("highest", "step"), [(0, 1), (1, 0.2), (5, 1), (5.1, 2), (16, 5), (99, 20), (100, 20), (101, 50), (0.93, 0.2)]
 )

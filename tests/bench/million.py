@@ -8,6 +8,7 @@ and prints percentiles of their time as JSON: as seen on the clock, and what thi
 """
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -48,10 +49,8 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=ZONE)
 DAYS = 365
 BOXES, CAMERAS, SHOPS = 10, 12, 300
 AT_ONCE = 5_000
-MINUTE = 60_000
 CALLS = 60
 LIMIT_MS = 200.0
-OPEN = ("noticed", "community", "registered", "handling", "pending_review")
 COURSES = (
     # what a ticket ends as, how often of a hundred, and its steps with the minutes that each takes
     ("self_corrected", 38, (("confirm", 3, "noticed"), ("told", 1, "noticed"), ("correct", 4, "self_corrected"))),
@@ -73,210 +72,138 @@ COURSES = (
     ("lapsed", 10, ()),
     ("exempt", 3, (("exempt", 1, "exempt"),)),
 )
-POLICY, PERSON, CAMERA = "policy:s-1", "person:li", "camera:box-1"
+POLICY, PERSON = "policy:s-1", "person:li"
+DATA = json.loads(Case().opened().payload)["data"]
+OF_PERSONS = ("confirm", "register", "dispatch", "false_alarm")
 
 
 def fill(store: Store, tickets: int, chance: Random) -> None:
     """Write tickets, the oldest first; the last ones are open, at most one of each shop."""
-    weights = [weight for _, weight, _ in COURSES]
-    data = json.loads(Case().opened().payload)["data"]
     with store.writing() as session:
-        _around(session)
+        for box in range(BOXES):
+            session.add(Box(id=f"box-{box}", site=_street(box), state_since_ms=0, seen_ms=0, state="online"))
+        session.flush()
+        for box, camera in itertools.product(range(BOXES), range(CAMERAS)):
+            session.add(CameraRow(box_id=f"box-{box}", camera=f"cam-{camera}", state="live", since_ms=0))
+        empty = {one.name: 0 if "INT" in str(one.type) else "" for one in ShopRow.__table__.c if not one.nullable}
+        for shop in range(SHOPS):
+            named = {"id": f"shop-{shop}", "street": _street(shop % BOXES), "name": f"示例店铺 {shop}"}
+            session.add(ShopRow(**{**empty, **named, "state": "active"}))
     begin_ms = round((NOW - timedelta(days=DAYS)).timestamp() * 1000)
     step = DAYS * 86_400_000 / tickets
+    tables = (Ticket, IncidentRow, TicketEvent, PictureRow)
     for start in range(1, tickets + 1, AT_ONCE):
-        rows: list[dict[str, object]] = []
-        events: list[dict[str, object]] = []
-        incidents: list[dict[str, object]] = []
-        pictures: list[dict[str, object]] = []
+        made: list[list[dict[str, object]]] = [[], [], [], []]
         for number in range(start, min(start + AT_ONCE, tickets + 1)):
-            opened_ms = begin_ms + round((number - 1) * step + chance.random() * step)
-            course = chance.choices(COURSES, weights)[0]
-            _ticket(
-                number,
-                opened_ms,
-                course,
-                number > tickets - min(SHOPS, tickets // 50),
-                chance,
-                data,
-                rows,
-                events,
-                incidents,
-                pictures,
-            )
+            opened_ms = begin_ms + round((number - 1 + chance.random()) * step)
+            goes_on = number > tickets - min(SHOPS, tickets // 50)
+            for kept, more in zip(made, _ticket(number, opened_ms, chance, goes_on=goes_on), strict=True):
+                kept.extend(more)
         with store.writing() as session:
-            for table, made in (
-                (Ticket, rows),
-                (IncidentRow, incidents),
-                (TicketEvent, events),
-                (PictureRow, pictures),
-            ):
-                write(session, table.__table__, made)
+            for table, rows in zip(tables, made, strict=True):
+                write(session, table.__table__, rows)
 
 
-def _around(session) -> None:  # type: ignore[no-untyped-def]  # the session
-    boxes = [
-        {"id": f"box-{one}", "site": f"s-{one % 2 + 1}", "state_since_ms": 0, "seen_ms": 0, "state": "online"}
-        for one in range(BOXES)
-    ]
-    for box in boxes:
-        session.add(Box(**box))
-    session.flush()
-    for box in range(BOXES):
-        for camera in range(CAMERAS):
-            session.add(CameraRow(box_id=f"box-{box}", camera=f"cam-{camera}", state="live", since_ms=0))
-    for shop in range(SHOPS):
-        session.add(ShopRow(**_shop(shop)))
+def _street(box: int) -> str:
+    return f"s-{box % 2 + 1}"
 
 
-def _shop(number: int) -> dict[str, object]:
-    texts = {one.name: "" for one in ShopRow.__table__.columns if str(one.type) == "TEXT" and not one.nullable}
-    numbers = {one.name: 0 for one in ShopRow.__table__.columns if "INT" in str(one.type) and not one.nullable}
-    box = number % BOXES
-    named = {"id": f"shop-{number}", "street": f"s-{box % 2 + 1}", "name": f"示例店铺 {number}", "state": "active"}
-    return {**texts, **numbers, **named}
-
-
-def _ticket(number, opened_ms, course, is_open, chance, data, rows, events, incidents, pictures) -> None:  # type: ignore[no-untyped-def]  # a step of `fill`
-    state, _, steps = course
-    shop = number % SHOPS if is_open else chance.randrange(SHOPS)
-    box, camera = shop % BOXES, shop // BOXES % CAMERAS
-    at_ms, version, line = opened_ms + 180_000, 1, []
-    told_ms = registered_ms = closed_ms = None
-    if is_open:
-        steps = steps[: chance.randrange(len(steps) + 1)] if state in ("self_corrected", "closed") else ()
+def _ticket(number: int, opened_ms: int, chance: Random, *, goes_on: bool) -> tuple[list[dict[str, object]], ...]:
+    """The rows of one ticket: itself, its incident, its time line, its pictures."""
+    state, _, steps = chance.choices(COURSES, [weight for _, weight, _ in COURSES])[0]
+    shop = number % SHOPS if goes_on else chance.randrange(SHOPS)
+    box, camera = shop % BOXES, f"cam-{shop // BOXES % CAMERAS}"
+    if goes_on:
+        steps = steps[: chance.randrange(len(steps))] if state in ("self_corrected", "closed") else ()
         state = steps[-1][2] if steps else "pending_review"
-        if state in ("self_corrected", "closed"):
-            steps, state = steps[:-1], steps[-2][2]
-    common = {"ticket_number": number, "message_id": None, "reason": ""}
-    seen = (("appeared", opened_ms), ("opened", at_ms), *(("incident_updated", at_ms + n * 600_000) for n in range(4)))
-    for kind, seen_ms in seen:
-        detail = f'{{"incident": "{number}", "visibility": "seen"}}'
-        line.append(
-            {
-                **common,
-                "kind": kind,
-                "at_ms": seen_ms,
-                "received_ms": seen_ms,
-                "detail": detail,
-                "author": "camera",
-                "before": None,
-            }
-        )
-    before = "pending_review"
+    line: list[dict[str, object]] = []
+
+    def tell(kind: str, at: int, detail: object, author: str = "camera", before: str | None = None) -> None:
+        texts = {"kind": kind, "message_id": None, "author": author, "reason": "", "before": before}
+        line.append({"ticket_number": number, "at_ms": at, "received_ms": at, "detail": json.dumps(detail), **texts})
+
+    at_ms, version, now = opened_ms + 180_000, 1, "pending_review"
+    when: dict[str, int] = {}
+    incident = f"incident-{number}"
+    tell("appeared", opened_ms, {"incident": incident})
+    for update in range(5):
+        tell("incident_updated" if update else "opened", at_ms + update * 600_000, {"incident": incident})
     for verb, minutes, after in steps:
-        at_ms += round(minutes * MINUTE * (0.5 + chance.random()))
+        at_ms += round(minutes * 60_000 * (0.5 + chance.random()))
         version += 1
-        detail = {"version": version, "state": after, "due_ms": at_ms + 600_000}
-        if verb == "told":
-            told_ms = detail["told_ms"] = at_ms
-        registered_ms = at_ms if verb == "register" else registered_ms
-        author = PERSON if verb in ("confirm", "register", "dispatch", "false_alarm") else POLICY
-        line.append(
-            {
-                **common,
-                "kind": verb,
-                "at_ms": at_ms,
-                "received_ms": at_ms,
-                "detail": json.dumps(detail),
-                "author": author,
-                "before": json.dumps({"state": before}),
-            }
-        )
-        before = after
-    if not is_open:
-        closed_ms = at_ms
-        line.append(
-            {
-                **common,
-                "kind": "incident_cleared",
-                "at_ms": at_ms,
-                "received_ms": at_ms,
-                "detail": "{}",
-                "author": "camera",
-                "before": None,
-            }
-        )
-    confirmed = any(step[0] == "confirm" for step in steps)
+        when[verb] = at_ms
+        detail = {"version": version, "state": after, "due_ms": at_ms + 600_000, "told_ms": at_ms}
+        tell(verb, at_ms, detail, PERSON if verb in OF_PERSONS else POLICY, json.dumps({"state": now}))
+        now = after
+    cleared_ms = None if goes_on else at_ms
+    if not goes_on:
+        tell("incident_cleared", at_ms, {"incident": incident})
+    handled, registered = "feed_back" in when, "register" in when
+    place = {"box_id": f"box-{box}", "opened_ms": opened_ms, "cleared_ms": cleared_ms}
     record = TicketRecord(
-        key=f"encroachment/shop/shop-{shop}",
-        rule="encroachment",
-        shop=f"shop-{shop}",
-        box_id=f"box-{box}",
-        camera=f"cam-{camera}",
+        **{"key": f"encroachment/shop/shop-{shop}", "rule": "encroachment", "shop": f"shop-{shop}", **place},
+        camera=camera,
         zone="front",
+        street=_street(box),
         state=state,
-        open=int(is_open),
-        opened_ms=opened_ms,
+        number=number,
+        open=int(goes_on),
+        present=int(goes_on),
         created_ms=opened_ms + 181_000,
         changed_ms=at_ms,
-        cleared_ms=None if is_open else at_ms,
-        repeat_of=None if number <= SHOPS or chance.random() < 0.5 else number - SHOPS,
-        number=number,
-        street=f"s-{box % 2 + 1}",
-        present=int(is_open),
-        look_ms=at_ms + 600_000 if is_open else None,
         version=version,
-        since_ms=at_ms,
         entered=version,
+        since_ms=at_ms,
         acted_ms=at_ms,
-        closed_ms=closed_ms,
+        closed_ms=cleared_ms,
+        repeat_of=None if number <= SHOPS or chance.random() < 0.5 else number - SHOPS,
+        look_ms=at_ms + 600_000 if goes_on else None,
     )
     record.mark = mark(record)
-    handled = any(step[0] == "feed_back" for step in steps)
-    rows.append(
+    ticket = {
+        **vars(record),
+        "reviewer": PERSON if "confirm" in when else None,
+        "due_ms": at_ms + 600_000 if goes_on else None,
+        "due_kind": "review: 5 min" if goes_on else "",
+        "outcome": None if state != "closed" else "handled" if handled else "community",
+        "case_number": f"330105{number:013d}" if registered else None,
+        "verdict": "confirmed" if "confirm" in when else state if state in ("false_alarm", "exempt") else "",
+        "told_ms": when.get("told"),
+        "first_told_ms": when.get("told"),
+        "registered_ms": when.get("register"),
+        "fed_back": int(handled),
+        "reworked": int(handled and chance.random() < 0.1),
+        "overdue": int(registered and chance.random() < 0.05),
+    }
+    seen = {
+        "id": incident,
+        "ticket_number": number,
+        "seq": 3,
+        "state": "open" if goes_on else "cleared",
+        **place,
+        "received_ms": opened_ms,
+        "ended_ms": None,
+        "late": 0,
+        "clock": "told",
+        "visibility": "seen",
+        "data": json.dumps({**DATA, "incident": incident, "shop": f"shop-{shop}", "camera": camera}),
+    }
+    pictures = [
         {
-            **vars(record),
-            "reviewer": PERSON if confirmed else None,
-            "reviewed_ms": opened_ms + 400_000 if confirmed else None,
-            "due_ms": at_ms + 600_000 if is_open else None,
-            "due_kind": "review: 5 min" if is_open else "",
-            "told_ms": told_ms,
-            "outcome": None if state != "closed" else "handled" if handled else "community",
-            "case_number": f"330105{number:013d}" if registered_ms else None,
-            "verdict": "confirmed" if confirmed else state if state in ("false_alarm", "exempt") else "",
-            "first_told_ms": told_ms,
-            "registered_ms": registered_ms,
-            "fed_back": int(handled),
-            "reworked": int(handled and chance.random() < 0.1),
-            "overdue": int(registered_ms is not None and chance.random() < 0.05),
-        }
-    )
-    events += line
-    incident = f"incident-{number}"
-    told = {**data, "incident": incident, "shop": f"shop-{shop}", "camera": f"cam-{camera}"}
-    incidents.append(
-        {
-            "id": incident,
+            "id": f"{incident}:at:{view}",
             "box_id": f"box-{box}",
-            "ticket_number": number,
-            "seq": 3,
-            "opened_ms": opened_ms,
-            "state": "open" if is_open else "cleared",
-            "cleared_ms": record.cleared_ms,
-            "ended_ms": None,
-            "received_ms": opened_ms + 181_000,
-            "late": 0,
-            "clock": "told",
-            "visibility": "seen",
-            "data": json.dumps(told),
+            "incident": incident,
+            "role": "at",
+            "view": view,
+            "sha256": f"{number:063x}{end}",
+            "bytes": 150_000,
+            "received_ms": opened_ms,
+            "author": "",
+            "masked": 1,
         }
-    )
-    for view in ("wide", "close"):
-        pictures.append(
-            {
-                "id": f"{incident}:at:{view}",
-                "box_id": f"box-{box}",
-                "incident": incident,
-                "role": "at",
-                "view": view,
-                "sha256": f"{number:063x}{'0' if view == 'wide' else '1'}",
-                "bytes": 150_000,
-                "received_ms": opened_ms + 182_000,
-                "author": "",
-                "masked": 1,
-            }
-        )
+        for end, view in enumerate(("wide", "close"))
+    ]
+    return [ticket], [seen], line, pictures  # type: ignore[return-value]  # mappings of texts and numbers
 
 
 def measure(

@@ -76,7 +76,7 @@ class Loaded:
     def __init__(self, session: Session, period: Period, now_ms: int) -> None:
         self.period = period
         before = load(session, period.streets, period.first - timedelta(days=REPEAT_DAYS), period.last, period.zone)
-        rows = before.rows if before.rows.flags.writeable else before.rows.copy()
+        rows = before.rows
         flags = rows["flags"]
         flags[_repeated(before)] |= int(Fact.REPEATED)
         flags[(rows["due_s"] > 0) & (rows["due_s"] * 1000 < now_ms)] |= int(Fact.OVERDUE)

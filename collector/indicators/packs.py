@@ -94,7 +94,7 @@ class Cases:
     """Tickets.
 
     Args:
-        spots: where they are.
+        spots: where they are, each as a Spot's values.
         rows: of FORM, shape `(n,)`; `place` is an index into `spots`.
     """
 
@@ -166,16 +166,15 @@ def _cases(rows: Iterable[Any], zone: ZoneInfo) -> Cases:
 
 
 def join(parts: Sequence[Cases]) -> Cases:
-    """Several as one."""
-    spots: dict[Spot, int] = {}
-    rows = []
-    for part in parts:
-        place = np.array([spots.setdefault(spot, len(spots)) for spot in part.spots], np.int32)
-        if len(part.rows):
-            moved = part.rows.copy()
-            moved["place"] = place[part.rows["place"]]
-            rows.append(moved)
-    return Cases(tuple(spots), np.concatenate(rows) if rows else np.array([], FORM))
+    """Several as one; its rows may be changed."""
+    spots: dict[tuple[Any, ...], int] = {}
+    places = [spots.setdefault(spot, len(spots)) for part in parts for spot in part.spots]
+    rows = np.concatenate([np.array([], FORM), *(part.rows for part in parts)])
+    # places of each part begin where those of the part before end
+    starts = np.cumsum([0, *(len(part.spots) for part in parts)])[:-1]
+    own = rows["place"] + np.repeat(starts, [len(part.rows) for part in parts])
+    rows["place"] = np.array(places, np.int32)[own]
+    return Cases(tuple(Spot(*spot) for spot in spots), rows)
 
 
 def _pack(cases: Cases) -> bytes:
@@ -188,7 +187,8 @@ def _unpack(pack: bytes) -> Cases | None:
     version, spots = json.loads(pack[4:start])
     if version != VERSION:
         return None
-    return Cases(tuple(Spot(*spot) for spot in spots), np.frombuffer(pack, FORM, offset=start))
+    values: Any = tuple(map(tuple, spots))  # names are given once they are joined: there are as many as rows, nearly
+    return Cases(values, np.frombuffer(pack, FORM, offset=start))
 
 
 def day_start_ms(day: date, zone: ZoneInfo) -> int:

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from collector.evidence.files import PictureFiles
 from collector.indicators import keeping
@@ -74,34 +75,85 @@ COURSES = (
 )
 POLICY, PERSON = "policy:s-1", "person:li"
 DATA = json.loads(Case().opened().payload)["data"]
+BASE = 50_000
+TABLES = tuple(one.__table__ for one in (Ticket, IncidentRow, TicketEvent, PictureRow))
 OF_PERSONS = ("confirm", "register", "dispatch", "false_alarm")
 
 
 def fill(store: Store, tickets: int, chance: Random) -> None:
-    """Write tickets, the oldest first; the last ones are open, at most one of each shop."""
+    """Write tickets of a year; the last of the first BASE are open, at most one of each shop.
+
+    What is beyond BASE is copies of these, shifted by minutes, which the database makes by itself.
+    """
     with store.writing() as session:
-        for box in range(BOXES):
-            session.add(Box(id=f"box-{box}", site=_street(box), state_since_ms=0, seen_ms=0, state="online"))
-        session.flush()
-        for box, camera in itertools.product(range(BOXES), range(CAMERAS)):
-            session.add(CameraRow(box_id=f"box-{box}", camera=f"cam-{camera}", state="live", since_ms=0))
-        empty = {one.name: 0 if "INT" in str(one.type) else "" for one in ShopRow.__table__.c if not one.nullable}
-        for shop in range(SHOPS):
-            named = {"id": f"shop-{shop}", "street": _street(shop % BOXES), "name": f"示例店铺 {shop}"}
-            session.add(ShopRow(**{**empty, **named, "state": "active"}))
+        _around(session)
+    base = min(tickets, BASE)
     begin_ms = round((NOW - timedelta(days=DAYS)).timestamp() * 1000)
-    step = DAYS * 86_400_000 / tickets
-    tables = (Ticket, IncidentRow, TicketEvent, PictureRow)
-    for start in range(1, tickets + 1, AT_ONCE):
-        made: list[list[dict[str, object]]] = [[], [], [], []]
-        for number in range(start, min(start + AT_ONCE, tickets + 1)):
+    step = DAYS * 86_400_000 / base
+    for start in range(1, base + 1, AT_ONCE):
+        made: list[list[dict[str, object]]] = [[] for _ in TABLES]
+        for number in range(start, min(start + AT_ONCE, base + 1)):
             opened_ms = begin_ms + round((number - 1 + chance.random()) * step)
-            goes_on = number > tickets - min(SHOPS, tickets // 50)
+            goes_on = number > base - _open(base)
             for kept, more in zip(made, _ticket(number, opened_ms, chance, goes_on=goes_on), strict=True):
                 kept.extend(more)
         with store.writing() as session:
-            for table, rows in zip(tables, made, strict=True):
-                write(session, table.__table__, rows)
+            for table, rows in zip(TABLES, made, strict=True):
+                write(session, table, rows)
+    if tickets > base:
+        _multiply(store, base, tickets // base)
+
+
+def _around(session: Session) -> None:
+    for box in range(BOXES):
+        session.add(Box(id=f"box-{box}", site=_street(box), state_since_ms=0, seen_ms=0, state="online"))
+    session.flush()
+    for box, camera in itertools.product(range(BOXES), range(CAMERAS)):
+        session.add(CameraRow(box_id=f"box-{box}", camera=f"cam-{camera}", state="live", since_ms=0))
+    empty = {one.name: 0 if "INT" in str(one.type) else "" for one in ShopRow.__table__.c if not one.nullable}
+    for shop in range(SHOPS):
+        named = {"id": f"shop-{shop}", "street": _street(shop % BOXES), "name": f"示例店铺 {shop}"}
+        session.add(ShopRow(**{**empty, **named, "state": "active"}))
+
+
+def _multiply(store: Store, base: int, times: int) -> None:
+    """Copy what is closed of the first tickets; indices are made afterwards, which is much quicker."""
+    closed = base - _open(base)
+    of_incident = f"SELECT id FROM incident WHERE ticket_number <= {closed}"  # noqa: S608 - a number of ours
+    copied = ("number", "ticket_number", "ticket_number")
+    which = [*(f"{name} <= {closed}" for name in copied), f"incident IN ({of_incident})"]
+    copies = ", ".join(f"({copy})" for copy in range(1, times))
+    with store.writing() as session:
+        connection = session.connection()
+        # foreign keys are not looked at one by one
+        late = "SET LOCAL session_replication_role = replica" if store.shared else "PRAGMA defer_foreign_keys = ON"
+        connection.execute(text(late))
+        indices = [index for table in TABLES for index in table.indexes]
+        for index in indices:
+            index.drop(connection)
+        # pictures first: they are found by incidents, of which there are no copies yet
+        for table, rows in reversed(list(zip(TABLES, which, strict=True))):
+            values = {one.name: _shifted(one.name, base) for one in table.c if one is not TicketEvent.__table__.c.id}
+            names = ", ".join(f'"{name}"' for name in values)
+            made = f"SELECT {', '.join(values.values())} FROM {table.name} CROSS JOIN c WHERE {rows}"  # noqa: S608 - names of ours
+            connection.execute(text(f"WITH c(k) AS (VALUES {copies}) INSERT INTO {table.name} ({names}) {made}"))
+        for index in indices:
+            index.create(connection)
+
+
+def _shifted(name: str, base: int) -> str:
+    """A column of the copy `k`."""
+    if name.endswith("_ms"):
+        return f"{name} + k * 420000"
+    if name in ("number", "ticket_number", "repeat_of"):
+        return f"{name} + k * {base}"
+    if name in ("id", "incident", "case_number"):
+        return f"{name} || '-' || CAST(k AS TEXT)"
+    return f"mark * (2 * k + 1) % {1 << 40}" if name == "mark" else f'"{name}"'
+
+
+def _open(base: int) -> int:
+    return min(SHOPS, base // 50)
 
 
 def _street(box: int) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from collector.indicators.definitions import CASE, COUNTS, MINUTES, REPEAT_DAYS, SHARES, Which
-from collector.indicators.packs import Cases, Fact, Spot, day_start_ms, days, load
+from collector.indicators.packs import NOTHING, Cases, Fact, Spot, day_start_ms, days, load
 
 PERCENTILES: Final = (50, 90)
 DAY_S: Final = 86_400
@@ -77,12 +77,13 @@ class Loaded:
         self.period = period
         before = load(session, period.streets, period.first - timedelta(days=REPEAT_DAYS), period.last, period.zone)
         rows = before.rows
-        flags = rows["flags"]
-        flags[_repeated(before)] |= int(Fact.REPEATED)
+        flags = rows["flags"].copy()  # side by side, as they are gone through again and again
+        flags[_repeated(before, flags)] |= int(Fact.REPEATED)
         flags[(rows["due_s"] > 0) & (rows["due_s"] * 1000 < now_ms)] |= int(Fact.OVERDUE)
         flags[(flags & int(Fact.ENDED | Fact.OVERDUE)) != 0] |= int(Fact.DUE)
         begin_s = day_start_ms(period.first, period.zone) // 1000
-        self._cases = Cases(before.spots, rows[rows["opened_s"] >= begin_s])
+        inside = rows["opened_s"] >= begin_s
+        self._cases, self._flags = Cases(before.spots, rows[inside]), flags[inside]
 
     @property
     def spots(self) -> Sequence[Spot]:
@@ -133,18 +134,24 @@ class Loaded:
         ]
 
     def _in(self, which: Which) -> NDArray[np.bool_]:
-        return self._cases.has(which.having, which.lacking)
+        return _has(self._flags, which.having, which.lacking)
 
     def _tally(self, index: NDArray[np.int64], size: int, *which: Which) -> NDArray[np.int64]:
-        mask = np.any([self._in(one) for one in which], axis=0)
+        mask = np.logical_or.reduce([self._in(one) for one in which])
         return np.bincount(index[mask], minlength=size)
 
 
-def _repeated(cases: Cases) -> NDArray[np.int64]:
+def _has(flags: NDArray[np.int32], having: Fact, lacking: Fact = NOTHING) -> NDArray[np.bool_]:
+    """Which have all of the one and none of the other, shape `(n,)`."""
+    found: NDArray[np.bool_] = (flags & int(having | lacking)) == int(having)
+    return found
+
+
+def _repeated(cases: Cases, flags: NDArray[np.int32]) -> NDArray[np.int64]:
     """Rows of confirmed tickets that another confirmed one of the same key began before, within the days."""
     keys: dict[tuple[str, str], int] = {}
     key = np.array([keys.setdefault((spot.street, spot.key), len(keys)) for spot in cases.spots], np.int64)
-    rows = np.flatnonzero(cases.has(CASE))
+    rows = np.flatnonzero(_has(flags, CASE))
     if not len(rows):
         return rows
     opened_s, key_of = cases.rows["opened_s"][rows], key[cases.rows["place"][rows]]

@@ -101,11 +101,6 @@ class Cases:
     spots: tuple[Spot, ...]
     rows: NDArray[np.void]
 
-    def has(self, having: Fact, lacking: Fact = NOTHING) -> NDArray[np.bool_]:
-        """Which of them have all of the one and none of the other, shape `(n,)`."""
-        found: NDArray[np.bool_] = (self.rows["flags"] & int(having | lacking)) == int(having)
-        return found
-
 
 _COLUMNS: Final = (
     *(Ticket.street, Ticket.key, Ticket.rule, Ticket.shop, Ticket.box_id, Ticket.camera, Ticket.opened_ms),

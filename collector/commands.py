@@ -30,6 +30,7 @@ from collector.inbox.writer import Writer
 from collector.indicators.clerk import Clerk
 from collector.indicators.commands import indicators
 from collector.indicators.commands import report as report_command
+from collector.law.commands import papers
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
@@ -76,6 +77,7 @@ app.add_typer(camera_commands, name="cameras")
 app.add_typer(policies, name="policies")
 app.add_typer(indicators, name="indicators")
 app.command("report")(report_command)
+app.command()(papers)
 
 
 def _version(asked: bool) -> None:
@@ -187,7 +189,18 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
     gate = serving.make_gate(config, store)
     counter = open_counter(config, store)
     pages = make_app(
-        center, store, files, changes, health, ending.is_set, registry, gate, changed, config.settings, counter
+        center,
+        store,
+        files,
+        changes,
+        health,
+        ending.is_set,
+        registry,
+        gate,
+        changed,
+        config.settings,
+        counter,
+        config.typeface,
     )
     server = serving.make_server(pages, config)
 
@@ -224,7 +237,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
 def _clerk(config: CenterConfig, store: Store) -> Clerk:
     settings, center = config.settings.reports, config.settings.center
     folder = None if settings.folder is None else config.path(settings.folder)
-    face = typeface(center.typeface)  # one that cannot be used is said as the center starts
+    face = typeface(config.typeface)  # one that cannot be used is said as the center starts
     return Clerk(store, settings, folder, center.name, ZoneInfo(center.timezone), lambda: face, time.time)
 
 

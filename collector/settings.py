@@ -12,6 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from collector.indicators.settings import ReportsSection
+from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
 from protocol.broker import BrokerLine
@@ -40,12 +41,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError(f"expected a path from the root such as /usr/share/fonts/…, got {str(path)!r}")
-    return path
 
 
 def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,7 +106,7 @@ class CenterSection(Section):
     late_after_s: float = Field(
         default=600, gt=0, description="an incident that arrives longer after it was decided counts as late"
     )
-    typeface: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+    typeface: Path | None = Field(
         default=None,
         description="TrueType file with Chinese for PDF papers; unset: one of Debian's, else named only",
     )
@@ -219,6 +214,7 @@ class CenterSettings(Section):
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
     reports: ReportsSection = ReportsSection()
+    law: LawSection = LawSection()
     sso: SsoSection | None = None
 
     @model_validator(mode="after")
@@ -282,6 +278,12 @@ class CenterConfig:
                 f"{password_file}: expected a file with the database's password, got: {fault}; "
                 "check [center] database_password_file"
             ) from None
+
+    @property
+    def typeface(self) -> Path | None:
+        """File of the typeface of PDF papers."""
+        chosen = self.settings.center.typeface
+        return None if chosen is None else self.path(chosen)
 
     @property
     def listen(self) -> tuple[str, int]:

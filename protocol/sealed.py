@@ -31,7 +31,7 @@ def seal_secret(secret: bytes, encryption_key: str, box: str, command: str, name
         once = X25519PrivateKey.generate()
         shared = once.exchange(to)
     except ValueError:
-        raise SealedError("expected an X25519 key of 32 bytes in base64, got something else") from None
+        raise SealedError("盒子的公钥无效 / expected an X25519 key of 32 bytes in base64, got something else") from None
     once_public = once.public_key().public_bytes_raw()
     key = _derived(shared, once_public, to.public_bytes_raw())
     hidden = ChaCha20Poly1305(key).encrypt(_NONCE, secret, _about(box, command, name))

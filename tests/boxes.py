@@ -16,9 +16,10 @@ def settings(
     model: str | None = "none",
     center: str | None = None,
     name: str = "box.toml",
+    site: str = "s",
 ) -> Path:
     """Write `box.toml` with one camera; without a detector unless one is named, None: with the one that ships."""
-    lines = ["version = 1", "[box]", 'id = "box-1"', 'site = "s"']
+    lines = ["version = 1", "[box]", 'id = "box-1"', f'site = "{site}"']
     if center is not None:
         lines += ["[center]", f'url = "{center}"']
     if model is not None:

@@ -32,10 +32,11 @@ def test_it_is_small_and_holds_no_footage_and_no_models_but_its_own():
 
 
 def test_each_of_its_own_models_has_a_card():
-    models = [SHIPPED, *sorted(OWN.glob("*.onnx"))]
+    models = [SHIPPED, *sorted(OWN.glob("*.onnx.xz"))]
     assert len(models) > 1
     for path in models:
-        assert "Where it fails" in path.with_suffix(".md").read_text("utf-8"), path
+        card = path.parent / f"{path.name.partition('.')[0]}.md"
+        assert "Where it fails" in card.read_text("utf-8"), path
 
 
 def test_example_settings_are_good():

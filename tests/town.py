@@ -6,12 +6,13 @@ from itertools import count
 
 from collector.boxes import orders, register
 from collector.inbox.reading import Delivery
+from collector.notices.links import make_link
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.places import permits, shops
 from collector.places.history import Author
 from collector.places.register import Around
-from collector.store import CameraPlace, CameraRow, CommandPicture, CommandRow, Ticket
+from collector.store import CameraPlace, CameraRow, CommandPicture, CommandRow, NoticeAttempt, NoticeRow, Ticket
 from collector.tickets import desk as door
 from protocol.instants import from_epoch
 from protocol.messages import (
@@ -142,7 +143,9 @@ class Town:
         with self.desk.store.writing() as session:
             register.add_boxes(session, STREET, "new", 1, 30, round(self.now_s * 1000))
             told = {"camera": "school"}
-            orders.ask(session, "xiaohe-3", "snapshot", told, command="c-1", by="system", now_ms=self._ms(200))
+            orders.ask(
+                session, "xiaohe-3", "snapshot", told, command="c-1", by=str(person("operator")), now_ms=self._ms(200)
+            )
             session.add(
                 CommandPicture(
                     command_id="c-1",
@@ -204,6 +207,26 @@ class Town:
             who = other.get(role) or person(role)
             door.act(session, who, number, verb, at_ms=round((self.now_s - minutes_ago * 60) * 1000), **args)
         return number
+
+    def link(self, number):
+        """The last part of a link to the page of a ticket's shop, as a notice that went out has it."""
+        at_ms = self._ms()
+        with self.desk.store.writing() as session:
+            ticket = session.get_one(Ticket, number)
+            sent = {"state": "sent", "not_before_ms": at_ms, "next_ms": at_ms, "created_ms": at_ms, "changed_ms": at_ms}
+            more = {"street": STREET, "level": "0", "expires_ms": at_ms, "day": ""}
+            row = NoticeRow(
+                key=f"link/{number}", ticket_number=number, kind="test", audience="shop", recipient=ticket.shop,
+                **sent, **more,
+            )  # fmt: skip
+            session.add(row)
+            session.flush()
+            attempt = NoticeAttempt(
+                notice_number=row.number, request="", channel="sms", started_ms=at_ms, outcome="accepted"
+            )
+            session.add(attempt)
+            session.flush()
+            return make_link(session, row, attempt.number, ticket, "zh", at_ms, 24)
 
     def first_open(self):
         """Number of the oldest open ticket."""

@@ -51,7 +51,10 @@ def sealed_login(session: Session, box: str, command_id: str, name: str, login: 
     """Arguments of `secret`: user and password of a camera, sealed to the box; raises OrderError, SealedError."""
     key = orders.known_box(session, box).encryption_key
     if key is None:
-        raise OrderError(f"box {box}: expected a key to seal the secret to, it has published none; update its agent")
+        raise OrderError(
+            f"盒子 {box} 尚未公布加密公钥，请更新其程序 / "
+            f"box {box}: expected a key to seal the secret to, it has published none; update its agent"
+        )
     return {"name": name, "sealed": seal_secret(login.model_dump_json().encode(), key, box, command_id, name)}
 
 

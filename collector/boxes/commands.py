@@ -34,7 +34,7 @@ from collector.boxes.enrolment import Desk
 from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, system
+from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, now_ms, one_line, open_data, system
 from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
 from collector.store import Box, CameraRow, Store, lock
@@ -121,7 +121,7 @@ def init(
             _furnish(office, name)
             if renew:
                 _have_read(office)
-            made = None if wanted_admin is None else first.make(store, wanted_admin, _now_ms())
+            made = None if wanted_admin is None else first.make(store, wanted_admin, now_ms())
         finally:
             store.close()
     if renew:
@@ -154,7 +154,7 @@ def _furnish(office: Office, names: list[str]) -> None:
     with office.store.transaction() as session:
         if not register.has_authority(session):
             center = office.config.settings.center.id
-            register.record(session, Issued(authority.certificate), "ca", f"CityEye {center}", _now_ms())
+            register.record(session, Issued(authority.certificate), "ca", f"CityEye {center}", now_ms())
     write_secret(authority.folder / "server.pem", _issue(office, "cityeye-server", "server", names))
     write_secret(authority.folder / "collector.pem", _issue(office, office.config.client_id, "collector"))
     files.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -194,9 +194,9 @@ def _issue(office: Office, name: str, usage: Usage, hosts: list[str] | None = No
     key = ec.generate_private_key(ec.SECP256R1())
     issued = office.authority.issue(key.public_key(), name, usage, time.time(), OWN_DAYS, hosts or ())
     with office.store.writing() as session:
-        register.record(session, issued, usage, name, _now_ms())
+        register.record(session, issued, usage, name, now_ms())
         detail = {"usage": usage, "serial": issued.serial, "hosts": list(hosts or ())}
-        audit.record(session, system(), "certificate.issue", f"certificate/{name}", detail, _now_ms())
+        audit.record(session, system(), "certificate.issue", f"certificate/{name}", detail, now_ms())
     return private_pem(key) + issued.pem.encode()
 
 
@@ -222,7 +222,7 @@ def add(
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
         with office.store.writing() as session:
-            claims = changes.announce(session, system(), site, prefix or site, count, good_days, _now_ms())
+            claims = changes.announce(session, system(), site, prefix or site, count, good_days, now_ms())
             # written before the commit: a code that nobody has is not kept
             _hand_out(office, claims, csv, page)
 
@@ -239,7 +239,7 @@ def renew(
     with _office(settings) as office:
         good_days = office.config.settings.enrolment.claim_days if days is None else days
         with office.store.writing() as session:
-            claim = changes.renew_claim(session, system(), box, good_days, _now_ms())
+            claim = changes.renew_claim(session, system(), box, good_days, now_ms())
             _hand_out(office, [claim], csv, page)
 
 
@@ -289,7 +289,7 @@ def revoke(box: BoxArgument, settings: SettingsOption) -> None:
     with _office(settings) as office:
         cameras = _cameras(office.store, box)
         with office.store.writing() as session:
-            site = changes.revoke(session, system(), box, _now_ms())
+            site = changes.revoke(session, system(), box, now_ms())
         _enforce(office, site, box, cameras)
 
 
@@ -303,7 +303,7 @@ def replace(
     with _office(settings) as office:
         cameras = _cameras(office.store, old)
         with office.store.writing() as session:
-            site = changes.replace(session, system(), old, new, _now_ms())
+            site = changes.replace(session, system(), old, new, now_ms())
         typer.echo(f"box {new}: has {len(cameras)} cameras of {old}")
         _enforce(office, site, old, cameras)
 
@@ -340,12 +340,12 @@ def admit(
             if known is not None and known.standing in register.OUT:
                 raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
             if known is None:
-                known = register.new_box(box, site, _now_ms())
+                known = register.new_box(box, site, now_ms())
                 session.add(known)
             known.site, known.standing = site, "enrolled"
             # after a restored back-up its code would be good once more
-            register.end_claims(session, box, _now_ms())
-            audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, _now_ms())
+            register.end_claims(session, box, now_ms())
+            audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
         store.close()
     typer.echo(f"box {box}: taken up at site {site}")
 
@@ -450,7 +450,3 @@ def open_counter(config: CenterConfig, store: Store) -> Counter | None:
         return None
     authority = Authority.open(folder)
     return Counter(section.url, authority.fingerprint, section.claim_days, Office(config, store, authority).lists)
-
-
-def _now_ms() -> int:
-    return round(time.time() * 1000)

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from collector.boxes import changes, wanted
 from collector.boxes.orders import GOES_ON_MS, GRACE_MS, OPEN, OrderError, known_box
 from collector.boxes.wanted import WantedError
-from collector.commandline import EXIT_FAILED, SettingsOption, one_line, open_data, system, who
+from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, one_line, open_data, system, who
 from collector.people import audit
 from collector.settings import load_settings
 from collector.store import CommandPicture, CommandRow, SettingsReport, SettingsRow, Store
@@ -52,10 +52,6 @@ def _store(settings: Path) -> Iterator[Store]:
             store.close()
 
 
-def _now_ms() -> int:
-    return round(time.time() * 1000)
-
-
 def command(
     box: BoxArgument,
     verb: Annotated[str, typer.Argument(help="snapshot, verify, scene, secret, restart, diagnostics or resend")],
@@ -76,13 +72,13 @@ def command(
     given = {"camera": camera, "zone": zone, "incident": incident, "action": action, "name": name, "since": since}
     args: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with _store(settings) as store:
-        now_ms = _now_ms()
-        command_id = changes.new_command(now_ms)
+        asked_ms = now_ms()
+        command_id = changes.new_command(asked_ms)
         login = _login(name, user) if verb == "secret" else None
         with store.writing() as session:
             if login is not None:
                 args |= changes.sealed_login(session, box, command_id, name or "", login)
-            changes.command(session, system(), box, verb, args, now_ms, command_id)
+            changes.command(session, system(), box, verb, args, asked_ms, command_id)
             state = known_box(session, box).state
         if state != "online":
             typer.echo(f"box {box} is {state}; the command waits for at most {LIFE_S:.0f} s", err=True)
@@ -202,9 +198,9 @@ def set_(
         with store.writing() as session:
             known_box(session, box)
             document = _document(session, box, file, number)
-            row = wanted.want(session, box, document, by=who(), now_ms=_now_ms(), based_on=based_on)
+            row = wanted.want(session, box, document, by=who(), now_ms=now_ms(), based_on=based_on)
             told = {"number": row.number, "revision": row.revision, "digest": row.digest}
-            audit.record(session, system(), "box.settings", f"box/{box}", told, _now_ms())
+            audit.record(session, system(), "box.settings", f"box/{box}", told, now_ms())
         until_s = time.monotonic() + SETTLE_S
         while wait and row.state == "wanted" and time.monotonic() < until_s:
             time.sleep(POLL_S)

@@ -76,7 +76,7 @@ def ask(
     try:
         read_arguments(verb, args)
     except MessageError as fault:
-        raise OrderError(str(fault)) from None
+        raise OrderError(f"指令有误 / {fault}") from None
     row = CommandRow(
         id=command,
         box_id=box,
@@ -102,6 +102,7 @@ def known_box(session: Session, box: str) -> Box:
     if row is None:
         known = session.scalars(select(Box.id).order_by(Box.id).limit(10)).all()
         raise OrderError(
+            f"本中心没有盒子 {box!r:.80} / "
             f"box: expected one that this center knows ({', '.join(known) or 'none yet'}), got {box!r:.80}"
         )
     return row

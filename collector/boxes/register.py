@@ -53,9 +53,15 @@ def add_boxes(
     """Announce boxes `{prefix}-0001` and on, after the highest number that is known, each with a claim."""
     for text in (site, f"{prefix}-0001"):
         if not is_slug(text):
-            raise RegisterError(f"expected lower-case letters, digits and hyphens, at most 63, got {text!r}")
+            raise RegisterError(
+                f"应为小写字母、数字和连字符，最多 63 个：{text} / "
+                f"expected lower-case letters, digits and hyphens, at most 63, got {text!r}"
+            )
     if prefix.startswith(RESERVED):
-        raise RegisterError(f"--prefix {prefix}: names that begin with {RESERVED} are the center's own; choose another")
+        raise RegisterError(
+            f"{prefix}：以 {RESERVED} 开头的编号留给中心自己，请换一个 / "
+            f"--prefix {prefix}: names that begin with {RESERVED} are the center's own; choose another"
+        )
     known = session.scalars(select(Box.id).where(Box.id.startswith(f"{prefix}-", autoescape=True)))
     tails = [box.removeprefix(f"{prefix}-") for box in known]
     first = max((int(tail) for tail in tails if tail.isdecimal()), default=0) + 1
@@ -86,7 +92,7 @@ def renew_claim(session: Session, box_id: str, days: float, now_ms: int) -> NewC
     """A new claim for a box that is known: its certificate has expired, or its disk is new. Older claims end."""
     box = hold_box(session, box_id)
     if box.standing in OUT:
-        raise RegisterError(f"box {box_id}: it is {box.standing}; announce a new one with `boxes add`")
+        raise _out(box)
     end_claims(session, box_id, now_ms)
     return _claim(session, box, days, now_ms, make_claim)
 
@@ -120,7 +126,9 @@ def find_box(session: Session, box_id: str) -> Box:
     """A box that is known; raises RegisterError."""
     box = session.get(Box, box_id)
     if box is None:
-        raise RegisterError(f"box {box_id}: expected a box of this center, found none; see `boxes list`")
+        raise RegisterError(
+            f"本中心没有盒子 {box_id} / box {box_id}: expected a box of this center, found none; see `boxes list`"
+        )
     return box
 
 
@@ -192,6 +200,12 @@ def end_certificates(session: Session, box_id: str, now_ms: int, but_of: str = "
     return int(getattr(ended, "rowcount", 0))
 
 
+def _out(box: Box) -> RegisterError:
+    return RegisterError(
+        f"盒子 {box.id} 已停用，请登记新盒子 / box {box.id}: it is {box.standing}; announce a new one with `boxes add`"
+    )
+
+
 def replace(session: Session, old_id: str, new_id: str, now_ms: int, move: Sequence["Move"] = ()) -> None:
     """Put a box in another's place: its cameras and settings go over, then the old one is put out.
 
@@ -204,13 +218,21 @@ def replace(session: Session, old_id: str, new_id: str, now_ms: int, move: Seque
     """
     old, new = hold_box(session, old_id, new_id), find_box(session, new_id)
     if old_id == new_id or old.standing == "replaced":
-        raise RegisterError(f"box {old_id}: expected two boxes, the old one not replaced yet (by {old.replaced_by})")
+        raise RegisterError(
+            f"应为两台盒子，且 {old_id} 尚未被替换 / "
+            f"box {old_id}: expected two boxes, the old one not replaced yet (by {old.replaced_by})"
+        )
     if new.standing in OUT:
-        raise RegisterError(f"box {new_id}: it is {new.standing}; announce a new one with `boxes add`")
+        raise _out(new)
     if new.site != old.site:
-        raise RegisterError(f"box {new_id}: expected one at site {old.site}, it is at {new.site}")
+        raise RegisterError(
+            f"盒子 {new_id} 在 {new.site}，应与旧盒子同在 {old.site} / "
+            f"box {new_id}: expected one at site {old.site}, it is at {new.site}"
+        )
     if session.scalars(select(CameraRow.camera).where(CameraRow.box_id == new_id).limit(1)).first() is not None:
-        raise RegisterError(f"box {new_id}: expected a new box, this one has cameras already")
+        raise RegisterError(
+            f"盒子 {new_id} 已有摄像头，应为新盒子 / box {new_id}: expected a new box, this one has cameras already"
+        )
     session.execute(update(CameraRow).where(CameraRow.box_id == old_id).values(box_id=new_id))
     for one in move:
         one(session, old_id, new_id)

@@ -108,7 +108,7 @@ def report(
     with one_line():
         config = load_settings(settings)
         center = config.settings.center
-        face = typeface(center.typeface)
+        face = typeface(config.typeface)
         store, zone = open_data(config), ZoneInfo(center.timezone)
     first, last = _days(day, month, datetime.now(zone).date())
     with store.reading() as session:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from collector.commandline import EXIT_FAILED, SettingsOption, one_line, open_data, who
+from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, one_line, open_data, who
 from collector.notices import desk
 from collector.notices.channels.aliyun import AliyunSms
 from collector.notices.channels.callback import Loudspeaker
@@ -56,10 +55,6 @@ def _opened(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
             store.close()
 
 
-def _now_ms() -> int:
-    return round(time.time() * 1000)
-
-
 def _audience(notices: NoticesSection, kind: str, audience: str | None) -> str:
     if audience is not None and audience not in get_args(Audience):
         raise TemplateError(f"audience: expected one of {', '.join(get_args(Audience))}, got {audience!r}")
@@ -101,7 +96,7 @@ def preview(
         notices, pages, center = config.settings.notices, config.settings.shop_pages, config.settings.center
         audience = _audience(notices, kind, audience)
         facts = desk.sample(
-            kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms(),
+            kind, language, notices, center.name, ZoneInfo(center.timezone), now_ms(),
             shop=shop, minutes=minutes, text=text,
         )  # fmt: skip
         route, by_id = notices.chain(audience, kind, street), {one.id: one for one in notices.channel}
@@ -139,7 +134,7 @@ def try_channel(
             raise TemplateError(f"channel: expected one of the settings ({known}), got {channel!r}")
         to = _read_to(found, to)
         audience = _audience(notices, kind, audience)
-        facts = desk.sample(kind, language, notices, center.name, ZoneInfo(center.timezone), _now_ms())
+        facts = desk.sample(kind, language, notices, center.name, ZoneInfo(center.timezone), now_ms())
         message = desk.sample_message(found, facts, audience, to, os.urandom(16).hex(), notices, pages)
         tools = tools_of(notices, config.folder)
         report = found.send(message, tools)
@@ -217,5 +212,5 @@ def decide(
     """Say what became of a notice of which nobody knows."""
     with _opened(settings) as (_, store), store.writing() as session:
         actor = Actor("system", name=who())
-        row: NoticeRow = desk.decide(session, actor, number, decision, reason, _now_ms())
+        row: NoticeRow = desk.decide(session, actor, number, decision, reason, now_ms())
     typer.echo(f"notice {row.number}: {row.state}")

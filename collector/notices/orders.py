@@ -23,7 +23,9 @@ DECIDED: Final = ("appeal_upheld", "appeal_rejected")
 """What became of a shop's objection: told however the ticket goes on, and no notice that begins its minutes."""
 UNDELIVERED: Final = "undelivered"
 """The shop was not surely told; an operator hears of it once in a round, so no step takes it back."""
-LASTING: Final = (OBJECTION, UNDELIVERED, *DECIDED)
+TAKEN_OVER: Final = "taken_over"
+"""Whoever had a task hears that it is another's, whatever that one does with it."""
+LASTING: Final = (OBJECTION, UNDELIVERED, TAKEN_OVER, *DECIDED)
 
 
 @dataclass(frozen=True)

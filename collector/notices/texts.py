@@ -47,6 +47,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "appeal": ("operator",),
     "task": ("officer", "community"),
     "rework": ("officer",),
+    "taken_over": ("officer",),
     "overdue": ("operator", "community", "officer", "room"),
     "escalated": ("operator", "community", "officer", "room"),
 }
@@ -137,6 +138,13 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
     (ANY, "task", "en"): Text(
         "Task {ref} {rule} {shop} {text}",
         "[Task] {ref}: {rule}, {shop} {place}, since {since}. Handle it {time}. {text}",
+    ),
+    (ANY, "taken_over", "zh"): Text(
+        "改派 {ref} {rule} {shop} {text}", "【改派】工单{ref} {rule} {shop} {place} 已由他人承办，您无需再处理。{text}"
+    ),
+    (ANY, "taken_over", "en"): Text(
+        "Taken over {ref} {rule} {shop} {text}",
+        "[Taken over] {ref}: {rule}, {shop} {place}; somebody else has it, nothing is left for you to do. {text}",
     ),
     (ANY, "overdue", "zh"): Text(
         "超时 {ref} {rule} {shop} {text}", "【超时】工单{ref} {rule} {shop} {place} 已超过时限{until}。{text}"

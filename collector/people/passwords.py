@@ -76,7 +76,9 @@ class _Turn:
 
     def __enter__(self) -> None:
         if not self._room.acquire(timeout=WAIT_S):
-            raise BusyError("too many sign in at this moment; try again in a few seconds")
+            raise BusyError(
+                "同时登录的人太多，请几秒后再试 / too many sign in at this moment; try again in a few seconds"
+            )
 
     def __exit__(self, *_: object) -> None:
         self._room.release()

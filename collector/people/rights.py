@@ -21,6 +21,8 @@ people.read        x     -        -           -       x       -       see people
 people.write       x     -        -           -       -       -       add people, give and take roles, reset sign-ins
 notices.read       x     x        -           x       x       -       see notices; they hold numbers of telephones
 notices.write      x     x        -           -       -       -       change channels and templates, send again
+law.read           x     x        -           -       x       -       see and make the papers that the law asks for
+law.write          x     x        -           -       -       -       note a filing; takes the role at all streets
 audit.read         x     -        -           -       x       -       read the audit log; takes the role at all streets
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again

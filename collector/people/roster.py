@@ -73,14 +73,17 @@ def read_grant(text: str) -> Grant:
     try:
         return Grant.read(text)
     except ValueError as fault:
-        raise PeopleError(str(fault)) from None
+        raise PeopleError(f"角色或街道有误 / {fault}") from None
 
 
 def find(session: Session, person: str) -> PersonRow:
     """A person; raises PeopleError."""
     row = session.get(PersonRow, person)
     if row is None:
-        raise PeopleError(f"expected a person of this center, found no {person!r:.80}; see `people list`")
+        raise PeopleError(
+            f"本中心没有人员 {person!r:.80} / "
+            f"expected a person of this center, found no {person!r:.80}; see `people list`"
+        )
     return row
 
 
@@ -303,7 +306,7 @@ def link_sso(session: Session, actor: Actor, person: str, issuer: str, subject: 
         select(PersonRow.id).where(PersonRow.sso_issuer == issuer, PersonRow.sso_subject == subject)
     ).first()
     if taken not in (None, person):
-        raise PeopleError(f"subject {subject!r:.80}: it is linked to person {taken} already")
+        raise PeopleError(f"此身份已属于 {taken} / subject {subject!r:.80}: it is linked to person {taken} already")
     row.sso_issuer, row.sso_subject = issuer, subject
     audit.record(session, actor, "person.link", f"person/{person}", {"issuer": issuer, "subject": subject}, now_ms)
 

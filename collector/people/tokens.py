@@ -51,16 +51,18 @@ def make(
     """Make a token of a person with some of their roles, at least one; raises PeopleError."""
     row = roster.find(session, owner)
     if row.disabled_ms is not None:
-        raise PeopleError(f"person {owner}: is disabled")
+        raise PeopleError(f"{owner} 已停用 / person {owner}: is disabled")
     if not 0 < days <= LONGEST_DAYS:
-        raise PeopleError(f"expected a token for at most {LONGEST_DAYS} days, got {days:g}")
+        raise PeopleError(
+            f"有效期最多 {LONGEST_DAYS} 天 / expected a token for at most {LONGEST_DAYS} days, got {days:g}"
+        )
     held = roster.grants(session, owner)
     given = frozenset(wanted)
     if not given:
-        raise PeopleError(f"expected at least one role for a token of {owner}, got none")
+        raise PeopleError(f"请选择角色 / expected at least one role for a token of {owner}, got none")
     for grant in given:
         if not within(grant, held):
-            raise PeopleError(f"{grant}: expected a role that {owner} has")
+            raise PeopleError(f"{owner} 没有角色 {grant} / {grant}: expected a role that {owner} has")
     token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     token = NewToken(token_id, f"cet_{token_id}_{secret}", now_ms + round(days * DAY_MS))
     session.add(
@@ -105,7 +107,9 @@ def revoke(session: Session, actor: Actor, token_id: str, now_ms: int) -> bool:
     """End a token: one's own, or of somebody whom one may change. Whether that is new."""
     row = session.get(TokenRow, token_id)
     if row is None:
-        raise PeopleError(f"expected a token of this center, found no {token_id!r:.40}; see `tokens list`")
+        raise PeopleError(
+            f"本中心没有这个令牌 / expected a token of this center, found no {token_id!r:.40}; see `tokens list`"
+        )
     if row.person_id != actor.id:
         roster.check_may_change(session, actor, row.person_id)
     if row.revoked_ms is not None:

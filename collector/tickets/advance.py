@@ -51,10 +51,19 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a person decided about an objection: `uphold` or `reject`, and their reason."""
+    """What a person decided about an objection: `uphold` or `reject`, their reason, the version that this made."""
 
     verb: str
     reason: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Former:
+    """Who had it until somebody else was given it, or took it; the version that this made."""
+
+    who: str
+    version: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class Facts:
         told: of this round's notice to the shop.
         told_by_notice: `told_ms` is what a notice said, not a person.
         taken_back: a notice said that the shop was told, and turned out not to have come.
-        decided: what became of the shop's objection, and why, where the present state began with that.
+        decided: what became of the shop's newest objection of this round, and why.
+        former: who no longer has it.
         cover: a permit for all places where something stands.
         quiet: a pause for all of them.
         ask: boxes are to be asked to look, and were not yet.
@@ -114,6 +124,7 @@ class Facts:
     told_by_notice: bool = False
     taken_back: bool = False
     decided: Decided | None = None
+    former: Former | None = None
     cover: Cover | None = None
     quiet: Quiet | None = None
     ask: bool = False
@@ -409,6 +420,8 @@ def _orders(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
     if task is not None:
         kind, audience = task
         order(kind, audience, (facts.assignee or "") if audience == "officer" else "", once=step)
+    if facts.former is not None:
+        order("taken_over", "officer", facts.former.who, once=str(facts.former.version))
     if facts.state == State.NOTICED:
         if facts.shop is not None:
             # of this step, as a notice that was taken back by an appeal is to be ordered anew; one that is on its way,
@@ -440,7 +453,7 @@ def _decision(facts: Facts, policy: Policy, now_ms: int) -> list[Order]:
     kind = "appeal_upheld" if facts.decided.verb == "uphold" else "appeal_rejected"
     return [
         Order(
-            key=f"{facts.number}/{facts.entered}/{kind}/0",
+            key=f"{facts.number}/{facts.decided.version}/{kind}/0",
             ticket=facts.number,
             kind=kind,
             audience="shop",

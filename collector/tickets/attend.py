@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from collector.boxes import orders as boxes
@@ -17,7 +17,7 @@ from collector.evidence.files import PictureFiles
 from collector.people.actor import Actor
 from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets import desk, pauses, policy
-from collector.tickets.advance import Decided, Facts, Looked, advance
+from collector.tickets.advance import Decided, Facts, Former, Looked, advance
 from collector.tickets.book import GOES_ON
 from collector.tickets.machine import AFTER_NOTICE, ENFORCED, FINAL, State
 from collector.tickets.policy import Revision
@@ -183,6 +183,7 @@ def _facts(
         and ticket.told_ms is None
         and desk.taken_back(session, ticket),
         decided=_decided(session, ticket),
+        former=_former(session, ticket),
         cover=_cover(session, places, office, rules, now_ms),
         quiet=pauses.covering(session, places, now_ms) if state == State.PENDING_REVIEW else None,
         ask=ticket.verify is not None and not asked,
@@ -197,16 +198,32 @@ def _told(session: Session, ticket: Ticket, office: Office) -> Told:
 
 
 def _decided(session: Session, ticket: Ticket) -> Decided | None:
-    """What became of an objection, where the present state began with that."""
+    """What became of an objection of this round: whatever step has followed since, the shop hears of it."""
     if ticket.state not in HEARS or ticket.shop is None:
         return None
-    decided = select(TicketEvent.kind, TicketEvent.reason, TicketEvent.detail).where(
-        TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(("uphold", "reject"))
-    )
-    row = session.execute(decided.order_by(TicketEvent.id.desc()).limit(1)).first()
-    if row is None or json.loads(row.detail)["version"] != ticket.entered:
+    row = session.execute(_newest(ticket, ("uphold", "reject", *desk.ANEW)).limit(1)).first()
+    if row is None or row.kind in desk.ANEW:
         return None
-    return Decided(row.kind, row.reason)
+    return Decided(row.kind, row.reason, json.loads(row.detail)["version"])
+
+
+def _former(session: Session, ticket: Ticket) -> Former | None:
+    """Who had it before the one who has it now."""
+    if ticket.state not in (State.DISPATCHED, State.HANDLING):
+        return None
+    for row in session.execute(_newest(ticket, ("dispatch", "accept", "send_back", *desk.ANEW)).limit(2)):
+        who = json.loads(row.before or "{}").get("assignee") if row.kind in ("dispatch", "accept") else None
+        if who and who != ticket.assignee:
+            return Former(who, json.loads(row.detail)["version"])
+    return None
+
+
+def _newest(ticket: Ticket, kinds: Sequence[str]) -> Select[str, str, str, str | None]:
+    """The newest steps of some kinds first."""
+    found = select(TicketEvent.kind, TicketEvent.reason, TicketEvent.detail, TicketEvent.before).where(
+        TicketEvent.ticket_number == ticket.number, TicketEvent.kind.in_(kinds)
+    )
+    return found.order_by(TicketEvent.id.desc())
 
 
 def _glanced(session: Session, ticket: Ticket, standing: Sequence[IncidentRow]) -> bool:

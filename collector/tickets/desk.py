@@ -25,6 +25,7 @@ from collector.tickets.machine import (
     JUDGED,
     OUTCOMES,
     POLICY,
+    ROOM,
     URGENCIES,
     VERBS,
     WORDS,
@@ -43,6 +44,10 @@ QUIET: Final = ("remark", "escalate", "looked")
 AT_ONCE: Final = 0
 """A `look_ms` that is over by any clock."""
 APPEALS: Final = ("appeal", "not_mine")
+ANEW: Final = ("reopen", "resume", "reconsider")
+"""Steps that begin another round."""
+OF_ASSIGNEE: Final = ("send_back", "feed_back")
+"""Steps of whoever has the ticket, and of the command room for them; of any field person while nobody has it."""
 MAX_TEXT: Final = 2000
 _DAY_MS: Final = 24 * 3600 * 1000
 _WATCHED: Final = (
@@ -123,8 +128,19 @@ def able(session: Session, ticket: Ticket, actor: Actor, at_ms: int) -> tuple[st
     if actor.kind == "shop" and actor.id != ticket.shop:
         return ()
     verbs = allowed(ticket.state, actor.kind, actor.roles(ticket.street))
-    lines = [line for verb in verbs if (line := find(ticket.state, verb)) is not None]
+    lines = [
+        line
+        for verb in verbs
+        if (line := find(ticket.state, verb)) is not None and not _of_another(ticket, actor, verb)
+    ]
     return tuple(line.verb for line in lines if bar(session, ticket, line, at_ms) is None)
+
+
+def _of_another(ticket: Ticket, actor: Actor, verb: str) -> bool:
+    """Whether a step is for somebody else who has the ticket."""
+    if verb not in OF_ASSIGNEE or ticket.assignee in (None, actor.id, str(actor)):
+        return False
+    return not actor.roles(ticket.street) & {*ROOM}
 
 
 def hold(session: Session, number: int, beside: tuple[int, ...] = ()) -> Ticket:
@@ -234,6 +250,10 @@ def _permitted(
         )
     if actor.kind == "shop" and actor.id != ticket.shop:
         raise refuse("not_yours", f"it belongs to shop {ticket.shop}, not to {actor.id}", "不是该商户的工单")
+    if _of_another(ticket, actor, verb):
+        raise refuse(
+            "not_yours", f"{verb} is for {ticket.assignee}, who has it", f"{verb} 须由承办人 {ticket.assignee}"
+        )
     barred = bar(session, ticket, line, at_ms)
     if barred is not None:
         raise refusal(session, ticket, actor, at_ms, barred)

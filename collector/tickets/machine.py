@@ -211,14 +211,18 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "dispatch", (S.DISPATCHED, S.HANDLING), S.DISPATCHED, ROOM,
         "改派他人，接单时限重新计算", "given to somebody else, who has the time of that step anew", ("to",),
     ),
-    _line("send_back", (S.DISPATCHED, S.HANDLING), S.REGISTERED, FIELD, "退回", "not theirs: given back", ("reason",)),
+    _line(
+        "send_back", (S.DISPATCHED, S.HANDLING), S.REGISTERED, (*FIELD, *ROOM),
+        "退回；限承办人，指挥室可代办", "not theirs: given back, by whoever has it, or the room for them", ("reason",),
+    ),
     _line(
         "accept", (S.DISPATCHED, S.REWORK), S.HANDLING, FIELD,
         "接单；谁接单谁承办", "taken on; who takes it on is its assignee from then on",
     ),
     _line(
-        "feed_back", S.HANDLING, S.VERIFYING, FIELD,
-        "处置完毕反馈，请摄像头核查", "handled; the camera is asked to verify",
+        "feed_back", S.HANDLING, S.VERIFYING, (*FIELD, *ROOM),
+        "处置完毕反馈，请摄像头核查；限承办人，指挥室可代办",
+        "handled; the camera is asked to verify; by whoever has it, or the room for them",
     ),
     _line("verify_clear", S.VERIFYING, S.CLOSED, CAMERA, "摄像头核查：已恢复，结案", "the camera sees it clear"),
     _line(

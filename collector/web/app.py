@@ -30,7 +30,7 @@ from collector.commandline import now_ms
 from collector.evidence.files import PictureFiles
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
-from collector.settings import CenterSection, CenterSettings
+from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
     assets,
@@ -39,6 +39,7 @@ from collector.web import (
     box_pages,
     evidence_api,
     indicators_api,
+    law_pages,
     notices_api,
     people_api,
     people_pages,
@@ -53,10 +54,21 @@ from collector.web import (
     tickets_api,
 )
 from collector.web.live import Changes, Feed, now
-from collector.web.pages import Page, Pages, readers
+from collector.web.pages import Page, Pages, Showing, readers
 from collector.web.plain import plain
 from collector.web.refusals import misread, refusal
-from collector.web.rights import BACKGROUND, Asking, Desk, Gate, RefusedError, figures, in_streets, needs, seal
+from collector.web.rights import (
+    BACKGROUND,
+    Asking,
+    Desk,
+    Gate,
+    RefusedError,
+    figures,
+    identify_again,
+    in_streets,
+    needs,
+    seal,
+)
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +135,7 @@ def make_app(
     changed: Callable[[], None] | None = None,
     settings: CenterSettings | None = None,
     counter: Counter | None = None,
+    typeface: Path | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -138,6 +151,7 @@ def make_app(
         changed: tells all open pages that something changed, those of other collectors as well.
         settings: of the whole center, for what its notices say and go over.
         counter: gives boxes their labels; None where the CA is elsewhere.
+        typeface: file of the one that PDF papers have; None: whatever is there.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, now_ms, changed or changes.tell)
@@ -153,7 +167,7 @@ def make_app(
     app.state.gate = gate
     files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
-    feed = Feed(store, changes, stopping)
+    feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
     app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
@@ -190,12 +204,19 @@ def make_app(
         return _refusal(request, fault, await tickets_api.allowed_now(desk, request))
 
     @app.get("/events", include_in_schema=False, dependencies=[needs("tickets.read")])
-    async def follow(request: Request, asking: Asking, since: str = "") -> StreamingResponse:
+    async def follow(
+        request: Request, page: Showing, asking: Asking, since: str = "", cards: bool = False
+    ) -> StreamingResponse:
         own = in_streets(asking.actor, "tickets.read")
-        told = feed.follow(request.headers.get("last-event-id") or since, lambda street: own is None or street in own)
+        told = feed.follow(
+            request.headers.get("last-event-id") or since,
+            lambda street: own is None or street in own,
+            page.language if cards else "",
+        )
         # a proxy that keeps what it is to pass on would keep alerts
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(_while_signed_in(told, gate, asking), media_type="text/event-stream", headers=headers)
+        asked = _while_signed_in(told, asking, partial(identify_again, request))
+        return StreamingResponse(asked, media_type="text/event-stream", headers=headers)
 
     @app.get("/events/now", include_in_schema=False, dependencies=[needs("tickets.read")])
     def how_far() -> JSONResponse:
@@ -231,6 +252,7 @@ def make_app(
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))
     app.include_router(policy_pages.router(desk, zone))
+    app.include_router(law_pages.router(desk, settings or _plain(center), typeface))
     app.include_router(text_pages.router(desk, told, center.name, zone))
     app.include_router(register_pages.router(desk, center.region, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
@@ -241,10 +263,15 @@ def make_app(
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
-    app.include_router(indicators_api.router(desk, center, zone))
+    app.include_router(indicators_api.router(desk, center.name, zone, typeface))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app
+
+
+def _plain(center: CenterSection) -> CenterSettings:
+    """All but the center as it is by itself."""
+    return CenterSettings(version=1, center=center, broker=BrokerSection(url="mqtt://127.0.0.1"))
 
 
 def _hosts(url: str | None) -> list[str]:
@@ -268,14 +295,15 @@ def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> 
     return Page(request.app.state.pages, request)("refused.html", fault.status_code, detail=fault.detail)
 
 
-async def _while_signed_in(feed: AsyncIterator[str], gate: Gate, asking: Caller) -> AsyncIterator[str]:
-    """End a feed soon after its session has; a feed does not keep one alive."""
+async def _while_signed_in(
+    feed: AsyncIterator[str], asking: Caller, again: Callable[[], Caller | None]
+) -> AsyncIterator[str]:
+    """End a feed soon after its session or its token has; a feed does not keep one alive."""
     looked_s = time.monotonic()
     async for piece in feed:
-        if asking.cookie and time.monotonic() - looked_s > LOOK_AGAIN_S:
+        if time.monotonic() - looked_s > LOOK_AGAIN_S:
             looked_s = time.monotonic()
-            still = partial(gate.signing.caller, asking.cookie, background=True)
-            now = await run_in_threadpool(still)
+            now = await run_in_threadpool(again)
             # streets were worked out when it began: the page begins anew with those that are left
             if now is None or now.actor.grants != asking.actor.grants:
                 return

@@ -16,9 +16,12 @@ from collector.people import audit
 from collector.people.actor import EVERYWHERE
 from collector.places.sheets import write_csv
 from collector.store import AuditRow, PersonRow
+from collector.web import words
+from collector.web.audit_words import ACTIONS, NAMES, value
 from collector.web.language import N_
 from collector.web.pages import Showing
 from collector.web.plain import Number
+from collector.web.reader import Reader
 from collector.web.rights import Acting, Desk, check, needs
 from protocol.instants import from_epoch, rfc3339
 
@@ -86,7 +89,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
         more = len(rows) > A_PAGE
         return page(
             "audit.html",
-            lines=[_line(row, people) for row in rows[:A_PAGE]],
+            lines=[_line(row, people, page.reader) for row in rows[:A_PAGE]],
             asked=asked,
             kinds=KINDS,
             people=people,
@@ -129,7 +132,7 @@ def _texts(row: AuditRow) -> list[str]:
     return [str(row.number), at, row.actor, row.action, row.object, row.detail, row.before, row.hash]
 
 
-def _line(row: AuditRow, people: Mapping[str, str]) -> dict[str, Any]:
+def _line(row: AuditRow, people: Mapping[str, str], reader: Reader) -> dict[str, Any]:
     kind, _, who = row.actor.partition(":")
     detail: Mapping[str, Any] = json.loads(row.detail)
     return {
@@ -138,10 +141,11 @@ def _line(row: AuditRow, people: Mapping[str, str]) -> dict[str, Any]:
         "actor": row.actor,
         "name": people.get(who, "") if kind == "person" else "",
         "action": row.action,
+        "text": words.words(ACTIONS, row.action),
         "object": row.object,
-        "detail": [(name, _text(value)) for name, value in detail.items() if value not in ("", None, [], {})],
+        "detail": [
+            (words.words(NAMES, name), value(name, given, reader))
+            for name, given in detail.items()
+            if given not in ("", None, [], {})
+        ],
     }
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

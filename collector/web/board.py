@@ -1,12 +1,13 @@
 """The live board: what waits for a decision now, one ticket large, and one key for each decision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, JSONResponse
-from sqlalchemy import case, or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
@@ -16,9 +17,9 @@ from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
 from collector.tickets.machine import State
-from collector.web import live, ticket_pages, views, words
+from collector.web import live, story, ticket_pages, views, words
 from collector.web.language import N_, Text
-from collector.web.pages import Page, Showing
+from collector.web.pages import Pages, Showing
 from collector.web.plain import Number
 from collector.web.rights import Acting, Desk, needs
 from collector.web.waiting import KINDS, Waiting, waiting
@@ -99,7 +100,7 @@ class Other:
     number: int
     state: Text
     opened_ms: int
-    same_zone: bool
+    name: str
     thumbnail: str | None
 
 
@@ -121,6 +122,7 @@ class Stage:
         camera: its name by the register; empty for none.
         pictures: before and now, each wide and close; None for one that there is not.
         objection: what the shop said.
+        assignee: who has it, by name; empty: nobody.
         deeds: that this person may do now.
     """
 
@@ -131,6 +133,7 @@ class Stage:
     incident: views.IncidentView | None
     pictures: tuple[tuple[Text, views.PictureView | None, views.PictureView | None], ...]
     objection: str
+    assignee: Text
     deeds: tuple[Deed, ...]
     others: tuple[Other, ...]
     permits: tuple[Permitted, ...]
@@ -173,6 +176,7 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
         incident=incident,
         pictures=_pictures(incident, kind),
         objection=_objection(session, number) if row.state == State.APPEALED else "",
+        assignee=story.person(session, row.assignee),
         deeds=deeds,
         others=_others(session, row) if "duplicate" in verbs else (),
         permits=_permits(session, row, now_ms),
@@ -199,25 +203,27 @@ def _objection(session: Session, number: int) -> str:
 
 
 def _others(session: Session, ticket: Ticket) -> tuple[Other, ...]:
-    """What `duplicate` takes of the same camera: its zone first, then what is open, then the newest."""
+    """What `duplicate` takes, by the same rule of the same shop or zone: open ones first, then the newest."""
     handled = Ticket.state.in_((State.SELF_CORRECTED, State.CLOSED)) & or_(
         Ticket.outcome.is_(None), Ticket.outcome != "withdrawn"
     )
+    here = and_(Ticket.box_id == ticket.box_id, Ticket.camera == ticket.camera, Ticket.zone == ticket.zone)
     query = (
         select(Ticket)
         .where(Ticket.changed_ms >= ticket.opened_ms - DAY_MS, Ticket.number != ticket.number)
-        .where(Ticket.box_id == ticket.box_id, Ticket.camera == ticket.camera, Ticket.street == ticket.street)
+        .where(Ticket.street == ticket.street, Ticket.rule == ticket.rule, or_(here, Ticket.shop == ticket.shop))
         .where(or_(Ticket.open == 1, handled))
-        .order_by(case((Ticket.zone == ticket.zone, 0), else_=1), Ticket.open.desc(), Ticket.number.desc())
+        .order_by(Ticket.open.desc(), Ticket.number.desc())
     )
     found = list(session.scalars(query.limit(OFFERED)))
     pictures = ticket_pages.thumbnails(session, [one.number for one in found])
+    names = ticket_pages.shop_names(session, {one.shop for one in found})
     return tuple(
         Other(
             one.number,
             words.words(words.STATES, one.state),
             one.opened_ms,
-            one.zone == ticket.zone,
+            names.get(one.shop or "") or one.shop or one.zone,
             pictures.get(one.number),
         )
         for one in found
@@ -243,8 +249,19 @@ def _permits(session: Session, ticket: Ticket, now_ms: int) -> tuple[Permitted, 
     )
 
 
-def _answer(page: Page, cards: Sequence[Card]) -> list[dict[str, Any]]:
-    return [{"row": one.waits.row, "html": page.part("board_card.html", card=one, kinds=KINDS)} for one in cards]
+def _answer(part: Callable[..., str], cards: Sequence[Card]) -> list[dict[str, Any]]:
+    return [{"row": one.waits.row, "html": part("board_card.html", card=one, kinds=KINDS)} for one in cards]
+
+
+def told(pages: Pages, now_ms: Callable[[], int]) -> live.Cards:
+    """What the live feed tells boards: as `/board/cards` answers; the feed knows who sees which street."""
+
+    def made(session: Session, numbers: Sequence[int], language: str) -> Mapping[int, Any]:
+        at_ms = now_ms()
+        found = _cards(session, waiting(session, at_ms, None, numbers), at_ms)
+        return {one["row"][0]: one for one in _answer(partial(pages.part, language), found)}
+
+    return made
 
 
 def router(desk: Desk) -> APIRouter:
@@ -280,7 +297,7 @@ def router(desk: Desk) -> APIRouter:
         with desk.store.transaction() as session:
             found = waiting(session, now_ms, streets(acting, "tickets.read"), number)
             cards = _cards(session, found, now_ms)
-        return JSONResponse({"cards": _answer(page, cards)}, headers=NO_STORE)
+        return JSONResponse({"cards": _answer(page.part, cards)}, headers=NO_STORE)
 
     @routes.get("/board/{number}", dependencies=[needs("tickets.read")])
     def show_stage(page: Showing, acting: Acting, number: Number) -> HTMLResponse:

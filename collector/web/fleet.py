@@ -26,7 +26,7 @@ from collector.store import (
     SettingsRow,
     Ticket,
 )
-from collector.web import ailments, words
+from collector.web import ailments, story, words
 from collector.web.ailments import BoxFacts, CameraFacts, Found
 from collector.web.language import N_, Text
 from protocol.messages import BoxHealth
@@ -155,7 +155,7 @@ class Revision:
     based_on: int
     state: Text
     level: str
-    by: str
+    by: Text
     made_ms: int
     errors: tuple[str, ...]
 
@@ -167,7 +167,7 @@ class Asked:
     id: str
     verb: Text
     of: str
-    by: str
+    by: Text
     asked_ms: int
     state: Text
     level: str
@@ -370,12 +370,13 @@ def box_page(session: Session, card: BoxCard) -> BoxPage:
     wanted = next((one for one in rows if one.revision is not None), None)
     report = session.get(SettingsReport, card.id)
     model = None if card.health is None else card.health.model
+    names = story.names(session, [one.by for one in rows])
     return BoxPage(
         box=card,
         reported=None if report is None else report.revision,
         reported_ms=None if report is None else report.received_ms,
         wanted=None if wanted is None else wanted.revision,
-        history=tuple(_revision(one) for one in rows),
+        history=tuple(_revision(one, names[one.by]) for one in rows),
         commands=_commands(session, card.id),
         zones={} if wanted is None else _zones(wanted.document),
         successors=_successors(session, card),
@@ -383,7 +384,7 @@ def box_page(session: Session, card: BoxCard) -> BoxPage:
     )
 
 
-def _revision(row: SettingsRow) -> Revision:
+def _revision(row: SettingsRow, by: Text) -> Revision:
     bad = row.state in ("rejected", "rolled_back", "conflict")
     return Revision(
         number=row.number,
@@ -391,7 +392,7 @@ def _revision(row: SettingsRow) -> Revision:
         based_on=row.based_on,
         state=words.words(REVISIONS, row.state),
         level="bad" if bad else "good" if row.state == "applied" else "warn",
-        by=row.by,
+        by=by,
         made_ms=row.made_ms,
         errors=_list(row.errors),
     )
@@ -406,10 +407,11 @@ def _commands(session: Session, box: str) -> tuple[Asked, ...]:
     views = select(CommandPicture.command_id, CommandPicture.view).where(CommandPicture.command_id.in_(ids))
     for command, view in session.execute(views.order_by(CommandPicture.view.desc())):
         pictures.setdefault(command, []).append(view)
-    return tuple(_asked(one, tuple(pictures.get(one.id, ()))) for one in rows)
+    names = story.names(session, [one.by for one in rows])
+    return tuple(_asked(one, tuple(pictures.get(one.id, ())), names[one.by]) for one in rows)
 
 
-def _asked(row: CommandRow, pictures: tuple[str, ...]) -> Asked:
+def _asked(row: CommandRow, pictures: tuple[str, ...], by: Text) -> Asked:
     args = json.loads(row.args)
     told = [str(args[name]) for name in ("camera", "zone", "incident", "action", "name", "since") if name in args]
     level = "good" if row.state == "ok" else "warn" if row.state in ("waiting", "sent", "accepted") else "bad"
@@ -417,7 +419,7 @@ def _asked(row: CommandRow, pictures: tuple[str, ...]) -> Asked:
         id=row.id,
         verb=words.words(VERBS, row.verb),
         of=" / ".join(told),
-        by=row.by,
+        by=by,
         asked_ms=row.asked_ms,
         state=words.words(OUTCOMES, row.state),
         level=level,

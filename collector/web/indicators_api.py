@@ -1,6 +1,7 @@
 """Indicators as JSON, and reports: a page that lists them, and the files."""
 
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,6 @@ from collector.indicators.packs import day_start_ms
 from collector.indicators.report import as_pdf, as_workbook, gather, month_of
 from collector.papers.typefaces import typeface
 from collector.people.actor import Actor
-from collector.settings import CenterSection
 from collector.web import views
 from collector.web.pages import Showing
 from collector.web.rights import Acting, Desk, check, in_streets, needs
@@ -47,8 +47,8 @@ def _period(session: Session, acting: Actor, first: date, last: date, street: st
     return Period(first, last, tuple(every if own is None else sorted(own)), zone)
 
 
-def router(desk: Desk, center: CenterSection, zone: ZoneInfo) -> APIRouter:
-    """The routes."""
+def router(desk: Desk, center: str, zone: ZoneInfo, face: Path | None = None) -> APIRouter:
+    """The routes; `center` is its name, `face` a file with the typeface of PDFs."""
     routes = APIRouter()
 
     @routes.get("/api/indicators", dependencies=[needs("indicators.read")])
@@ -114,11 +114,9 @@ def router(desk: Desk, center: CenterSection, zone: ZoneInfo) -> APIRouter:
         first, last = _named(name)
         with desk.store.reading() as session:
             period = _period(session, acting, first, last, street, zone)
-            report = gather(session, center.name, period, desk.now_ms())
+            report = gather(session, center, period, desk.now_ms())
         language: Literal["zh", "en"] = "en" if page.reader.language == "en" else "zh"
-        content = (
-            as_pdf(report, typeface(center.typeface), language) if kind == "pdf" else as_workbook(report, language)
-        )
+        content = as_pdf(report, typeface(face), language) if kind == "pdf" else as_workbook(report, language)
         file = f"cityeye-{f'{street}-' if street else ''}{name}.{kind}"
         headers = {"content-disposition": f'attachment; filename="{file}"', "cache-control": "no-store"}
         return Response(content, media_type=MEDIA[kind], headers=headers)

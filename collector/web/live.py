@@ -3,6 +3,9 @@
 A page is told `{"at": "E-P", "tickets": […]}`. `at` is how far the reader then is: the number of the newest line of
 any time line, which the database counts and all collectors share, and when the newest picture came. Where a page was
 away (a restart, a laptop asleep) it names the last that it had, and is told what has changed since.
+
+A board is told the cards of these tickets as well (`"card"`; null: it waits no more), made once for each language: two
+hundred boards that ask for one each would wait for the last of them.
 """
 
 import asyncio
@@ -12,8 +15,8 @@ import logging
 import re
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -37,6 +40,8 @@ MOST: Final = 500
 """Tickets that a page is told of at once; for more it loads itself anew."""
 LINES: Final = 20_000
 """Lines and pictures that are looked through for them."""
+CARDS: Final = 20
+"""Tickets whose cards are told; of more a board asks for those that it shows."""
 BEHIND: Final = 64
 """Changes that wait for a page which does not read."""
 SLACK_MS: Final = 30_000
@@ -105,18 +110,30 @@ class Changes:
                 self._woken.discard(entry)
 
 
+Cards = Callable[[Session, Sequence[int], str], Mapping[int, Any]]
+"""What a board shows of these tickets in a language, those that wait only."""
+
+
 @dataclass(frozen=True)
 class News:
-    """What has changed: a line for each ticket, by its street; None: more than can be told."""
+    """What has changed: a line for each ticket, by its street; None: more than can be told.
+
+    Args:
+        cards: of these tickets by language, where they were made.
+    """
 
     at: Cursor
     tickets: tuple[tuple[str, dict[str, Any]], ...] | None
+    cards: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
 
-    def text(self, sees: Callable[[str], bool]) -> str:
-        """As a server-sent event, with the tickets of one's own streets."""
+    def text(self, sees: Callable[[str], bool], cards: str = "") -> str:
+        """As a server-sent event, with the tickets of one's own streets; `cards`: a language, for a board."""
         if self.tickets is None:
             return f"id: {self.at}\nevent: again\ndata: {{}}\n\n"
         shown = [one for street, one in self.tickets if sees(street)]
+        if cards in self.cards:
+            made = self.cards[cards]
+            shown = [{**one, "card": made.get(one["number"])} for one in shown]
         data = json.dumps({"at": str(self.at), "tickets": shown}, separators=(",", ":"))
         return f"id: {self.at}\nevent: changed\ndata: {data}\n\n"
 
@@ -128,27 +145,35 @@ class Feed:
         store: the database.
         changes: say when to look.
         stopping: whether feeds have to end.
+        cards: makes those of boards.
     """
 
-    def __init__(self, store: Store, changes: Changes, stopping: Callable[[], bool]) -> None:
-        self._store, self._changes, self._stopping = store, changes, stopping
+    def __init__(
+        self,
+        store: Store,
+        changes: Changes,
+        stopping: Callable[[], bool],
+        cards: Cards = lambda _session, _numbers, _language: {},
+    ) -> None:
+        self._store, self._changes, self._stopping, self._cards = store, changes, stopping, cards
         self._at: Cursor | None = None
         self._told: deque[int | str] = deque(maxlen=4 * SLACK_LINES)
-        self._readers: set[asyncio.Queue[News | None]] = set()
+        self._readers: dict[asyncio.Queue[News | None], str] = {}
         self._working: asyncio.Task[None] | None = None
 
-    async def follow(self, since: str, sees: Callable[[str], bool]) -> AsyncIterator[str]:
+    async def follow(self, since: str, sees: Callable[[str], bool], cards: str = "") -> AsyncIterator[str]:
         """Server-sent events for one page.
 
         Args:
             since: how far the page is; empty: as far as possible.
             sees: whether it may be told of a street's tickets.
+            cards: the language of a board; empty for other pages.
         """
         queue: asyncio.Queue[News | None] = asyncio.Queue(BEHIND)
         yield "retry: 2000\n\n"
         if self._stopping():
             return
-        self._readers.add(queue)
+        self._readers[queue] = cards
         try:
             yield await self._greeting(since, sees)
             while True:
@@ -159,9 +184,9 @@ class Feed:
                     continue
                 if news is None:
                     return
-                yield news.text(sees)
+                yield news.text(sees, cards)
         finally:
-            self._readers.discard(queue)
+            self._readers.pop(queue, None)
 
     async def _greeting(self, since: str, sees: Callable[[str], bool]) -> str:
         """What a page has missed; what comes meanwhile waits in its queue."""
@@ -189,7 +214,7 @@ class Feed:
                 quiet_s = 0.0
                 word.clear()
                 try:
-                    news = await run_in_threadpool(self._look)
+                    news = await run_in_threadpool(self._look, set(self._readers.values()) - {""})
                 except SQLAlchemyError as fault:
                     log.warning("the live feed cannot read the database: %s", str(fault).partition("\n")[0])
                     continue
@@ -211,8 +236,8 @@ class Feed:
         with self._store.transaction() as session:
             return now(session)
 
-    def _look(self) -> News | None:
-        """What was committed since the last look; None for nothing."""
+    def _look(self, languages: Collection[str]) -> News | None:
+        """What was committed since the last look, with cards in these languages; None for nothing."""
         since = self._at or Cursor(0, 0)
         with self._store.transaction() as session:
             at = now(session)
@@ -224,7 +249,11 @@ class Feed:
             self._at = Cursor(max(at.line, since.line), max(at.picture_ms, since.picture_ms))
             if not fresh_lines and not fresh_pictures:
                 return None
-            return News(self._at, _tickets(session, fresh_lines, fresh_pictures))
+            news = News(self._at, _tickets(session, fresh_lines, fresh_pictures))
+            numbers = [one["number"] for _, one in news.tickets or ()]
+            if not 0 < len(numbers) <= CARDS:
+                return news
+            return replace(news, cards={one: self._cards(session, numbers, one) for one in languages})
 
     def _since(self, since: Cursor) -> News:
         """All that changed after a cursor."""

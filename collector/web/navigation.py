@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from collector.people.rights import OWN
+from collector.people.actor import Actor
+from collector.people.rights import OWN, may
+from collector.tickets.machine import ROOM
 from collector.web.language import N_
 
 
@@ -34,9 +36,16 @@ PLACES: Final = (
     Place("/policies", "policies.read", N_("Policies")),
     Place("/templates", "notices.read", N_("Texts")),
     Place("/people", "people.read", N_("People")),
+    Place("/papers", "law.read", N_("Papers")),
     Place("/audit", "audit.read", N_("Audit log")),
     Place("/account", OWN, N_("My account")),
 )
+
+
+def home(actor: Actor) -> str:
+    """Where somebody begins: the board if they decide, else their tasks if they have any."""
+    decides = any(one.role in ROOM for one in actor.grants)
+    return "/tasks" if may(actor, "tasks.work") and not decides else "/"
 
 
 def shown(path: str, may: frozenset[str], own: bool) -> list[tuple[Place, bool]]:

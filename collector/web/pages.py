@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from collector import VERSION
 from collector.people.signing import Caller
@@ -49,6 +49,7 @@ class Pages:
         made = Environment(
             loader=PackageLoader("collector.web"),
             autoescape=select_autoescape(),
+            undefined=StrictUndefined,  # a mistyped name fails a test, it does not show nothing
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],
@@ -68,6 +69,10 @@ class Pages:
     def render(self, template: str, among: str, /, **values: Any) -> str:
         """A page, or a part of one, as text."""
         return self._templates[among].get_template(template).render(values)
+
+    def part(self, among: str, template: str, /, **values: Any) -> str:
+        """A part of a page, for a script that puts it in its place."""
+        return self.render(template, among, language=among, **values)
 
 
 class Page:
@@ -110,7 +115,7 @@ class Page:
 
     def part(self, template: str, **values: Any) -> str:
         """A part of a page, for a script that puts it in its place."""
-        return self._pages.render(template, self.language, language=self.language, **values)
+        return self._pages.part(self.language, template, **values)
 
     def _here(self, **changes: str) -> str:
         """Address of this page with something else asked for; after a form was sent, of the home page."""

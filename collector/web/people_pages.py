@@ -150,11 +150,11 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
                 faults=faults.get("", ()),
                 sessions=len(sessions.of(session, person, now_ms)),
                 tokens=[
-                    {**tokens.token_json(one), "grants": ", ".join(sorted(map(str, tokens.grants_of(one))))}
+                    {**tokens.token_json(one), "grants": words.offices(tokens.grants_of(one))}
                     for one in tokens.listed(session, person)
                     if one.revoked_ms is None and one.expires_ms > now_ms
                 ],
-                **more,
+                **{"done": "", "word": "", **more},
             )
 
     @routes.get("/people/person", dependencies=[needs("people.read")])

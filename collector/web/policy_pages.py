@@ -21,7 +21,7 @@ from collector.tickets.desk import RefusedError
 from collector.tickets.policy import DEFAULT, Policy, PolicyError
 from collector.web import forms, policy_form
 from collector.web.forms import DONE, Entry, Faults, go
-from collector.web.language import N_, Words
+from collector.web.language import N_, Text, Words
 from collector.web.pages import Page, Showing
 from collector.web.plain import MOST
 from collector.web.rights import Acting, Desk, Fields, in_streets, needs
@@ -134,7 +134,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
         fields: Mapping[str, str] | None,
         faults: Faults,
         status: int = 200,
-        **more: Any,
+        done: Text = "",
     ) -> HTMLResponse:
         """The form of a street's policy; `fields`: as they were sent, None: as it is."""
         if street != DEFAULT and not may(who, "policies.read", street):
@@ -157,7 +157,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
             seen=(fields or {}).get("seen") or (steps[0].revision if steps else 0),
             writes=may(who, "policies.write", street),
             own=bool(steps),
-            **more,
+            done=done,
         )
 
     @routes.get("/policies/street", dependencies=[needs("policies.read")])

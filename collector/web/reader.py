@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 
@@ -70,6 +70,14 @@ class Reader:
         """A date; empty for None."""
         return self._instant(at_ms, "day")
 
+    def date(self, day: date | str) -> str:
+        """A day of a calendar, also as `2026-05-28`; what is none stays as it is."""
+        try:
+            found = day if isinstance(day, date) else date.fromisoformat(day)
+        except ValueError:
+            return str(day)
+        return format_date(found, FORMS["day"][self.language], self.locale)
+
     def span(self, span_ms: float | None) -> str:
         """A length of time in its two largest units, without a sign; empty for None."""
         return "" if span_ms is None else _span(abs(round(span_ms)) // 1000, self.language)
@@ -93,7 +101,7 @@ class Reader:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """What templates write values with."""
-        names = ("say", "moment", "short", "clock", "day", "span", "since", "number", "percent", "iso")
+        names = ("say", "moment", "short", "clock", "day", "date", "span", "since", "number", "percent", "iso")
         return {name: getattr(self, name) for name in names}
 
     def _local(self, at_ms: int | None) -> datetime | None:

@@ -231,10 +231,10 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
             entries=list(_entries(register, values, found, known, faults)),
             faults=faults.get("", ()),
             permits=[one.number for one in own],
-            steps=more.pop("steps", []),
+            permits_write=found is not None and may(who, "permits.write", found.street),
             gone=STANDINGS["withdrawn"][0] if found and found.state == permits.WITHDRAWN else "",
             writes=may(who, register.right, found.street) if found else True,
-            **more,
+            **{"done": "", "seen": "", "steps": (), "warnings": (), **more},
         )
 
     @routes.get(f"{register.path}/new", dependencies=[needs(register.right)])

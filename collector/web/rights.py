@@ -50,7 +50,7 @@ NEARER: Final = {CSRF: "page_expired", "origin": "other_site"}
 CLOSED: Final = frozenset({"people.write"})
 """What even an open center keeps to its command line: otherwise whoever comes first would be its admin."""
 
-WHOLE: Final = frozenset({"audit.read"})
+WHOLE: Final = frozenset({"audit.read", "law.write"})
 """What is good only with a role at all streets."""
 
 
@@ -258,7 +258,15 @@ async def _caller(request: Request) -> Caller:
     return found
 
 
-def _identify(gate: Gate, request: Request) -> Caller:
+def identify_again(request: Request) -> Caller | None:
+    """Who asks, read anew while an answer goes on; None: nobody any longer. It keeps no session alive."""
+    try:
+        return _identify(_gate(request), request, background=True)
+    except RefusedError:
+        return None
+
+
+def _identify(gate: Gate, request: Request, *, background: bool = False) -> Caller:
     given = request.headers.get("authorization")
     if given is not None:
         scheme, _, text = given.partition(" ")
@@ -267,7 +275,8 @@ def _identify(gate: Gate, request: Request) -> Caller:
             raise RefusedError(401, "令牌无效或已过期 / expected a token that is good, this one is not")
         return found
     cookie = request.cookies.get(gate.cookie, "")
-    found = gate.signing.caller(cookie, background=BACKGROUND in request.headers) if cookie else None
+    asks_itself = background or BACKGROUND in request.headers
+    found = gate.signing.caller(cookie, background=asks_itself) if cookie else None
     if found is not None:
         return found
     if gate.is_open():
@@ -373,10 +382,10 @@ def seal(routes: Any) -> None:
         raise RuntimeError(f"expected `needs(…)` on every route, found none on {', '.join(silent)}")
 
 
-def held(actor: Actor) -> frozenset[str]:
-    """Rights that somebody has at some street, those to what is no street's at all of them: for what a page shows."""
+def held(actor: Actor, street: str | None = None) -> frozenset[str]:
+    """Rights that somebody has at a street, or at some, those to what is no street's at all: for what a page shows."""
     wide = dict.fromkeys(WHOLE, EVERYWHERE)
-    return frozenset(right for right in rights.MAY if rights.may(actor, right, wide.get(right)))
+    return frozenset(right for right in rights.MAY if rights.may(actor, right, wide.get(right, street)))
 
 
 def in_streets(actor: Actor, right: str) -> frozenset[str] | None:

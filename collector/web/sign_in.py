@@ -19,7 +19,7 @@ from collector.people.roster import PeopleError
 from collector.people.signing import Caller, SignedIn, WrongError
 from collector.people.sso import SsoError
 from collector.store import SignInRow, TokenRow
-from collector.web import words
+from collector.web import navigation, words
 from collector.web.pages import Page, Showing
 from collector.web.rights import Asking, Desk, Fields, From, Gate, needs, public
 
@@ -33,6 +33,18 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
     signing = gate.signing
+
+    def let_in(request: Request, found: SignedIn, go_on: str) -> RedirectResponse:
+        """Give the browser its new session; the one that it showed, if any, ends."""
+        old = request.cookies.get(gate.cookie, "")
+        if old:
+            signing.end(old)
+        caller = signing.caller(found.cookie) if go_on == "/" else None
+        answer = RedirectResponse(go_on if caller is None else navigation.home(caller.actor), 303)
+        _set(gate, answer, gate.cookie, found.cookie)
+        if found.device:
+            _set(gate, answer, gate.device_cookie, found.device, DEVICE_S)
+        return answer
 
     def form_page(page: Page, go_on: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:
         name = "" if gate.provider is None else gate.provider.section.name
@@ -57,7 +69,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         except BusyError as fault:
             return form_page(page, go_on, str(fault), 503, 5)
         next_page = f"/sign-in/code?go_on={quote(go_on, safe='/')}" if found.stage == "code" else go_on
-        return _let_in(gate, request, found, next_page)
+        return let_in(request, found, next_page)
 
     @routes.get("/sign-in/code", dependencies=[public()])
     def ask_code(page: Showing, go_on: str = "/") -> HTMLResponse:
@@ -72,7 +84,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
             return page("code.html", 401, go_on=go_on, fault=str(fault))
         except TooManyError as fault:
             return page("code.html", 429, go_on=go_on, fault=str(fault))
-        return _let_in(gate, request, found, go_on)
+        return let_in(request, found, go_on)
 
     @routes.get("/sign-in/sso", dependencies=[public()])
     def go_elsewhere(page: Showing, go_on: str = "/") -> Response:
@@ -81,7 +93,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         try:
             url, cookie = gate.provider.begin(signing, _own_path(go_on))
         except SsoError as fault:
-            return form_page(page, _own_path(go_on), str(fault), 502)
+            return form_page(page, _own_path(go_on), _sso(fault), 502)
         answer = RedirectResponse(url, 303)
         _set(gate, answer, gate.sso_cookie, cookie, SSO_S)
         return answer
@@ -94,8 +106,8 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
         try:
             found, go_on = gate.provider.finish(signing, cookie, dict(request.query_params), source)
         except SsoError as fault:
-            return form_page(page, "/", str(fault), 403)
-        answer = _let_in(gate, request, found, go_on)
+            return form_page(page, "/", _sso(fault), 403)
+        answer = let_in(request, found, go_on)
         answer.delete_cookie(gate.sso_cookie, secure=gate.secure, httponly=True, samesite="lax")
         return answer
 
@@ -116,14 +128,12 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
                 "account.html",
                 status,
                 person=row,
-                roles=[
-                    (words.words(words.OFFICES, one.role), one.street) for one in sorted(asking.actor.grants, key=str)
-                ],
+                roles=[(str(one), words.office(one)) for one in sorted(asking.actor.grants, key=str)],
                 sessions=[_session(one, asking) for one in sessions.of(session, row.id, now_ms)],
                 tokens=[_token(one) for one in tokens.listed(session, row.id) if _good(one, now_ms)],
                 shortest=passwords.SHORTEST,
                 days=round(DAYS),
-                **values,
+                **{"fault": "", "done": "", "made": "", **values},
             )
 
     @routes.get("/account", dependencies=[needs(OWN)])
@@ -231,23 +241,16 @@ def _done(what: str) -> RedirectResponse:
     return RedirectResponse(f"/account?done={what}", 303)
 
 
+def _sso(fault: SsoError) -> str:
+    """What is wrong between two servers is for whoever runs them; everybody hears that it is."""
+    return str(fault) if " / " in str(fault) else f"统一认证未成功，请联系管理员 / {fault}"
+
+
 def _days(text: str) -> float:
     try:
         return float(text or DAYS)
     except ValueError:
-        raise PeopleError(f"expected a number of days, got {text!r:.40}") from None
-
-
-def _let_in(gate: Gate, request: Request, found: SignedIn, go_on: str) -> RedirectResponse:
-    """Give the browser its new session; the one that it showed, if any, ends."""
-    old = request.cookies.get(gate.cookie, "")
-    if old:
-        gate.signing.end(old)
-    answer = RedirectResponse(go_on, 303)
-    _set(gate, answer, gate.cookie, found.cookie)
-    if found.device:
-        _set(gate, answer, gate.device_cookie, found.device, DEVICE_S)
-    return answer
+        raise PeopleError(f"天数应为数字 / expected a number of days, got {text!r:.40}") from None
 
 
 def _set(gate: Gate, answer: Response, name: str, value: str, age_s: int | None = None) -> None:
@@ -285,7 +288,7 @@ def _token(row: TokenRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,
-        "grants": ", ".join(sorted(map(str, tokens.grants_of(row)))),
+        "grants": words.offices(tokens.grants_of(row)),
         "expires_ms": row.expires_ms,
         "used_ms": row.used_ms,
     }

@@ -183,7 +183,7 @@ def actions(session: Session, ticket: Ticket, who: Actor, now_ms: int) -> tuple[
     found = []
     for at, verb in enumerate(order):
         text, hint = TEXTS[verb]
-        main = at == 0 and verb in front and ticket.state not in EVEN
+        main = at == 0 and verb in front and verb != "send_back" and ticket.state not in EVEN
         look: Literal["main", "plain", "danger"] = "main" if main else "danger" if verb in DANGER else "plain"
         found.append(Action(verb, text, hint, verb in front, look, _fields(session, ticket, verb, now_ms)))
     return (*found, *_barred(session, ticket, who, now_ms, verbs))

@@ -80,8 +80,16 @@ def names(session: Session, authors: Iterable[str | None]) -> Mapping[str, Text]
             found |= {f"{kind}:{row[0]}": Words(row[1], row[1]) for row in rows}
     for one in wanted - found.keys():
         kind, _, rest = one.partition(":")
-        found[one] = words.AUTHORS.get(kind) if kind != "shop" and kind in words.AUTHORS else Words(rest, rest)  # type: ignore[assignment]  # it has that key
+        # who wrote at a command line stands there as they are
+        own = Words(rest or one, rest or one)
+        found[one] = own if kind == "shop" else words.AUTHORS.get(kind, own)
     return found
+
+
+def person(session: Session, assignee: str | None) -> Text:
+    """The name of whoever has a ticket; empty for nobody."""
+    key = f"person:{(assignee or '').removeprefix('person:')}"
+    return names(session, [key])[key] if assignee else ""
 
 
 def events(session: Session, rows: Sequence[TicketEvent]) -> tuple[EventView, ...]:

@@ -27,7 +27,7 @@ from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets.desk import RefusedError, able, unknown
 from collector.tickets.machine import FIELD, State, allowed
-from collector.web import language, live, multipart, words
+from collector.web import language, live, multipart, story, words
 from collector.web.assets import Assets
 from collector.web.language import N_, Text
 from collector.web.pages import Page, Showing
@@ -101,7 +101,7 @@ class Task:
     baidu: str
     wide: str | None
     taken: tuple[str, ...]
-    with_other: str
+    with_other: Text
     said: tuple[int, str] | None
     """What somebody else last had to say, and when."""
 
@@ -119,7 +119,7 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
         with desk.store.transaction() as session:
             at = live.now(session)
             rows = rows_of(session, acting)
-        more: dict[str, Any] = {"rows": rows, "most": MOST, "at": at, "now_ms": desk.now_ms()}
+        more: dict[str, Any] = {"task": None, "rows": rows, "most": MOST, "at": at, "now_ms": desk.now_ms()}
         return kept(acting, page("tasks.html", **more, **_frame(assets, acting)))
 
     def one(page: Page, acting: Actor, number: int, status: int = 200, fault: str = "") -> HTMLResponse:
@@ -272,7 +272,7 @@ def task_of(session: Session, actor: Actor, ticket: Ticket, now_ms: int) -> Task
     row = _row(
         session, ticket, "" if shop is None else shop.name, thumbnails(session, [ticket.number]).get(ticket.number)
     )
-    other = "" if ticket.assignee in (None, actor.id, str(actor)) else str(ticket.assignee)
+    other = ticket.assignee not in (None, actor.id, str(actor))
     verbs = () if other else tuple(verb for verb in able(session, ticket, actor, now_ms) if verb in STEPS)
     roles = actor.roles(ticket.street)
     by_state = {
@@ -281,13 +281,15 @@ def task_of(session: Session, actor: Actor, ticket: Ticket, now_ms: int) -> Task
     phone = (
         shop is not None
         and shop.active
-        and may(actor, "notices.read", ticket.street)
+        and not other
+        and may(actor, "tickets.act", ticket.street)
         and (shop.phone or shop.other_phone)
     )
     where = row.spot
     baidu = "" if where.lon is None or where.lat is None else baidu_url(where.lon, where.lat, row.shop or row.place)
     wide, taken = _pictures(session, ticket.number)
-    return Task(row, verbs, by_state, phone or "", baidu, wide, taken, other, _said(session, ticket, actor))
+    named = story.person(session, ticket.assignee) if other else ""
+    return Task(row, verbs, by_state, phone or "", baidu, wide, taken, named, _said(session, ticket, actor))
 
 
 def _pictures(session: Session, number: int) -> tuple[str | None, tuple[str, ...]]:

@@ -34,6 +34,7 @@ NAMES: Final[Mapping[str, Text]] = {
     "appeal": N_("Appeal"),
     "task": N_("Task"),
     "rework": N_("Rework"),
+    "taken_over": N_("Taken over by somebody else"),
     "overdue": N_("Overdue"),
     "escalated": N_("Escalated"),
 }

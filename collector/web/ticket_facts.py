@@ -126,8 +126,7 @@ def facts(session: Session, ticket: Ticket, now_ms: int) -> Facts:
     rules = policy.current(session, ticket.street).policy
     days = max((one.within_days for one in rules.offences), default=30)
     others = _briefs(session, Ticket.key == ticket.key, ticket.number)
-    assignee = f"person:{ticket.assignee}" if ticket.assignee else ""
-    named = story.names(session, [ticket.reviewer, assignee])
+    named = story.names(session, [ticket.reviewer])
     return Facts(
         clock=_clock(ticket, now_ms),
         after=_after(ticket),
@@ -144,7 +143,7 @@ def facts(session: Session, ticket: Ticket, now_ms: int) -> Facts:
         reviewer=named.get(ticket.reviewer or "", ""),
         reviewed_ms=ticket.reviewed_ms,
         reviewed_via=reviewed_via(ticket),
-        assignee=named.get(assignee, ""),
+        assignee=story.person(session, ticket.assignee),
         until_ms=ticket.due_ms if ticket.state == State.EXEMPT else None,
         since_ms=ticket.since_ms,
         closed_ms=ticket.closed_ms,

@@ -20,7 +20,7 @@ from collector.web import live, steps, story, ticket_facts, views, words
 from collector.web.language import Text
 from collector.web.pages import Page, Showing
 from collector.web.plain import Number
-from collector.web.rights import Acting, Desk, Fields, in_streets, needs
+from collector.web.rights import Acting, Desk, Fields, held, in_streets, needs
 
 A_PAGE: Final = 50
 LONGEST_NUMBER: Final = 16
@@ -170,6 +170,7 @@ def router(desk: Desk) -> APIRouter:
                 days=story.days(shown.events, page.reader.day),
                 refused=refused,
                 whys=steps.WHY,
+                can=held(acting, ticket.street),
             )
 
     @routes.get("/tickets/{number}", dependencies=[needs("tickets.read")])

@@ -1,10 +1,11 @@
 """Texts of values: sentences that the catalogue translates, and pairs where another room has both languages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from collector.people.actor import EVERYWHERE
 from collector.tickets import machine
-from collector.web.language import N_, Text, Words
+from collector.web.language import LANGUAGES, N_, Text, Words, say
 
 RULES: Final = {
     "encroachment": N_("Encroachment"),
@@ -119,6 +120,7 @@ OFFICES: Final = {
     "auditor": N_("Auditor"),
     "viewer": N_("Viewer"),
 }
+ALL_STREETS: Final = N_("all streets")
 VIEWS: Final = {"wide": N_("Wide view"), "close": N_("Close-up")}
 CAMERAS: Final = {
     "starting": N_("Starting"),
@@ -159,3 +161,16 @@ SEAL_BROKEN: Final = N_("Seal broken")
 def words(table: Mapping[str, str] | Mapping[str, Words] | Mapping[str, Text], value: str) -> Text:
     """Text of a value; lists are open, so that an unknown one is shown as it is."""
     return table.get(value, value)
+
+
+def office(grant: object) -> Words:
+    """A role at a street, `role@street`, in words."""
+    role, _, street = str(grant).partition("@")
+    at = ALL_STREETS if street == EVERYWHERE else street
+    return Words(*(f"{say(OFFICES.get(role, role), one)} · {say(at, one)}" for one in LANGUAGES))
+
+
+def offices(grants: Iterable[object]) -> Words:
+    """Several, in one line."""
+    found = [office(one) for one in sorted(map(str, grants))]
+    return Words("、".join(one.zh for one in found), ", ".join(one.en for one in found))

@@ -18,8 +18,8 @@ from clip import stage
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WIDTH_PX = 1000
-MAX_BYTES = 55_000
+WIDTH_PX = 800
+MAX_BYTES = 24_000
 
 BOX = """
 version = 1

@@ -4,6 +4,7 @@ Comes in: `models/catalogue.toml`. Goes out: `load_catalogue()`, the class names
 `own_model()`: the small networks that the project trained itself and ships (`own/`, each with its card).
 """
 
+import lzma
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -84,5 +85,5 @@ def _entry(values: dict[str, Any]) -> Entry:
 
 
 def own_model(name: str) -> bytes:
-    """Read one of the project's own networks, an ONNX file."""
-    return files(__package__).joinpath("own", f"{name}.onnx").read_bytes()
+    """Read one of the project's own networks, an ONNX file; it lies there compressed, to keep the repository small."""
+    return lzma.decompress(files(__package__).joinpath("own", f"{name}.onnx.xz").read_bytes())

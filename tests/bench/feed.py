@@ -1,14 +1,13 @@
 """Many open pages at once: `python -m tests.bench.feed [--pages 200]` prints one line of JSON.
 
 A real collector, broker and box: how much more memory the collector takes with so many pages on its live feed, and how
-long after a box has sent an alert the first and the last of them is told, and has the card that the board shows.
+long after a box has sent an alert the first and the last of them is told, with the card that the board shows.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import random
 import tempfile
 import time
 from pathlib import Path
@@ -28,8 +27,6 @@ MOST_BYTES = 150_000_000
 EVERY_S = 1.5
 """Between two alerts: further apart than the feed's own pause."""
 SETTLE_S = 3.0
-SPREAD_S, EACH_S = 4.0, 0.015
-"""As of `board.js`."""
 
 
 def memory(pid):
@@ -45,39 +42,23 @@ def processor(pid):
 
 
 class Reader:
-    """A page that follows; keeps when it was told of which ticket."""
+    """A board that follows; keeps when it was told of which ticket."""
 
-    def __init__(self, client, url, cookie, pages):
-        self.client, self.url, self.cookie, self.pages = client, url, cookie, pages
-        self.told, self.cards, self.fetching = {}, {}, []
+    def __init__(self, client, url, cookie):
+        self.client, self.url, self.cookie = client, url, cookie
+        self.told = {}
         self.here = asyncio.Event()
 
     async def follow(self):
         headers = {"cookie": f"cityeye={self.cookie}", "x-background": "1"}
-        async with self.client.stream("GET", f"{self.url}/events", headers=headers) as answer:
+        async with self.client.stream("GET", f"{self.url}/events?cards=1", headers=headers) as answer:
             assert answer.status_code == 200, answer.status_code
             async for line in answer.aiter_lines():
                 if line.startswith("data:"):
                     self.here.set()
-                    numbers = [one["number"] for one in json.loads(line[5:]).get("tickets", [])]
-                    for number in numbers:
-                        self.told.setdefault(number, time.monotonic())
-                    if numbers:
-                        self.fetching.append(asyncio.create_task(self.fetch(numbers, headers)))
-
-    async def fetch(self, numbers, headers):
-        """What `board.js` does: an alert is shown as soon as it is told, its card is asked for a little later."""
-        await asyncio.sleep(random.random() * min(SPREAD_S, self.pages * EACH_S))
-        asked = "&".join(f"number={one}" for one in numbers)
-        try:
-            answer = await self.client.get(f"{self.url}/board/cards?{asked}", headers=headers)
-        except httpx.TransportError:
-            # a connection that the server was just ending: browsers try again as well
-            answer = await self.client.get(f"{self.url}/board/cards?{asked}", headers=headers)
-        answer.raise_for_status()
-        for one in answer.json()["cards"]:
-            assert one["html"]
-            self.cards.setdefault(one["row"][0], time.monotonic())
+                    for one in json.loads(line[5:]).get("tickets", []):
+                        assert one["card"]["html"]
+                        self.told.setdefault(one["number"], time.monotonic())
 
 
 async def measure(center, box, cookies, alerts):
@@ -89,11 +70,11 @@ async def measure(center, box, cookies, alerts):
         await client.get(f"{center.url}/", headers={"cookie": f"cityeye={cookies[0]}"})
         await asyncio.sleep(SETTLE_S)
         before = memory(pid)
-        readers = [Reader(client, center.url, one, len(cookies)) for one in cookies]
+        readers = [Reader(client, center.url, one) for one in cookies]
         tasks = [asyncio.create_task(one.follow()) for one in readers]
         await asyncio.wait_for(asyncio.gather(*(one.here.wait() for one in readers)), 120)
         await asyncio.sleep(SETTLE_S)
-        delays, cards = [], []
+        delays = []
         had_s = processor(pid)
         for number in range(1, alerts + 1):
             case = Case(
@@ -101,17 +82,15 @@ async def measure(center, box, cookies, alerts):
             )
             sent_s = time.monotonic()
             publish(box, case.message("opened", time.time(), shop=case.shop))
-            while not all(number in one.cards for one in readers):
+            while not all(number in one.told for one in readers):
                 for one in tasks:
                     if one.done():
                         one.result()
                 assert time.monotonic() - sent_s < 60, f"alert {number} did not reach all pages"
                 await asyncio.sleep(0.05)
             delays.append([one.told[number] - sent_s for one in readers])
-            cards.append(max(one.cards[number] for one in readers) - sent_s)
             await asyncio.sleep(EVERY_S)
         after, had_s = memory(pid), processor(pid) - had_s
-        await asyncio.gather(*(task for one in readers for task in one.fetching))
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -120,7 +99,6 @@ async def measure(center, box, cookies, alerts):
         "alerts": alerts,
         "first_page_s": round(max(min(one) for one in delays), 3),
         "last_page_s": round(max(max(one) for one in delays), 3),
-        "last_card_s": round(max(cards), 3),
         "processor_s_each": round(had_s / alerts, 3),
         "more_bytes": after - before,
         "bytes": before,

@@ -23,7 +23,7 @@ from tests.collector.notices.servers import Got, Say, Service
 KEYS = {"key": "LTAI-key", "secret": "s3cret-value", "ding": "SEC-ding", "fei": "fei-secret"}
 GROUPS = {"officer": "dingtalk", "community": "wecom", "operator": "feishu", "room": "feishu"}
 KINDS = (
-    *("alert", "task", "to_dispatch", "rework", "appeal", "unreviewed", "undelivered", "unseen"),
+    *("alert", "task", "to_dispatch", "rework", "appeal", "unreviewed", "undelivered", "unseen", "taken_over"),
     *("objection", "overdue", "escalated"),
 )
 TAG = re.compile(r"\[(\w+)\] #(\d+) \((\w*)\)")

@@ -9,9 +9,12 @@ const PART = 40; // cards that are fetched at once
 const PAUSE_MS = 150; // a burst of changes is fetched once
 const AGAIN_MS = 2000;
 const SAID_MS = 8000;
+const TALLY_MS = 50;
 const HUSH_MS = 1000; // the timekeeper looks three times a second
 const SPREAD_MS = 4000;
 const EACH_MS = 15; // twice what a card costs the center, for each page that hears of it
+const PICTURES_MS = 5000; // a ticket whose pictures do not come is decided without
+const NEAR = 8; // cards before the last one that is here when more are fetched
 const FAR = 2; // tickets that are made ready beforehand
 
 const $ = (id) => document.getElementById(id);
@@ -27,7 +30,9 @@ let sorted = [];
 let kind = "";
 let current = 0;
 let turn = 0; // counts the tickets that were shown: what was fetched for an earlier one is not put
-let back = null; // the judgement that may be taken back
+let back = null; // {number, seen, until}: the judgement that may be taken back
+const unanswered = new Set(); // decided while the center was away
+let unseen = 0; // the ticket that was to be confirmed without a picture
 
 const before = (a, b) => { for (let at = 0; at < 4; at += 1) if (a.order[at] !== b.order[at]) return a.order[at] - b.order[at]; return 0; };
 const matches = (one) => !kind || one.kind === kind || (kind === "late" && one.late);
@@ -52,8 +57,16 @@ function still(change) {
   if (anchor?.isConnected) box.scrollTop += anchor.getBoundingClientRect().top - was;
 }
 
+let counted = 0;
+/** After a change of `entries`: in order at once, counted on the page a moment later, once for many. */
 function count() {
   sorted = [...entries.values()].sort(before);
+  counted = counted || setTimeout(tally, TALLY_MS);
+}
+
+function tally() {
+  clearTimeout(counted);
+  counted = 0;
   document.title = sorted.length ? `(${sorted.length}) ${title}` : title;
   $("count").textContent = new Intl.NumberFormat(document.documentElement.lang).format(sorted.length);
   for (const one of document.querySelectorAll(".kinds button")) {
@@ -82,15 +95,11 @@ function parsed(html) {
 function put_card(entry, card) {
   card.hidden = !matches(entry);
   card.classList.toggle("is-sent", sending.has(entry.number));
-  if (entry.card) {
-    const focused = entry.card.contains(document.activeElement);
-    entry.card.replaceWith(card);
-    if (focused) card.firstElementChild.focus({ preventScroll: true });
-  } else {
-    const at = sorted.indexOf(entry);
-    const next = sorted.slice(at + 1).find((one) => one.card);
-    queue.insertBefore(card, next ? next.card : null);
-  }
+  const focused = entry.card?.contains(document.activeElement);
+  const next = sorted.slice(sorted.indexOf(entry) + 1).find((one) => one.card);
+  entry.card?.remove();
+  queue.insertBefore(card, next ? next.card : null); // what it waits for may have changed, and its place
+  if (focused) card.firstElementChild.focus({ preventScroll: true });
   entry.card = card;
   card.classList.toggle("is-new", entry.arrived);
   if (entry.number === current) mark(card);
@@ -119,17 +128,16 @@ function announce({ number, version }) {
   card.querySelector("b").append(`#${number}`);
   card.firstElementChild.href = `/tickets/${number}`;
   still(() => put_card(entries.get(number), card));
-  count();
-  // what a pause or a permit covers is known with its card, a moment later
-  setTimeout(() => { if (entries.get(number)?.kind === "review") ring(); }, HUSH_MS);
+  hear_of([number]);
 }
 
-function gone(number) {
-  const entry = entries.get(number);
-  entries.delete(number);
-  ready.delete(number);
-  if (entry?.card) still(() => entry.card.remove());
-  if (entry && number === current) aside();
+function gone(numbers) {
+  const left = numbers.filter((one) => entries.has(one)).map((one) => entries.get(one));
+  if (!left.length) return;
+  for (const { number } of left) { entries.delete(number); ready.delete(number); }
+  still(() => { for (const { card } of left) if (card) card.remove(); });
+  count();
+  if (left.some((one) => one.number === current)) aside();
 }
 
 // --- the ticket that is looked at
@@ -165,7 +173,7 @@ let last = null; // where the current one stood, once it is gone
 /** What is shown next: the first that came meanwhile above, else the one below, else the last. */
 function next_of(list) {
   const here = entries.get(current);
-  const at = here || last;
+  const at = last || here;
   const arrived = list.find((one) => one.arrived && (!at || before(one, at) < 0));
   return arrived || list.find((one) => at && before(one, at) > 0) || list[list.length - 1] || null;
 }
@@ -179,9 +187,13 @@ function put(found) {
 const armed = () => stage.dataset.armed === "yes";
 const disarm = () => { stage.dataset.armed = ""; };
 
-function arm() {
+async function arm() {
   disarm();
   const mine = turn;
+  const settled = (img) => img.complete || new Promise((done) => { img.onload = img.onerror = done; });
+  const limit = new Promise((done) => { setTimeout(done, PICTURES_MS); });
+  await Promise.race([limit, Promise.all([...stage.querySelectorAll(".pairs img")].map(settled))]);
+  if (mine !== turn) return;
   // after it was painted; a page that is not seen paints nothing, and takes no keys
   requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => { if (mine === turn) stage.dataset.armed = "yes"; }, GUARD_MS)));
 }
@@ -198,6 +210,13 @@ async function select(number, { focus = false } = {}) {
     none.className = "empty";
     none.textContent = _("Nothing waits. New alerts appear here by themselves.");
     stage.replaceChildren(none);
+    if (kind && sorted.length) {
+      none.textContent = _("None of these waits any more.");
+      const all = document.querySelector(".kinds button").cloneNode(true);
+      all.removeAttribute("aria-pressed");
+      all.addEventListener("click", () => document.querySelector(".kinds button").click());
+      stage.append(all);
+    }
     return;
   }
   last = { order: entry.order };
@@ -247,6 +266,7 @@ function move(by) {
   if (!list.length) return;
   const at = list.findIndex((one) => one.number === current);
   const here = at >= 0 ? at + by : Math.max(0, list.findIndex((one) => last && before(one, last) > 0));
+  if (here > list.length - NEAR) fill(true).catch(() => {});
   const found = list[Math.min(list.length - 1, Math.max(0, here))];
   if (found.number !== current || stale()) select(found.number, { focus: true });
 }
@@ -294,23 +314,26 @@ async function act(verb, args = {}, reason = "") {
   next();
   try {
     const answer = await call("POST", `/api/tickets/${number}/${verb}`, { seen: Number(shows.dataset.version), reason, args });
-    back = answer.allowed.includes("reconsider") ? { number, seen: answer.version } : null;
-    say(_("#%(number)d %(done)s", { number, done }), { undo: Boolean(back) });
+    if (answer.allowed.includes("reconsider")) back = { number, seen: answer.version, until: Date.now() + SAID_MS };
+    say(_("#%(number)d %(done)s", { number, done }));
+    gone([number]); // if it waits for something else now, the feed brings it back
   } catch (fault) {
     let text = _("#%(number)d was not done: %(detail)s", { number, detail: fault.detail || String(fault) });
     // it may have been done, and its answer lost
-    if (fault.status === 0) text = _("#%(number)d: no answer from the center; if it still waits here, decide it again", { number });
+    if (fault.status === 0) {
+      text = _("#%(number)d: no answer from the center; if it still waits here, decide it again", { number });
+      unanswered.add(number);
+    }
     if (fault.code === "changed") text = taken(number, await part(number).then((one) => one.dataset.state, () => ""));
     say(text, { bad: true });
   }
   sending.delete(number);
   entries.get(number)?.card?.classList.remove("is-sent");
-  want([number]);
-  if (!current) next({ focus: false });
+  want([number]); // shows the next one where there is one again
 }
 
 async function take_back() {
-  if (!back) return;
+  if (!back || back.until < Date.now()) { say(_("There is nothing to take back")); return; }
   const { number, seen } = back;
   back = null;
   try {
@@ -323,14 +346,16 @@ async function take_back() {
 }
 
 let quiet = 0;
-/** One line of what was done; it stays longer where something went wrong. */
-function say(text, { bad = false, undo = false } = {}) {
+/** One line of what was done; it stays longer where something went wrong. What may be taken back is offered as long. */
+function say(text, { bad = false } = {}) {
   clearTimeout(quiet);
   said.hidden = false;
   said.classList.toggle("is-bad", bad);
   said.firstElementChild.textContent = text;
+  const undo = back && back.until > Date.now();
   said.lastElementChild.hidden = !undo;
-  quiet = setTimeout(() => { said.hidden = true; back = null; }, bad ? 2 * SAID_MS : SAID_MS);
+  if (undo) said.querySelector("button span").textContent = `#${back.number}`;
+  quiet = setTimeout(() => { said.hidden = true; }, bad ? 2 * SAID_MS : SAID_MS);
 }
 
 function open(button) {
@@ -352,9 +377,18 @@ function close() {
   if (!button.disabled) button.focus({ preventScroll: true });
 }
 
+/** Whether a picture of the ticket has come. */
+const seen = () => [...stage.querySelectorAll(".pairs img")].some((one) => one.complete && one.naturalWidth);
+
 function press(button) {
   if (button.disabled) return;
   if (button.hasAttribute("aria-controls")) { if (armed()) open(button); return; }
+  // what a camera reported is judged by its picture
+  if (button.dataset.verb === "confirm" && unseen !== current && !seen()) {
+    unseen = current;
+    say(_("#%(number)d has no picture to judge by. Once more, and it is confirmed without.", { number: current }), { bad: true });
+    return;
+  }
   act(button.dataset.verb);
 }
 
@@ -429,35 +463,42 @@ const wanted = new Set();
 let whole = false;
 let busy = false;
 
-/** Cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
-async function refresh(numbers, { all = false } = {}) {
-  const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
-  const found = new Map(cards.map((one) => [one.row[0], one]));
-  for (const number of numbers) if (!found.has(number)) gone(number);
+/** Put cards as the center has them now; `all`: those far down the queue as well, which are else fetched when scrolled to. */
+function settle(cards, { all = false } = {}) {
   const came = cards.filter((one) => take(one.row));
   count();
   const far = Math.max(PART, reach(sorted));
   still(() => {
-    for (const { row, html } of cards) {
+    for (const { row, html } of cards.reverse()) { // the last first: each is put before one that has its place
       const entry = entries.get(row[0]);
-      if (all || entry.card || sorted.indexOf(entry) <= far) put_card(entry, parsed(html));
+      if (!all && !entry.card && sorted.indexOf(entry) > far) continue;
+      const card = parsed(html);
+      tick(card);
+      put_card(entry, card);
     }
   });
-  if (came.some((one) => one.row[2] === "review")) ring();
-  tick(queue);
-  count();
+  hear_of(came.map((one) => one.row[0]));
+}
+
+async function refresh(numbers, options) {
+  const { cards } = await call("GET", `/board/cards?${numbers.map((one) => `number=${one}`).join("&")}`, undefined, { background: true });
+  const found = new Set(cards.map((one) => one.row[0]));
+  gone(numbers.filter((one) => !found.has(one)));
+  settle(cards, options);
 }
 
 async function reorder() {
   const { rows } = await call("GET", "/board/queue", undefined, { background: true });
   const here = new Set(rows.map((one) => one[0]));
-  for (const number of [...entries.keys()]) if (!here.has(number)) gone(number);
+  gone([...entries.keys()].filter((one) => !here.has(one)));
+  const came = [];
   for (const row of rows) {
     const known = entries.get(row[0]);
     if (known?.card && known.version !== row[1]) wanted.add(row[0]);
-    if (take(row) && row[2] === "review") ring();
+    if (take(row)) came.push(row[0]);
   }
   count();
+  hear_of(came);
   await fill();
 }
 
@@ -475,8 +516,8 @@ async function sync() {
         await refresh(some);
         if (was && some.includes(current) && entries.has(current)) await renew();
       }
-      if (!current && sorted.length) next({ focus: false });
-      else prepare_soon();
+      go_on();
+      if (unanswered.size) come_back();
     } catch {
       // the center is away: what is to be asked is kept
       whole = whole || all;
@@ -486,6 +527,21 @@ async function sync() {
     await new Promise((done) => { setTimeout(done, PAUSE_MS); });
   }
   busy = false;
+}
+
+/** What was decided while the center was away, and waits still, is decided again. */
+function come_back() {
+  const open = sorted.find((one) => unanswered.has(one.number));
+  unanswered.clear();
+  if (!open || open.number === current || panel()) return;
+  select(open.number, { focus: true });
+  say(_("#%(number)d was not decided: the center did not hear of it", { number: open.number }), { bad: true });
+}
+
+/** After a change: show what came to a board that had nothing, else have the next ones ready. */
+function go_on() {
+  if (!current && sorted.length) next({ focus: false });
+  else prepare_soon();
 }
 
 function want(numbers) {
@@ -530,14 +586,22 @@ function ring() {
   });
 }
 
+/** New ones sound once, a moment later: what a pause or a permit covers is known by then. */
+function hear_of(numbers) {
+  if (numbers.length) setTimeout(() => { if (numbers.some((one) => entries.get(one)?.kind === "review")) ring(); }, HUSH_MS);
+}
+
 function set_sound(on) {
   sound.setAttribute("aria-pressed", String(on));
-  sound.querySelector("span").textContent = on ? _("on") : _("off");
+  sound.querySelector("span").textContent = on ? audio ? _("on") : _("on, once you touch the page") : _("off");
   store("board-sound", on ? "on" : "off");
 }
 const wake = () => {
   if (!loud()) return;
-  audio = audio || new (window.AudioContext || window.webkitAudioContext)();
+  if (!audio) {
+    audio = new (window.AudioContext || window.webkitAudioContext)();
+    set_sound(true);
+  }
   if (audio.state === "suspended") audio.resume().catch(() => {});
 };
 sound.addEventListener("click", () => { set_sound(!loud()); wake(); ring(); });
@@ -554,8 +618,9 @@ document.querySelector(".kinds").addEventListener("click", (event) => {
   box.scrollTop = 0;
   count();
   fill().catch(() => {});
-  const here = entries.get(current);
-  if (!here || !matches(here)) { last = null; next({ focus: false }); }
+  if (panel()) return;
+  last = null;
+  select(shown()[0]?.number || 0);
 });
 $("keys").addEventListener("click", () => help.showModal());
 $("letters").checked = store("board-letters") !== "off";
@@ -568,6 +633,7 @@ new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting))
 for (const row of JSON.parse($("rows").textContent)) { take(row); entries.get(row[0]).arrived = false; }
 for (const card of queue.children) entries.get(Number(card.dataset.number)).card = card;
 count();
+tally();
 if (sorted.length) {
   current = sorted[0].number;
   last = { order: sorted[0].order };
@@ -577,15 +643,21 @@ if (sorted.length) {
 follow({
   always: true,
   since: document.querySelector("main").dataset.at,
+  cards: true,
   onChanged(tickets, pages) {
     if (!tickets) whole = true;
     else {
-      for (const one of tickets) {
-        if (one.open) {
+      const told = tickets.filter((one) => one.card);
+      settle(told.map((one) => one.card).filter((one) => !(entries.get(one.row[0])?.version > one.row[1])));
+      const over = (one) => !one.open || one.card === null;
+      gone(tickets.filter(over).map((one) => one.number));
+      for (const one of tickets.filter((each) => !over(each))) {
+        if (!one.card || one.number === current) {
           wanted.add(one.number);
           if (one.state === "pending_review" && !entries.has(one.number)) announce(one);
-        } else if (entries.has(one.number)) { gone(one.number); count(); }
+        }
       }
+      if (told.length) go_on();
     }
     setTimeout(sync, Math.min(SPREAD_MS, pages * EACH_MS) * Math.random());
   },

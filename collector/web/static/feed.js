@@ -27,9 +27,9 @@ function show(state) {
  * Follow what changes. `onChanged(tickets)` gets `[{number, state, open, version}, …]`, or null where the page has to
  * load all of its own anew; it gets an empty list at each new connection. Its second value is how many pages follow at
  * about this time: what all of them then ask for is better spread. `onState(state)` gets `waiting`, `live`,
- * `lost` or `ended`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
+ * `lost` or `ended`. `cards`: be told what a board shows of them, as `card`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
  */
-export function follow({ since = "", always = false, onChanged = () => {}, onState = () => {} } = {}) {
+export function follow({ since = "", always = false, cards = false, onChanged = () => {}, onState = () => {} } = {}) {
   let at = since;
   let source = null;
   let heard = Date.now();
@@ -80,7 +80,7 @@ export function follow({ since = "", always = false, onChanged = () => {}, onSta
     if (over || (!always && document.visibilityState === "hidden")) return;
     heard = Date.now();
     if (now !== "lost") state("waiting");
-    const mine = new EventSource(`/events?since=${encodeURIComponent(at)}`);
+    const mine = new EventSource(`/events?since=${encodeURIComponent(at)}${cards ? "&cards=1" : ""}`);
     source = mine;
     const hears = (name, act) => mine.addEventListener(name, (event) => {
       if (mine !== source) return;
@@ -96,6 +96,8 @@ export function follow({ since = "", always = false, onChanged = () => {}, onSta
     mine.addEventListener("error", () => { if (mine === source) failed(); });
   }
 
+  // a page's own question had no answer: the line may be as dead, and nobody has said so
+  const doubt = () => { if (!over && now === "live") { close(); state("lost"); later(); } };
   // a laptop that slept, a tab that was put aside, a network that came back
   const wake = () => {
     if (over) return;
@@ -111,6 +113,7 @@ export function follow({ since = "", always = false, onChanged = () => {}, onSta
   addEventListener("pageshow", wake);
   addEventListener("online", wake);
   addEventListener("offline", gone);
+  addEventListener("away", doubt);
   open();
 
   return () => {
@@ -121,5 +124,6 @@ export function follow({ since = "", always = false, onChanged = () => {}, onSta
     removeEventListener("pageshow", wake);
     removeEventListener("online", wake);
     removeEventListener("offline", gone);
+    removeEventListener("away", doubt);
   };
 }

@@ -15,14 +15,29 @@ if (button) {
   });
 }
 
+/** A picture that cannot be shown says so in its place. */
+function broken(img) {
+  if (!img.matches("img[src^='/evidence/']")) return;
+  const note = document.createElement("span");
+  note.className = "no-picture";
+  note.textContent = _("The picture cannot be shown");
+  img.parentElement.querySelector("svg")?.remove();
+  img.replaceWith(note);
+}
+document.addEventListener("error", (event) => { if (event.target instanceof HTMLImageElement) broken(event.target); }, true);
+// those that failed before this was loaded
+for (const img of document.images) if (img.complete && img.currentSrc && !img.naturalWidth) broken(img);
+
+const write = (one, text) => { if (one.textContent !== text) one.textContent = text; };
+
 /** Write all spans of time anew. */
 export function tick(root = document) {
   const now = Date.now();
-  for (const one of root.querySelectorAll("time[data-since]")) one.textContent = span(now - Number(one.dataset.since));
+  for (const one of root.querySelectorAll("time[data-since]")) write(one, span(now - Number(one.dataset.since)));
   for (const one of root.querySelectorAll("time[data-due]")) {
     const left = Number(one.dataset.due) - now;
     one.classList.toggle("late", left < 0);
-    one.textContent = left < 0 ? _("%(span)s overdue", { span: span(left) }) : _("%(span)s left", { span: span(left) });
+    write(one, left < 0 ? _("%(span)s overdue", { span: span(left) }) : _("%(span)s left", { span: span(left) }));
   }
 }
 setInterval(() => { if (document.visibilityState === "visible") tick(); }, 1000);

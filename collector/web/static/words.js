@@ -7,6 +7,8 @@ export function _(text, values = {}) {
 }
 
 const locale = document.documentElement.lang;
+const unit_of = (unit) => new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "short" });
+const units = Object.fromEntries(["day", "hour", "minute", "second"].map((unit) => [unit, unit_of(unit)]));
 const two = (number) => String(number).padStart(2, "0");
 
 /** A length of time, as `1 h 05 min` is read in this language; `reader.py` writes the same. */
@@ -15,8 +17,7 @@ export function span(ms) {
   const parts = [["day", Math.floor(seconds / 86400)], ["hour", Math.floor(seconds / 3600) % 24],
     ["minute", Math.floor(seconds / 60) % 60], ["second", seconds % 60]];
   const first = Math.min(parts.findIndex((one) => one[1] > 0) + 5 * !seconds, 3);
-  return parts.slice(first, first + 2).map(([unit, count]) => new Intl.NumberFormat(locale,
-    { style: "unit", unit, unitDisplay: "short" }).format(count)).join(" ");
+  return parts.slice(first, first + 2).map(([unit, count]) => units[unit].format(count)).join(" ");
 }
 
 /** The time of day of an instant. */

@@ -3,9 +3,9 @@
 from datetime import date
 from pathlib import Path
 
-import cityeye_config
 import pytest
 
+import cityeye_config
 from collector.places.codes import CaseNumber, full_code, load_codes
 from protocol.documents import SettingsError
 from tests.services import ROOT

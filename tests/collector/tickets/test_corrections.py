@@ -101,6 +101,18 @@ def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(s
     assert street.kinds("shop").count("appeal_rejected") == 1
 
 
+def test_the_shop_is_told_of_a_decision_although_a_person_goes_on_before_anybody_looks(street):
+    street.appears()
+    street.act(LI, "confirm")
+    street.tell()
+    street.act(SHOP, "appeal", reason="we have a permit")
+    with street.desk.store.writing() as session:
+        door.act(session, LI, 1, "reject", at_ms=street.now_ms, reason="it was over yesterday")
+        door.act(session, LI, 1, "pass_on", at_ms=street.now_ms, reason="they do not answer")
+    street.wait(minutes=2)
+    assert (street.state(), street.kinds("shop").count("appeal_rejected")) == ("community", 1)
+
+
 def test_what_is_allowed_is_what_will_be_taken(street):
     street.appears()
     street.act(LI, "confirm")
@@ -143,6 +155,22 @@ def test_an_operator_gives_a_ticket_to_somebody_else(street):
     street.act(HAN, "accept")
     third = street.act(LI, "dispatch", to="chen")
     assert (third.state, third.assignee) == ("dispatched", "chen")
+    street.wait(minutes=2)
+    told = [order.to for order, _ in street.orders.values() if order.kind == "taken_over"]
+    assert told == ["chen", "han"]
+
+
+def test_what_is_done_is_said_by_whoever_has_it_or_the_room_for_them(street):
+    registered(street)
+    street.act(LI, "dispatch", to="chen")
+    with pytest.raises(RefusedError, match="send_back is for chen"):
+        street.act(HAN, "send_back", reason="not mine")
+    street.act(CHEN, "accept")
+    with pytest.raises(RefusedError, match="feed_back is for chen") as refused:
+        street.act(HAN, "feed_back")
+    assert (refused.value.code, "feed_back" in refused.value.allowed) == ("not_yours", False)
+    assert {"feed_back", "send_back"} <= allowed(street, CHEN) & allowed(street, LI)
+    assert street.act(LI, "feed_back", reason="they called").state == "verifying"
 
 
 def test_who_takes_a_ticket_on_has_it(street):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import browser, town
+from tests import browser
 from tests.collector.web import gallery
 
 WAYS = [
@@ -13,22 +13,27 @@ WAYS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def center(tmp_path_factory):
+    with gallery.center_of(tmp_path_factory.mktemp("gallery")) as center:
+        yield center
+
+
 @pytest.mark.parametrize(("language", "theme", "size"), WAYS)
-@pytest.mark.parametrize(("path", "role"), list(gallery.pages()))
-def test_a_page_has_no_fault(chromium, filled, path, role, language, theme, size):
-    person = None if role is None else town.PEOPLE[role][0]
-    with browser.Tab(chromium, filled, person, size=size, language=language, theme=theme) as tab:
-        page = tab.open(path)
+@pytest.mark.parametrize("shown", list(gallery.pages()), ids=lambda one: one.name)
+def test_a_page_has_no_fault(chromium, center, shown, language, theme, size):
+    with browser.Tab(chromium, center, shown.person, size=size, language=language, theme=theme) as tab:
+        page = shown.open(tab)
         page.wait_for_timeout(200)
-        if path == "/nothing":
+        if shown.path == "/nothing":
             # it is meant to be missing
             tab.faults = [one for one in tab.faults if "404" not in one]
         tab.check()
         assert page.evaluate("document.documentElement.lang") == {"zh": "zh-CN", "en": "en"}[language]
 
 
-def test_the_check_finds_what_it_looks_for(chromium, filled):
-    with browser.Tab(chromium, filled, "li") as tab:
+def test_the_check_finds_what_it_looks_for(chromium, center):
+    with browser.Tab(chromium, center, "li") as tab:
         page = tab.open("/tickets")
         tab.check()
         page.evaluate("document.querySelector('main').append(document.createElement('button'))")

@@ -177,9 +177,9 @@ def test_a_command_is_on_record_and_one_that_cannot_be_given_is_explained(street
         line = audit.show(session, limit=1)[0]
     assert (line.actor, line.action, line.object) == ("person:zhao", "box.scene", "box/xiaohe-3")
     for fields, said in (
-        ({"what": "dance"}, "expected one of snapshot"),
-        ({"what": "scene-reset"}, "scene: camera"),
-        ({"what": "secret", "name": "gate", "user": "u", "password": "p"}, "it has published none"),
+        ({"what": "dance"}, "指令有误"),
+        ({"what": "scene-reset"}, "指令有误"),
+        ({"what": "secret", "name": "gate", "user": "u", "password": "p"}, "尚未公布加密公钥"),
         ({"what": "secret", "name": "gate", "user": "u" * 501}, "最多 500 字"),
     ):
         refused = post(found, "/boxes/xiaohe-3/commands", **fields)
@@ -196,7 +196,7 @@ def test_a_box_is_exchanged_and_put_out_by_who_types_its_name(street):
     desk, _ = street
     found = client(street, "boss")
     assert "请输入盒子编号以确认" in post(found, "/boxes/xiaohe-1/replace", new="new-0001", confirm="xiaohe").text
-    assert "expected one at site" in post(found, "/boxes/xiaohe-1/replace", new="far-2", confirm="xiaohe-1").text
+    assert "应与旧盒子同在" in post(found, "/boxes/xiaohe-1/replace", new="far-2", confirm="xiaohe-1").text
     assert post(found, "/boxes/xiaohe-1/replace", new="new-0001", confirm=" xiaohe-1 ").status_code == 303
     assert {one.camera for one in rows(desk, CameraRow, box_id="new-0001")} == {"market", "north-gate", "yard"}
     assert rows(desk, SettingsRow, box_id="new-0001")[0].by == "person:boss"

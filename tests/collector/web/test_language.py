@@ -1,13 +1,18 @@
 """Languages: every sentence has its Chinese, a reader gets the language that they want, and reads dates their way."""
 
+import ast
 import re
+from datetime import date
+from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from collector.web import language
 from collector.web.reader import Reader
-from tests.people import browser, make_pages
+from tests import town
+from tests.collector.web import gallery
+from tests.people import browser, make_pages, sign_in
 from tests.services import ROOT
 
 AT_MS = 1_779_971_200_000  # 2026-05-28, 20:26:40 in Shanghai
@@ -32,6 +37,72 @@ def test_templates_and_scripts_have_no_chinese_of_their_own():
     for path in [*(folder / "templates").glob("*.html"), *(folder / "static").glob("*.js"), *shop.glob("*")]:
         text = path.read_text("utf-8").replace("中文", "")
         assert re.findall("[一-鿿]+", text) == [], path.name
+
+
+SHOWN = ("OrderError", "RegisterError", "PeopleError", "NotAllowedError", "PasswordError", "WrongError", "BusyError")
+"""Refusals of other rooms that pages show as they are."""
+
+
+def test_what_pages_refuse_is_said_in_both_languages():
+    found = []
+    for path in (ROOT / "collector").rglob("*.py"):
+        if "commands" in path.name or path.name == "first.py":
+            continue  # of the command line
+        for one in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(one, ast.Call) and getattr(one.func, "id", "") in SHOWN and one.args:
+                said = "".join(str(part.value) for part in ast.walk(one.args[0]) if isinstance(part, ast.Constant))
+                if re.search("[a-z]", said) and not re.search("[一-鿿].* / ", said):
+                    found.append(f"{path.name}:{one.lineno} {said}")
+    assert found == []
+
+
+class Seen(HTMLParser):
+    """What a reader sees of a page, but for code and what is marked as English: a box's own words."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.inside, self.texts = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        hides = tag in ("script", "style", "code") or given.get("lang") == "en"
+        if not any(hides for _, hides in self.inside):
+            self.texts += [given.get(name) or "" for name in ("title", "aria-label", "placeholder", "alt")]
+        if tag not in ("meta", "link", "img", "input", "br", "rect", "path", "circle", "polygon"):
+            self.inside.append((tag, hides))
+
+    def handle_endtag(self, tag):
+        while self.inside and self.inside.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        if not any(hides for _, hides in self.inside):
+            self.texts.append(data)
+
+
+def test_no_page_in_chinese_has_an_english_sentence_and_each_has_all_that_it_shows(tmp_path):
+    from tests.collector.conftest import Desk  # noqa: PLC0415 - on SQLite alone
+
+    desk = Desk(tmp_path)
+    town.fill(desk, pictures=False)
+    app = make_pages(desk)
+    found = []
+    for shown in gallery.pages():
+        path, client = shown.path, browser(app)
+        if shown.act is not None:
+            continue  # a form leads to it
+        if shown.person is not None:
+            sign_in(desk.store, shown.person, client)
+        for name in language.LANGUAGES:
+            answer = client.get(path, headers={"accept-language": name, "accept": "text/html"})
+            assert answer.status_code == (404 if path == "/nothing" else 200), path
+            assert "person:" not in answer.text or path == "/audit", path  # names instead
+            if name == "zh":
+                texts = Seen(answer.text).texts
+                found += [(path, one) for one in texts if re.search(r"([A-Za-z']{2,}[ ,:]+){3}[A-Za-z']{2}", one)]
+    assert found == []
+    desk.store.close()
 
 
 @pytest.mark.parametrize(
@@ -78,6 +149,9 @@ def test_a_text_is_said_in_the_readers_language(text, zh, en):
         ("short", AT_MS - 86_400_000, "5月27日 20:26", "27 May, 20:26"),
         ("short", AT_MS - 400 * 86_400_000, "2025年4月23日 20:26", "23 Apr 2025, 20:26"),
         ("day", AT_MS, "2026年5月28日", "28 May 2026"),
+        ("date", "2026-10-01", "2026年10月1日", "1 Oct 2026"),
+        ("date", date(2026, 10, 1), "2026年10月1日", "1 Oct 2026"),
+        ("date", "someday", "someday", "someday"),
         ("span", 0, "0秒", "0 secs"),
         ("span", 59_999, "59秒", "59 secs"),
         ("span", 3_600_000 + 61_000, "1小时 1分钟", "1 hr 1 min"),

@@ -15,9 +15,9 @@ from tests.incidents import Case
 class Reader:
     """A page that reads."""
 
-    def __init__(self, feed, since="", sees=lambda _street: True):
-        self._events = feed.follow(since, sees)
-        self.at = since
+    def __init__(self, feed, since="", sees=lambda _street: True, cards=""):
+        self._events = feed.follow(since, sees, cards)
+        self.at, self.tickets = since, []
 
     async def next(self):
         """Name and data of the next event; heartbeats are passed over."""
@@ -26,18 +26,19 @@ class Reader:
             fields = dict(line.partition(": ")[::2] for line in text.splitlines() if line)
             self.at = fields.get("id", self.at)
             if fields.get("event") not in (None, "beat"):
-                return fields["event"], [one["number"] for one in json.loads(fields["data"]).get("tickets", [])]
+                self.tickets = json.loads(fields["data"]).get("tickets", [])
+                return fields["event"], [one["number"] for one in self.tickets]
 
     async def close(self):
         await self._events.aclose()
 
 
-def followed(desk, play):
+def followed(desk, play, cards=lambda _session, _numbers, _language: {}):
     """Play with a feed until it ends by itself."""
     changes, ended = Changes(), []
 
     async def run():
-        feed = Feed(desk.store, changes, lambda: bool(ended))
+        feed = Feed(desk.store, changes, lambda: bool(ended), cards)
         readers = []
 
         def reader(*args, **more):
@@ -122,6 +123,37 @@ def test_what_was_written_without_a_word_is_found(desk, monkeypatch):
         assert await page.next() == ("changed", [1])
 
     followed(desk, play)
+
+
+def test_boards_are_told_cards_made_once_for_each_language(desk, monkeypatch):
+    monkeypatch.setattr(live, "CARDS", 2)
+    desk.take(incidents.status())
+    made = []
+
+    def cards(_session, numbers, language):
+        made.append((language, list(numbers)))
+        return {one: f"{language} {one}" for one in numbers if one != 2}
+
+    async def play(reader, changes):
+        boards, page = [reader(cards="zh"), reader(cards="zh"), reader(cards="en")], reader()
+        for one in (*boards, page):
+            await one.next()
+        opened(desk, 1)
+        opened(desk, 2)
+        changes.tell()
+        for one in (*boards, page):
+            assert await one.next() == ("changed", [1, 2])
+        # the second waits no more
+        assert [[ticket["card"] for ticket in one.tickets] for one in boards] == [["zh 1", None]] * 2 + [["en 1", None]]
+        assert all("card" not in ticket for ticket in page.tickets)
+        assert sorted(made) == [("en", [1, 2]), ("zh", [1, 2])]
+        for number in (3, 4, 5):
+            opened(desk, number)
+        changes.tell()
+        assert await boards[0].next() == ("changed", [3, 4, 5])
+        assert all("card" not in ticket for ticket in boards[0].tickets)
+
+    followed(desk, play, cards)
 
 
 def test_a_page_hears_of_its_own_streets_alone(desk):

@@ -35,7 +35,7 @@ def test_somebody_is_taken_up_given_roles_locked_out_and_let_in_again(chromium, 
             key = tokens.make(session, SYSTEM, "lin", "大屏", [Grant.read("officer@xiaohe")], 9, now_ms()).text
             sessions.start(session, "lin", "full", "password", ages=sessions.Ages(), now_ms=now_ms(), address="test")
         page.reload()
-        assert "officer@xiaohe" in page.locator("main").inner_text()
+        assert "城管 · xiaohe · " in page.locator("main").inner_text()
         page.get_by_role("button", name="结束全部登录").click()
         page.get_by_text("当前登录 0 处").wait_for()
         page.get_by_role("button", name="吊销").click()
@@ -86,7 +86,7 @@ def test_the_log_is_searched_verified_and_told_to_be_broken(chromium, filled):
         page.get_by_role("button", name="查询").click()
         lines = page.locator("tbody tr")
         assert lines.count() > 10
-        assert all("person:li" in one and "ticket." in one for one in lines.all_inner_texts())
+        assert all("person:li" in one and "ticket/" in one for one in lines.all_inner_texts())
         with page.expect_download() as fetched:
             page.get_by_role("link", name="导出 CSV").click()
         rows = fetched.value.path().read_text("utf-8-sig").splitlines()

@@ -1,18 +1,24 @@
 """The pages of signing in and of one's own account, as a browser has them; and the API of people."""
 
+import asyncio
 import json
 import re
+from functools import partial
 from urllib.parse import quote
 
 import pytest
+from fastapi import Request
+from sqlalchemy import update
 
 from collector.evidence.jpeg import size_of
 from collector.people import audit, roster, sessions, totp
 from collector.people.actor import SYSTEM, Grant
 from collector.people.sessions import Ages
 from collector.people.vault import Vault
-from collector.store import PersonRow
+from collector.store import PersonRow, TokenRow
+from collector.web import app as application
 from collector.web import rights
+from collector.web.rights import identify_again
 from tests import incidents
 from tests.collector.conftest import Desk
 from tests.incidents import Case
@@ -88,6 +94,20 @@ def test_wrong_ones_are_told_and_slowed_down(client):
 def test_nobody_is_led_elsewhere_after_signing_in(client, go_on):
     assert enter(client, go_on=go_on).headers["location"] == "/"
     assert 'name="go_on" value="/"' in client.get(f"/sign-in?go_on={quote(go_on)}").text
+
+
+@pytest.mark.parametrize(
+    ("grants", "home"),
+    [
+        (["officer@s"], "/tasks"),
+        (["grid_worker@s", "viewer"], "/tasks"),
+        (["officer@s", "operator@other"], "/"),
+        (["viewer"], "/"),
+    ],
+)
+def test_who_works_in_the_street_begins_at_their_tasks(desk, grants, home):
+    make_person(desk.store, "he", *grants, password=PASSWORD)
+    assert enter(browser(make_pages(desk)), "he").headers["location"] == home
 
 
 def test_the_cookie_is_for_the_server_alone_and_new_each_time(client):
@@ -381,26 +401,31 @@ def test_a_large_picture_is_shown_smaller(desk, client):
         assert cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR).shape[:2] == expected
 
 
-def test_a_live_feed_ends_with_its_session(desk):
+@pytest.mark.parametrize("by", ["cookie", "token"])
+def test_a_live_feed_ends_with_its_session_or_token(desk, by):
     """Looked at again while it runs, so that who is put out sees no more."""
-    import asyncio  # noqa: PLC0415 - for this test
-
-    from collector.web import app as application  # noqa: PLC0415 - for this test
-
     make_person(desk.store, "wang", "operator")
-    gate = make_gate(desk.store)
-    client = browser(make_pages(desk, gate))
-    asking = gate.signing.caller(sign_in(desk.store, "wang", client))
+    pages = make_pages(desk, make_gate(desk.store))
+    if by == "cookie":
+        headers = {"cookie": f"cityeye={sign_in(desk.store, 'wang', browser(pages))}"}
+    else:
+        headers = bearer(desk.store, "wang")
+    scope = {"type": "http", "method": "GET", "path": "/events", "query_string": b"", "app": pages}
+    scope["headers"] = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    request = Request(scope)
+    asking = identify_again(request)
 
     async def feed():
         for number in range(5):
             if number == 2:
                 with desk.store.writing() as session:
                     sessions.end_all(session, "wang")
+                    session.execute(update(TokenRow).values(revoked_ms=1))
             yield str(number)
 
     async def follow():
-        return [piece async for piece in application._while_signed_in(feed(), gate, asking)]
+        told = application._while_signed_in(feed(), asking, partial(identify_again, request))
+        return [piece async for piece in told]
 
     seconds, application.LOOK_AGAIN_S = application.LOOK_AGAIN_S, -1.0
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from collector.people import audit
 from collector.store import PictureRow, Ticket, TicketEvent
 from collector.tickets import desk as door
 from collector.web.multipart import parse
@@ -315,9 +316,13 @@ def test_each_role_sees_its_own_and_no_more(chromium, filled):
         page = tab.open("/tasks")
         assert page.locator("li[data-number]").evaluate_all("all => all.map((one) => one.dataset.number)") == ["6"]
         tab.open("/tasks/6")
-        assert page.get_by_role("link", name="致电商户").count() == 0
+        assert page.get_by_role("link", name="致电商户").get_attribute("href") == "tel:13800000000"
+        with filled.desk.store.transaction() as session:
+            newest = audit.show(session, of="ticket/6", actor="person:wang")[0]
+        assert newest.action == "shop.looked_at"
         tab.open("/tasks/9")
-        page.get_by_text("此任务由 chen 承办").wait_for()
+        page.get_by_text("此任务由 陈刚 承办").wait_for()
+        assert page.get_by_role("link", name="致电商户").count() == 0
         assert page.locator("button:visible", has_text=re.compile("接单|处置完毕|退回")).count() == 0
         tab.check()
     with browser.Tab(chromium, filled, "li") as tab:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from collector.people import roster
+from collector.people.actor import SYSTEM, Grant
 from collector.store import IncidentRow, PictureRow, Ticket
 from collector.tickets import desk as door
 from collector.tickets import machine
@@ -56,6 +57,18 @@ def test_each_role_is_offered_what_it_may_do_in_each_state_and_nothing_else(stre
     assert seen == set(machine.State)
 
 
+def test_what_is_offered_is_what_may_be_done_at_its_street(street):
+    made, app = street
+    with made.desk.store.writing() as session:
+        grants = [Grant.read("viewer@xiaohe"), Grant.read("operator@other")]
+        roster.add(session, SYSTEM, "fu", "付青", grants, now_ms=0)
+    other = browser(app)
+    sign_in(made.desk.store, "fu", other)
+    for client, may in ((client_of(street, "operator"), True), (other, False)):
+        assert ("data-reveal" in client.get(f"/tickets/{numbers(street, 'noticed')[0]}").text) == may
+        assert ("/permits/new?shop=" in client.get("/shops/record?key=shop-4").text) == may
+
+
 def test_every_verb_has_its_words():
     by_people = {one.verb for one in machine.TRANSITIONS if any(who in machine.FIELD + machine.ROOM for who in one.who)}
     assert by_people <= steps.TEXTS.keys()
@@ -98,6 +111,7 @@ def test_facts_show_their_values_and_people_their_names(street):
     page = client.get(f"/tickets/{handling}?lang=zh").text
     assert "派给 陈刚" in page
     assert "陈刚</dd>" in page
+    assert "<dt>承办</dt><dd>陈刚</dd>" in client.get(f"/board/{handling}?lang=zh").text
     assert "person:" not in page
     assert ("138****0000" in page, "13800000000" in page, 'data-reveal="/api/shops/' in page) == (True, False, True)
     assert "data-reveal" not in client_of(street, "viewer").get(f"/tickets/{handling}").text

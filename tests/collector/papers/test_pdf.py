@@ -60,7 +60,7 @@ def test_a_cell_longer_than_a_page_goes_on_on_the_next():
     one = paper()
     one.table(["字段", "内容"], [["说明", "很长" * 3000]])
     found = pages(one.finish())
-    assert sum(text.count("很长") for text in found) >= 2900
+    assert sum(text.count("很") for text in found) == 3000
     assert len(found) > 2
 
 

@@ -31,6 +31,7 @@ from collector.indicators.clerk import Clerk
 from collector.indicators.commands import indicators
 from collector.indicators.commands import report as report_command
 from collector.law.commands import papers
+from collector.learning.commands import datasets, learning
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
@@ -78,6 +79,8 @@ app.add_typer(policies, name="policies")
 app.add_typer(indicators, name="indicators")
 app.command("report")(report_command)
 app.command()(papers)
+app.add_typer(learning, name="learning")
+app.add_typer(datasets, name="dataset")
 
 
 def _version(asked: bool) -> None:

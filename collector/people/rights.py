@@ -28,6 +28,8 @@ boxes.read         x     x        x           x       x       x       see boxes,
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
 indicators.read    x     x        x           x       x       x       see indicators and reports of a street
+learning.read      x     x        -           -       x       -       see what verdicts say of zones, and suggestions
+learning.accept    x     x        -           -       -       -       change a zone's dwell or area, release pictures
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine
 """
 """An x: this role has this right at the streets that it was granted for."""

@@ -8,6 +8,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.indicators import FootfallRow, PackedDay
+from collector.store.learning import TrainingRelease
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
 from collector.store.people import (
@@ -82,6 +83,7 @@ __all__ = [
     "Ticket",
     "TicketEvent",
     "TokenRow",
+    "TrainingRelease",
     "alone",
     "among",
     "is_away",

@@ -38,6 +38,7 @@ from collector.tickets.machine import (
     may,
 )
 from collector.tickets.policy import Policy, Revision
+from collector.tickets.reasons import load_reasons
 
 QUIET: Final = ("remark", "escalate", "looked")
 """Steps after which a person who looked before may still act."""
@@ -411,6 +412,23 @@ def _reviewed(one: Step) -> None:
     if one.actor.kind != "person":
         raise one.refuse("not_yours", "a picture is reviewed by a named person", "图片须由具名人员核实")
     one.ticket.reviewer, one.ticket.reviewed_ms = str(one.actor), one.at_ms
+
+
+def _false_alarm(one: Step) -> State | None:
+    given = one.args.get("reason_id")
+    if given is not None:
+        table = load_reasons()
+        reason = table.find(given)
+        if reason is None:
+            among = ", ".join(known.id for known in table.reason)
+            raise one.refuse(
+                "invalid",
+                f"reason_id: expected one of {among}, got {given!r:.60}",
+                f"reason_id：应为 {among} 之一，收到 {given!r:.60}",
+            )
+        one.detail["reason_id"] = reason.id
+        one.reason = one.reason or f"{reason.zh} / {reason.en}"
+    return _stay(one)
 
 
 def _duplicate(one: Step) -> State:
@@ -787,6 +805,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "confirm": _confirm,
     "review": _reviewed,
     "notify": _notify,
+    "false_alarm": _false_alarm,
     "duplicate": _duplicate,
     "exempt": _exempt,
     "reopen": _anew,

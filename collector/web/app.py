@@ -40,6 +40,8 @@ from collector.web import (
     evidence_api,
     indicators_api,
     law_pages,
+    learning_api,
+    learning_pages,
     notices_api,
     people_api,
     people_pages,
@@ -264,6 +266,8 @@ def make_app(
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
     app.include_router(indicators_api.router(desk, center.name, zone, typeface))
+    app.include_router(learning_pages.router(desk))
+    app.include_router(learning_api.router(desk))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app

@@ -43,8 +43,13 @@ boxes.replace  替换盒子  Box replaced
 boxes.revoke  停用盒子  Box put out
 certificate.issue  签发证书  Certificate issued
 clock.jump  时钟跳变  The clock jumped
+dataset.export  导出训练数据  Dataset exported
 evidence.original  调取原图  Original fetched
+filing.filed  备案材料已报送  Filing handed in
+learning.accept  采纳区域参数  A zone's limits accepted
+learning.release  图片用于训练  Pictures released for training
 notice.decide  判定提醒结果  Said what became of a notice
+paper.made  生成文书  Paper made
 pause.begin  开始暂停  Pause begun
 pause.end  结束暂停  Pause ended
 people.rekey  更换密钥  Second factors sealed anew

@@ -16,7 +16,8 @@ from collector.places import cameras, shops
 from collector.store import PermitRow, Ticket, TicketEvent
 from collector.tickets import desk as tickets
 from collector.tickets import policy
-from collector.tickets.machine import State
+from collector.tickets.machine import State, allowed
+from collector.tickets.reasons import load_reasons
 from collector.web import live, story, ticket_pages, views, words
 from collector.web.language import N_, Text
 from collector.web.pages import Pages, Showing
@@ -73,14 +74,8 @@ DEEDS: Final = {
     ),
 }
 """By what a ticket waits for; all others are done at its own page."""
-FALSE_ALARMS: Final = (
-    N_("People standing or passing by"),
-    N_("A vehicle or a delivery, only for a moment"),
-    N_("Light, shadow or reflection"),
-    N_("Rain, snow or fallen leaves"),
-    N_("Public furniture or works of the city"),
-    N_("Within the shop's own line"),
-)
+REASONS: Final = 9
+"""Reasons that are offered: each has a digit."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +119,7 @@ class Stage:
         objection: what the shop said.
         assignee: who has it, by name; empty: nobody.
         deeds: that this person may do now.
+        acts: whether they may take a step with it, here or at its own page.
     """
 
     ticket: views.TicketView
@@ -135,6 +131,7 @@ class Stage:
     objection: str
     assignee: Text
     deeds: tuple[Deed, ...]
+    acts: bool
     others: tuple[Other, ...]
     permits: tuple[Permitted, ...]
 
@@ -178,6 +175,7 @@ def _stage(session: Session, number: int, who: Actor, now_ms: int) -> Stage | No
         objection=_objection(session, number) if row.state == State.APPEALED else "",
         assignee=story.person(session, row.assignee),
         deeds=deeds,
+        acts=bool({*able} - {"remark"}) and may(who, "tickets.act", row.street),
         others=_others(session, row) if "duplicate" in verbs else (),
         permits=_permits(session, row, now_ms),
     )
@@ -264,9 +262,18 @@ def told(pages: Pages, now_ms: Callable[[], int]) -> live.Cards:
     return made
 
 
+def verbs_of(who: Actor) -> frozenset[str]:
+    """What somebody may ever do at the board, for its list of keys."""
+    if not may(who, "tickets.act"):
+        return frozenset()
+    roles = {one.role for one in who.grants}
+    return frozenset(verb for state in State for verb in allowed(state, who.kind, roles))
+
+
 def router(desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
+    reasons = load_reasons().reason[:REASONS]
 
     @routes.get("/", dependencies=[needs("tickets.read")])
     def show_board(page: Showing, acting: Acting) -> HTMLResponse:
@@ -278,7 +285,15 @@ def router(desk: Desk) -> APIRouter:
             stage = _stage(session, found[0].number, acting, now_ms) if found else None
         rows = [one.row for one in found]
         return page(
-            "board.html", at=at, rows=rows, cards=cards, stage=stage, kinds=KINDS, reasons=FALSE_ALARMS, now_ms=now_ms
+            "board.html",
+            at=at,
+            rows=rows,
+            cards=cards,
+            stage=stage,
+            kinds=KINDS,
+            reasons=reasons,
+            now_ms=now_ms,
+            verbs=verbs_of(acting),
         )
 
     @routes.get("/board/queue", dependencies=[needs("tickets.read")])
@@ -306,7 +321,7 @@ def router(desk: Desk) -> APIRouter:
             stage = _stage(session, number, acting, now_ms)
         if stage is None:
             raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
-        html = page.part("board_stage.html", stage=stage, kinds=KINDS, reasons=FALSE_ALARMS, now_ms=now_ms)
+        html = page.part("board_stage.html", stage=stage, kinds=KINDS, reasons=reasons, now_ms=now_ms)
         return HTMLResponse(html, headers=NO_STORE)
 
     return routes

@@ -34,6 +34,7 @@ PLACES: Final = (
     Place("/permits", "places.read", N_("Permits")),
     Place("/reports", "indicators.read", N_("Reports")),
     Place("/policies", "policies.read", N_("Policies")),
+    Place("/learning", "learning.read", N_("Learning from verdicts")),
     Place("/templates", "notices.read", N_("Texts")),
     Place("/people", "people.read", N_("People")),
     Place("/papers", "law.read", N_("Papers")),

@@ -1,6 +1,7 @@
 """Pages of people: who is there with which roles, and what an admin does for them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
@@ -12,7 +13,7 @@ from collector.people.actor import EVERYWHERE, Actor
 from collector.people.rights import may
 from collector.people.roster import NotAllowedError, PeopleError
 from collector.people.signing import Signing
-from collector.store import PersonRow, TokenRow
+from collector.store import PersonRow, TokenRow, lock
 from collector.web import forms, words
 from collector.web.forms import DONE, Choices, Entry, Faults, go
 from collector.web.language import N_
@@ -40,6 +41,11 @@ HINTS: Final = {
     "id": N_("a-z, 0-9 and . _ @ -; it is never changed and never given to anybody else."),
     "phone": N_("Tasks are sent there; empty for none."),
 }
+NONE_YET: Final = ("", N_("Choose …"))
+ONCE: Final = (
+    "此页打开后已设过新密码，只显示一次；如未记下请重新生成 / "
+    "a password was set since this page was opened, and shown once; make another if nobody noted it"
+)
 WAYS: Final[Choices] = (
     ("once", N_("With a password that is good once")),
     ("", N_("Elsewhere (single sign-on), or not at all")),
@@ -145,7 +151,11 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
                 entries=_entries(("name", "phone", "mail"), values, faults),
                 writes=_may_change(session, who, row),
                 gives=may(who, "people.write"),
-                given=_entries(("role", "street"), {}, {}, {"role": roles, "street": streets}),
+                password_ms=row.password_ms or 0,
+                given=[
+                    replace(one, required=True)
+                    for one in _entries(("role", "street"), {}, {}, {"role": (NONE_YET, *roles), "street": streets})
+                ],
                 own=in_streets(who, "people.write"),
                 faults=faults.get("", ()),
                 sessions=len(sessions.of(session, person, now_ms)),
@@ -209,6 +219,10 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         kept = signing.passwords.hash(word)
 
         def work(session: Session, person: str) -> None:
+            lock(session, ["people"])
+            # a form that is sent again, as by F5, makes no second one
+            if fields.get("seen") != str(known(session, acting, person).password_ms or 0):
+                raise PeopleError(ONCE)
             roster.reset_password(session, acting, person, kept, desk.now_ms())
 
         done = does(page, acting, fields, work)

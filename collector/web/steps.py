@@ -14,6 +14,7 @@ from collector.places import permits
 from collector.store import GrantRow, PersonRow, Ticket
 from collector.tickets import machine, policy
 from collector.tickets.desk import MAX_TEXT, RefusedError, able, bar
+from collector.tickets.reasons import load_reasons
 from collector.web import words
 from collector.web.language import N_, Text, Words
 
@@ -203,12 +204,26 @@ def _barred(session: Session, ticket: Ticket, who: Actor, now_ms: int, verbs: It
 def _fields(session: Session, ticket: Ticket, verb: str, now_ms: int) -> tuple[Field, ...]:
     line = machine.find(ticket.state, verb)
     needs = () if line is None else line.needs
-    made = {"duplicate": _of, "exempt": _permit, "dispatch": _to, "close": _outcome, "extend": _due, "urge": _urgency}
+    made = {
+        "false_alarm": _reason,
+        "duplicate": _of,
+        "exempt": _permit,
+        "dispatch": _to,
+        "close": _outcome,
+        "extend": _due,
+        "urge": _urgency,
+    }
     found = list(made[verb](session, ticket, now_ms)) if verb in made else []
     if "reason" in needs or verb in ASKS_WHY:
         text = REASONS.get(verb, N_("Reason"))
         found.append(Field("reason", text, "text", "reason" in needs))
     return tuple(found)
+
+
+def _reason(_session: Session, _ticket: Ticket, _now_ms: int) -> Iterable[Field]:
+    known = (Option(one.id, Words(one.zh, one.en)) for one in load_reasons().reason)
+    options = (Option("", N_("Another one, in your own words")), *known)
+    yield Field("reason_id", N_("Why"), "choice", required=False, options=options)
 
 
 def _of(session: Session, ticket: Ticket, _now_ms: int) -> Iterable[Field]:

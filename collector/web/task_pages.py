@@ -98,6 +98,7 @@ class Task:
     by_state: dict[str, tuple[str, ...]]
     """The same for each state that the telephone may bring it to while there is no network."""
     phone: str
+    """Of the shop; shown to who asks for it."""
     baidu: str
     wide: str | None
     taken: tuple[str, ...]
@@ -122,24 +123,41 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
         more: dict[str, Any] = {"task": None, "rows": rows, "most": MOST, "at": at, "now_ms": desk.now_ms()}
         return kept(acting, page("tasks.html", **more, **_frame(assets, acting)))
 
-    def one(page: Page, acting: Actor, number: int, status: int = 200, fault: str = "") -> HTMLResponse:
+    def one(
+        page: Page, acting: Actor, number: int, status: int = 200, fault: str = "", *, calls: bool = False
+    ) -> HTMLResponse:
+        """One task; `calls`: with the shop's number, for this answer alone."""
         with desk.store.transaction() as session:
             at = live.now(session)
             found = session.get(Ticket, number)
             if found is None or not may(acting, "tasks.work", found.street):
                 raise HTTPException(404, f"没有工单 {number} / there is no ticket {number}")
             task = task_of(session, acting, found, desk.now_ms())
-        if task.phone:
+        if calls and task.phone:
             with desk.store.writing() as session:
                 # a number of a person: who looked is on record
                 record(session, acting, "shop.looked_at", f"ticket/{number}", {}, desk.now_ms())
-        more: dict[str, Any] = {"task": task, "at": at, "now_ms": desk.now_ms(), "fault": fault, "todo": TODO}
+        telephone = task.phone.replace(" ", "") if calls else ""
+        more: dict[str, Any] = {
+            "task": task,
+            "telephone": telephone,
+            "at": at,
+            "now_ms": desk.now_ms(),
+            "fault": fault,
+            "todo": TODO,
+        }
         more |= {"results": RESULTS, "hindrances": HINDRANCES}
-        return kept(acting, page("task.html", status, **more, **_frame(assets, acting)))
+        shown = page("task.html", status, **more, **_frame(assets, acting))
+        # a number stays on no telephone
+        return shown if calls else kept(acting, shown)
 
     @routes.get("/tasks/{number}", dependencies=[needs("tasks.work")])
     def show_task(page: Showing, acting: Acting, number: Number) -> HTMLResponse:
         return one(page, acting, number)
+
+    @routes.post("/tasks/{number}/telephone", dependencies=[needs("tasks.work")])
+    def show_telephone(page: Showing, acting: Acting, number: Number) -> HTMLResponse:
+        return one(page, acting, number, calls=True)
 
     @routes.post("/tasks/{number}/picture", dependencies=[needs("tasks.work")])
     async def add_picture(page: Showing, acting: Acting, number: Number, request: Request) -> Response:

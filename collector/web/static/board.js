@@ -394,9 +394,9 @@ function press(button) {
 
 function choose(button) {
   const form = button.closest("form");
-  const { reason, of, permit } = button.dataset;
+  const { reason, reasonId, of, permit } = button.dataset;
   const own = form.elements.reason.value.trim();
-  act(form.dataset.verb, of ? { of: Number(of) } : permit ? { permit } : {}, [reason, own].filter(Boolean).join("；"));
+  act(form.dataset.verb, of ? { of: Number(of) } : permit ? { permit } : reasonId ? { reason_id: reasonId } : {}, [reason, own].filter(Boolean).join("；"));
 }
 
 stage.addEventListener("click", (event) => {

@@ -8,10 +8,13 @@ const { outbox } = self;
 const main = document.querySelector("main");
 export const { person, keptAs: kept_as } = main.dataset;
 const steps = JSON.parse(main.dataset.steps);
+/** What was done, in words. */
+export const name_of = ({ verb }) => (verb === "picture" ? _("Picture") : steps[verb]);
 const kept_ms = Number(document.documentElement.dataset.kept || 0);
 const BUSY_MS = 1500;
 const FIRST_MS = 4000;
 const LONGEST_MS = 300000;
+const TWICE_MS = 600;
 
 const listeners = [];
 /** Hear when something that waits has changed. */
@@ -57,8 +60,7 @@ function line_of(entry) {
   }
   const text = document.createElement("p");
   const what = document.createElement("b");
-  const name = entry.verb === "picture" ? _("Picture") : steps[entry.verb];
-  what.textContent = `#${entry.number} ${name}`;
+  what.textContent = `#${entry.number} ${name_of(entry)}`;
   const how = document.createElement("span");
   how.textContent = words_of(entry);
   text.append(what, " · ", how);
@@ -70,9 +72,29 @@ function line_of(entry) {
     if (able.length && entry.code !== "after") text.append(document.createElement("br"), _("Possible now: %(verbs)s", { verbs: able.join(", ") }));
     if (entry.version && (entry.allowed || []).includes(entry.verb)) acts.append(button(_("Do it all the same"), () => act(outbox.again(entry.id, entry.version))));
   }
-  if (entry.state === "refused" || (entry.state === "kept" && entry.id !== sending)) acts.append(button(_("Discard"), () => { dropped.add(entry.id); act(outbox.remove(entry.id)); }));
+  if (entry.state === "refused" || (entry.state === "kept" && entry.id !== sending)) acts.append(discard(entry));
   if (acts.children.length) line.append(acts);
   return line;
+}
+
+/** What is to be asked is asked by the button itself: gives whether this is the answer, and no double tap. */
+export function is_sure(one, question) {
+  const { asked } = one.dataset;
+  if (asked) return Date.now() - Number(asked) > TWICE_MS;
+  one.dataset.asked = Date.now();
+  one.dataset.text = one.textContent;
+  one.textContent = question;
+  return false;
+}
+
+const discards = new Map(); // one button for each: lines are made anew, and none forgets that it has asked
+function discard({ id }) {
+  if (!discards.has(id)) discards.set(id, button(_("Discard"), ({ target }) => {
+    if (!is_sure(target, _("Discard it for good?"))) return;
+    dropped.add(id);
+    act(outbox.remove(id));
+  }));
+  return discards.get(id);
 }
 
 async function act(one) {

@@ -1,10 +1,12 @@
 // One task: its steps are kept on this phone first, and what may be done next is worked out from them.
+import { Refused, call } from "./api.js";
 import { follow } from "./feed.js";
-import { is_kept, keep, keep_pages, on_outbox, person, renew } from "./phone.js";
+import { is_kept, is_sure, keep, keep_pages, on_outbox, person, renew } from "./phone.js";
 import { _ } from "./words.js";
 
 const LONGEST_PX = 1600;
 const QUALITY = 0.8;
+const ENDS = ["feed_back", "solve"]; // wants a picture of how it is now
 const LEADS = { accept: "handling", feed_back: "verifying", solve: "verifying", send_back: "registered" };
 const live = () => document.getElementById("live");
 const number = Number(document.querySelector("main").dataset.number);
@@ -17,8 +19,11 @@ const as_known = () => {
   return newer ? answered : { state, version: Number(version) };
 };
 
+let entries = [];
+const has_picture = () => Boolean(live().querySelector(".taken")) || entries.some((one) => one.number === number && one.verb === "picture" && one.state !== "refused");
+
 /** Show the steps that are possible after those that wait. */
-async function settle(entries) {
+async function settle() {
   answered = await self.outbox.fact(`ticket/${person}/${number}`).catch(() => null) || null;
   const { by_state, verbs: now } = JSON.parse(live().dataset.steps);
   const known = as_known();
@@ -32,18 +37,18 @@ async function settle(entries) {
   }
   for (const one of live().querySelectorAll("[data-verb]")) one.hidden = !verbs.includes(one.dataset.verb);
   for (const one of live().querySelectorAll("[data-todo]")) one.hidden = one.dataset.todo !== state;
+  if (has_picture()) for (const one of live().querySelectorAll(".bar [data-asked]")) calm(one);
 }
 
-const is_writing = () => [...live().querySelectorAll("textarea")].some((one) => one.value) || live().contains(document.activeElement && document.activeElement.closest("details[open] form"));
-let entries = [];
+const is_writing = () => [...live().querySelectorAll("textarea, select")].some((one) => one.value) || live().contains(document.activeElement && document.activeElement.closest("details[open] form, form[data-verb][id]"));
 let told = "";
 async function fresh() {
   if (!is_writing() && await renew(is_writing).catch(() => false)) keep_pages([[location.pathname, live().dataset.version]]);
-  settle(entries);
+  settle();
 }
 on_outbox((found) => {
   entries = found;
-  settle(found);
+  settle();
   const sent = found.filter((one) => one.state === "sent" && one.number === number).map((one) => one.id).join();
   if (sent !== told) fresh();
   told = sent;
@@ -95,18 +100,68 @@ function hear() {
   for (const input of live().querySelectorAll("input[type=file]")) input.onchange = taken;
 }
 hear();
-document.addEventListener("renewed", hear);
+
+// the shop's number is fetched for this page alone: it is kept nowhere
+let telephone = null;
+async function ask_telephone(form) {
+  const said = form.querySelector(".fault");
+  said.hidden = true;
+  try {
+    const text = await call("POST", form.getAttribute("action"));
+    telephone = new DOMParser().parseFromString(text, "text/html").querySelector("a#telephone");
+    if (!telephone) { location.reload(); return; }
+    form.replaceWith(telephone);
+    telephone.focus();
+  } catch (fault) {
+    if (!(fault instanceof Refused)) throw fault;
+    said.textContent = fault.status ? fault.detail : _("No network: the number is shown once there is one.");
+    said.hidden = false;
+    said.scrollIntoView({ block: "center" });
+  }
+}
+
+document.addEventListener("renewed", () => {
+  hear();
+  const asks = document.querySelector("form#telephone");
+  if (telephone && asks) asks.replaceWith(telephone);
+});
+
+// what is missing is shown in the middle: at its edge it would lie behind the bar
+document.addEventListener("invalid", (event) => {
+  const { target } = event;
+  const said = target.parentElement.querySelector(".wrong");
+  if (!said) return;
+  event.preventDefault();
+  target.setAttribute("aria-invalid", "true");
+  said.hidden = false;
+  target.focus({ preventScroll: true });
+  target.scrollIntoView({ block: "center" });
+}, true);
+document.addEventListener("change", ({ target }) => {
+  if (target.name !== "choice" || !target.value) return;
+  target.removeAttribute("aria-invalid");
+  target.parentElement.querySelector(".wrong").hidden = true;
+});
+
+function calm(one) {
+  one.textContent = one.dataset.text;
+  delete one.dataset.asked;
+}
 
 document.addEventListener("submit", async (event) => {
   const form = event.target;
   const { verb } = form.dataset;
+  if (form.id === "telephone") { event.preventDefault(); ask_telephone(form); return; }
   if (!verb) return;
   event.preventDefault();
+  const ends = document.querySelector(`.bar [form="${verb}"]`);
+  if (ENDS.includes(verb) && !has_picture() && !is_sure(ends, _("No picture taken, send it all the same?"))) return;
   const data = new FormData(form);
   const reason = ["choice", "reason"].map((name) => (data.get(name) || "").trim()).filter(Boolean).join(_("; "));
   try {
     await keep({ number, verb, reason, seen: as_known().version });
     form.reset();
+    if (ends && ends.dataset.asked) calm(ends);
     const details = form.closest("details");
     if (details) details.open = false;
   } catch (fault) {

@@ -1,6 +1,6 @@
 // The list of tasks: by time left, or by distance once somebody has asked for that.
 import { follow } from "./feed.js";
-import { is_kept, keep_pages, on_outbox, renew } from "./phone.js";
+import { is_kept, keep_pages, name_of, on_outbox, renew } from "./phone.js";
 import { _ } from "./words.js";
 
 const MOST_KEPT = 20;
@@ -68,8 +68,22 @@ async function fresh() {
   busy = false;
 }
 
+/** What waits on this phone stands at its task, in place of what is to be done there. */
+function mark(entries) {
+  for (const row of rows()) {
+    const mine = entries.filter((one) => one.number === Number(row.dataset.number) && one.state !== "sent");
+    const line = row.querySelector(".waits");
+    const names = [...new Set(mine.map(name_of))].join(_("; "));
+    line.hidden = !mine.length;
+    line.dataset.state = mine.some((one) => one.state === "refused") ? "refused" : "kept";
+    line.textContent = line.dataset.state === "refused" ? _("%(steps)s: refused, see below", { steps: names }) : _("%(steps)s: kept on this phone, not sent yet", { steps: names });
+    row.querySelector(".todo").hidden = mine.some((one) => one.state === "kept" && !["picture", "remark"].includes(one.verb));
+  }
+}
+
 let waiting = "";
 on_outbox((entries) => {
+  mark(entries);
   const now = entries.filter((one) => one.state === "sent").map((one) => one.id).join();
   if (now !== waiting) fresh();
   waiting = now;

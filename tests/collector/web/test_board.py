@@ -89,6 +89,8 @@ def test_an_operator_decides_by_keyboard_alone(chromium, fresh):
         page.keyboard.press("3")
         said(page, "#2 已按误报处理")
         assert look(center, 2) == ("false_alarm", None, "光影或反光")
+        with center.desk.store.transaction() as session:
+            assert json.loads(session.get_one(Ticket, 2).events[-1].detail)["reason_id"] == "light"
         armed(page)
         # of the same shop as #9, and of nobody else on its camera
         page.keyboard.press("d")
@@ -448,6 +450,10 @@ def test_who_may_not_decide_is_offered_no_decision(chromium, filled, role):
         page.keyboard.press("c")
         tab.check(axe=False)
         assert look(filled, on_stage(page))[0] == "pending_review"
+        assert page.locator(".deeds a").inner_text().startswith("查看工单")
+        keys = page.locator("#help kbd").all_text_contents()
+        assert not {"C", "F", "D", "E", "U", "R", "X", "W", "Z"} & {*keys}
+        assert "J" in keys
 
 
 def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromium, tmp_path):

@@ -258,6 +258,26 @@ def test_an_operator_finds_what_is_red_and_asks_for_a_picture(chromium, center):
         page.locator(".commands").get_by_text("已完成").first.wait_for()
 
 
+def test_what_stops_a_box_or_withdraws_incidents_takes_a_second_step(chromium, center):
+    with Tab(chromium, center, "zhao") as tab:
+        page = tab.open("/boxes/xiaohe-3")
+        many = len(rows(center.desk, verb="restart"))
+        page.locator("#camera-yard").get_by_text("空场画面与密码").click()
+        for text, sure in (
+            ("重新启动", "重新启动 xiaohe-3"),
+            ("重新学习", "撤回并重新学习"),
+            ("现状即为空场", "撤回并设为空场"),
+        ):
+            button = page.get_by_role("button", name=sure).locator("visible=true")
+            assert button.count() == 0
+            page.locator("summary:visible", has_text=text).click()
+            button.wait_for()
+        tab.check()
+        page.get_by_role("button", name="重新启动 xiaohe-3").click()
+        page.wait_for_url("**#commands")
+        assert len(rows(center.desk, verb="restart")) == many + 1
+
+
 def test_an_admin_announces_boxes_and_their_labels_can_be_scanned(chromium, center):
     with Tab(chromium, center, "zhao") as tab:
         page = tab.open("/boxes")

@@ -28,6 +28,8 @@ def test_somebody_is_taken_up_given_roles_locked_out_and_let_in_again(chromium, 
         tab.check()
         page = tab.open("/people/person?id=lin")
         assert word not in page.content()  # shown once
+        page.get_by_role("button", name="授予角色").click()
+        assert page.get_by_label("角色").input_value() == ""  # none stands there before somebody chose it
         page.get_by_label("角色").select_option("officer")
         page.get_by_role("button", name="授予角色").click()
         page.locator("b", has_text="城管").wait_for()
@@ -42,14 +44,38 @@ def test_somebody_is_taken_up_given_roles_locked_out_and_let_in_again(chromium, 
         page.get_by_text("没有令牌").wait_for()
         with store.transaction() as session:
             assert tokens.read(session, key, now_ms()) is None
-        page.get_by_role("button", name="停用账号").click()
+        page.get_by_text("停用账号").click()
+        tab.check()
+        page.get_by_role("button", name="停用 林一").click()
         page.get_by_role("button", name="恢复账号").click()
-        page.get_by_role("button", name="停用账号").wait_for()
+        page.get_by_text("停用账号").wait_for()
         tab.check()
         # the last admin cannot lock themselves out, and is told why in their language
         page = tab.open("/people/person?id=zhao")
-        page.get_by_role("button", name="停用账号").click()
+        page.get_by_text("停用账号").click()
+        page.get_by_role("button", name="停用 赵宁").click()
         assert "最后一名全中心管理员" in page.locator("[role=alert]").inner_text()
+
+
+def test_a_password_that_is_asked_for_again_by_f5_is_not_made_anew(chromium, filled):
+    def kept():
+        with filled.desk.store.transaction() as session:
+            return roster.find(session, "wu").password
+
+    with browser.Tab(chromium, filled, "zhao") as tab:
+        page = tab.open("/people/person?id=wu")
+        page.get_by_text("重置密码").click()
+        page.get_by_role("button", name="生成新密码").click()
+        page.locator("code.word").wait_for()
+        made = kept()
+        page.reload()
+        assert "已设过新密码" in page.locator("[role=alert]").inner_text()
+        assert page.locator("code.word").count() == 0
+        assert kept() == made
+        page.get_by_text("重置密码").click()
+        page.get_by_role("button", name="生成新密码").click()
+        page.locator("code.word").wait_for()
+        assert kept() != made
 
 
 def test_an_admin_of_a_street_gives_only_what_is_theirs(chromium, filled):

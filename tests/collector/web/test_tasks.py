@@ -20,6 +20,8 @@ from tests.services import Proxy
 
 WAITING = iter((15, 16, 17, 18, 19, 21, 22))
 """Tickets that nobody has judged: a test takes one each."""
+TWICE_MS = 700
+"""A second tap sooner is a double tap."""
 KEPT = "已存本机，有网络时自动上传"
 
 
@@ -57,6 +59,12 @@ def waits_for(center, number, state, *kinds):
 
 def phone(chromium, center, person="chen", **options):
     return browser.Tab(chromium, center, person, size=browser.NARROW, **options)
+
+
+def finish(page):
+    """Say how it ended, as one has to."""
+    page.locator("#feed_back select").select_option("商户自行整改")
+    page.get_by_role("button", name="处置完毕").click()
 
 
 class Wire:
@@ -109,7 +117,6 @@ def test_a_task_appears_is_accepted_photographed_and_done(chromium, filled, tmp_
         tab.check()
         act(filled, "operator", "dispatch", 7, to="chen")
         page.get_by_role("link", name="#7 ").click()
-        assert page.get_by_role("link", name="致电商户").get_attribute("href") == "tel:13800000000"
         assert "uri.amap.com" in page.get_by_role("link", name="导航").get_attribute("href")
         page.get_by_role("button", name="接单").click()
         done = page.get_by_role("button", name="处置完毕")
@@ -117,6 +124,7 @@ def test_a_task_appears_is_accepted_photographed_and_done(chromium, filled, tmp_
         page.locator("input[type=file]").set_input_files(shot(tmp_path))
         page.locator(".taken img").wait_for()
         page.get_by_label("补充说明").first.fill("已清走")
+        page.locator("#feed_back select").select_option("商户自行整改")
         done.click()
         page.get_by_text("已反馈，摄像头核查中。").wait_for()
         tab.check()
@@ -147,7 +155,7 @@ def test_without_network_everything_is_kept_over_a_reload_and_sent_once(chromium
         page.reload()
         page.get_by_text(KEPT).nth(1).wait_for()
         page.get_by_text("2 项已存本机").wait_for()
-        page.get_by_role("button", name="处置完毕").click()
+        finish(page)
         page.get_by_text("已反馈，摄像头核查中。").wait_for()
         page.get_by_text("3 项已存本机").wait_for()
         assert steps(wire, dispatched) == ("dispatched", [])
@@ -158,6 +166,87 @@ def test_without_network_everything_is_kept_over_a_reload_and_sent_once(chromium
         page.wait_for_timeout(1500)
         assert page.locator("#outbox").is_hidden()
     assert steps(wire, dispatched) == ("verifying", ["accept", "picture", "feed_back"])
+
+
+def test_a_task_is_done_only_by_who_says_how_and_a_second_tap_where_there_is_no_picture(chromium, wire):
+    with phone(chromium, wire) as tab:
+        page = tab.open("/tasks")
+        ready(page)
+        page.goto(f"{wire.url}/tasks/9")
+        page.get_by_role("button", name="处置完毕").click()
+        page.get_by_text("请先选择。").first.wait_for()
+        choice = page.locator("#feed_back select")
+        assert choice.evaluate("(one) => one === document.activeElement")
+        bar = page.locator(".bar").bounding_box()["y"]
+        assert 0 < choice.bounding_box()["y"] < bar - 40
+        act(wire, "operator", "remark", 9, reason="尽快")
+        page.wait_for_timeout(1500)
+        assert page.get_by_text("请先选择。").first.is_visible()
+        tab.check()
+        wire.set(tab, there=False)
+        choice.select_option("物品已清理")
+        page.locator(".bar button[form=feed_back]").dblclick()
+        page.get_by_role("button", name="未拍照，仍然提交？").wait_for()
+        assert page.locator("#outbox li[data-state=kept]").count() == 0
+        page.wait_for_timeout(TWICE_MS)
+        page.get_by_role("button", name="未拍照，仍然提交？").click()
+        page.get_by_text("1 项已存本机").wait_for()
+        page.get_by_role("link", name="我的任务").click()
+        row = page.locator("li[data-number='9']")
+        row.get_by_text("处置完毕：已存本机，待上传").wait_for()
+        assert row.locator(".todo").is_hidden()
+
+
+def looks(center, number):
+    """How often it is on record that the officer looked at the number of a task's shop."""
+    with center.desk.store.transaction() as session:
+        found = audit.show(session, of=f"ticket/{number}", actor="person:chen")
+    return len([one for one in found if one.action == "shop.looked_at"])
+
+
+def test_a_shops_number_is_on_record_only_where_somebody_asked_and_on_no_phone(chromium, wire):
+    kept = """async () => { let all = ""; for (const name of await caches.keys()) { const one = await caches.open(name);
+      for (const key of await one.keys())
+        if (/tasks/.test(key.url)) all += await (await one.match(key)).text(); } return all }"""
+    with phone(chromium, wire) as tab:
+        page = tab.open("/tasks")
+        ready(page)
+        page.goto(f"{wire.url}/tasks/11")
+        wire.set(tab, there=False)
+        page.get_by_role("button", name="商户电话").click()
+        said = page.get_by_text("无网络，联网后才能查看号码。")
+        said.wait_for()
+        assert said.bounding_box()["y"] < page.locator(".bar").bounding_box()["y"] - 40
+        assert looks(wire, 11) == 0
+        wire.set(tab, there=True)
+        page.get_by_role("button", name="商户电话").click()
+        link = page.get_by_role("link", name="致电 13800000000")
+        link.wait_for()
+        assert link.get_attribute("href") == "tel:13800000000"
+        act(wire, "operator", "urge", 11, reason="急", urgency="urgent")
+        page.wait_for_timeout(1500)
+        assert link.count() == 1
+        text = page.evaluate(kept)
+        assert "#11 " in text
+        assert "13800000000" not in text.replace(" ", "")
+    assert looks(wire, 11) == 1
+
+
+def test_where_to_go_and_who_to_call_are_on_the_first_screen(chromium, filled):
+    with browser.Tab(chromium, filled, "chen", size=(320, 568)) as tab:
+        page = tab.open("/tasks/9")
+        page.locator("#line[data-state]").wait_for()
+        page.evaluate("document.getElementById('line').textContent = '已断线，正在重连'")
+        assert page.locator("header").bounding_box()["height"] <= 56
+        bar = page.locator(".bar").bounding_box()["y"]
+        for one in (
+            page.get_by_text("示例路"),
+            page.get_by_role("link", name="导航"),
+            page.get_by_role("button", name="商户电话"),
+        ):
+            box = one.bounding_box()
+            assert box["y"] + box["height"] < bar
+            assert box["height"] < 50
 
 
 def test_a_step_whose_answer_was_lost_is_not_taken_twice(chromium, filled, dispatched):
@@ -202,7 +291,10 @@ def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(chr
         page.wait_for_timeout(500)
         wire.set(tab, there=False)
         page.get_by_role("button", name="接单").click()
-        page.get_by_role("button", name="处置完毕").click()
+        page.get_by_role("button", name="处置完毕").wait_for()
+        finish(page)
+        page.wait_for_timeout(TWICE_MS)
+        page.get_by_role("button", name="未拍照，仍然提交？").click()
         page.locator("#outbox li").nth(1).wait_for()
         act(wire, "operator", "urge", dispatched, reason="急", urgency="urgent")
         wire.set(tab, there=True)
@@ -212,7 +304,9 @@ def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(chr
         assert steps(wire, dispatched) == ("dispatched", [])
         page.get_by_role("button", name="仍然提交").first.click()
         waits_for(wire, dispatched, "handling", "accept")
-        page.get_by_role("button", name="删除").click()
+        page.get_by_role("button", name="删除").dblclick()
+        page.wait_for_timeout(TWICE_MS)
+        page.get_by_role("button", name="确定删除？").click()
         page.locator("#outbox [data-state=refused]").wait_for(state="detached")
 
 
@@ -283,7 +377,9 @@ def test_without_a_script_the_forms_do(chromium, filled, tmp_path):
     page.locator("input[type=file]").set_input_files(shot(tmp_path, 3))
     page.get_by_role("button", name="上传照片").click()
     page.locator(".taken img").wait_for()
-    page.get_by_role("button", name="处置完毕").click()
+    page.get_by_role("button", name="商户电话").click()
+    assert page.get_by_role("link", name="致电").get_attribute("href") == "tel:13800000000"
+    finish(page)
     page.get_by_text("已反馈，摄像头核查中。").wait_for()
     context.close()
     assert steps(filled, 8) == ("verifying", ["accept", "picture", "feed_back"])
@@ -306,7 +402,7 @@ def test_with_less_of_a_browser_it_goes_as_well(chromium, filled, tmp_path, disp
         page.get_by_role("button", name="处置完毕").wait_for()
         page.locator("input[type=file]").set_input_files(shot(tmp_path, dispatched))
         page.locator(".taken img").wait_for()
-        page.get_by_role("button", name="处置完毕").click()
+        finish(page)
         waits_for(filled, dispatched, "verifying", "accept", "picture", "feed_back")
         assert tab.faults == []
 
@@ -316,13 +412,10 @@ def test_each_role_sees_its_own_and_no_more(chromium, filled):
         page = tab.open("/tasks")
         assert page.locator("li[data-number]").evaluate_all("all => all.map((one) => one.dataset.number)") == ["6"]
         tab.open("/tasks/6")
-        assert page.get_by_role("link", name="致电商户").get_attribute("href") == "tel:13800000000"
-        with filled.desk.store.transaction() as session:
-            newest = audit.show(session, of="ticket/6", actor="person:wang")[0]
-        assert newest.action == "shop.looked_at"
+        assert page.get_by_role("button", name="商户电话").count() == 1
         tab.open("/tasks/9")
         page.get_by_text("此任务由 陈刚 承办").wait_for()
-        assert page.get_by_role("link", name="致电商户").count() == 0
+        assert page.get_by_role("button", name="商户电话").count() == 0
         assert page.locator("button:visible", has_text=re.compile("接单|处置完毕|退回")).count() == 0
         tab.check()
     with browser.Tab(chromium, filled, "li") as tab:

@@ -1,0 +1,97 @@
+"""`cityeye-collector learning … | dataset …`: what verdicts say of zones, and pictures to train a detector on."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from collector.commandline import SettingsOption, now_ms, one_line, open_data, system
+from collector.evidence.files import PictureFiles
+from collector.learning import dataset
+from collector.learning.dataset import DatasetError
+from collector.learning.outlook import look, outlook_json, statistics_json
+from collector.learning.replay import Limits
+from collector.learning.verdicts import Place, statistics
+from collector.people import audit
+from collector.settings import CenterConfig, load_settings
+from collector.store import Store
+from collector.tickets.reasons import load_reasons
+from protocol.documents import SettingsError
+
+learning = typer.Typer(no_args_is_help=True, help="What verdicts say of zones, and other settings tried on them.")
+datasets = typer.Typer(no_args_is_help=True, help="Pictures with labels, to train a detector on.")
+StreetOption = Annotated[list[str] | None, typer.Option("--street", help="a site, may be repeated; default: all")]
+
+
+@contextlib.contextmanager
+def _center(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
+    with one_line():
+        config = load_settings(settings)
+        store = open_data(config)
+        try:
+            yield config, store
+        except DatasetError as fault:
+            raise SettingsError(str(fault)) from None
+        finally:
+            store.close()
+
+
+@learning.command()
+def zones(
+    settings: SettingsOption,
+    street: StreetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, one line each")] = False,
+) -> None:
+    """List zones with their alerts of the last eight weeks, most false alarms first."""
+    with _center(settings) as (_, store), store.transaction() as session:
+        found = statistics(session, street or None, now_ms())
+    for place, one in found.items():
+        share = "" if one.share is None else f", {one.share:.0%} false"
+        text = f"{place}: {one.alerts} alerts, {one.confirmed} confirmed, {one.false} false{share}"
+        typer.echo(json.dumps(statistics_json(place, one), ensure_ascii=False) if as_json else text)
+
+
+@learning.command()
+def zone(
+    place: Annotated[str, typer.Argument(help="BOX/CAMERA/ZONE/RULE, as `zones` lists them", show_default=False)],
+    settings: SettingsOption,
+    dwell_s: Annotated[float | None, typer.Option("--dwell-s", help="to be tried on its past alerts")] = None,
+    min_area_m2: Annotated[float | None, typer.Option("--min-area-m2", help="likewise, with a dwell")] = None,
+) -> None:
+    """Print a zone as JSON: statistics, settings, suggestions, and what other limits would have done."""
+    parts = place.split("/")
+    with _center(settings) as (_, store), store.transaction() as session:
+        found = look(session, Place(*parts), None, now_ms()) if len(parts) == 4 else None
+        if found is None:
+            raise SettingsError(f"expected BOX/CAMERA/ZONE/RULE as `learning zones` lists them, got {place!r:.200}")
+    limits = None if dwell_s is None else Limits(dwell_s, min_area_m2)
+    typer.echo(json.dumps(outlook_json(found, limits), ensure_ascii=False, indent=1))
+
+
+@datasets.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", "-o", help="a folder that is new or empty, or NAME.zip")],
+    settings: SettingsOption,
+    street: StreetOption = None,
+) -> None:
+    """Write what people judged as a dataset in YOLO format that `cityeye-models finetune` takes."""
+    with _center(settings) as (config, store):
+        with store.transaction() as session:
+            shots, left_out = dataset.collect(session, load_reasons(), street or None)
+        with dataset.sink_at(out) as sink:
+            report = dataset.export(shots, left_out, PictureFiles(config.data_dir / "evidence"), sink)
+        with store.writing() as session:
+            told = {"pictures": sum(report.written.values()), "streets": street or ["*"]}
+            audit.record(session, system(), "dataset.export", f"dataset/{out.name}", told, now_ms())
+    for (part, light, has), count in sorted(report.written.items()):
+        typer.echo(f"{part} {light}: {count} {'with boxes' if has else 'without'}")
+    for why, count in sorted(report.left_out.items()):
+        typer.echo(f"left out: {count}, {why}", err=True)
+
+
+@datasets.callback()
+def _datasets() -> None:
+    pass

@@ -1,0 +1,19 @@
+"""Table of what was released for training."""
+
+from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.store.tables import Base, Number
+
+
+class TrainingRelease(Base):
+    """A picture of a false alarm that a named person released for training: retention leaves it alone."""
+
+    __tablename__ = "training_release"
+
+    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    ticket: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
+    by: Mapped[str] = mapped_column(Text)
+    """Who did it, `kind:id`."""
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    why: Mapped[str] = mapped_column(Text)

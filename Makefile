@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench eval catalog screenshots faults fuzz docs pictures sim-day clean
+.PHONY: help demo test bench million eval catalog screenshots faults fuzz docs pictures sim-day clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -26,6 +26,7 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/lint-imports --config setup.cfg >.cache/imports.log || { cat .cache/imports.log; exit 1; }
 	@$(BIN)/python -m protocol.schemas docs/ref --check
 	@$(BIN)/python -m collector.tickets.machine docs/ref --check
+	@$(BIN)/python -m collector.indicators.definitions docs/ref --check
 	@$(BIN)/python -m collector.web.language --check
 	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/bench $(PYTEST)
 	@$(BIN)/pytest tests/bench
@@ -35,6 +36,10 @@ bench: ## measure speed beside what else one might use, write docs/design/speed.
 	@deploy/setup.sh clip
 	@deploy/setup.sh rivals
 	@$(BIN)/python -m tests.bench
+
+million: ## a million tickets in SQLite, or in PostgreSQL with DATABASE=--postgresql: how long pages take; half an hour
+	@deploy/setup.sh venv dev
+	@$(BIN)/python -m tests.bench.million $(DATABASE)
 
 eval: ## measure accuracy on the shared data, write tests/eval/accuracy.json; ONLY=people,tracking,faces,…
 	@deploy/setup.sh venv dev
@@ -47,6 +52,7 @@ docs: ## write docs/ref and deploy/broker again: schemas, AsyncAPI, who may call
 	@$(BIN)/python -m collector.web.calls docs/ref
 	@$(BIN)/python -m collector.tickets.machine docs/ref
 	@$(BIN)/python -m collector.web.documents docs/ref
+	@$(BIN)/python -m collector.indicators.definitions docs/ref
 
 pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
 	@deploy/setup.sh venv $(demo_extra)

@@ -63,7 +63,17 @@ from agent.vision.tuned import cores
 from agent.wishes import Wishes
 from protocol.documents import SettingsError
 from protocol.instants import from_epoch
-from protocol.messages import BoxHealth, BoxStatus, CameraLoad, CameraState, DetectorLoad, IncidentEvent, Model
+from protocol.messages import (
+    MAX_COUNTS,
+    BoxHealth,
+    BoxStatus,
+    CameraLoad,
+    CameraState,
+    DetectorLoad,
+    IncidentEvent,
+    Model,
+    ZoneCount,
+)
 from protocol.seal import public_key_text
 from protocol.settings import Camera, CamerasDocument, Zone
 
@@ -266,6 +276,11 @@ class CameraThread(threading.Thread):
             frame_age_s=None if self.frame_s is None else round(max(0.0, self._clock.now() - self.frame_s), 2),
             decided_s=round(max(0.0, median(lags_s)), 2) if lags_s else None,
         )
+
+    def counts(self) -> tuple[ZoneCount, ...]:
+        """How many people were counted in its zones since this was last asked."""
+        runner = self._runner
+        return () if runner is None else runner.footfall.take()
 
     @property
     def has_sub(self) -> bool:
@@ -683,7 +698,8 @@ class Agent:
             log.warning("what the center has is not forgotten: %s", fault)
         self.clock.remember(self.config.state_dir)
         if self._session is not None:
-            self._session.publish_health(self.health())
+            counts = tuple(count for thread in self.cameras for count in thread.counts())
+            self._session.publish_health(self.health().model_copy(update={"counts": counts[:MAX_COUNTS]}))
 
     def _maker(self, camera: Camera) -> Callable[[], CameraRunner]:
         return lambda: CameraRunner(

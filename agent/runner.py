@@ -33,6 +33,7 @@ from agent.vision.condition import RELEARN_S, ViewHealth, ViewState
 from agent.vision.counting import Counted, Eye, PeopleCounter, Place
 from agent.vision.crowds import CrowdCounter, Density
 from agent.vision.detector import Detections
+from agent.vision.footfall import Footfall
 from agent.vision.naming import PERSON, PERSON_SCORE, Naming
 from agent.vision.novelty import Novelty
 from agent.vision.people import COUNT_SCORE
@@ -186,6 +187,7 @@ class CameraRunner:
     _tracked: Tracked | None = field(default=None, init=False)
     """Who is who in the last frame, in picture coordinates; None where nobody is tracked."""
     _rasters: dict[str, Mask] = field(default_factory=dict, init=False)
+    footfall: Footfall = field(init=False)
     samples: Samples = field(init=False)
     """The last hour in small, to try settings on."""
     _shots: RecentShots = field(default_factory=RecentShots, init=False)
@@ -228,6 +230,7 @@ class CameraRunner:
         places = [Place(zone.id, zone.polygon, zone.counting) for zone in gatherings]
         crowd = None if self.crowd is None else _CrowdTurns(self.crowd, self.attention, self.camera.id)
         self._people = PeopleCounter(places, budget_ms, crowd, self._plane)
+        self.footfall = Footfall(self.camera.id)
         self._loiterers = {zone.id: Loitering(zone) for zone in gatherings if zone.loiter_s is not None}
         self._loiter_lives = {
             zone.id: self._life(zone, LOITERING, zone.loiter_s, records)
@@ -705,6 +708,7 @@ class CameraRunner:
             return life.step(at_s, [], lambda _: Sighting("not_seen"))
         people = counted.heads[zone.id]
         crowd.count(at_s, people.count, lower_bound=people.lower_bound)
+        self.footfall.add(zone.id, people)
         breaches = self._dwelt(crowd.breaches(at_s), zone.dwell_s, at_s)
         if breaches and not self._active(zone, at_s):
             breaches = []

@@ -32,12 +32,16 @@ from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
+from collector.indicators.clerk import Clerk
+from collector.indicators.commands import indicators
+from collector.indicators.commands import report as report_command
 from collector.law.commands import papers
 from collector.learning.commands import datasets, learning
 from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
 from collector.office import make_office
+from collector.papers.typefaces import typeface
 from collector.people import audit
 from collector.people.actor import SYSTEM
 from collector.people.commands import api_tokens, audit_log, people
@@ -81,6 +85,8 @@ app.add_typer(policies, name="policies")
 app.add_typer(evidence_commands, name="evidence")
 app.add_typer(hooks, name="webhooks")
 app.add_typer(exports, name="export")
+app.add_typer(indicators, name="indicators")
+app.command("report")(report_command)
 app.command()(papers)
 app.add_typer(learning, name="learning")
 app.add_typer(datasets, name="dataset")
@@ -242,12 +248,13 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
 
 def _others(
     config: CenterConfig, store: Store, files: PictureFiles, watch: Watch
-) -> list[Courier | Keeper | Publisher]:
-    """What works by itself beside the desk: deleting what has served its purpose, telling other systems."""
+) -> list[Clerk | Courier | Keeper | Publisher]:
+    """What works by itself beside the desk: reports, deleting what has served its purpose, telling other systems."""
     settings = config.settings
     vault, networks = Vault(config.data_dir / KEY_FILE), settings.exchange.webhooks.networks
     proxy = settings.notices.proxy
-    found: list[Courier | Keeper | Publisher] = [
+    found: list[Clerk | Courier | Keeper | Publisher] = [
+        _clerk(config, store),
         Keeper(
             lambda now_ms: retain(store, files, settings.evidence, now_ms, config.folder),
             store,
@@ -260,6 +267,13 @@ def _others(
     if onvif.enabled and onvif.broker is not None:
         found.append(Publisher(store, onvif.broker, config.folder, f"{config.client_id}-onvif", onvif.prefix))
     return found
+
+
+def _clerk(config: CenterConfig, store: Store) -> Clerk:
+    settings, center = config.settings.reports, config.settings.center
+    folder = None if settings.folder is None else config.path(settings.folder)
+    face = typeface(config.typeface)  # one that cannot be used is said as the center starts
+    return Clerk(store, settings, folder, center.name, ZoneInfo(center.timezone), lambda: face, time.time)
 
 
 def _notices(

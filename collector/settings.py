@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from collector.evidence.settings import EvidenceSection
 from collector.exchange.settings import ExchangeSection
+from collector.indicators.settings import ReportsSection
 from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
@@ -214,6 +215,7 @@ class CenterSettings(Section):
     shop_pages: ShopPagesSection = ShopPagesSection()
     pages: PagesSection = PagesSection()
     people: PeopleSection = PeopleSection()
+    reports: ReportsSection = ReportsSection()
     law: LawSection = LawSection()
     sso: SsoSection | None = None
     evidence: EvidenceSection = EvidenceSection()

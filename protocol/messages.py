@@ -161,6 +161,10 @@ MAX_OPEN_INCIDENTS: Final = 500
 """More of them are not listed: a message holds at most 64 KB, and a list with gaps would make orphans of the rest."""
 
 
+MAX_COUNTS: Final = 200
+"""Zones of one box in which people are counted; with more a message would be too long."""
+
+
 class BoxStatus(Value):
     """Retained; the last will says `offline`."""
 
@@ -209,6 +213,17 @@ class CameraLoad(Value):
     )
 
 
+class ZoneCount(Value):
+    """How many people were counted in a zone since the last such message."""
+
+    camera: Slug
+    zone: Slug
+    looks: int = Field(ge=1, le=MAX_NUMBER, description="counts that the mean is of")
+    mean: float = Field(ge=0, le=MAX_NUMBER)
+    most: int = Field(ge=0, le=MAX_NUMBER)
+    lower_bound: bool = Field(default=False, description="true where the counter was full and more may have been there")
+
+
 class BoxHealth(Value):
     """How a box is doing; may be dropped on the way."""
 
@@ -236,6 +251,7 @@ class BoxHealth(Value):
     )
     machine: MachineLoad | None = None
     cameras: tuple[CameraLoad, ...] = Field(default=(), max_length=200)
+    counts: tuple[ZoneCount, ...] = Field(default=(), max_length=MAX_COUNTS)
 
 
 class CameraState(Value):

@@ -18,6 +18,7 @@ from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
+from collector.indicators import footfall
 from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
 from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
@@ -369,6 +370,8 @@ def _take_health(session: Session, topic: topics.Topic, delivery: Delivery, rece
     box = box_of(session, topic, received_ms)
     box.health, box.health_ms = event.data.model_dump_json(), received_ms
     clocks.learn(box, event.data.clock, received_ms)
+    if not delivery.retained:
+        footfall.take(session, box.id, event.data.counts, received_ms)
     return _answer(delivery, event.id)
 
 

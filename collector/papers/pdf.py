@@ -10,13 +10,14 @@ from xml.sax.saxutils import escape
 
 from reportlab.graphics.charts.barcharts import VerticalBarChart
 from reportlab.graphics.charts.linecharts import HorizontalLineChart
-from reportlab.graphics.shapes import Drawing, Line, String
+from reportlab.graphics.shapes import Drawing, Line, PolyLine, String
 from reportlab.graphics.widgets.markers import makeMarker
 from reportlab.lib.colors import Color, black, white
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import CondPageBreak, Flowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table
 
@@ -38,6 +39,7 @@ _FRAME: Final = 6
 """What reportlab leaves free within its margins."""
 _GREY: Final = Color(0.45, 0.45, 0.45)
 _PALE: Final = Color(0.93, 0.93, 0.93)
+_CHINESE: Final = re.compile("[\u2e80-\uffef]")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -62,6 +64,8 @@ class Paper:
         self._styles = {
             "plain": plain,
             "right": ParagraphStyle("right", parent=plain, alignment=TA_RIGHT),
+            "head": ParagraphStyle("head", parent=plain, fontSize=7, leading=10),
+            "head right": ParagraphStyle("head right", parent=plain, fontSize=7, leading=10, alignment=TA_RIGHT),
             "small": ParagraphStyle("small", parent=plain, fontSize=8, leading=11, textColor=_GREY),
             **{
                 f"h{level}": ParagraphStyle(
@@ -74,7 +78,10 @@ class Paper:
 
     def heading(self, text: str, level: int = 2) -> None:
         """Put down a heading, 2 or 3, that does not stay alone at the foot of a page."""
-        self._story += [CondPageBreak(30 * mm), self._text(text, f"h{level}")]
+        self._story += [
+            CondPageBreak(45 * mm if level == len(HEADING_SIZES) - 1 else 20 * mm),
+            self._text(text, f"h{level}"),
+        ]
 
     def paragraph(self, text: str, *, small: bool = False) -> None:
         """Put down text as it is; line ends are kept."""
@@ -105,9 +112,10 @@ class Paper:
         parts = list(widths or [1.0] * len(head))
         if not len(parts) == len(head) or any(len(row) != len(head) for row in rows):
             raise ValueError(f"expected {len(head)} cells in every row and as many widths")
-        cells = [
+        cells = [[self._text(name, "head right" if column in right else "head") for column, name in enumerate(head)]]
+        cells += [
             [self._text(cell, "right" if column in right else "plain") for column, cell in enumerate(row)]
-            for row in (head, *rows)
+            for row in rows
         ]
         self._story += [_table(cells, [WIDTH * part / sum(parts) for part in parts], head=True), Spacer(0, 6)]
 
@@ -135,17 +143,26 @@ class Paper:
         if not 1 <= len(series) <= len(DASHES):
             raise ValueError(f"expected 1 to {len(DASHES)} lines, got {len(series)}")
         drawing, chart = self._plot(HorizontalLineChart(), labels, [list(values) for values in series.values()], form)
+        chart.joinedLines = False  # it would lead a line over a gap
         left = chart.x
-        for index, name in enumerate(series):
-            line = chart.lines[index]
-            line.strokeColor, line.strokeWidth, line.strokeDashArray = black, 1, DASHES[index]
-            line.symbol = _marker(MARKERS[index])
+        for index, (name, values) in enumerate(series.items()):
+            chart.lines[index].strokeColor, chart.lines[index].symbol = black, _marker(MARKERS[index])
+            for run in _runs(values):
+                points = [
+                    one
+                    for place, value in run
+                    for one in (
+                        chart.x + (place + 0.5) * chart.width / len(labels),
+                        chart.y + value * chart.height / chart.valueAxis.valueMax,
+                    )
+                ]
+                drawing.add(PolyLine(points, strokeWidth=1, strokeDashArray=DASHES[index]))
             drawing.add(Line(left, 5, left + 24, 5, strokeWidth=1, strokeDashArray=DASHES[index]))
             mark = _marker(MARKERS[index])
             mark.x, mark.y = left + 12, 5
             drawing.add(mark)
             drawing.add(String(left + 28, 2, name, fontName=self._face, fontSize=8))
-            left += 44 + 9 * len(name)
+            left += 48 + stringWidth(name, self._face, 8)
         self._story.append(KeepTogether([self._text(title, "small"), drawing, Spacer(0, 6)]))
 
     def finish(self) -> bytes:
@@ -172,7 +189,11 @@ class Paper:
 
     def _text(self, text: str, style: str = "plain") -> Paragraph:
         marked = escape(_UNPRINTABLE.sub(" ", text)).replace("\n", "<br/>")
-        return Paragraph(marked, self._styles[style])
+        chosen = self._styles[style]
+        if not _CHINESE.search(text):
+            # between words, not between any two signs
+            chosen = ParagraphStyle(f"{style} in words", parent=chosen, wordWrap=None)
+        return Paragraph(marked, chosen)
 
     def _plot(self, chart: Any, labels: Sequence[str], data: list[list[Any]], form: str) -> tuple[Drawing, Any]:
         if any(len(values) != len(labels) for values in data):
@@ -228,6 +249,17 @@ def _step(highest: float) -> float:
     return next(power * part for part in (1, 2, 5, 10) if power * part * 5 >= highest * (1 - 1e-9))
 
 
+def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    """Values that follow each other without a gap, each with its place; two or more."""
+    runs: list[list[tuple[int, float]]] = [[]]
+    for place, value in enumerate(values):
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append((place, value))
+    return [run for run in runs if len(run) > 1]
+
+
 def _marker(kind: str) -> Any:
     marker = makeMarker(kind)
     marker.size, marker.fillColor, marker.strokeColor = 4, white if kind != "FilledCircle" else black, black
@@ -238,6 +270,8 @@ def _table(cells: list[list[Paragraph]], widths: list[float], *, head: bool = Fa
     style: list[tuple[Any, ...]] = [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LINEBELOW", (0, 0), (-1, -1), 0.3, _GREY),
+        ("LEFTPADDING", (0, 0), (-1, -1), 3),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 3),
         ("TOPPADDING", (0, 0), (-1, -1), 2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
     ]

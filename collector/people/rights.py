@@ -31,6 +31,7 @@ audit.read         x     -        -           -       x       -       read the a
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
+indicators.read    x     x        x           x       x       x       see indicators and reports of a street
 learning.read      x     x        -           -       x       -       see what verdicts say of zones, and suggestions
 learning.accept    x     x        -           -       -       -       change a zone's dwell or area, release pictures
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine

@@ -7,7 +7,7 @@ one.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -75,6 +75,23 @@ class Cell:
 def cell_at(session: Session, lon: float, lat: float) -> str | None:
     """Code of the cell that a position is in; None outside all of them."""
     return next((cell.code for cell in cells_at(session, lon, lat)), None)
+
+
+def lookup(session: Session) -> Callable[[float, float], str | None]:
+    """What finds the cell of any position, all cells being read once."""
+    cells = [(cell.code, cell.west, cell.east, cell.south, cell.north, _shape(cell.rings)) for cell in listed(session)]
+
+    def find(lon: float, lat: float) -> str | None:
+        return next(
+            (
+                code
+                for code, west, east, south, north, shape in cells
+                if west <= lon <= east and south <= lat <= north and covers(shape, lon, lat)
+            ),
+            None,
+        )
+
+    return find
 
 
 def cells_at(session: Session, lon: float, lat: float) -> Iterator[GridCell]:

@@ -9,6 +9,7 @@ from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.evidence import HoldRow, LedgerRow, SealRow
 from collector.store.exchange import DeliveryRow, ReportRow, WebhookRow
+from collector.store.indicators import FootfallRow, PackedDay
 from collector.store.learning import TrainingRelease
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
@@ -55,6 +56,7 @@ __all__ = [
     "CommandRow",
     "DeliveryRow",
     "FailureRow",
+    "FootfallRow",
     "GrantRow",
     "GridCell",
     "HoldRow",
@@ -65,6 +67,7 @@ __all__ = [
     "NoticeAttempt",
     "NoticeLink",
     "NoticeRow",
+    "PackedDay",
     "PauseRow",
     "PermitRow",
     "PersonRow",

@@ -45,6 +45,16 @@ class Store:
             yield session
 
     @contextlib.contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction in which all questions see the same moment."""
+        with self.transaction() as session:
+            if self.shared:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            else:
+                session.connection().exec_driver_sql("BEGIN")
+            yield session
+
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that will write: on SQLite it waits for its turn before it reads anything."""
         with self.transaction() as session:

@@ -162,6 +162,9 @@ class Ticket(Base):
         Index("ix_ticket_list", "open", "number"),
         Index("ix_ticket_look_ms", "look_ms"),
         Index("ix_ticket_camera", "box_id", "camera", "number"),
+        Index("ix_ticket_state", "state", "number"),
+        Index("ix_ticket_street", "street", "number"),
+        Index("ix_ticket_mark", "street", "opened_ms", "mark"),
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
@@ -183,7 +186,7 @@ class Ticket(Base):
     created_ms: Mapped[int] = mapped_column(BigInteger)
     changed_ms: Mapped[int] = mapped_column(BigInteger, index=True)
     cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
-    repeat_of: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"))
+    repeat_of: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     reopened: Mapped[int] = mapped_column(Integer, default=0)
     late: Mapped[int] = mapped_column(Integer, default=0)
     """1: all its incidents came late; deadlines count from what the shop is told, and nobody is alarmed for one that
@@ -208,6 +211,8 @@ class Ticket(Base):
     """When it came to a final state."""
     back: Mapped[str | None] = mapped_column(Text)
     """The state that a rejected appeal, or a return that lapses before review, leads back to."""
+    mark: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Of all that indicators are made of, see `tickets.facts`; 0: not worked out yet."""
 
     # what follows is the desk's alone: the inbox neither reads nor writes it
     reviewer: Mapped[str | None] = mapped_column(Text)
@@ -244,7 +249,7 @@ class Ticket(Base):
     """Of `closed`: `community`, `handled`, `withdrawn`, …; of `verifying`: what it will be."""
     permit: Mapped[str | None] = mapped_column(Text)
     """Number of the permit that makes it exempt."""
-    duplicate_of: Mapped[int | None] = mapped_column(Number)
+    duplicate_of: Mapped[int | None] = mapped_column(Number, index=True)
     found: Mapped[str | None] = mapped_column(Text)
     """Of one that a person reported: what somebody found who went there, one of `tickets.machine.FINDINGS`."""
     pause: Mapped[int | None] = mapped_column(Number)
@@ -254,6 +259,17 @@ class Ticket(Base):
     """What was left of the deadline when an appeal stopped it."""
     verify: Mapped[int | None] = mapped_column(Integer)
     """Version whose commands `v-{number}-{version}-…` ask boxes to look; None: nobody is asked, or all was read."""
+    verdict: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """One of `tickets.facts.Verdict`: what was last judged of it."""
+    first_told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When the shop was told for the first time."""
+    registered_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """When it was registered for the first time, unless that was taken back."""
+    fed_back: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How often it was said to be handled; `reworked` likewise: to be done again."""
+    reworked: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    overdue: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How many of its deadlines since registration were over before they were met or moved."""
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
     events: Mapped[list["TicketEvent"]] = relationship(order_by="TicketEvent.id")

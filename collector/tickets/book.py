@@ -18,6 +18,7 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from collector.store import IncidentRow, Ticket, TicketEvent, next_numbers, rewrite, write
+from collector.tickets import facts
 from collector.tickets.machine import INBOX, JUDGED, State
 from collector.tickets.records import IncidentRecord, TicketRecord, select_incidents, select_tickets
 from protocol.messages import Incident
@@ -29,7 +30,7 @@ REOPEN_MS: Final = 30 * 60 * 1000
 FOREVER_MS: Final = 1 << 62
 MOVING: Final = (
     *("number", "state", "open", "opened_ms", "changed_ms", "cleared_ms", "reopened", "late", "present", "look_ms"),
-    *("version", "since_ms", "entered", "news", "closed_ms"),
+    *("version", "since_ms", "entered", "news", "closed_ms", "mark"),
 )
 """Columns of a ticket that the inbox changes once it is there."""
 
@@ -189,6 +190,7 @@ class Book:
             ticket.number = number
         for ticket, received_ms in self._touched.items():
             self._settle(ticket, received_ms)
+            ticket.mark = facts.mark(ticket)
         # closed ones first: at most one of a key is open at any moment
         known.sort(key=lambda ticket: (ticket.open, ticket.number))
         moved = [{name: getattr(ticket, name) for name in MOVING} for ticket in known]

@@ -16,7 +16,7 @@ from collector.people import roster
 from collector.people.actor import Actor
 from collector.people.audit import record
 from collector.store import IncidentRow, PermitRow, Ticket, TicketEvent, lock
-from collector.tickets import cases, policy
+from collector.tickets import cases, facts, policy
 from collector.tickets.book import GOES_ON
 from collector.tickets.machine import (
     ENFORCED,
@@ -318,6 +318,11 @@ def _write(one: Step, before: Mapping[str, Any]) -> None:
     if "due_ms" in before:
         detail["due_ms"] = ticket.due_ms
     detail.pop("verify", None)
+    was = {name: before.get(name, getattr(ticket, name)) for name in ("state", "due_ms", "told_ms")}
+    facts.take(
+        ticket, verb, one.at_ms, was, {"state": ticket.state, "told_ms": ticket.told_ms}, moved="due_ms" in before
+    )
+    ticket.mark = facts.mark(ticket)
     # a program of theirs did it; the audit log says so by itself
     via = {"via": one.actor.via} if one.actor.via else {}
     one.session.add(

@@ -16,7 +16,7 @@ from collector.store import IncidentRow, Ticket
 class TicketRecord:
     """What the inbox knows of a row of `ticket`; its number is 0 until it is given one.
 
-    Fields are the table's columns up to `back`; those after it are the desk's alone and left as they are.
+    Fields are the table's columns up to `mark`; those after it are the desk's alone and left as they are.
     """
 
     key: str
@@ -45,6 +45,7 @@ class TicketRecord:
     acted_ms: int | None = None
     closed_ms: int | None = None
     back: str | None = None
+    mark: int = 0
 
 
 @dataclass(eq=False)

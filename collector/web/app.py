@@ -45,6 +45,7 @@ from collector.web import (
     documents,
     evidence_api,
     exchange_api,
+    indicators_api,
     law_pages,
     learning_api,
     learning_pages,
@@ -286,6 +287,7 @@ def make_app(
     app.include_router(sign_in.router(desk, gate))
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
+    app.include_router(indicators_api.router(desk, center.name, zone, typeface))
     app.include_router(learning_pages.router(desk))
     app.include_router(learning_api.router(desk))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))

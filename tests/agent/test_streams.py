@@ -147,3 +147,12 @@ def test_what_moves_in_another_zone_asks_for_no_more_pictures():
 
     assert fps(10) == 5.0
     assert fps(500) < 1.0
+
+
+def test_a_runner_keeps_how_many_were_counted_until_that_is_told():
+    *_, runner = watch(stays, 60)
+    (count,) = runner.footfall.take()
+    assert (count.camera, count.zone, count.most, count.lower_bound) == ("cam-1", "square", 1, False)
+    assert count.looks > 20
+    assert 0.3 < count.mean <= 1
+    assert runner.footfall.take() == ()

@@ -5,9 +5,18 @@ import json
 import pytest
 from sqlalchemy import select
 
-from collector.store import Box, IncidentRow, MessageRow, Ticket
+from collector.store import Box, FootfallRow, IncidentRow, MessageRow, Ticket
 from protocol.instants import from_epoch
-from protocol.messages import BoxHealth, BoxStatus, ClockReport, HealthEvent, OpenIncident, StatusEvent, dataschema
+from protocol.messages import (
+    BoxHealth,
+    BoxStatus,
+    ClockReport,
+    HealthEvent,
+    OpenIncident,
+    StatusEvent,
+    ZoneCount,
+    dataschema,
+)
 from tests.incidents import START_S, Case
 
 HOUR_S = 3600.0
@@ -82,7 +91,7 @@ def connected(*cases, at_s, said=True):
     return case_topic("status", event)
 
 
-def health(at_s, waiting_s=0.0, boot="b"):
+def health(at_s, waiting_s=0.0, boot="b", counts=()):
     data = BoxHealth(
         uptime_s=1,
         waiting_messages=int(waiting_s > 0),
@@ -90,6 +99,7 @@ def health(at_s, waiting_s=0.0, boot="b"):
         parked_messages=0,
         state_bytes=0,
         clock=ClockReport(state="synchronised", boot_id=boot, uptime_s=1),
+        counts=counts,
     )
     event = HealthEvent(
         id="h",
@@ -100,6 +110,18 @@ def health(at_s, waiting_s=0.0, boot="b"):
         data=data,
     )
     return case_topic("health", event)
+
+
+def test_what_a_box_counted_is_kept_by_quarters(desk):
+    for second, most in ((10, 3), (70, 7), (900, 1)):
+        desk.now_s = START_S // 900 * 900 + second
+        desk.take(health(desk.now_s, counts=(ZoneCount(camera="cam-1", zone="square", looks=5, mean=2, most=most),)))
+    with desk.store.transaction() as session:
+        rows = session.scalars(select(FootfallRow).order_by(FootfallRow.from_ms)).all()
+    assert [(row.box_id, row.zone, row.looks, row.most) for row in rows] == [
+        ("box-1", "square", 10, 7),
+        ("box-1", "square", 5, 1),
+    ]
 
 
 def case_topic(leaf, event):

@@ -11,7 +11,8 @@ from collector.people.audit import START, digest
 from collector.store import AuditRow, Box, CommandRow, IncidentRow, NoticeAttempt, NoticeRow, Ticket, TicketEvent
 from collector.tickets.attend import PREFIX
 from collector.tickets.machine import FINAL, State
-from tests.sim.day import BLIND, BOXES, POLICY, ZONE, Day
+from tests import second_opinion
+from tests.sim.day import BLIND, BOXES, DAY, END, POLICY, ZONE, Day
 from tests.sim.line import Letter
 
 AGAIN = ("reopen", "resume", "reconsider")
@@ -56,6 +57,7 @@ def faults(day: Day) -> list[str]:
     found += _twice(day.line.letters, lines)
     found += _records(day, notices, requests, phones)
     found += _undelivered(notices, lines)
+    found += second_opinion.differences(day.store, DAY.date(), END.date(), ZONE, day.now_ms)
     if day.faults:
         found.append(f"{day.faults} looks at tickets failed")
     return found

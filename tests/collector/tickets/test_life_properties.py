@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections import Counter
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -28,8 +29,9 @@ from collector.tickets import pauses, policy
 from collector.tickets.desk import RefusedError
 from collector.tickets.machine import ARGUMENTS, FINAL, FINDINGS, VERBS, State, allowed, find
 from collector.tickets.seams import Cover, Told
+from tests import second_opinion
 from tests.collector.conftest import Desk
-from tests.collector.tickets.conftest import CHEN, LI, WANG, Street
+from tests.collector.tickets.conftest import CHEN, LI, WANG, ZONE, Street
 from tests.incidents import Case
 
 ACTIONS = int(os.environ.get("CITYEYE_ACTIONS", "1200"))
@@ -277,7 +279,10 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self):
         self.street.keeper.tally.faults = 0
+        ended = datetime.fromtimestamp(self.street.now_s + 86_400, ZONE).date()
+        found = second_opinion.differences(self.desk.store, date(2026, 2, 1), ended, ZONE, self.street.now_ms)
         self.desk.store.close()
+        assert found == []
         self.temporary.cleanup()
 
 

@@ -1,0 +1,175 @@
+"""What a ticket's history comes to: indicators of courses of tickets, counted by hand and by a second opinion."""
+
+from datetime import date
+
+import pytest
+from sqlalchemy import update
+
+from collector.indicators import keeping
+from collector.indicators.figures import Loaded, Period
+from collector.store import Ticket
+from tests import second_opinion
+from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, ZONE
+
+
+def noticed(street):
+    case = street.appears()
+    street.act(LI, "confirm")
+    street.tell()
+    return case
+
+
+def registered(street):
+    noticed(street)
+    street.wait(6.6)
+    street.act(LI, "register")
+
+
+def handled(street):
+    registered(street)
+    street.act(LI, "dispatch", to="chen")
+    street.act(CHEN, "accept")
+    street.act(CHEN, "feed_back")
+
+
+def corrected(street):
+    case = noticed(street)
+    street.wait(2)
+    street.clears(case)
+
+
+def solved(street):
+    case = noticed(street)
+    street.wait(9)
+    street.clears(case)
+
+
+def closed(street):
+    handled(street)
+    street.reply("clear")
+
+
+def reworked(street):
+    handled(street)
+    street.reply("occupied")
+    street.act(CHEN, "accept")
+    street.act(CHEN, "feed_back")
+    street.reply("clear")
+
+
+def overdue(street):
+    registered(street)
+    street.wait(120)
+    street.act(LI, "dispatch", to="chen")
+    street.act(LI, "close", reason="done")
+
+
+def extended_late(street):
+    registered(street)
+    street.wait(120)
+    street.act(LI, "extend", due_ms=street.now_ms + 3_600_000, reason="rain")
+
+
+def upheld(street):
+    noticed(street)
+    street.act(SHOP, "not_mine")
+    street.act(LI, "uphold", reason="theirs next door")
+
+
+def rejected(street):
+    noticed(street)
+    street.act(SHOP, "appeal", reason="no")
+    street.wait(200)
+    street.act(LI, "reject", reason="yes")
+
+
+def untold(street):
+    registered(street)
+    street.tell("failed")
+
+
+def withdrawn(street):
+    registered(street)
+    street.act(LI, "withdraw", reason="closed down")
+
+
+def returned(street):
+    corrected(street)
+    street.wait(5)
+    street.appears()
+    street.act(LI, "false_alarm")
+
+
+def reconsidered(street):
+    street.appears()
+    street.act(LI, "false_alarm")
+    street.act(LI, "reconsider", reason="no, it is one")
+
+
+def lapsed(street):
+    street.clears(street.appears())
+
+
+def repeated(street):
+    corrected(street)
+    street.wait(60)
+    street.appears()
+    street.act(LI, "confirm", number=2)
+
+
+@pytest.mark.parametrize(
+    ("course", "counts", "shares"),
+    [
+        (lapsed, {"lapsed": 1}, {}),
+        (reconsidered, {"pending": 1}, {"valid_rate": (0, 0)}),
+        (corrected, {"confirmed": 1, "self_corrected": 1}, {"self_corrected_rate": (1, 1), "soft_rate": (1, 1)}),
+        (solved, {"confirmed": 1}, {"self_corrected_rate": (0, 1), "soft_rate": (1, 1), "registered_rate": (0, 1)}),
+        (
+            closed,
+            {"confirmed": 1, "registered": 1, "closed": 1},
+            {"soft_rate": (0, 1), "closed_rate": (1, 1), "in_time_rate": (1, 1), "rework_rate": (0, 1)},
+        ),
+        (reworked, {"closed": 1}, {"rework_rate": (1, 1), "in_time_rate": (1, 1)}),
+        # one that was dispatched late stays overdue, also where it is closed in time afterwards
+        (overdue, {"closed": 1, "overdue": 1}, {"closed_rate": (1, 1), "in_time_rate": (0, 1)}),
+        # and one whose deadline was moved when it was over; it is to be closed, and is not
+        (extended_late, {"registered": 1, "overdue": 1}, {"closed_rate": (0, 1), "in_time_rate": (0, 1)}),
+        (upheld, {"unfounded": 1}, {"valid_rate": (0, 1), "self_corrected_rate": (0, 0)}),
+        # the clock stood still: not overdue
+        (rejected, {"confirmed": 1}, {"valid_rate": (1, 1)}),
+        (untold, {"confirmed": 1, "registered": 0}, {"registered_rate": (0, 1)}),
+        # neither closed nor to be closed
+        (withdrawn, {"withdrawn": 1, "registered": 1}, {"closed_rate": (0, 0), "in_time_rate": (0, 0)}),
+        # the last word counts
+        (returned, {"false_alarm": 1, "reopened": 1}, {"valid_rate": (0, 1)}),
+        (repeated, {"reported": 2, "confirmed": 2}, {"repeat_rate": (1, 2)}),
+    ],
+)
+def test_a_course_counts_as_it_should(street, course, counts, shares):
+    course(street)
+    first, last = date(2026, 3, 1), date(2026, 3, 9)
+    with street.desk.store.reading() as session:
+        found = Loaded(session, Period(first, last, ("s",), ZONE), street.now_ms).whole()
+    assert {name: found.counts[name] for name in counts} == counts
+    assert {name: tuple(found.shares[name]) for name in shares} == shares
+    kinds = ("confirmed", "false_alarm", "unfounded", "duplicate", "exempt", "lapsed", "unreviewed", "pending")
+    assert sum(found.counts[name] for name in kinds) == found.counts["reported"]
+    assert second_opinion.differences(street.desk.store, first, last, ZONE, street.now_ms) == []
+
+
+def test_minutes_count_from_when_it_appeared(street):
+    corrected(street)  # 3 minutes before it was reported, told at once, clear 1 minute before 2 more
+    with street.desk.store.reading() as session:
+        period = Period(date(2026, 3, 2), date(2026, 3, 2), ("s",), ZONE)
+        found = Loaded(session, period, street.now_ms).whole().minutes
+    assert [found[name][:2] for name in ("to_notice", "to_clear", "to_close")] == [(1, 3.0), (1, 4.0), (1, 5.0)]
+
+
+def test_what_was_there_before_an_update_is_worked_out_once(street):
+    reworked(street)
+    with street.desk.store.writing() as session:
+        session.execute(update(Ticket).values(mark=0, verdict="", fed_back=0, reworked=0, first_told_ms=None))
+    assert list(keeping.work_out(street.desk.store)) == [(1, 1)]
+    assert street.ticket().reworked == 1
+    assert list(keeping.work_out(street.desk.store)) == []
+    assert street.act(WANG, "remark", reason="x").verdict == "confirmed"

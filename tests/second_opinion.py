@@ -34,12 +34,12 @@ class Story:
 
     def __init__(self, ticket, lines, incidents, now_ms):  # noqa: PLR0912 - one branch for each thing that happens
         self.key, self.shop, self.street, self.rule = ticket.key, ticket.shop, ticket.street, ticket.rule
-        self.camera = f"{ticket.box_id}/{ticket.camera}"
-        self.opened_ms = min(one.opened_ms for one in incidents)
+        self.camera = f"{ticket.box_id}/{ticket.camera}" if ticket.box_id else ""
+        self.opened_ms = min((one.opened_ms for one in incidents), default=ticket.opened_ms)
         present = any(one.state in ("open", "orphaned") for one in incidents)
         clear = [one.cleared_ms for one in incidents if one.cleared_ms is not None]
         self.cleared_ms = max(clear) if clear and not present else None
-        self.late = all(one.late for one in incidents)
+        self.late = bool(incidents) and all(one.late for one in incidents)
         self.judgement, self.state, self.outcome, self.closed_ms = "", "pending_review", None, None
         self.told_ms = self.registered_ms = None
         self.fed_back = self.reworked = self.repeat = False
@@ -66,6 +66,8 @@ class Story:
                     self.told_ms = None if self.told_ms == last_told_ms else self.told_ms
                     if self.state == "registered":
                         self.registered_ms = None
+                case "put_right":  # where no camera looks
+                    self.cleared_ms = detail["clear_ms"]
                 case "feed_back":
                     self.fed_back, self.outcome = True, "handled"
                 case "solve":
@@ -199,7 +201,10 @@ def differences(store, first, last, zone, now_ms):
         "all": ({"": loaded.whole()}, lambda _: ""),
         "street": (loaded.by_spot([one.street for one in spots]), lambda one: one.street),
         "shop": (loaded.by_spot([one.shop or "" for one in spots]), lambda one: one.shop or ""),
-        "camera": (loaded.by_spot([f"{one.box}/{one.camera}" for one in spots]), lambda one: one.camera),
+        "camera": (
+            loaded.by_spot([f"{one.box}/{one.camera}" if one.box else "" for one in spots]),
+            lambda one: one.camera,
+        ),
         "rule": (loaded.by_spot([one.rule for one in spots]), lambda one: one.rule),
         "hour": (loaded.by_hour(), lambda one: f"{local(one).hour:02}"),
         "day": (loaded.by_day(), lambda one: local(one).date().isoformat()),

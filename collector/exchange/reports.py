@@ -19,6 +19,7 @@ from collector.people.audit import record
 from collector.places import grid, shops
 from collector.places.codes import Codes
 from collector.store import Box, GridCell, ReportRow, ShopRow, Ticket, TicketEvent, lock, next_numbers
+from collector.tickets import facts
 from collector.tickets.desk import AT_ONCE, MAX_TEXT
 from collector.tickets.machine import SOURCES, State
 
@@ -123,6 +124,7 @@ def take(session: Session, actor: Actor, report: Report, codes: Codes, now_ms: i
     )
     session.add(ticket)
     session.flush()
+    ticket.mark = facts.mark(ticket)
     kept = {"description": report.description.strip(), "address": report.address.strip(), "cell": cell}
     session.add(
         ReportRow(

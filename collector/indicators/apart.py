@@ -10,7 +10,7 @@ from collector.indicators.figures import Figures, Loaded
 from collector.indicators.packs import Spot
 from collector.places import cameras, grid, shops
 from collector.places.codes import Codes, load_codes
-from collector.store import CameraPlace
+from collector.store import CameraPlace, ReportRow, Ticket
 
 NONE: Final = ""
 """Of a part: no shop, no cell, no code."""
@@ -43,7 +43,7 @@ def _shop(session: Session, loaded: Loaded) -> Split:
 
 def _camera(session: Session, _loaded: Loaded) -> Split:
     rows = session.execute(select(CameraPlace.box_id, CameraPlace.camera, CameraPlace.name))
-    return lambda spot: f"{spot.box}/{spot.camera}", {
+    return lambda spot: f"{spot.box}/{spot.camera}" if spot.box else NONE, {
         f"{row.box_id}/{row.camera}": row.name for row in rows if row.name
     }
 
@@ -58,9 +58,11 @@ def _grid(session: Session, loaded: Loaded) -> Split:
     cell_at = grid.lookup(session)
     known = shops.find_all(session, {spot.shop for spot in loaded.spots if spot.shop is not None})
     places = {(one.box, one.camera): one for one in cameras.listed(session)}
+    said = select(Ticket.key, ReportRow.cell).join(ReportRow, ReportRow.ticket_number == Ticket.number)
+    reported = {row.key: row.cell for row in session.execute(said)}
 
     def cell(spot: Spot) -> str:
-        """As `places.standing.spot` has it: of the shop's door, else of the camera."""
+        """As `places.standing.spot` has it: of the shop's door, else of the camera; else as somebody reported it."""
         shop, place = known.get(spot.shop or ""), places.get((spot.box, spot.camera))
         found = None
         if shop is not None and shop.lon is not None and shop.lat is not None:
@@ -69,6 +71,6 @@ def _grid(session: Session, loaded: Loaded) -> Split:
             found = place.cell or None
             if found is None and place.lon is not None and place.lat is not None:
                 found = cell_at(place.lon, place.lat)
-        return found or NONE
+        return found or reported.get(spot.key) or NONE
 
     return cell, {}

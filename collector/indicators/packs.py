@@ -79,7 +79,7 @@ _OF_VERDICT: Final = {
 
 
 class Spot(NamedTuple):
-    """Whose and where a ticket is."""
+    """Whose and where a ticket is; no box has seen what a person reported."""
 
     street: str
     key: str
@@ -143,7 +143,7 @@ def _cases(rows: Iterable[Any], zone: ZoneInfo) -> Cases:
     spots: dict[Spot, int] = {}
     made = []
     for row in rows:
-        spot = Spot(row.street, row.key, row.rule, row.shop, row.box_id, row.camera)
+        spot = Spot(row.street, row.key, row.rule, row.shop, row.box_id or "", row.camera)
         goes_on = row.state in ENFORCED and row.due_ms is not None
         made.append(
             (

@@ -41,6 +41,7 @@ boxes.admit  接纳盒子  Box admitted
 boxes.renew  重新制作标签  New label for a box
 boxes.replace  替换盒子  Box replaced
 boxes.revoke  停用盒子  Box put out
+cases.exported  导出案卷  Cases exported
 certificate.issue  签发证书  Certificate issued
 clock.jump  时钟跳变  The clock jumped
 dataset.export  导出训练数据  Dataset exported
@@ -83,8 +84,12 @@ sign_in.delayed  登录失败过多  Too many failed sign-ins
 sign_out  退出  Signed out
 store.backup  备份  Backup made
 store.restore  恢复备份  Backup restored
+ticket.report  登记上报  Report taken in
 token.add  新建令牌  Token made
 token.revoke  吊销令牌  Token revoked
+webhook.add  新建推送  Webhook added
+webhook.remove  删除推送  Webhook removed
+webhook.replay  重新推送  Sent again
 """
 FIELDS: Final = """
 address  地址  address

@@ -119,7 +119,7 @@ def test_a_permit_that_ends_soon_comes_first_and_one_is_withdrawn_for_good(chrom
         # streets, shops and zones are chosen, not known by heart
         assert field(page, "street").evaluate("one => [one.tagName, one.value]") == ["SELECT", town.STREET]
         assert page.locator("#list-shop option[value=shop-5]").text_content() == town.SHOPS[4]
-        page.get_by_label("xiaohe-1/north-gate/front-2").check()
+        page.get_by_label("xiaohe-1/north-gate/front-2", exact=True).check()
         field(page, "number").fill("外摆/8")
         field(page, "issuer").fill("示例区城管局")
         field(page, "hours").fill("18:00-02:00")
@@ -127,7 +127,7 @@ def test_a_permit_that_ends_soon_comes_first_and_one_is_withdrawn_for_good(chrom
         field(page, "until_day").fill(f"{today - timedelta(days=1)}")
         page.get_by_role("button", name="保存").click()
         assert "早于开始日期" in page.locator("#wrong-until_day-1").inner_text()
-        assert page.get_by_label("xiaohe-1/north-gate/front-2").is_checked()
+        assert page.get_by_label("xiaohe-1/north-gate/front-2", exact=True).is_checked()
         tab.faults.clear()
         field(page, "until_day").fill(f"{today + timedelta(days=5)}")
         page.get_by_role("button", name="保存").click()

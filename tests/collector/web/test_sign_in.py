@@ -121,6 +121,7 @@ def test_wrong_ones_are_told_and_slowed_down(client):
         page = enter(client, name, password)
         assert page.status_code == 401
         assert "登录名或密码不对" in page.text
+        assert f'value="{name}"' in page.text, "nobody types their name twice"
     page = enter(client)
     assert (page.status_code, page.headers["retry-after"]) == (429, "31")
     assert "请 30 秒后再试" in page.text

@@ -174,7 +174,7 @@ def _check(ticket: Ticket, actor: Actor) -> None:
     free = ticket.assignee is None and bool(roles & {Role.GRID_WORKER, Role.OFFICER})
     if actor.kind == "person" and not (assigned or free or roles & {Role.OPERATOR, Role.ADMIN}):
         whose = ticket.assignee or "nobody"
-        raise RefusedError("not_yours", f"ticket {ticket.number}: it is assigned to {whose}", "此工单不由你承办")
+        raise RefusedError("not_yours", f"ticket {ticket.number}: it is assigned to {whose}", "此工单不由您承办")
 
 
 def _write(session: Session, ticket: Ticket, actor: Actor, detail: dict[str, Any], now_ms: int) -> None:

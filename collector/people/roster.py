@@ -394,7 +394,7 @@ def _may_give(actor: Actor, grant: Grant) -> None:
     if own is not None and grant.street not in own:
         mine = ", ".join(sorted(own)) or "none"
         raise NotAllowedError(
-            f"{grant}：不在你管理的街道（{mine}） / {grant}: expected a street that you administer ({mine})"
+            f"{grant}：不在您管理的街道（{mine}） / {grant}: expected a street that you administer ({mine})"
         )
 
 
@@ -402,11 +402,11 @@ def check_may_change(session: Session, actor: Actor, person: str) -> PersonRow:
     """Who resets a sign-in can sign in as that person: so it takes the right to people at all of their streets."""
     row = find(session, person)
     if not may(actor, "people.write"):
-        raise NotAllowedError(f"你不能管理人员 / person {person}: expected somebody who administers people")
+        raise NotAllowedError(f"您不能管理人员 / person {person}: expected somebody who administers people")
     for grant in grants(session, person):
         if not may(actor, "people.write", grant.street):
             raise NotAllowedError(
-                f"{person} 另有角色 {grant}，不全在你管理的街道 / "
+                f"{person} 另有角色 {grant}，不全在您管理的街道 / "
                 f"person {person}: has {grant}; expected somebody with roles at your own streets only"
             )
     return row

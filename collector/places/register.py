@@ -276,7 +276,7 @@ def check_seen(kind: Kind[T], key: str, before: Record | None, seen: int | None)
     if seen is not None and seen != newest:
         raise PlacesError.of(
             "changed",
-            f"{kind.zh} {key} 已被他人改为第 {newest} 版（你看的是第 {seen} 版）；请重新打开再改",
+            f"{kind.zh} {key} 已被他人改为第 {newest} 版（您看的是第 {seen} 版）；请重新打开再改",
             f"{kind.name} {key}: expected a change of revision {newest}, the newest, got one of {seen}; look again",
         )
 
@@ -309,7 +309,7 @@ def _check_streets(changes: Sequence[Change[T]], around: Around, findings: Findi
         streets = {one.after.street, one.after.street if one.before is None else one.before.street}
         for street in sorted(street for street in streets if not around.allows(street)):
             findings.fault(
-                one, "street", "not_allowed", f"你无权更改街道 {street}", f"you may not change street {street}"
+                one, "street", "not_allowed", f"您无权更改街道 {street}", f"you may not change street {street}"
             )
 
 

@@ -144,7 +144,7 @@ def forget(session: Session, shop_id: str, author: Author, around: Around) -> Sh
         raise PlacesError.of("active", f"店铺 {shop_id} 仍在营；请先停业", f"shop {shop_id} is active; close it first")
     if not around.allows(before.street):
         raise PlacesError.of(
-            "not_allowed", f"你无权更改街道 {before.street}", f"you may not change street {before.street}"
+            "not_allowed", f"您无权更改街道 {before.street}", f"you may not change street {before.street}"
         )
     after = replace(before, owner="", phone="", other_phone="", email="", revision=before.revision + 1)
     _save(session, [Change(None, before, after)], author)

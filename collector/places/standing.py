@@ -85,12 +85,12 @@ def standing(session: Session, shop: str | None, box: str | None, camera: str, z
     found = shops.find(session, shop)
     if registered is not None and registered != shop:
         text = Text(
-            f"盒子说是店铺 {shop}，登记簿把这个区域归于 {registered}；请核对后再提醒",
+            f"盒子说是店铺 {shop}，台账把这个区域归于 {registered}；请核对后再提醒",
             f"the box says shop {shop}, the register gives this zone to {registered}; find out before anybody is told",
         )
         return Standing(shop, found, registered, None, "contradiction", text)
     if found is None:
-        text = Text(f"店铺 {shop} 不在登记簿中，无法提醒", f"shop {shop} is not in the register: it cannot be told")
+        text = Text(f"店铺 {shop} 不在台账中，无法提醒", f"shop {shop} is not in the register: it cannot be told")
         return Standing(shop, None, None, None, "unregistered", text)
     if not found.active:
         text = Text(f"店铺 {shop} 已停业", f"shop {shop} is closed")

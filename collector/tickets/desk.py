@@ -208,7 +208,7 @@ def act(
         late = Bar(
             "changed",
             f"expected version {seen} as you saw it, it is {ticket.version} ({ticket.state})",
-            f"你看到的是第 {seen} 版，现在是第 {ticket.version} 版（{WORDS[State(ticket.state)][0]}），请刷新后再试",
+            f"您看到的是第 {seen} 版，现在是第 {ticket.version} 版（{WORDS[State(ticket.state)][0]}），请刷新后再试",
         )
         raise refusal(session, ticket, actor, at_ms, late)
     return step(session, actor, ticket, verb, at_ms=at_ms, reason=reason, **args)
@@ -476,7 +476,7 @@ def _by_hand(one: Step, until_ms: int | None) -> int:
     if row is None or not good or not row.from_day <= today.isoformat() <= row.until_day:
         given = one.args["permit"]
         text = f"permit: expected one of {one.ticket.street}'s register, active today, got {given!r}"
-        raise one.refuse("invalid", text, f"permit：应为 {one.ticket.street} 登记簿中今日有效的备案，收到 {given!r}")
+        raise one.refuse("invalid", text, f"permit：应为 {one.ticket.street} 台账中今日有效的备案，收到 {given!r}")
     last_ms = work.instant_ms(today, 24 * 60)
     if until_ms is not None and not one.at_ms < until_ms <= last_ms:
         raise one.refuse(

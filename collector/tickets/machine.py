@@ -252,7 +252,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     ),
     _line(
         "withdraw", AFTER_NOTICE, S.CLOSED, ROOM,
-        "撤案", "withdrawn: the case is given up", ("reason",),
+        "撤销", "withdrawn: the case is given up", ("reason",),
     ),
     # objections
     _line(
@@ -260,7 +260,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         "商户申诉，时限停止计算", "the shop objects: the clock stops", ("reason",),
     ),
     _line("not_mine", (*AFTER_NOTICE, S.CLOSED), S.APPEALED, SHOP, "商户称非本店", "this is not their shop"),
-    _line("uphold", S.APPEALED, S.CLOSED, ROOM, "申诉成立，撤案", "the objection holds: withdrawn", ("reason",)),
+    _line("uphold", S.APPEALED, S.CLOSED, ROOM, "申诉成立，撤销", "the objection holds: withdrawn", ("reason",)),
     _line(
         "reject", S.APPEALED, (*AFTER_NOTICE, S.CLOSED, S.SELF_CORRECTED), ROOM,
         "申诉不成立，回到原环节，余下时限继续",
@@ -343,7 +343,7 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, Argument]]] = {
     "exempt": {
         "permit": Argument(
             "name",
-            ("本街道登记簿中今日有效的备案编号", "number of an active permit of this street's register, good today"),
+            ("本街道台账中今日有效的备案编号", "number of an active permit of this street's register, good today"),
         ),
         "until_ms": Argument(
             "instant", ("最迟至当日结束，缺省即为当日结束", "end of the day at the latest, and where it is left out")

@@ -37,7 +37,7 @@ def begin(
     if known is None or not may(actor, "pauses.write", known.site):
         # what is elsewhere looks as what is not there: nobody learns of other streets
         text = f"box: expected one where you may pause, got {box!r:.80}"
-        raise RefusedError("invalid", text, f"box：应为你可暂停的设备，收到 {box!r:.80}")
+        raise RefusedError("invalid", text, f"box：应为您可暂停的设备，收到 {box!r:.80}")
     if not reason.strip():
         raise RefusedError("missing", "reason: expected why it is paused, got none", "reason：请写明暂停原因")
     if not at_ms < until_ms <= at_ms + LONGEST_MS:
@@ -66,7 +66,7 @@ def end(session: Session, actor: Actor, number: int, *, at_ms: int) -> PauseRow:
     row = session.get(PauseRow, number, populate_existing=True)
     if row is None or row.until_ms <= at_ms or not may(actor, "pauses.write", row.street):
         text = f"expected a pause that goes on where you may end it, got {number}"
-        raise RefusedError("unknown", text, f"没有你可结束的暂停 {number}")
+        raise RefusedError("unknown", text, f"没有您可结束的暂停 {number}")
     row.until_ms, row.ended_by = at_ms, str(actor)
     session.flush()
     held = select(Ticket.number, Ticket.key).where(Ticket.pause == number, Ticket.paused_until_ms.is_not(None))

@@ -438,8 +438,10 @@ def warnings(policy: Policy, today: date) -> list[str]:
     if policy.work.calendar == "cn":
         unknown = policy.working_time.calendar.unknown_years(today, today + timedelta(days=90))
         found += [
-            f"没有 {year} 年的节假日安排，按普通周计算；请补充 calendar-cn.toml / "
-            f"work.calendar: no holidays are known for {year}; it counts as plain weeks until calendar-cn.toml has it"
+            f"没有 {year} 年的节假日安排，按普通周计算；"
+            "请系统管理员在中心服务器的 /etc/cityeye/calendar-cn.toml 中补充 / "
+            f"work.calendar: no holidays are known for {year}, it counts as plain weeks; "
+            "whoever runs the center's machine adds them to its /etc/cityeye/calendar-cn.toml"
             for year in unknown
         ]
     for one in policy.unreviewed:

@@ -64,6 +64,7 @@ from collector.web import (
     ticket_pages,
     tickets_api,
 )
+from collector.web.kept import kept
 from collector.web.live import Changes, Feed, now
 from collector.web.pages import Page, Pages, Showing, readers
 from collector.web.plain import plain
@@ -219,7 +220,7 @@ def make_app(
 
     @app.exception_handler(RefusedError)
     async def refuse(request: Request, fault: RefusedError) -> Response:
-        return _refusal(request, fault, await tickets_api.allowed_now(desk, request))
+        return await _refusal(request, fault, await tickets_api.allowed_now(desk, request))
 
     @app.get("/events", include_in_schema=False, dependencies=[needs("tickets.read")])
     async def follow(
@@ -307,18 +308,24 @@ def _hosts(url: str | None) -> list[str]:
     return [*LOCAL_NAMES, *own]
 
 
-def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> Response:
+async def _refusal(request: Request, fault: RefusedError, more: Mapping[str, Any]) -> Response:
     """To a program in JSON; a person is led to where they can go on."""
     if "text/html" not in request.headers.get("accept", "") or BACKGROUND in request.headers:
         return refusal(fault.status_code, fault.detail, code=fault.code, headers=fault.headers, more=more)
+    held = await kept(request, fault)
+    if held is not None:
+        return held
     if fault.status_code == 401:
         url = request.url
         wanted = (f"{url.path}?{url.query}" if url.query else url.path) if request.method == "GET" else "/"
-        return RedirectResponse(f"/sign-in?go_on={quote(wanted, safe='/')}", 303)
+        over = "&over=1" if request.app.state.gate.cookie in request.cookies else ""
+        return RedirectResponse(f"/sign-in?go_on={quote(wanted, safe='/')}{over}", 303)
     caller = getattr(request.state, "caller", None)
     if caller is not None and caller.must:
         return RedirectResponse("/account", 303)
-    return Page(request.app.state.pages, request)("refused.html", fault.status_code, detail=fault.detail)
+    return Page(request.app.state.pages, request)(
+        "refused.html", fault.status_code, detail=fault.detail, expired=fault.code == "page_expired"
+    )
 
 
 async def _while_signed_in(

@@ -92,7 +92,11 @@ class LastPicture:
 
 @dataclass(frozen=True)
 class CameraCard:
-    """A camera, as its box last told."""
+    """A camera, as its box last told.
+
+    Args:
+        frame_age_s: of the newest picture that its box is known to have had, by now.
+    """
 
     box: str
     camera: str
@@ -278,6 +282,7 @@ def _camera(row: CameraRow, box: BoxCard, name: str, now_ms: int) -> CameraCard:
         decided_s=None if load is None else load.decided_s,
     )
     wrong = ailments.of_camera(facts, now_ms) if box.there else (Found("away"),)
+    told_s = max(0, now_ms - (box.health_ms or now_ms)) / 1000
     return CameraCard(
         box=box.id,
         camera=row.camera,
@@ -289,7 +294,7 @@ def _camera(row: CameraRow, box: BoxCard, name: str, now_ms: int) -> CameraCard:
         found=wrong,
         restarts=row.restarts,
         learning=_list(row.learning) if box.there else (),
-        frame_age_s=facts.frame_age_s,
+        frame_age_s=None if facts.frame_age_s is None else facts.frame_age_s + told_s,
         decided_s=facts.decided_s,
     )
 

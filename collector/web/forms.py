@@ -34,10 +34,10 @@ class Entry:
     """One field.
 
     Args:
-        kind: `text`, `area`, `choice`, `span` (a number and its `unit`, of the choices), `marks` (any of the choices,
-            one on each line), or another type of `<input>`.
+        kind: `text`, `area` (one value on each line; its choices can be marked), `choice`, `span` (a number and its
+            `unit`, of the choices), `marks` (any of the choices, one on each line), or another type of `<input>`.
         hint: what belongs there.
-        listed: suggestions; anything else may be typed.
+        listed: suggestions and what each is; anything else may be typed.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Entry:
     hint: Text = ""
     required: bool = False
     choices: Choices = ()
-    listed: Sequence[str] = ()
+    listed: Choices = ()
     faults: Sequence[Text] = ()
     unit: str = ""
 

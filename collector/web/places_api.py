@@ -266,7 +266,7 @@ def _add_permits(routes: APIRouter, places: Places) -> None:
         at: datetime | None = None,
     ) -> dict[str, Any] | None:
         if not may(who, "places.read", street):
-            raise HTTPException(403, f"你无权查看街道 {street} / you may not look at street {street}")
+            raise HTTPException(403, f"您无权查看街道 {street} / you may not look at street {street}")
         if at is not None and (at.tzinfo is None or not 1990 <= at.year <= 2200):
             raise HTTPException(422, "at: expected an instant with an offset such as 2026-01-01T00:00:00Z")
         at_ms = places.desk.now_ms() if at is None else round(at.timestamp() * 1000)

@@ -237,6 +237,11 @@ def changes(before: Mapping[str, str], after: Mapping[str, str], say: Say) -> li
     return found
 
 
+def labels(fields: Mapping[str, str], say: Say) -> dict[str, str]:
+    """What each field is called among all, by its name."""
+    return {name: label for label, _, name in _all(fields, fields, say)}
+
+
 def _all(before: Mapping[str, str], after: Mapping[str, str], say: Say) -> Iterator[tuple[str, Item, str]]:
     for title, items in SECTIONS:
         for item in items:
@@ -322,14 +327,24 @@ def _said(fault: Any) -> Words:
     return Words(zh, text)
 
 
+_NORMAL: Final = words.URGENCIES["normal"]
+_AS_ABOVE: Final = N_("As above (%(value)s)")
+_AS_USUAL: Final = N_("As usual (%(value)s)")
 DEFAULTS: Final = fields_of(BUILT_IN)
 
 
 def entries(fields: Mapping[str, str], faults: Faults, say: Say) -> list[tuple[str, list[Any]]]:
     """The form, section by section: entries, and for tables `{label, hint, rows}`."""
 
+    def unset(name: str) -> str:
+        if not name.startswith("rules."):
+            return say(N_("As for any other ticket"))
+        first = name.endswith(".first")
+        text, usual = (_AS_ABOVE, dict(FIRST).get(fields.get("first", ""), "")) if first else (_AS_USUAL, _NORMAL)
+        return say(text) % {"value": say(usual)}
+
     def entry(item: Item, name: str, default: str = "") -> Entry:
-        blank: Choices = (("", "—"),) if item.may_lack else ()
+        blank: Choices = (("", unset(name)),) if item.may_lack else ()
         usual = say(N_("Usual: %(value)s")) % {"value": default} if default else ""
         hint = " ".join(filter(None, (say(item.hint), usual)))
         marked = "\n".join(one for one, _ in item.choices if fields.get(f"{name}:{one}"))

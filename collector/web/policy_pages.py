@@ -70,7 +70,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
                     "datetime-local" if name == "until" else "text",
                     HINTS.get(name, ""),
                     required=True,
-                    listed=known if name == "place" else (),
+                    listed=[(one, "") for one in known] if name == "place" else (),
                     faults=faults.get(name, ()),
                 )
                 for name, label in LABELS.items()
@@ -151,6 +151,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
             street=street,
             sections=policy_form.entries(given, faults, page.reader.say),
             wrong=faults,
+            labels=policy_form.labels(given, page.reader.say),
             notes=policy.warnings(now, today),
             steps=[(row, names.get(row.author.partition(":")[2], row.author)) for row in steps],
             # what was begun on an older one stays so, and is refused when it is saved
@@ -168,7 +169,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
     def take(page: Showing, acting: Acting, fields: Fields) -> Response:
         street = fields.get("street", "")
         if not may(acting, "policies.write", street):
-            raise HTTPException(403, f"你无权更改街道 {street} 的策略 / expected policies.write at {street}")
+            raise HTTPException(403, f"您无权更改街道 {street} 的策略 / expected policies.write at {street}")
         with desk.store.transaction() as session:
             now = policy.current(session, street).policy
             known = street == DEFAULT or street in forms.streets(session, acting, "policies.write")

@@ -23,6 +23,7 @@ from collector.places.history import history
 from collector.places.permits import PERMITS
 from collector.places.register import Change, Findings, Kind, change
 from collector.places.shops import SHOPS
+from collector.places.zones import sites, zone_shops
 from collector.store import PermitRow, ShopRow
 from collector.web import forms
 from collector.web.forms import DONE, Choices, Entry, Faults, go
@@ -33,6 +34,8 @@ from collector.web.rights import Acting, Desk, Fields, in_streets, needs
 
 A_PAGE: Final = 100
 STATUS: Final = {"unknown": 404, "exists": 409, "changed": 409, "not_allowed": 403}
+MOST_OFFERED: Final = 500
+"""Shops and zones; beyond these one types."""
 SOON_DAYS: Final = 14
 ENGLISH: Final = {
     "id": "Id",
@@ -48,7 +51,7 @@ ENGLISH: Final = {
 }
 HINTS: Final = {
     "id": N_("Lower-case letters, digits and hyphens, such as shop-12; it is never changed."),
-    "street": N_("As the boxes name it."),
+    "street": N_("A street is here once it has a box."),
     "phone": N_("A mobile number, or one with its area code. Notices go there."),
     "lon": N_("Degrees, WGS84, of its door."),
     "zones": N_("box/camera/zone, one on each line."),
@@ -221,7 +224,7 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
     ) -> HTMLResponse:
         """The form of a record, or of a new one."""
         with desk.store.transaction() as session:
-            known = forms.streets(session, who, register.right)
+            known = _known(session, who, register.right)
             own = permits.listed(session, shop=found.id) if found and kind is SHOPS else []
         return page(
             "record.html",
@@ -268,6 +271,8 @@ def _add(routes: APIRouter, register: Register, places: Places) -> None:
     def take(page: Showing, acting: Acting, fields: Fields) -> Response:
         names = [column.field for column in kind.columns if column.field not in register.hidden]
         given = {name: fields[name] for name in names if name in fields}
+        if "zones" in given:
+            given["zones"] = _with_marked(given["zones"], fields)
         seen = fields.get("seen", "")
         new = not seen
         try:
@@ -311,9 +316,37 @@ def _add_ends(routes: APIRouter, places: Places) -> None:
         return ended(page, "/shops/record", shop, lambda session: shops.forget(session, shop, author, around))
 
 
-def _entries(
-    register: Register, values: Mapping[str, str], found: Any, streets: Sequence[str], faults: Faults
-) -> list[Entry]:
+@dataclass(frozen=True)
+class Known:
+    """What a form offers, of the streets where somebody may change a register."""
+
+    streets: Sequence[str]
+    shops: Choices
+    zones: Choices
+
+
+def _known(session: Session, who: Actor, right: str) -> Known:
+    own = in_streets(who, right)
+    streets = sorted({*forms.streets(session, who, right), *(own or ())})
+    shops = select(ShopRow.id, ShopRow.name).where(ShopRow.state == "active").order_by(ShopRow.id)
+    if own is not None:
+        shops = shops.where(ShopRow.street.in_(own))
+    at = sites(session)
+    zones = [one for one in zone_shops(session) if own is None or at.get(one[0]) in own]
+    zones.sort(key=lambda one: (one[:2], len(one[2]), one[2]))  # front-9, front-10
+    offered = ["/".join(one) for one in zones[:MOST_OFFERED]]
+    named = tuple((row.id, Words(row.name, row.name)) for row in session.execute(shops.limit(MOST_OFFERED)))
+    return Known(streets, named, tuple((one, Words(one, one)) for one in offered))
+
+
+def _with_marked(typed: str, fields: Mapping[str, str]) -> str:
+    """Zones that were typed, and those that were chosen."""
+    lines = [line.strip() for line in typed.splitlines() if line.strip()]
+    chosen = [name.partition(":")[2] for name in fields if name.startswith("zones:")]
+    return "\n".join([*lines, *(one for one in chosen if one not in lines)])
+
+
+def _entries(register: Register, values: Mapping[str, str], found: Any, known: Known, faults: Faults) -> list[Entry]:
     entries = []
     for column in register.kind.columns:
         name = column.field
@@ -322,6 +355,11 @@ def _entries(
             continue
         kind = "choice" if name in CHOICES else "area" if name in AREAS else "date" if name.endswith("_day") else "text"
         value = values.get(name, "")
+        choices = CHOICES.get(name, known.zones if name == "zones" else ())
+        if name == "street" and known.streets:
+            # one that has no box, or is another's, stays what it is
+            first = () if len(known.streets) == 1 and not value else (value,)
+            kind, choices = "choice", [(one, Words(one, one)) for one in dict.fromkeys((*first, *known.streets))]
         entries.append(
             Entry(
                 name,
@@ -330,8 +368,8 @@ def _entries(
                 "key" if name == register.key and found is not None else "number" if name in NUMBERS else kind,
                 HINTS.get(name, ""),
                 column.required,
-                CHOICES.get(name, ()),
-                streets if name == "street" else (),
+                choices,
+                known.shops if name == "shop" else (),
                 faults.get(name, ()),
             )
         )

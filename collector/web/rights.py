@@ -186,7 +186,7 @@ def public() -> Any:
     def check(request: Request) -> None:
         """Refuse what another site's page sends."""
         if request.method not in SAFE:
-            _same_origin(request, strict=True)
+            same_origin(request, strict=True)
 
     check.right = PUBLIC  # type: ignore[attr-defined]
     return Depends(check)
@@ -294,13 +294,13 @@ def _identify(gate: Gate, request: Request, *, background: bool = False) -> Call
         return found
     if gate.is_open():
         if request.method not in SAFE:
-            _same_origin(request, strict=False)
+            same_origin(request, strict=False)
         return Caller(OPEN_ACTOR)
     raise RefusedError(401, "请先登录 / sign in first")
 
 
 async def _check_csrf(request: Request, caller: Caller) -> None:
-    _same_origin(request, strict=True)
+    same_origin(request, strict=True)
     given = request.headers.get(CSRF, "")
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if not given and kind == FORM:
@@ -334,7 +334,7 @@ def _mixed(one: bytes, other: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
-def _same_origin(request: Request, *, strict: bool) -> None:
+def same_origin(request: Request, *, strict: bool) -> None:
     """Refuse what another site's page sends; `strict`: also what does not say where it is from."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")

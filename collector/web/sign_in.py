@@ -20,6 +20,7 @@ from collector.people.signing import Caller, SignedIn, WrongError
 from collector.people.sso import SsoError
 from collector.store import SignInRow, TokenRow
 from collector.web import navigation, words
+from collector.web.language import N_, Text
 from collector.web.pages import Page, Showing
 from collector.web.rights import Asking, Desk, Fields, From, Gate, needs, public
 
@@ -46,28 +47,30 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
             _set(gate, answer, gate.device_cookie, found.device, DEVICE_S)
         return answer
 
-    def form_page(page: Page, go_on: str, fault: str = "", status: int = 200, wait_s: float = 0) -> HTMLResponse:
-        name = "" if gate.provider is None else gate.provider.section.name
-        found = page("sign_in.html", status, go_on=go_on, fault=fault, sso=name, empty=gate.is_open())
+    def form_page(
+        page: Page, go_on: str, fault: Text = "", status: int = 200, wait_s: float = 0, typed: str = ""
+    ) -> HTMLResponse:
+        sso = "" if gate.provider is None else gate.provider.section.name
+        found = page("sign_in.html", status, go_on=go_on, fault=fault, sso=sso, empty=gate.is_open(), typed=typed)
         if wait_s:
             found.headers["retry-after"] = str(round(wait_s) + 1)
         return found
 
     @routes.get("/sign-in", dependencies=[public()])
-    def ask_password(page: Showing, go_on: str = "/") -> HTMLResponse:
-        return form_page(page, _own_path(go_on))
+    def ask_password(page: Showing, go_on: str = "/", over: str = "") -> HTMLResponse:
+        return form_page(page, _own_path(go_on), N_("Your session has ended. Sign in again.") if over else "")
 
     @routes.post("/sign-in", dependencies=[public()])
     def take_password(page: Showing, request: Request, fields: Fields, source: From) -> Response:
-        go_on = _own_path(fields.get("go_on", "/"))
+        go_on, name = _own_path(fields.get("go_on", "/")), fields.get("name", "")
         try:
-            found = signing.password(fields.get("name", ""), fields.get("password", ""), source)
+            found = signing.password(name, fields.get("password", ""), source)
         except WrongError as fault:
-            return form_page(page, go_on, str(fault), 401)
+            return form_page(page, go_on, str(fault), 401, typed=name)
         except TooManyError as fault:
-            return form_page(page, go_on, str(fault), 429, fault.wait_s)
+            return form_page(page, go_on, str(fault), 429, fault.wait_s, name)
         except BusyError as fault:
-            return form_page(page, go_on, str(fault), 503, 5)
+            return form_page(page, go_on, str(fault), 503, 5, name)
         next_page = f"/sign-in/code?go_on={quote(go_on, safe='/')}" if found.stage == "code" else go_on
         return let_in(request, found, next_page)
 

@@ -208,7 +208,7 @@ def _misuse(verb: str, request: StepRequest, *, by_page: bool) -> Bar | None:
         return Bar(
             "missing",
             "seen: expected the version that you looked at, got none; somebody may have been quicker",
-            "seen：缺少你所看到的版本号，他人可能已先处理",
+            "seen：缺少您所看到的版本号，他人可能已先处理",
         )
     return None
 
@@ -249,7 +249,7 @@ def _policies(routes: APIRouter, desk: Desk) -> None:
     def put_policy(street: str, request: PolicyRequest, who: Who) -> Any:
         # the policy of all streets is for those who have the right at all of them
         if not may(who, "policies.write", street):
-            return refusal(403, f"你无权更改街道 {street} 的策略 / expected policies.write at {street}")
+            return refusal(403, f"您无权更改街道 {street} 的策略 / expected policies.write at {street}")
         try:
             one = policy.read_policy(request.policy, "policy")
             with desk.store.writing() as session:

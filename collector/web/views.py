@@ -132,6 +132,16 @@ class RowView:
     watched: bool
     """A camera has seen it; else a person reported it."""
     thumbnail: str | None
+    due_ms: int | None
+    overdue: bool
+    urgency: Text
+
+    @property
+    def look(self) -> str:
+        """Of its state: only what cannot wait is red."""
+        if not self.open:
+            return "good"
+        return "bad" if self.overdue or self.urgency != words.URGENCIES["normal"] else "calm"
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,6 @@ class TicketView(RowView):
     """What people took where no camera looks."""
     incidents: tuple[IncidentView, ...]
     events: tuple[EventView, ...]
-    due_ms: int | None
-    overdue: bool
     level: int
     told_ms: int | None
     shop_due_ms: int | None
@@ -160,7 +168,6 @@ class TicketView(RowView):
     permit: str
     paused_until_ms: int | None
     outcome: Text
-    urgency: Text
     kept: tuple[str, ...]
     """Of verifications, by their SHA-256, that belong to none of its incidents."""
 
@@ -207,6 +214,9 @@ def row_view(ticket: Ticket, now_ms: int, thumbnail: str | None = None, shop_nam
         repeat_of=ticket.repeat_of,
         watched=ticket.box_id is not None,
         thumbnail=thumbnail,
+        due_ms=ticket.due_ms if ticket.open else None,
+        overdue=bool(ticket.open and ticket.due_ms is not None and ticket.due_ms < now_ms),
+        urgency=words.words(words.URGENCIES, ticket.urgency),
     )
 
 
@@ -226,8 +236,6 @@ def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
         reported=tuple(_loose(one) for one in uploads.of_report(session, ticket)),
         incidents=incidents,
         events=story.events(session, ticket.events),
-        due_ms=ticket.due_ms if ticket.open else None,
-        overdue=bool(ticket.open and ticket.due_ms is not None and ticket.due_ms < now_ms),
         level=ticket.level,
         told_ms=ticket.told_ms,
         shop_due_ms=ticket.shop_due_ms,
@@ -235,7 +243,6 @@ def ticket_view(session: Session, ticket: Ticket, now_ms: int) -> TicketView:
         permit=ticket.permit or "",
         paused_until_ms=ticket.paused_until_ms,
         outcome=words.words(words.OUTCOMES, ticket.outcome if ticket.outcome and not ticket.open else ""),
-        urgency=words.words(words.URGENCIES, ticket.urgency),
         kept=tuple(one for one in _kept(ticket) if one not in shown),
     )
 

@@ -94,7 +94,7 @@ def test_a_picture_on_its_way_and_a_broken_seal_are_said(desk, client):
     case.pictures = [(record.model_copy(update={"taken_at": record.taken_at.replace(year=2020)}), content)]
     desk.take(incidents.status(), case.opened())
     page = client.get("/tickets/1").text
-    assert "图片未到" in page
+    assert "暂无图片" in page
     assert "签名不符" in page
 
 

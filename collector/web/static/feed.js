@@ -1,6 +1,7 @@
 // The live feed: what changed at the center, with nothing missed while this page was away.
 import { Refused, call } from "./api.js";
 import { _ } from "./words.js";
+import { written } from "./written.js";
 
 const SILENT_MS = 32000; // three heartbeats of the center and a little
 const FIRST_MS = 1000;
@@ -21,6 +22,24 @@ function show(state) {
   line.dataset.state = state;
   const text = WORDS[state]();
   if (line.textContent !== text) line.textContent = text;
+}
+
+/** Where a session has ended while something is being written: nothing is taken away, and signing in is elsewhere. */
+function ask_in(wanted) {
+  let bar = document.getElementById("ended");
+  if (!wanted) { if (bar) bar.remove(); return; }
+  if (!bar) {
+    bar = document.createElement("p");
+    bar.id = "ended";
+    bar.className = "fault";
+    bar.setAttribute("role", "alert");
+    const link = document.createElement("a");
+    Object.assign(link, { href: "/sign-in?go_on=/account&over=1", target: "_blank", rel: "noopener", textContent: _("Sign in again") });
+    bar.append(_("Your session has ended; what you write stays here."), " ", link);
+  }
+  // what lies beneath a dialog cannot be reached
+  const home = document.querySelector("dialog[open]") || document.querySelector("main");
+  if (bar.parentElement !== home) home.prepend(bar);
 }
 
 /**
@@ -62,14 +81,14 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
   // a browser does not say why a feed was refused
   async function failed() {
     close();
-    state("lost");
+    if (now !== "ended") state("lost");
     try {
       await call("GET", "/events/now", undefined, { background: true });
     } catch (fault) {
       if (fault instanceof Refused && (fault.status === 401 || fault.status === 403)) {
         state("ended");
-        location.reload();
-        return;
+        if (!written()) { location.reload(); return; }
+        ask_in(true);
       }
     }
     later();
@@ -79,7 +98,7 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
     close();
     if (over || (!always && document.visibilityState === "hidden")) return;
     heard = Date.now();
-    if (now !== "lost") state("waiting");
+    if (now !== "lost" && now !== "ended") state("waiting");
     const mine = new EventSource(`/events?since=${encodeURIComponent(at)}${cards ? "&cards=1" : ""}`);
     source = mine;
     const hears = (name, act) => mine.addEventListener(name, (event) => {
@@ -87,6 +106,7 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
       heard = Date.now();
       wait = FIRST_MS;
       state("live");
+      ask_in(false);
       if (event.lastEventId) at = event.lastEventId;
       act(event);
     });

@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { follow } from "./feed.js";
 import { still } from "./still.js";
+import { changed } from "./written.js";
 
 const PAUSE_MS = 1500; // a list is read by people: no more often than this
 const FOCUSED = "a, button, summary, [tabindex]";
@@ -10,10 +11,9 @@ let busy = false;
 let again = false;
 
 // somebody is writing there: what they have written must not be taken away
-const chosen = (one) => one.value !== ([...one.options].find((option) => option.defaultSelected) || one.options[0] || one).value;
+const FIELDS = "main input:not([type=hidden]), main textarea, main select";
 const writing = () => document.activeElement?.matches("main input, main textarea, main select")
-  || [...document.querySelectorAll("main input:not([type=hidden]), main textarea")].some((one) => one.value !== one.defaultValue)
-  || [...document.querySelectorAll("main select")].some(chosen);
+  || [...document.querySelectorAll(FIELDS)].some(changed);
 
 async function whole() {
   if (writing()) return;

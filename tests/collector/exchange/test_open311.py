@@ -22,7 +22,7 @@ from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.instants import from_epoch
-from tests.collector.exchange.test_reports import SHOP, Report
+from tests.collector.exchange.test_people_reports import SHOP, Report
 from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture
 from tests.people import bearer, browser, make_gate, make_person, sign_in
 

@@ -27,7 +27,7 @@ from collector.web import documents
 from collector.web.calls import application
 from tests import scenes
 from tests.collector.conftest import Desk
-from tests.collector.exchange.test_reports import SHOP
+from tests.collector.exchange.test_people_reports import SHOP
 from tests.collector.tickets.conftest import LI, Street
 from tests.people import bearer, browser, make_pages, make_person
 from tests.services import ROOT

@@ -178,7 +178,7 @@ def test_every_call_says_what_right_it_needs():
 
 def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, client):
     desk.take(Case(shop="tea-12").opened())
-    assert "不在登记簿中" in client.get("/tickets/1").text
+    assert "不在台账中" in client.get("/tickets/1").text
     found = client.get("/api/tickets/1/place").json()
     assert (found["standing"]["shop"], found["standing"]["code"], found["standing"]["tell"]) == (
         "tea-12",
@@ -188,7 +188,7 @@ def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, clien
     client.post("/api/shops", json=SHOP)
     page = client.get("/tickets/1").text
     assert "示例茶铺" in page
-    assert "登记簿" not in page
+    assert "台账" not in page
     found = client.get("/api/tickets/1/place").json()
     assert (found["standing"]["code"], found["standing"]["tell"]) == ("", "tea-12")
     # somebody gives the zone to another shop: the ticket stays what the box said, and nobody is told by itself

@@ -42,7 +42,7 @@ def test_every_action_that_the_code_writes_has_words():
 @pytest.mark.parametrize(
     ("name", "given", "zh", "en"),
     [
-        ("grants", ["admin@*", "officer@s"], "管理员 · 全部街道, 城管 · s", "Admin · all streets, Officer · s"),
+        ("grants", ["admin@*", "officer@s"], "管理员 · 全部街道, 执法队员 · s", "Admin · all streets, Officer · s"),
         ("state", "noticed", "已提醒商户", "The shop is told"),
         ("due_ms", 0, "1970年1月1日 08:00:00", "1 Jan 1970, 08:00:00"),
         ("odd", {"a": 1}, '{"a": 1}', '{"a": 1}'),

@@ -322,7 +322,7 @@ UNSEEN = (
 )
 # what the ticket waits for, its key, what is said, and what becomes of it
 DECIDED = [
-    ("申诉", "u", "申诉成立，已撤案", "closed"),
+    ("申诉", "u", "申诉成立，已撤销", "closed"),
     ("申诉", "r", "已驳回申诉", "noticed"),
     ("摄像头看不清", "x", "已结案", "closed"),
     ("摄像头看不清", "w", "已退回返工", "rework"),

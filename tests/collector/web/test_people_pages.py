@@ -32,12 +32,12 @@ def test_somebody_is_taken_up_given_roles_locked_out_and_let_in_again(chromium, 
         assert page.get_by_label("角色").input_value() == ""  # none stands there before somebody chose it
         page.get_by_label("角色").select_option("officer")
         page.get_by_role("button", name="授予角色").click()
-        page.locator("b", has_text="城管").wait_for()
+        page.locator("b", has_text="执法队员").wait_for()
         with store.writing() as session:
             key = tokens.make(session, SYSTEM, "lin", "大屏", [Grant.read("officer@xiaohe")], 9, now_ms()).text
             sessions.start(session, "lin", "full", "password", ages=sessions.Ages(), now_ms=now_ms(), address="test")
         page.reload()
-        assert "城管 · xiaohe · " in page.locator("main").inner_text()
+        assert "执法队员 · xiaohe · " in page.locator("main").inner_text()
         page.get_by_role("button", name="结束全部登录").click()
         page.get_by_text("当前登录 0 处").wait_for()
         page.get_by_role("button", name="吊销").click()

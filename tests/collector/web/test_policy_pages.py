@@ -54,7 +54,8 @@ def test_a_policy_is_changed_after_what_changes_was_shown(chromium, filled):
         field = page.locator("[name='shop.minutes']")
         field.fill("sieben")
         page.get_by_role("button", name="查看改动").click()
-        assert "应为整数" in page.locator("[role=alert]").inner_text()
+        assert "· 自纠时限：应为整数" in page.locator("[role=alert]").inner_text()
+        assert page.locator("[id='in-rules.encroachment.first'] option").first.inner_text() == "同上（商户）"
         tab.faults.clear()
         field.fill("7")
         page.get_by_role("button", name="查看改动").click()
@@ -94,7 +95,7 @@ def test_a_zone_is_paused_until_with_a_reason_and_let_go_again(chromium, filled)
         page.locator("#in-until").fill(f"{until:%Y-%m-%dT%H:%M}")
         page.locator("#in-reason").fill("道路施工")
         page.get_by_role("button", name="暂停", exact=True).click()
-        assert "应为你可暂停的设备" in page.locator("#wrong-place-1").inner_text()
+        assert "应为您可暂停的设备" in page.locator("#wrong-place-1").inner_text()
         tab.faults.clear()
         page.locator("#in-place").fill("xiaohe-1/market/front-1")
         page.get_by_role("button", name="暂停", exact=True).click()
@@ -126,7 +127,7 @@ def test_a_text_is_tried_as_it_is_typed_and_an_unknown_field_is_named(chromium, 
         assert 'body = "{shop}您好' in page.locator("#preview pre").inner_text()
         tab.check()
         # without a script the button does the same
-        page.get_by_role("button", name="预览").click()
+        page.get_by_role("button", name="试写").click()
         assert "王记水果店您好" in page.locator("#preview .message").inner_text()
     with browser.Tab(chromium, filled, "wu") as tab:
         page = tab.open("/")

@@ -3,9 +3,9 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from collector.people import audit
+from collector.people import audit, sessions
 from collector.places import shops
-from tests import browser
+from tests import browser, town
 
 ROWS = "店铺编号,店铺名称,街道,电话\nshop-90,新店,xiaohe,138 0000 0001\nshop-91,{name},xiaohe,{phone}\n"
 
@@ -57,6 +57,33 @@ def test_a_shop_is_found_changed_and_its_history_says_so(chromium, filled):
         assert audit.show(session, of="shop/shop-13")[-1].action == "shop.added"
 
 
+def test_a_form_outlives_its_session(chromium, filled):
+    with browser.Tab(chromium, filled, "li", size=(360, 640)) as tab:
+        page = tab.open("/shops/record?key=shop-14")
+        field(page, "note").fill("一条长备注")
+        with filled.desk.store.writing() as session:
+            sessions.end(session, page.context.cookies()[0]["value"])
+        page.get_by_role("button", name="保存").click()
+        page.get_by_text("登录已过期。已填写的内容保留在此").wait_for()
+        page.get_by_role("button", name="再次提交").click()
+        page.get_by_text("您尚未登录。").wait_for()
+        tab.faults = [one for one in tab.faults if "401" not in one]
+        tab.check()
+        # in another tab
+        tab.context.add_cookies([filled.cookie("li")])
+        page.get_by_role("button", name="再次提交").click()
+        page.get_by_text("已保存。").wait_for()
+        assert field(page, "note").input_value() == "一条长备注"
+        # whoever signs in again before a form is sent has only its token to renew
+        field(page, "note").fill("另一条")
+        tab.context.add_cookies([filled.cookie("li")])
+        page.get_by_role("button", name="保存").click()
+        page.get_by_text("该页面打开后您重新登录过").wait_for()
+        page.get_by_role("button", name="再次提交").click()
+        page.get_by_text("已保存。").wait_for()
+        assert field(page, "note").input_value() == "另一条"
+
+
 def test_a_file_is_taken_only_when_every_row_is_good(chromium, filled):
     with browser.Tab(chromium, filled, "li", language="en") as tab:
         page = tab.open("/shops")
@@ -89,6 +116,10 @@ def test_a_permit_that_ends_soon_comes_first_and_one_is_withdrawn_for_good(chrom
     today = datetime.fromtimestamp(time.time(), UTC).date()
     with browser.Tab(chromium, filled, "li", size=browser.NARROW) as tab:
         page = tab.open("/permits/new?shop=shop-5")
+        # streets, shops and zones are chosen, not known by heart
+        assert field(page, "street").evaluate("one => [one.tagName, one.value]") == ["SELECT", town.STREET]
+        assert page.locator("#list-shop option[value=shop-5]").text_content() == town.SHOPS[4]
+        page.get_by_label("xiaohe-1/north-gate/front-2", exact=True).check()
         field(page, "number").fill("外摆/8")
         field(page, "issuer").fill("示例区城管局")
         field(page, "hours").fill("18:00-02:00")
@@ -96,6 +127,7 @@ def test_a_permit_that_ends_soon_comes_first_and_one_is_withdrawn_for_good(chrom
         field(page, "until_day").fill(f"{today - timedelta(days=1)}")
         page.get_by_role("button", name="保存").click()
         assert "早于开始日期" in page.locator("#wrong-until_day-1").inner_text()
+        assert page.get_by_label("xiaohe-1/north-gate/front-2", exact=True).is_checked()
         tab.faults.clear()
         field(page, "until_day").fill(f"{today + timedelta(days=5)}")
         page.get_by_role("button", name="保存").click()

@@ -70,6 +70,45 @@ def test_who_is_not_signed_in_is_led_there_and_back(client):
     assert client.get("/api/tickets").json() == []
 
 
+def test_whose_session_has_ended_is_told_so(desk, client):
+    enter(client)
+    with desk.store.writing() as session:
+        sessions.end(session, client.cookies["cityeye"])
+    page = client.get("/tickets/7", headers=HTML)
+    assert page.headers["location"] == "/sign-in?go_on=/tickets/7&over=1"
+    assert "登录已过期" in client.get(page.headers["location"]).text
+    assert "登录已过期" not in client.get("/sign-in").text
+
+
+@pytest.mark.parametrize(
+    ("fields", "site", "kept"),
+    [
+        ({"reason": '"<b>写\n两行'}, "same-origin", True),
+        ({"reason": "x", "password": PASSWORD}, "same-origin", False),  # no page holds a password
+        ({"reason": "x"}, "cross-site", False),  # nobody else's form stands in a page of this center
+        ({}, "same-origin", False),
+    ],
+)
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_form_that_came_too_late_is_kept(desk, client, fields, site, kept, ended):
+    enter(client)
+    if ended:
+        with desk.store.writing() as session:
+            sessions.end(session, client.cookies["cityeye"])
+    headers = HTML | {"sec-fetch-site": site}
+    page = client.post("/shops/record", data={"csrf": "old", **fields}, headers=headers)
+    assert page.status_code == ((401 if kept else 303) if ended else 403)
+    assert ('id="kept"' in page.text) is kept
+    if kept:
+        assert 'value="&#34;&lt;b&gt;写\n两行"' in page.text
+        assert ("/sign-in?go_on=/account" in page.text) is ended
+    assert PASSWORD not in page.text
+    if kept and not ended:
+        csrf = re.search(r'id="kept">\s+<input type="hidden" name="csrf" value="(\w+)"', page.text)
+        again = client.post("/shops/record", data={"csrf": csrf[1], **fields}, headers=headers)
+        assert again.status_code == 422, "it came to its desk, which misses a name"
+
+
 def test_wrong_ones_are_told_and_slowed_down(client):
     for name, password in (
         ("wang", "wrong"),
@@ -82,6 +121,7 @@ def test_wrong_ones_are_told_and_slowed_down(client):
         page = enter(client, name, password)
         assert page.status_code == 401
         assert "登录名或密码不对" in page.text
+        assert f'value="{name}"' in page.text, "nobody types their name twice"
     page = enter(client)
     assert (page.status_code, page.headers["retry-after"]) == (429, "31")
     assert "请 30 秒后再试" in page.text

@@ -6,12 +6,12 @@ import time
 import pytest
 from sqlalchemy import select
 
-from collector.people import roster
+from collector.people import roster, sessions
 from collector.people.actor import SYSTEM, Grant
 from collector.store import IncidentRow, PictureRow, Ticket
 from collector.tickets import desk as door
 from collector.tickets import machine
-from collector.web import steps, story, words
+from collector.web import steps, story, views, words
 from tests import browser as browsers
 from tests import scenes, town
 from tests.collector.conftest import Desk
@@ -67,6 +67,20 @@ def test_what_is_offered_is_what_may_be_done_at_its_street(street):
     for client, may in ((client_of(street, "operator"), True), (other, False)):
         assert ("data-reveal" in client.get(f"/tickets/{numbers(street, 'noticed')[0]}").text) == may
         assert ("/permits/new?shop=" in client.get("/shops/record?key=shop-4").text) == may
+
+
+def test_only_what_cannot_wait_is_red(street):
+    with street[0].desk.store.transaction() as session:
+        found = list(session.scalars(select(Ticket)))
+        seen = set()
+        for one in found:
+            for by_ms in (-1, 1):
+                late = by_ms > 0 and one.due_ms is not None
+                wanted = "bad" if late or one.urgency != "normal" else "calm"
+                look = views.row_view(one, (one.due_ms or 0) + by_ms).look
+                assert look == (wanted if one.open else "good"), one.number
+                seen.add(look)
+        assert seen == {"bad", "calm", "good"}
 
 
 def test_every_verb_has_its_words():
@@ -128,7 +142,7 @@ def test_what_cannot_be_done_yet_says_why(street):
         session.get_one(Ticket, number).reviewer = None
     page = client_of(street, "operator").get(f"/tickets/{number}").text
     assert "图片尚无人核实，请先核实" in page
-    assert "补核实图片" in page
+    assert "补做图片核实" in page
     assert 'data-verb="register"' not in page
 
 
@@ -173,7 +187,7 @@ def test_pictures_are_compared_by_keyboard_and_mouse_and_enlarged(chromium, fill
         frame = page.locator(WIDE).bounding_box()
         page.mouse.click(frame["x"] + frame["width"] / 4, frame["y"] + 200)
         assert at(page, WIDE) == "25%"
-        page.locator(".wide + .close, .wide").first.get_by_label("此前｜发现时").check()
+        page.locator(".wide + .close, .wide").first.get_by_label("之前｜发现时").check()
         assert page.locator(WIDE).get_attribute("data-pair") == "clear"
         page.get_by_label("显示区域与物品轮廓").uncheck()
         page.reload()
@@ -247,6 +261,29 @@ def test_who_comes_second_is_told_and_what_they_write_stays(chromium, filled):
         assert page.locator("[data-mark]").count() == 1, "pictures that are the same stay"
         tab.faults = [one for one in tab.faults if "/api/tickets/17/duplicate" not in one and "console" not in one]
         tab.check()
+
+
+def test_what_is_being_written_outlives_its_session(chromium, filled):
+    with browsers.Tab(chromium, filled, "li", size=(360, 640)) as tab:
+        page = tab.open("/tickets/20")
+        page.locator("#line[data-state=live]").wait_for()
+        page.locator("details.rest > summary").click()
+        page.locator("summary", has_text="添加备注").click()
+        dialog = page.locator("dialog.ask")
+        dialog.locator("textarea").fill("雨很大，稍后再看")
+        with filled.desk.store.writing() as session:
+            sessions.end(session, page.context.cookies()[0]["value"])
+        page.evaluate("dispatchEvent(new Event('offline')); dispatchEvent(new Event('online'))")
+        dialog.get_by_text("登录已过期，已填写的内容会保留。").wait_for()
+        assert dialog.get_by_role("link", name="重新登录").get_attribute("target") == "_blank"
+        tab.faults = [one for one in tab.faults if "401" not in one]
+        tab.check()
+        # in another tab
+        tab.context.add_cookies([filled.cookie("li")])
+        page.evaluate("dispatchEvent(new Event('online'))")
+        dialog.get_by_text("登录已过期").wait_for(state="detached")
+        dialog.locator(".buttons button:not([data-close])").click()
+        page.locator("[data-live]").get_by_text("雨很大，稍后再看").wait_for()
 
 
 def test_a_persons_picture_stands_beside_the_cameras(chromium, filled):

@@ -229,6 +229,10 @@ def _fields(session: Session, ticket: Ticket, verb: str, now_ms: int) -> tuple[F
     return tuple(found)
 
 
+NO_REASON: Final = N_("Choose why, or write it.")
+"""A program may leave it out; a person at a page says it, as what is learned from it is counted."""
+
+
 def _reason(_session: Session, _ticket: Ticket, _now_ms: int) -> Iterable[Field]:
     known = (Option(one.id, Words(one.zh, one.en)) for one in load_reasons().reason)
     options = (Option("", N_("Another one, in your own words")), *known)

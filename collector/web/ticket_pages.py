@@ -195,6 +195,8 @@ def router(desk: Desk) -> APIRouter:
         seen, reason = fields.get("seen", ""), fields.get("reason", "")
         if verb != "remark" and not (seen.isdecimal() and len(seen) < LONGEST_NUMBER):
             raise HTTPException(400, "表单不完整：缺少 seen / expected `seen`, the version that the page showed")
+        if verb == "false_alarm" and not (reason.strip() or fields.get("reason_id")):
+            return show(page, acting, number, Refused(verb, steps.NO_REASON, fields))
         try:
             with desk.store.writing() as session:
                 ticket = session.get(Ticket, number)

@@ -135,6 +135,8 @@ async function take(form) {
     else if (one.name === "seen") { if (verb !== "remark") body.seen = Number(one.value); }
     else body.args[one.name] = "number" in one.dataset ? Number(one.value) : one.value.trim();
   }
+  // a program may leave it out, a person at a page says it: what is learned from it is counted
+  if (verb === "false_alarm" && !body.reason && !body.args.reason_id) { say(form, _("Choose why, or write it.")); return; }
   const buttons = form.querySelectorAll("button");
   buttons.forEach((one) => { one.disabled = true; });
   say(form, "");

@@ -99,6 +99,8 @@ def test_a_form_without_a_script_takes_a_step_or_says_why_not(street):
     assert answer.status_code == 409
     assert "工单刚被他人更改" in answer.text
     assert ">行人遮挡</textarea>" in answer.text, "what was written is not lost"
+    answer = client.post(f"/tickets/{number}/false_alarm", data={"seen": "1", "reason": " ", "reason_id": ""})
+    assert "请选择或填写理由" in answer.text
     english = client.post(f"/tickets/{number}/duplicate?lang=en", data={"seen": "1", "of": str(number)})
     assert "Give the number of another ticket" in english.text
     assert client.post(f"/tickets/{number}/exempt", data={"seen": "1", "permit": "x"}).status_code == 409

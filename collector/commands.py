@@ -24,7 +24,7 @@ from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, open_pictures
 from collector.evidence.commands import evidence_commands
 from collector.evidence.files import PictureFiles
-from collector.evidence.retention import Keeper, retain
+from collector.evidence.retention import Keeper, plan, retain
 from collector.exchange.commands import exports, hooks
 from collector.exchange.courier import Courier
 from collector.exchange.onvif import Publisher
@@ -254,12 +254,13 @@ def _others(
     vault, networks = Vault(config.data_dir / KEY_FILE), settings.exchange.webhooks.networks
     proxy = settings.notices.proxy
     found: list[Clerk | Courier | Keeper | Publisher] = [
-        _clerk(config, store),
+        _clerk(config, store, watch),
         Keeper(
             lambda now_ms: retain(store, files, settings.evidence, now_ms, config.folder),
             store,
             lambda: watch.settled,
             lambda: watch.now_ms,
+            lambda session, now_ms: bool(plan(session, settings.evidence, now_ms)),
         ),
         Courier(store, vault, settings.center.id, load_codes(), networks, lambda: watch.now_ms, proxy=proxy),
     ]
@@ -269,11 +270,12 @@ def _others(
     return found
 
 
-def _clerk(config: CenterConfig, store: Store) -> Clerk:
+def _clerk(config: CenterConfig, store: Store, watch: Watch) -> Clerk:
     settings, center = config.settings.reports, config.settings.center
     folder = None if settings.folder is None else config.path(settings.folder)
     face = typeface(config.typeface)  # one that cannot be used is said as the center starts
-    return Clerk(store, settings, folder, center.name, ZoneInfo(center.timezone), lambda: face, time.time)
+    zone = ZoneInfo(center.timezone)
+    return Clerk(store, settings, folder, center.name, zone, lambda: face, time.time, lambda: watch.settled)
 
 
 def _notices(

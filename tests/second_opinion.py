@@ -33,7 +33,8 @@ class Story:
     """One ticket, as its time line and its incidents tell it."""
 
     def __init__(self, ticket, lines, incidents, now_ms):  # noqa: PLR0912 - one branch for each thing that happens
-        self.key, self.shop, self.street, self.rule = ticket.key, ticket.shop, ticket.street, ticket.rule
+        self.place = (ticket.street, ticket.rule, ticket.shop or ticket.key)
+        self.shop, self.street, self.rule = ticket.shop, ticket.street, ticket.rule
         self.camera = f"{ticket.box_id}/{ticket.camera}" if ticket.box_id else ""
         self.opened_ms = min((one.opened_ms for one in incidents), default=ticket.opened_ms)
         present = any(one.state in ("open", "orphaned") for one in incidents)
@@ -54,7 +55,12 @@ class Story:
             if line.before is None:
                 continue
             state = detail["state"]
-            if self.state in STREET_WORK and due_ms is not None and line.at_ms > due_ms:
+            if (
+                self.registered_ms is not None
+                and self.state in STREET_WORK
+                and due_ms is not None
+                and line.at_ms > due_ms
+            ):
                 self.overdue |= state != self.state or "due_ms" in detail
             due_ms = detail.get("due_ms", due_ms)
             self.judgement = JUDGEMENTS.get(line.kind, self.judgement)
@@ -84,7 +90,12 @@ class Story:
                 back = self.state if line.kind == "reopen" else "lapsed"
                 self.closed_ms = line.at_ms if state in FINAL else None
             self.state = state
-        self.over_now = self.state in STREET_WORK and due_ms is not None and due_ms // 1000 * 1000 < now_ms
+        self.over_now = (
+            self.registered_ms is not None
+            and self.state in STREET_WORK
+            and due_ms is not None
+            and due_ms // 1000 * 1000 < now_ms
+        )
         self.withdrawn = self.state == "closed" and self.outcome == "withdrawn"
         self.ended = self.state in FINAL and not self.withdrawn
 
@@ -167,8 +178,8 @@ def stories(session, now_ms):
     earlier = defaultdict(list)
     for one in sorted((one for one in found if one.judgement == "confirmed"), key=lambda one: one.opened_ms):
         seconds = one.opened_ms // 1000
-        one.repeat = any(seconds - before <= 30 * 86_400 for before in earlier[one.key])
-        earlier[one.key].append(seconds)
+        one.repeat = any(seconds - before <= 30 * 86_400 for before in earlier[one.place])
+        earlier[one.place].append(seconds)
     return found
 
 

@@ -6,6 +6,7 @@ released for training. Its row stays. The file goes first, then the row says so:
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ TRUSTED_DAYS: Final = 7
 """Since the last run: after a longer pause the clock may be wrong, and a person has to say that it is not."""
 DELETED: Final = "evidence.deleted"
 RETAINED: Final = "evidence.retained"
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 ACTION: Final = {True: "evidence.held", False: "evidence.hold_lifted"}
 
 
@@ -72,7 +74,8 @@ class Due:
 
 def due(one: Kept, periods: EvidenceSection, now_ms: int) -> str:
     """Why a picture is to be deleted; empty: it is kept."""
-    if one.held or one.released_ms is not None or one.open:
+    released = one.released_ms is not None and one.state == State.FALSE_ALARM
+    if one.held or released or one.open:
         return ""
     days, why = periods.keep_days, "没有对应事件 / its incident never came"
     since_ms = one.received_ms
@@ -197,12 +200,18 @@ class Keeper:
         store: the database.
         settled: whether the clock can be believed.
         now_ms: the center's clock.
+        due: whether anything is to be deleted.
     """
 
     def __init__(
-        self, run: Callable[[int], int], store: Store, settled: Callable[[], bool], now_ms: Callable[[], int]
+        self,
+        run: Callable[[int], int],
+        store: Store,
+        settled: Callable[[], bool],
+        now_ms: Callable[[], int],
+        due: Callable[[Session, int], bool] = lambda _session, _now_ms: False,
     ) -> None:
-        self._run, self._store, self._settled, self._now_ms = run, store, settled, now_ms
+        self._run, self._store, self._settled, self._now_ms, self._due = run, store, settled, now_ms, due
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
 
@@ -221,6 +230,14 @@ class Keeper:
         now_ms = self._now_ms()
         with self._store.transaction() as session:
             last_ms = session.scalar(select(func.max(AuditRow.at_ms)).where(AuditRow.action == RETAINED))
+            first = last_ms is None and self._due(session, now_ms)
+        if first:
+            # of years before an update: whoever runs the center may have to hold some of it
+            log.error(
+                "retention: it would delete for the first time; see what with `cityeye-collector evidence retain "
+                "--dry-run`, set legal holds, then run `cityeye-collector evidence retain` once"
+            )
+            return False
         away_days = 0 if last_ms is None else (now_ms - last_ms) / DAY_MS
         if not self._settled() or not 0 <= away_days <= TRUSTED_DAYS:
             log.error(
@@ -313,7 +330,7 @@ def _strays(store: Store, files: PictureFiles, before_ms: int) -> list[str]:
 def _parts(files: PictureFiles, before_ms: int) -> Iterator[list[str]]:
     part: list[str] = []
     for sha256, at_s in files.names():
-        if at_s * 1000 < before_ms:
+        if at_s * 1000 < before_ms and _SHA256.fullmatch(sha256):
             part.append(sha256)
         if len(part) == BATCH:
             yield part

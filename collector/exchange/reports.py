@@ -149,7 +149,7 @@ def take(session: Session, actor: Actor, report: Report, codes: Codes, now_ms: i
             author=author,
         )
     )
-    record(session, actor, "ticket.report", f"ticket/{ticket.number}", detail, now_ms)
+    record(session, actor, "ticket.reported", f"ticket/{ticket.number}", detail, now_ms)
     session.flush()
     return ticket, True
 

@@ -14,6 +14,7 @@ from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
 from collector.evidence.files import PictureFiles
+from collector.evidence.uploads import REPORTED
 from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
@@ -202,6 +203,9 @@ def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
 
 
 def _take_sound(batch: Batch, book: Book, topic: topics.Topic, reading: Reading) -> Outcome:
+    about = reading.header if reading.event is None else reading.event.data
+    if about is not None and about.incident.startswith(REPORTED):
+        raise MessageError("invalid", f"expected an incident's id, got {about.incident:.40}: people report under those")
     if reading.event is not None:
         return _take_incident(batch, book, topic, reading.event, reading.delivery)
     if reading.header is not None:

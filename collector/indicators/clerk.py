@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from collector.indicators import footfall, keeping
 from collector.indicators.figures import Period
 from collector.indicators.report import as_pdf, as_workbook, gather, month_of
@@ -19,6 +17,8 @@ from collector.store import Store
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 600.0
+AWAY_DAYS: Final = 7
+"""Days whose reports are made later, where the collector was away."""
 
 
 class Clerk:
@@ -32,6 +32,7 @@ class Clerk:
         zone: its time zone.
         face: the typeface's name.
         now: seconds since the epoch.
+        settled: whether that can be believed: else nothing is forgotten, and no report is kept.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Clerk:
         zone: ZoneInfo,
         face: Callable[[], str],
         now: Callable[[], float],
+        settled: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store, self._section, self._folder = store, section, folder
-        self._center, self._zone, self._face, self._now = center, zone, face, now
+        self._center, self._zone, self._face, self._now, self._settled = center, zone, face, now, settled
         self._worked_out = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clerk", daemon=True)
@@ -64,7 +66,7 @@ class Clerk:
         while True:
             try:
                 self.tidy()
-            except (SQLAlchemyError, OSError):
+            except Exception:
                 log.exception("reports and packed days are not kept now; tried again in %.0f s", EVERY_S)
             if self._stopping.wait(EVERY_S):
                 return
@@ -78,11 +80,14 @@ class Clerk:
                     return
             self._worked_out = True
         keeping.pack(self._store, self._zone, now.date())
+        if not self._settled():
+            return
         with self._store.writing() as session:
             footfall.forget(session, round(self._now() * 1000) - self._section.footfall_days * footfall.DAY_MS)
         if self._folder is not None and now.hour * 60 + now.minute >= self._section.after_minutes:
-            yesterday = now.date() - timedelta(days=1)
-            self._keep(self._folder, yesterday, yesterday, yesterday.isoformat())
+            for ago in range(1, AWAY_DAYS + 1):
+                day = now.date() - timedelta(days=ago)
+                self._keep(self._folder, day, day, day.isoformat())
             first, last = month_of(now.date().replace(day=1) - timedelta(days=1))
             self._keep(self._folder, first, last, f"{first:%Y-%m}")
 

@@ -75,7 +75,7 @@ class Loaded:
 
     def __init__(self, session: Session, period: Period, now_ms: int) -> None:
         self.period = period
-        before = load(session, period.streets, period.first - timedelta(days=REPEAT_DAYS), period.last, period.zone)
+        before = load(session, period.streets, period.first - timedelta(days=REPEAT_DAYS + 1), period.last, period.zone)
         rows = before.rows
         flags = rows["flags"].copy()  # side by side, as they are gone through again and again
         flags[_repeated(before, flags)] |= int(Fact.REPEATED)
@@ -148,9 +148,13 @@ def _has(flags: NDArray[np.int32], having: Fact, lacking: Fact = NOTHING) -> NDA
 
 
 def _repeated(cases: Cases, flags: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Rows of confirmed tickets that another confirmed one of the same key began before, within the days."""
-    keys: dict[tuple[str, str], int] = {}
-    key = np.array([keys.setdefault((spot.street, spot.key), len(keys)) for spot in cases.spots], np.int64)
+    """Rows of confirmed tickets that another confirmed one of the same rule and shop, or place, began before.
+
+    By the shop where there is one: what a person reported has a key of its own.
+    """
+    keys: dict[tuple[str, str, str], int] = {}
+    places = [(spot.street, spot.rule, spot.shop or spot.key) for spot in cases.spots]
+    key = np.array([keys.setdefault(place, len(keys)) for place in places], np.int64)
     rows = np.flatnonzero(_has(flags, CASE))
     if not len(rows):
         return rows

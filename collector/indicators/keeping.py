@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from collector.indicators import packs
-from collector.store import Box, PackedDay, Store, Ticket, TicketEvent
+from collector.store import Box, PackedDay, ShopRow, Store, Ticket, TicketEvent
 from collector.tickets import facts
 from collector.tickets.desk import hold
 
@@ -43,8 +43,8 @@ def work_out(store: Store, *, every: bool = False) -> Iterator[tuple[int, int]]:
 
 
 def streets(session: Session) -> list[str]:
-    """All that have boxes, or had tickets."""
-    wanted = select(Box.site).union(select(PackedDay.street))
+    """All that have boxes or shops, or had tickets."""
+    wanted = select(Box.site).union(select(ShopRow.street), select(PackedDay.street))
     return sorted(session.scalars(wanted))
 
 

@@ -144,7 +144,7 @@ def _cases(rows: Iterable[Any], zone: ZoneInfo) -> Cases:
     made = []
     for row in rows:
         spot = Spot(row.street, row.key, row.rule, row.shop, row.box_id or "", row.camera)
-        goes_on = row.state in ENFORCED and row.due_ms is not None
+        goes_on = row.registered_ms is not None and row.state in ENFORCED and row.due_ms is not None
         made.append(
             (
                 spots.setdefault(spot, len(spots)),

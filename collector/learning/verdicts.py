@@ -111,8 +111,10 @@ def statistics(
 
     def of_window(query: Any) -> Any:
         since_ms = now_ms - WEEKS * WEEK_MS
-        # what was opened since then was changed since then: the index is of that
-        query = query.where(Ticket.changed_ms > since_ms, Ticket.opened_ms > since_ms, Ticket.opened_ms <= now_ms)
+        # what a person reported is no zone's; what was opened since was changed since: the index is of that
+        query = query.where(Ticket.box_id.is_not(None)).where(
+            Ticket.changed_ms > since_ms, Ticket.opened_ms > since_ms, Ticket.opened_ms <= now_ms
+        )
         if streets is not None:
             query = query.where(Ticket.street.in_(streets))
         return query if only is None else query.where(only.tickets)

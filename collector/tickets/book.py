@@ -186,11 +186,14 @@ class Book:
         """Write it all; numbers are given now."""
         new = [ticket for ticket in self._touched if not ticket.number]
         known = [ticket for ticket in self._touched if ticket.number]
+        begun = {id(ticket) for ticket in new}
         for ticket, number in zip(new, next_numbers(self._session, len(new)), strict=True):
             ticket.number = number
         for ticket, received_ms in self._touched.items():
             self._settle(ticket, received_ms)
-            ticket.mark = facts.mark(ticket)
+            # one of before an update has none until its facts are worked out
+            if ticket.mark or id(ticket) in begun:
+                ticket.mark = facts.mark(ticket)
         # closed ones first: at most one of a key is open at any moment
         known.sort(key=lambda ticket: (ticket.open, ticket.number))
         moved = [{name: getattr(ticket, name) for name in MOVING} for ticket in known]

@@ -322,7 +322,8 @@ def _write(one: Step, before: Mapping[str, Any]) -> None:
     facts.take(
         ticket, verb, one.at_ms, was, {"state": ticket.state, "told_ms": ticket.told_ms}, moved="due_ms" in before
     )
-    ticket.mark = facts.mark(ticket)
+    if ticket.mark:  # else its facts are worked out yet, as a whole
+        ticket.mark = facts.mark(ticket)
     # a program of theirs did it; the audit log says so by itself
     via = {"via": one.actor.via} if one.actor.via else {}
     one.session.add(

@@ -79,7 +79,7 @@ def take(ticket: Ticket, verb: str, at_ms: int, was: Mapping[str, Any], now: Map
         moved: the deadline is another one.
     """
     ticket.verdict = VERDICTS.get(verb, ticket.verdict)
-    state, entered = was["state"], now["state"]
+    state, entered, registered = was["state"], now["state"], ticket.registered_ms is not None
     if verb == "told" and ticket.first_told_ms is None:
         ticket.first_told_ms = now["told_ms"]
     if verb == "untold" and ticket.first_told_ms == was["told_ms"]:
@@ -92,7 +92,7 @@ def take(ticket: Ticket, verb: str, at_ms: int, was: Mapping[str, Any], now: Map
     ticket.reworked += entered == State.REWORK and verb in ("verify_occupied", "rework")
     over = was["due_ms"] is not None and at_ms > was["due_ms"]
     # one that is moved after it was over was over all the same
-    ticket.overdue += state in ENFORCED and over and (moved or entered != state)
+    ticket.overdue += registered and state in ENFORCED and over and (moved or entered != state)
 
 
 def replay(ticket: Ticket, lines: list[TicketEvent]) -> None:

@@ -84,7 +84,7 @@ sign_in.delayed  登录失败过多  Too many failed sign-ins
 sign_out  退出  Signed out
 store.backup  备份  Backup made
 store.restore  恢复备份  Backup restored
-ticket.report  登记上报  Report taken in
+ticket.reported  登记上报  Report taken in
 token.add  新建令牌  Token made
 token.revoke  吊销令牌  Token revoked
 webhook.add  新建推送  Webhook added

@@ -3,6 +3,7 @@
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, HTTPException, Query
@@ -117,7 +118,7 @@ def router(desk: Desk, center: str, zone: ZoneInfo, face: Path | None = None) ->
             report = gather(session, center, period, desk.now_ms())
         language: Literal["zh", "en"] = "en" if page.reader.language == "en" else "zh"
         content = as_pdf(report, typeface(face), language) if kind == "pdf" else as_workbook(report, language)
-        file = f"cityeye-{f'{street}-' if street else ''}{name}.{kind}"
+        file = f"cityeye-{f'{quote(street)}-' if street else ''}{name}.{kind}"
         headers = {"content-disposition": f'attachment; filename="{file}"', "cache-control": "no-store"}
         return Response(content, media_type=MEDIA[kind], headers=headers)
 

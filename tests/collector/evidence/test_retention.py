@@ -34,7 +34,7 @@ def kept(days_ago=0, **more):
         (kept(29.9), False),
         (kept(30), True),
         (kept(30, held=3), False),
-        (kept(30, released_ms=1), False),
+        (kept(30, released_ms=1), True),
         (kept(400, open=1, state="appealed"), False),
         (kept(6.9, state="false_alarm"), False),
         (kept(7, state="false_alarm"), True),

@@ -3,7 +3,10 @@
 import pytest
 from sqlalchemy import select
 
+from collector.evidence import store_check
 from collector.exchange.reports import Report, ReportError, take
+from collector.indicators import keeping
+from collector.learning.verdicts import statistics
 from collector.people.actor import PUBLIC, Actor, Grant, Role
 from collector.places import shops
 from collector.places.codes import load_codes
@@ -11,8 +14,9 @@ from collector.places.history import Author
 from collector.places.register import Around
 from collector.store import AuditRow, ReportRow, Ticket
 from collector.tickets.desk import RefusedError
-from tests import scenes
+from tests import incidents, scenes
 from tests.collector.tickets.conftest import CHEN, LI, WANG, street  # noqa: F401 - a fixture
+from tests.incidents import Case
 from tests.people import bearer, browser, make_pages, make_person, sign_in
 
 CODES = load_codes()
@@ -166,7 +170,7 @@ def test_the_pages_and_the_api_show_a_ticket_without_a_camera(town):
     assert client.get("/tickets/1").status_code == 404
     with desk.store.transaction() as session:
         assert session.get_one(Ticket, 1).found == "exists"
-        assert "ticket.report" in set(session.scalars(select(AuditRow.action)))
+        assert "ticket.reported" in set(session.scalars(select(AuditRow.action)))
 
 
 def test_the_form_takes_a_picture_that_only_this_street_sees(town):
@@ -191,3 +195,21 @@ def test_the_form_takes_a_picture_that_only_this_street_sees(town):
     assert "推车" in wrong.text
     sign_in(desk.store, "far", client)
     assert client.get(shown["url"]).status_code == 404
+
+
+def test_other_rooms_know_of_tickets_that_no_camera_has_seen(town):
+    desk = town.desk
+    report(town, HOTLINE)
+    town.act(LI, "false_alarm", reason="nobody found it")
+    with desk.store.transaction() as session:
+        assert list(store_check.check(session, desk.files)) == []
+        assert statistics(session, None, town.now_ms + 1) == {}, "it is no zone's"
+        assert keeping.streets(session) == ["s"]
+
+
+@pytest.mark.parametrize("name", ["report-1", "report-abc"])
+def test_no_box_writes_into_what_people_reported(town, name):
+    town.desk.take(incidents.status())
+    one = type("Named", (Case,), {"id": name})()
+    assert town.desk.take(one.picture("at", number=5))[1] == ["invalid"]
+    assert town.desk.take(one.opened())[1] == ["invalid"]

@@ -132,7 +132,8 @@ def test_the_clerk_keeps_each_report_once_when_its_time_has_come(center, tmp_pat
     now[0] += 3600
     clerk.tidy()
     made = {str(file.relative_to(tmp_path)): file for file in tmp_path.rglob("*.*")}
-    names = [f"{name}.{kind}" for name in ("2026-10", "2026-10-31") for kind in ("pdf", "xlsx")]
+    days = [f"2026-10-{day}" for day in range(25, 32)]  # of a week, where the collector was away
+    names = [f"{name}.{kind}" for name in ("2026-10", *days) for kind in ("pdf", "xlsx")]
     assert sorted(made) == sorted(f"{street}/{name}" for street in ("s-1", "s-2") for name in names)
     made["s-1/2026-10.pdf"].write_bytes(b"kept")
     now[0] += 3600

@@ -14,7 +14,7 @@ from collector.indicators.packs import NOTHING, Fact
 
 F = Fact
 REPEAT_DAYS: Final = 30
-"""A confirmed case of the same key that began so many days before makes one a repeat."""
+"""A confirmed case of the same rule and shop (without a shop: place) that began so many days before makes one a repeat."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ COUNTS: Final = (
     Count(
         "unfounded",
         ("申诉成立", "objections upheld"),
-        ("经核实，后因商户申诉成立而撤案", "confirmed, then withdrawn as the objection held"),
+        ("商户申诉成立而撤销，含“非本店”", "withdrawn as the objection held, or as it was another shop's"),
         Which(F.UNFOUNDED),
     ),
     Count("duplicate", ("重复上报", "duplicates"), ("并入另一工单", "another ticket has it"), Which(F.DUPLICATE)),
@@ -227,7 +227,7 @@ SHARES: Final = (
         ("重复率", "share of repeats"),
         (
             f"同一处 {REPEAT_DAYS} 天内已有有效件的有效件 ÷ 核实有效",
-            f"confirmed with another confirmed one of the same key begun within {REPEAT_DAYS} days before ÷ confirmed",
+            f"confirmed with another confirmed one of the same rule and shop, or place, begun within {REPEAT_DAYS} days before ÷ confirmed",
         ),
         ("复发而仍属同一工单的不计为重复", "what came back as the same ticket is no repeat"),
         Which(CASE | F.REPEATED),

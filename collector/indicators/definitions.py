@@ -227,7 +227,7 @@ SHARES: Final = (
         ("重复率", "share of repeats"),
         (
             f"同一处 {REPEAT_DAYS} 天内已有有效件的有效件 ÷ 核实有效",
-            f"confirmed, and so was one of its rule and shop (or place) begun in the {REPEAT_DAYS} days before ÷ confirmed",
+            f"confirmed, as was one of its rule and shop (or place) {REPEAT_DAYS} days before ÷ confirmed",
         ),
         ("复发而仍属同一工单的不计为重复", "what came back as the same ticket is no repeat"),
         Which(CASE | F.REPEATED),

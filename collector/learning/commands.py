@@ -1,6 +1,7 @@
 """`cityeye-collector learning … | dataset …`: what verdicts say of zones, and pictures to train a detector on."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from collector.commandline import SettingsOption, now_ms, one_line, open_data, open_pictures, system
+from collector.evidence.looks import read_reason
 from collector.learning import dataset
 from collector.learning.dataset import DatasetError
 from collector.learning.outlook import look, outlook_json, statistics_json
@@ -32,7 +34,7 @@ def _center(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
         store = open_data(config)
         try:
             yield config, store
-        except DatasetError as fault:
+        except (DatasetError, ValueError) as fault:
             raise SettingsError(str(fault)) from None
         finally:
             store.close()
@@ -74,17 +76,20 @@ def zone(
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="a folder that is new or empty, or NAME.zip")],
     settings: SettingsOption,
+    reason: Annotated[str, typer.Option(help="why; stands in the record", show_default=False)],
     street: StreetOption = None,
 ) -> None:
     """Write what people judged as a dataset in YOLO format that `cityeye-models finetune` takes."""
     with _center(settings) as (config, store):
+        why = read_reason(reason)
         with store.transaction() as session:
             shots, left_out = dataset.collect(session, load_reasons(), street or None)
+        with store.writing() as session:
+            digest = hashlib.sha256("".join(sorted(f"{one.sha256}\n" for one in shots)).encode()).hexdigest()
+            told = {"pictures": len(shots), "sha256": digest, "streets": street or ["*"], "reason": why}
+            audit.record(session, system(), "dataset.export", f"dataset/{out.name}", told, now_ms())
         with dataset.sink_at(out) as sink:
             report = dataset.export(shots, left_out, open_pictures(config), sink)
-        with store.writing() as session:
-            told = {"pictures": sum(report.written.values()), "streets": street or ["*"]}
-            audit.record(session, system(), "dataset.export", f"dataset/{out.name}", told, now_ms())
     for (part, light, has), count in sorted(report.written.items()):
         typer.echo(f"{part} {light}: {count} {'with boxes' if has else 'without'}")
     for why, count in sorted(report.left_out.items()):

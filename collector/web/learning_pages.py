@@ -18,7 +18,7 @@ from collector.learning.verdicts import Place, statistics
 from collector.people.actor import Actor
 from collector.people.rights import may
 from collector.places import cameras
-from collector.store import TrainingRelease
+from collector.store import IncidentRow, PictureRow, TrainingRelease
 from collector.tickets.desk import RefusedError
 from collector.tickets.reasons import load_reasons
 from collector.web import learning_api, ticket_pages, words
@@ -145,7 +145,9 @@ def router(desk: Desk) -> APIRouter:
         marked = [known[name] for name in fields if name in known]
 
         def do(session: Session, why: str) -> None:
-            acceptance.release(session, acting, marked, why, desk.now_ms())
+            if not acceptance.release(session, acting, marked, why, desk.now_ms()):
+                text = "expected pictures that may be released, found none"
+                raise RefusedError("not_now", text, "没有可释放的图片")
 
         return change(page, acting, place, {"reason": fields.get("reason", "")}, "released", do)
 
@@ -203,5 +205,7 @@ def _false(session: Session, found: Outlook) -> list[int]:
         return known is not None and known.thing
 
     false = [one.ticket for one in found.samples if one.verdict == "false" and not is_thing(one.reason)]
-    gone = set(session.scalars(select(TrainingRelease.ticket).where(TrainingRelease.ticket.in_(false))))
-    return [number for number in reversed(false) if number not in gone][:MOST_OFFERED]
+    new = PictureRow.sha256.not_in(select(TrainingRelease.sha256))
+    query = select(IncidentRow.ticket_number).join(PictureRow, PictureRow.incident == IncidentRow.id)
+    there = set(session.scalars(query.where(IncidentRow.ticket_number.in_(false), new, *acceptance.SHOWN)))
+    return [number for number in reversed(false) if number in there][:MOST_OFFERED]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -14,7 +15,6 @@ from collector.evidence.looks import read_reason
 from collector.learning import dataset
 from collector.learning.dataset import DatasetError
 from collector.learning.outlook import look, outlook_json, statistics_json
-from collector.learning.replay import Limits
 from collector.learning.verdicts import Place, statistics
 from collector.people import audit
 from collector.settings import CenterConfig, load_settings
@@ -60,16 +60,18 @@ def zone(
     place: Annotated[str, typer.Argument(help="BOX/CAMERA/ZONE/RULE, as `zones` lists them", show_default=False)],
     settings: SettingsOption,
     dwell_s: Annotated[float | None, typer.Option("--dwell-s", help="to be tried on its past alerts")] = None,
-    min_area_m2: Annotated[float | None, typer.Option("--min-area-m2", help="likewise, with a dwell")] = None,
+    min_area_m2: Annotated[
+        float | None, typer.Option("--min-area-m2", help="likewise, with a dwell; default: the wanted one")
+    ] = None,
 ) -> None:
     """Print a zone as JSON: statistics, settings, suggestions, and what other limits would have done."""
     parts = place.split("/")
-    with _center(settings) as (_, store), store.transaction() as session:
-        found = look(session, Place(*parts), None, now_ms()) if len(parts) == 4 else None
+    with _center(settings) as (config, store), store.transaction() as session:
+        days = ZoneInfo(config.settings.center.timezone)
+        found = look(session, Place(*parts), None, now_ms(), days) if len(parts) == 4 else None
         if found is None:
             raise SettingsError(f"expected BOX/CAMERA/ZONE/RULE as `learning zones` lists them, got {place!r:.200}")
-    limits = None if dwell_s is None else Limits(dwell_s, min_area_m2)
-    typer.echo(json.dumps(outlook_json(found, limits), ensure_ascii=False, indent=1))
+    typer.echo(json.dumps(outlook_json(found, dwell_s, min_area_m2), ensure_ascii=False, indent=1))
 
 
 @datasets.command()

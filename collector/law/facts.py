@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, case, cast, func, select
 from sqlalchemy.orm import Session
 
 from collector.boxes import wanted
 from collector.boxes.register import OUT
+from collector.evidence.uploads import REPORTED
 from collector.people.actor import EVERYWHERE, Role
 from collector.places import cameras
 from collector.settings import CenterSettings
-from collector.store import Box, CameraRow, GrantRow, PersonRow, PictureRow
+from collector.store import Box, CameraRow, GrantRow, PersonRow, PictureRow, Ticket
 from collector.tickets import policy
 from protocol.settings import DocumentError, GatheringZone, read_document
 
@@ -80,7 +81,7 @@ class Facts:
 
     @property
     def keep_days(self) -> int:
-        """How long pictures are kept."""
+        """How long pictures are kept after their ticket ended."""
         return self.settings.evidence.keep_days
 
 
@@ -89,7 +90,6 @@ def gather(session: Session, settings: CenterSettings, now_ms: int, streets: Col
     query = select(Box).where(Box.standing.not_in(OUT)).order_by(Box.id)
     boxes = [box for box in session.scalars(query) if streets is None or box.site in streets]
     sites = {box.site for box in boxes}
-    unmasked = select(func.count()).select_from(PictureRow).join(Box).where(PictureRow.masked == 0, Box.site.in_(sites))
     return Facts(
         settings,
         datetime.fromtimestamp(now_ms / 1000, ZoneInfo(settings.center.timezone)),
@@ -98,8 +98,18 @@ def gather(session: Session, settings: CenterSettings, now_ms: int, streets: Col
         _detectors(boxes),
         len(boxes),
         {site: policy.current(session, site).policy for site in sorted(sites)},
-        session.scalar(unmasked) or 0,
+        _unmasked(session, streets),
     )
+
+
+def _unmasked(session: Session, streets: Collection[str] | None) -> int:
+    """Pictures of people's that are here; one of a report has no box, but a ticket."""
+    number = cast(func.substr(PictureRow.incident, len(REPORTED) + 1), BigInteger)
+    reported = Ticket.number == case((PictureRow.box_id.is_(None), number))
+    query = select(func.count()).select_from(PictureRow).outerjoin(Box).outerjoin(Ticket, reported)
+    query = query.where(PictureRow.masked == 0, PictureRow.deleted_ms.is_(None))
+    own = query if streets is None else query.where(func.coalesce(Box.site, Ticket.street).in_(streets))
+    return session.scalar(own) or 0
 
 
 def _cameras(session: Session, boxes: Collection[Box]) -> tuple[CameraFact, ...]:

@@ -1,18 +1,20 @@
 """`cityeye-collector learning … | dataset …`: what verdicts say of zones, and pictures to train a detector on."""
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from collector.commandline import SettingsOption, now_ms, one_line, open_data, open_pictures, system
+from collector.evidence.looks import read_reason
 from collector.learning import dataset
 from collector.learning.dataset import DatasetError
 from collector.learning.outlook import look, outlook_json, statistics_json
-from collector.learning.replay import Limits
 from collector.learning.verdicts import Place, statistics
 from collector.people import audit
 from collector.settings import CenterConfig, load_settings
@@ -32,7 +34,7 @@ def _center(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
         store = open_data(config)
         try:
             yield config, store
-        except DatasetError as fault:
+        except (DatasetError, ValueError) as fault:
             raise SettingsError(str(fault)) from None
         finally:
             store.close()
@@ -58,33 +60,38 @@ def zone(
     place: Annotated[str, typer.Argument(help="BOX/CAMERA/ZONE/RULE, as `zones` lists them", show_default=False)],
     settings: SettingsOption,
     dwell_s: Annotated[float | None, typer.Option("--dwell-s", help="to be tried on its past alerts")] = None,
-    min_area_m2: Annotated[float | None, typer.Option("--min-area-m2", help="likewise, with a dwell")] = None,
+    min_area_m2: Annotated[
+        float | None, typer.Option("--min-area-m2", help="likewise, with a dwell; default: the wanted one")
+    ] = None,
 ) -> None:
     """Print a zone as JSON: statistics, settings, suggestions, and what other limits would have done."""
     parts = place.split("/")
-    with _center(settings) as (_, store), store.transaction() as session:
-        found = look(session, Place(*parts), None, now_ms()) if len(parts) == 4 else None
+    with _center(settings) as (config, store), store.transaction() as session:
+        days = ZoneInfo(config.settings.center.timezone)
+        found = look(session, Place(*parts), None, now_ms(), days) if len(parts) == 4 else None
         if found is None:
             raise SettingsError(f"expected BOX/CAMERA/ZONE/RULE as `learning zones` lists them, got {place!r:.200}")
-    limits = None if dwell_s is None else Limits(dwell_s, min_area_m2)
-    typer.echo(json.dumps(outlook_json(found, limits), ensure_ascii=False, indent=1))
+    typer.echo(json.dumps(outlook_json(found, dwell_s, min_area_m2), ensure_ascii=False, indent=1))
 
 
 @datasets.command()
 def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="a folder that is new or empty, or NAME.zip")],
     settings: SettingsOption,
+    reason: Annotated[str, typer.Option(help="why; stands in the record", show_default=False)],
     street: StreetOption = None,
 ) -> None:
     """Write what people judged as a dataset in YOLO format that `cityeye-models finetune` takes."""
     with _center(settings) as (config, store):
+        why = read_reason(reason)
         with store.transaction() as session:
             shots, left_out = dataset.collect(session, load_reasons(), street or None)
+        with store.writing() as session:
+            digest = hashlib.sha256("".join(sorted(f"{one.sha256}\n" for one in shots)).encode()).hexdigest()
+            told = {"pictures": len(shots), "sha256": digest, "streets": street or ["*"], "reason": why}
+            audit.record(session, system(), "dataset.export", f"dataset/{out.name}", told, now_ms())
         with dataset.sink_at(out) as sink:
             report = dataset.export(shots, left_out, open_pictures(config), sink)
-        with store.writing() as session:
-            told = {"pictures": sum(report.written.values()), "streets": street or ["*"]}
-            audit.record(session, system(), "dataset.export", f"dataset/{out.name}", told, now_ms())
     for (part, light, has), count in sorted(report.written.items()):
         typer.echo(f"{part} {light}: {count} {'with boxes' if has else 'without'}")
     for why, count in sorted(report.left_out.items()):

@@ -209,9 +209,11 @@ def export(shots: Sequence[Shot], left_out: Counter[str], files: PictureFiles, s
         try:
             jpeg = files.read(shot.sha256)
             light = light_of(jpeg)
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             left_out["gone from disk"] += 1
             continue
+        except OSError as fault:
+            raise DatasetError(f"expected pictures that can be read, got: {fault}; is their storage there?") from None
         if hashlib.sha256(jpeg).hexdigest() != shot.sha256:
             left_out["changed on disk"] += 1
             continue

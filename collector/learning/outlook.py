@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -53,7 +54,9 @@ class Trial:
         return [one for one in self.changes if one.later_s is not None]
 
 
-def look(session: Session, place: Place, streets: Collection[str] | None, now_ms: int) -> Outlook | None:
+def look(
+    session: Session, place: Place, streets: Collection[str] | None, now_ms: int, zone: tzinfo = UTC
+) -> Outlook | None:
     """What is known of a zone; None where there is no such one at these streets (None: at any)."""
     box = session.get(Box, place.box)
     if box is None or (streets is not None and box.site not in streets):
@@ -62,7 +65,7 @@ def look(session: Session, place: Place, streets: Collection[str] | None, now_ms
     if found is None and wanted is None:
         return None
     known = tuple(samples(session, place, now_ms))
-    suggestions = () if wanted is None else tuple(suggest(known, wanted.limits))
+    suggestions = () if wanted is None else tuple(suggest(known, wanted.limits, zone))
     return Outlook(place, found or Statistics(street=box.site), wanted, known, suggestions)
 
 
@@ -78,9 +81,15 @@ def statistics_json(place: Place, one: Statistics) -> dict[str, Any]:
     }
 
 
-def outlook_json(one: Outlook, limits: Limits | None = None) -> dict[str, Any]:
-    """A zone for programs, with a trial of limits where some are given; `later_s` null: not reported at all."""
-    trial = None if limits is None else one.try_out(limits)
+def outlook_json(one: Outlook, dwell_s: float | None = None, min_area_m2: float | None = None) -> dict[str, Any]:
+    """A zone for programs, with a trial of a dwell where one is given; `later_s` null: not reported at all.
+
+    Without an area it is tried with the wanted one.
+    """
+    trial = None
+    if dwell_s is not None and one.wanted is not None:
+        area_m2 = one.wanted.limits.min_area_m2 if min_area_m2 is None else min_area_m2
+        trial = one.try_out(Limits(dwell_s, area_m2))
     return {
         **statistics_json(one.place, one.statistics),
         "settings": None if one.wanted is None else {"revision": one.wanted.revision, **vars(one.wanted.limits)},

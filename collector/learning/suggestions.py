@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from math import sqrt
 from typing import Final, Literal
 
@@ -70,13 +70,14 @@ def wilson(count: int, of: int) -> tuple[float, float]:
     return max(0.0, (middle - off) / (1 + square)), min(1.0, (middle + off) / (1 + square))
 
 
-def suggest(samples: Sequence[Sample], now: Limits) -> list[Suggestion]:
+def suggest(samples: Sequence[Sample], now: Limits, zone: tzinfo = UTC) -> list[Suggestion]:
     """For the dwell and for the area the one that spares most, if any holds; of equal ones the nearest to now.
 
     Samples that the limits of now would not report any more are left out: what was accepted is not suggested again.
+    Days are those of `zone`.
     """
     samples = reported(samples, now)
-    days = {datetime.fromtimestamp(one.opened_s, UTC).date() for one in samples}
+    days = {datetime.fromtimestamp(one.opened_s, zone).date() for one in samples}
     verdicts = [one.verdict for one in samples]
     if verdicts.count("false") < MIN_FALSE or verdicts.count("confirmed") < MIN_CONFIRMED or len(days) < MIN_DAYS:
         return []

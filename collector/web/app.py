@@ -289,8 +289,8 @@ def make_app(
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
     app.include_router(indicators_api.router(desk, center.name, zone, typeface))
-    app.include_router(learning_pages.router(desk))
-    app.include_router(learning_api.router(desk))
+    app.include_router(learning_pages.router(desk, zone))
+    app.include_router(learning_api.router(desk, zone))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)
     return app

@@ -1,11 +1,11 @@
 """What verdicts say of zones, over HTTP as JSON."""
 
+from datetime import tzinfo
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
 from collector.learning.outlook import Outlook, look, outlook_json, statistics_json
-from collector.learning.replay import Limits
 from collector.learning.suggestions import AREA_M2, DWELL_S
 from collector.learning.verdicts import Place, statistics
 from collector.people.actor import Actor
@@ -13,17 +13,17 @@ from collector.tickets.reasons import load_reasons
 from collector.web.rights import Acting, Desk, in_streets, needs
 
 
-def find(desk: Desk, who: Actor, place: Place) -> Outlook:
+def find(desk: Desk, who: Actor, place: Place, days: tzinfo) -> Outlook:
     """A zone at one's own streets; another one is not there."""
     with desk.store.transaction() as session:
-        found = look(session, place, in_streets(who, "learning.read"), desk.now_ms())
+        found = look(session, place, in_streets(who, "learning.read"), desk.now_ms(), days)
     if found is None:
         raise HTTPException(404, "没有这个区域 / there is no such zone")
     return found
 
 
-def router(desk: Desk) -> APIRouter:
-    """The routes."""
+def router(desk: Desk, days: tzinfo) -> APIRouter:
+    """The routes; `days` are those of this time zone."""
     routes = APIRouter(prefix="/api/learning")
 
     @routes.get("/reasons", dependencies=[needs("tickets.read")])
@@ -49,7 +49,6 @@ def router(desk: Desk) -> APIRouter:
         min_area_m2: Annotated[float | None, Query(ge=AREA_M2[0], le=AREA_M2[1])] = None,
     ) -> dict[str, Any]:
         """One zone: statistics, settings, suggestions; with a dwell, what these limits would have done."""
-        limits = None if dwell_s is None else Limits(dwell_s, min_area_m2)
-        return outlook_json(find(desk, acting, Place(box, camera, zone, rule)), limits)
+        return outlook_json(find(desk, acting, Place(box, camera, zone, rule), days), dwell_s, min_area_m2)
 
     return routes

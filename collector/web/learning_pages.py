@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import tzinfo
 from math import isfinite
 from typing import Annotated, Any, Final
 
@@ -18,7 +19,7 @@ from collector.learning.verdicts import Place, statistics
 from collector.people.actor import Actor
 from collector.people.rights import may
 from collector.places import cameras
-from collector.store import TrainingRelease
+from collector.store import IncidentRow, PictureRow, TrainingRelease
 from collector.tickets.desk import RefusedError
 from collector.tickets.reasons import load_reasons
 from collector.web import learning_api, ticket_pages, words
@@ -48,8 +49,8 @@ DONE: Final = {
 }
 
 
-def router(desk: Desk) -> APIRouter:
-    """The routes."""
+def router(desk: Desk, days: tzinfo) -> APIRouter:
+    """The routes; `days` are those of this time zone."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/learning", dependencies=[needs("learning.read")])
@@ -72,7 +73,7 @@ def router(desk: Desk) -> APIRouter:
     def show(
         page: Page, who: Actor, place: Place, typed: Mapping[str, str], fault: Text = "", done: Text = ""
     ) -> HTMLResponse:
-        found = learning_api.find(desk, who, place)
+        found = learning_api.find(desk, who, place, days)
         trial = None
         if "dwell_s" in typed and not fault:
             try:
@@ -119,7 +120,7 @@ def router(desk: Desk) -> APIRouter:
 
     def change(page: Page, who: Actor, place: Place, fields: Mapping[str, str], done: str, do: Any) -> Response:
         """Do something to a zone at one's streets; what is refused is said on its page."""
-        check(who, "learning.accept", learning_api.find(desk, who, place).statistics.street)
+        check(who, "learning.accept", learning_api.find(desk, who, place, days).statistics.street)
         try:
             with desk.store.writing() as session:
                 do(session, fields.get("reason", ""))
@@ -141,11 +142,13 @@ def router(desk: Desk) -> APIRouter:
     @routes.post("/learning/{box}/{camera}/{zone}/{rule}/release", dependencies=[needs("learning.accept")])
     def release(page: Showing, acting: Acting, fields: Fields, box: str, camera: str, zone: str, rule: str) -> Response:
         place = Place(box, camera, zone, rule)
-        known = {f"{MARK}{one.ticket}": one.ticket for one in learning_api.find(desk, acting, place).samples}
+        known = {f"{MARK}{one.ticket}": one.ticket for one in learning_api.find(desk, acting, place, days).samples}
         marked = [known[name] for name in fields if name in known]
 
         def do(session: Session, why: str) -> None:
-            acceptance.release(session, acting, marked, why, desk.now_ms())
+            if not acceptance.release(session, acting, marked, why, desk.now_ms()):
+                text = "expected pictures that may be released, found none"
+                raise RefusedError("not_now", text, "没有可释放的图片")
 
         return change(page, acting, place, {"reason": fields.get("reason", "")}, "released", do)
 
@@ -203,5 +206,7 @@ def _false(session: Session, found: Outlook) -> list[int]:
         return known is not None and known.thing
 
     false = [one.ticket for one in found.samples if one.verdict == "false" and not is_thing(one.reason)]
-    gone = set(session.scalars(select(TrainingRelease.ticket).where(TrainingRelease.ticket.in_(false))))
-    return [number for number in reversed(false) if number not in gone][:MOST_OFFERED]
+    new = PictureRow.sha256.not_in(select(TrainingRelease.sha256))
+    query = select(IncidentRow.ticket_number).join(PictureRow, PictureRow.incident == IncidentRow.id)
+    there = set(session.scalars(query.where(IncidentRow.ticket_number.in_(false), new, *acceptance.SHOWN)))
+    return [number for number in reversed(false) if number in there][:MOST_OFFERED]

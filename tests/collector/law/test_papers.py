@@ -21,7 +21,7 @@ from collector.places import cameras
 from collector.places.history import Author
 from collector.places.register import Around, change
 from collector.settings import CenterSettings
-from collector.store import Box, CameraRow
+from collector.store import Box, CameraRow, PictureRow, Ticket
 from protocol.documents import SettingsError
 from tests import places
 from tests.collector.conftest import Desk
@@ -202,6 +202,36 @@ def test_the_assessment_says_what_is_set_and_what_is_missing(center):
         assert word in text, word
     assert "[law]" not in text
     assert "Signed 张三" in center.paper("assessment", "pdf", "en")
+
+
+def test_periods_and_who_else_gets_data_are_as_they_are_set(center):
+    evidence = 'keep_days = 60\nfalse_alarm_days = 9\nstore = "s3://p"\nkey_id = "env:A"\nkey_secret = "env:B"'
+    center.say(f"{LAW}[evidence]\n{evidence}\n[reports]\nfootfall_days = 33\n[exchange.open311]\nenabled = true\n")
+    for name in ("assessment", "sign", "filing"):
+        for language, words in (
+            ("zh", ("后 60 天", "误报 9 天", "33 天")),
+            ("en", ("60 days after", "alarms 9", "33 days")),
+        ):
+            text = center.paper(name, language=language)
+            assert [word for word in words if word not in text] == []
+    assert [line for line in text.splitlines() if "{" in line] == []
+    text = center.paper("assessment")
+    assert [word for word in ("s3://p", "进度）：已开启", "无图片）：未开启") if word not in text] == []
+
+
+def test_both_databases_count_pictures_that_are_there(desk):
+    taken = (("box-1", "i", 0, None), ("box-1", "i", 0, 1), ("box-1", "i", 1, None), (None, "report-7", 0, None))
+    ticket = dict.fromkeys(("open", "opened_ms", "created_ms", "changed_ms"), 0)
+    with desk.store.writing() as session:
+        places.box(session)
+        session.add(Ticket(number=7, key="k", rule="r", camera="", zone="", state="closed", street="t", **ticket))
+        for at, (box, incident, masked, gone) in enumerate(taken):
+            what = {"role": "at", "view": "wide", "sha256": str(at), "bytes": 1, "received_ms": 0, "deleted_ms": gone}
+            session.add(PictureRow(id=str(at), box_id=box, incident=incident, masked=masked, **what))
+    settings = CenterSettings.model_validate(tomllib.loads(CENTER))
+    with desk.store.transaction() as session:
+        found = [gather(session, settings, AT_MS, streets).unmasked for streets in (None, {"s"}, {"t"}, {"u"})]
+    assert found == [2, 1, 1, 0]
 
 
 @pytest.mark.parametrize("key", ["operator", "address", "responsible", "contact", "video_days"])

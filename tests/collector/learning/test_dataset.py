@@ -1,18 +1,24 @@
 """A dataset is read back by the tool that trains on it: right boxes, empty ones, cameras apart, the same bytes."""
 
+import hashlib
+import json
 import zipfile
 from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from collector.commands import app
 from collector.learning import acceptance, dataset
 from collector.learning.dataset import DatasetError, held_back, light_of
+from collector.people.audit import show
 from collector.tickets.reasons import load_reasons
 from models.tools.datasets import read_dataset
 from tests import scenes
-from tests.collector.learning.conftest import LI
+from tests.collector.conftest import Desk
+from tests.collector.learning.conftest import LI, Zone
 
 
 def photo(number, light=1.0):
@@ -78,6 +84,27 @@ def test_the_same_database_gives_the_same_bytes_and_what_was_changed_is_left_out
     with pytest.raises(DatasetError, match="changed on disk"):
         write(street, tmp_path / "none")
     assert not (tmp_path / "none.part").exists()
+    kept[0].unlink()
+    kept[0].mkdir()  # what cannot be read is not gone
+    with pytest.raises(DatasetError, match="storage"):
+        write(street, tmp_path / "none")
+
+
+def test_an_export_is_on_record_with_its_reason_before_anything_is_written(tmp_path):
+    (tmp_path / "data").mkdir()
+    zone = Zone(Desk(tmp_path / "data"))
+    zone.alert("confirm", picture=photo(1))
+    settings = tmp_path / "center.toml"
+    settings.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1883"\n')
+    words = ["dataset", "export", "-o", str(tmp_path), "--settings", str(settings)]  # a folder that is not empty
+    for more in ([], ["--reason", " "], ["--reason", "夜间漏检"]):
+        assert CliRunner().invoke(app, words + more).exit_code == 2
+    with zone.desk.store.transaction() as session:
+        (line,) = show(session, action="dataset.export")
+        (shot,), _ = dataset.collect(session, load_reasons(), None)
+    digest = hashlib.sha256(f"{shot.sha256}\n".encode()).hexdigest()
+    assert json.loads(line.detail) == {"pictures": 1, "sha256": digest, "streets": ["*"], "reason": "夜间漏检"}
+    zone.desk.store.close()
 
 
 def test_cameras_keep_their_part_when_others_are_added():

@@ -1,6 +1,7 @@
 """Other limits on past alerts: a table of replays, and what no suggestion may ever do."""
 
 from collections import Counter
+from datetime import timedelta, timezone
 from math import inf
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from collector.learning import suggestions
+from collector.learning.outlook import Outlook, outlook_json
 from collector.learning.replay import Limits, Presence, Sample, Stretch, read_presence, reported, try_out
 from collector.learning.suggestions import KEPT, MIN_CONFIRMED, MIN_FALSE, suggest, wilson
+from collector.learning.verdicts import Place, Statistics, Wanted
 from protocol.messages import Incident
 
 DAY_S = 86_400.0
@@ -69,11 +72,11 @@ def test_wilsons_interval_is_that_of_the_books(count, of, expected):
     assert wilson(count, of) == pytest.approx(expected, abs=0.001)
 
 
-def market(false_s=(190,) * 12, confirmed_s=(600,) * 30, days=10):
+def market(false_s=(190,) * 12, confirmed_s=(600,) * 30, days=10, day_s=DAY_S):
     """Alerts that stood for so long, spread over days."""
     known = [("false", stood_s) for stood_s in false_s] + [("confirmed", stood_s) for stood_s in confirmed_s]
     return [
-        Sample(at, verdict, (presence(stood_s, opened_s=(at % days) * DAY_S),))
+        Sample(at, verdict, (presence(stood_s, opened_s=(at % days) * day_s),))
         for at, (verdict, stood_s) in enumerate(known)
     ]
 
@@ -111,6 +114,18 @@ def test_the_area_that_tells_leaves_from_goods_is_suggested():
 )
 def test_without_evidence_nothing_is_suggested(known):
     assert suggest(known, Limits(180)) == []
+
+
+def test_days_are_those_of_the_center():
+    known = market(days=8, day_s=DAY_S / 2)
+    assert suggest(known, Limits(180)) == []
+    assert suggest(known, Limits(180), timezone(timedelta(hours=12))) != []
+
+
+def test_a_dwell_is_tried_with_the_wanted_area():
+    known = (Sample(1, "false", (presence(900, (0, 0.6), (200, 0.4)),)),)
+    found = Outlook(Place("b", "c", "z", "r"), Statistics("s"), Wanted(1, Limits(180, 0.5), ground=True), known)
+    assert [outlook_json(found, 240, area)["trial"][0]["later_s"] for area in (None, 0.3)] == [None, 60]
 
 
 stays = some.builds(

@@ -76,6 +76,20 @@ def test_pictures_of_false_alarms_are_released_with_a_reason(chromium, center):
         assert {row.why for row in session.query(TrainingRelease)} == {"nobody can be recognised"}
 
 
+def test_only_what_still_has_a_picture_is_offered_and_released(desk):
+    zone = Zone(desk, time.time())
+    for picture in (None, scenes.jpeg(scenes.occupied(0))):
+        zone.alert("false_alarm", picture=picture)
+    people.make_person(desk.store, "li", "operator@s")
+    client = people.browser(people.make_pages(desk))
+    people.sign_in(desk.store, "li", client)
+    for left in (["2"], []):
+        assert re.findall('name="ticket:(.)"', client.get(f"/learning/{ZONE}").text) == left
+        told = client.post(f"/learning/{ZONE}/release", data={"ticket:1": "1", "reason": "反例"})
+        assert (told.status_code, "没有可释放的图片" in told.text) == (422, True)
+        client.post(f"/learning/{ZONE}/release", data={"ticket:2": "1", "reason": "反例"})
+
+
 @pytest.mark.parametrize(
     ("person", "read", "change"), [("li", 200, 422), ("sun", 200, 403), ("wu", 403, 403), ("far", 404, 404)]
 )

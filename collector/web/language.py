@@ -135,6 +135,9 @@ def updated() -> tuple[str, list[str]]:
     """The catalogue brought up to date, and the sentences without Chinese."""
     kept = read_po(io.BytesIO(PO.read_bytes()), locale="zh", domain="cityeye") if PO.exists() else Catalog("zh")
     kept.update(extracted(), no_fuzzy_matching=True, update_header_comment=False)
+    for one in kept:
+        # which sentences go to the browser has to be known; where the others stand a search finds
+        one.locations = [place for place in one.locations if str(place[0]).endswith(".js")]
     out = io.BytesIO()
     write_po(out, kept, width=0, ignore_obsolete=True, include_lineno=False, omit_header=True)
     missing = [str(one.id) for one in kept if one.id and not _has_all(one.string)]

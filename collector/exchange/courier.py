@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import and_, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.exchange import webhooks
@@ -29,14 +29,19 @@ log = logging.getLogger(__name__)
 POLL_S: Final = 1.0
 TIMEOUT_S: Final = 10.0
 """Of a try, from its connection to the last byte of the answer."""
-LEASE_MS: Final = 60_000
 WAITS_S: Final = (5, 60, 300, 1800, 2 * 3600, 5 * 3600, 8 * 3600, 10 * 3600)
 """Between tries: about a day and a bit in all, then it is parked."""
 JITTER: Final = 0.2
 BATCH: Final = 20
-"""Deliveries of one receiver in one go; after one that fails the others wait for the next."""
+"""Deliveries of one receiver in one go; after one that fails the others wait."""
+LEASE_MS: Final = round((BATCH * TIMEOUT_S + 60) * 1000)
+"""More than a batch takes of which each try takes all its time."""
 POOL: Final = 16
 GONE: Final = 410
+LATER: Final = (408, 410, 429)
+"""Of 4xx, those that say something of the receiver; the others are about one message."""
+EMBEDDING: Final = tuple(ip_network(one) for one in ("64:ff9b::/96", "2002::/16", "::/96"))
+"""Addresses that hold an IPv4 address, perhaps a private one, to which a gateway leads (NAT64, 6to4, compatible)."""
 SWEEP_MS: Final = 3_600_000
 
 
@@ -94,7 +99,8 @@ class Courier:
         def allowed(address: str) -> bool:
             found = ip_address(address)
             found = getattr(found, "ipv4_mapped", None) or found
-            return found.is_global or any(found in network for network in private)
+            embeds = any(found in network for network in EMBEDDING)
+            return (found.is_global and not embeds) or any(found in network for network in private)
 
         self._line = Line(timeout_s, proxy, peer=None if proxy else allowed)
         self._busy: dict[str, Future[None]] = {}
@@ -152,8 +158,12 @@ class Courier:
         try:
             batch = self._claim(webhook)
             for at, one in enumerate(batch.due if batch is not None else ()):
-                if batch is None or self._stopping.is_set() or not self._try(batch, one):
-                    self._give_back(webhook, [each.event for each in batch.due[at + 1 :]] if batch else [])
+                if batch is None or self._stopping.is_set():
+                    self._give_back(webhook, batch.due[at:] if batch else (), WAITS_S[0])
+                    return
+                wait_s = self._try(batch, one)
+                if wait_s:
+                    self._give_back(webhook, batch.due[at + 1 :], wait_s)
                     return
         except VaultError as fault:
             log.error("webhook %s: %s", webhook, fault)  # noqa: TRY400 - it says what to do
@@ -168,24 +178,26 @@ class Courier:
             if row is None or not row.active:
                 session.execute(update(DeliveryRow).where(of).values(state="parked", done_ms=now_ms, said="stopped"))
                 return None
-            oldest = select(DeliveryRow.event_id).where(of).order_by(DeliveryRow.event_id).limit(BATCH)
-            due = update(DeliveryRow).where(of, DeliveryRow.event_id.in_(session.scalars(oldest).all()))
+            # new ones first: what a receiver does not take holds up nothing else
+            ordered = select(DeliveryRow.event_id).where(of).order_by(DeliveryRow.tries, DeliveryRow.event_id)
+            due = update(DeliveryRow).where(of, DeliveryRow.event_id.in_(session.scalars(ordered.limit(BATCH)).all()))
             # by the condition once more: of two collectors the second one finds nothing
             claimed = session.execute(
                 due.values(due_ms=now_ms + LEASE_MS).returning(DeliveryRow.event_id, DeliveryRow.tries)
             ).all()
             tries = {one.event_id: one.tries for one in claimed}
             lines = select(TicketEvent, Ticket).join(Ticket, Ticket.number == TicketEvent.ticket_number)
-            found = session.execute(lines.where(TicketEvent.id.in_(tries)).order_by(TicketEvent.id)).all()
+            found = session.execute(lines.where(TicketEvent.id.in_(tries))).all()
             made = [Due(line.id, tries[line.id], self._message(line, ticket)) for line, ticket in found]
+            made.sort(key=lambda one: (one.tries, one.event))
             return Batch(row.id, row.url, self._vault.open(webhooks.owner(row.id), row.secret), made)
 
     def _message(self, line: TicketEvent, ticket: Ticket) -> Message:
         event = self._codes.of_rule(ticket.rule)
         return webhooks.message(self._center, line, ticket, None if event is None else event.code)
 
-    def _try(self, batch: Batch, due: Due) -> bool:
-        """One delivery; whether it came."""
+    def _try(self, batch: Batch, due: Due) -> float:
+        """One delivery; how many seconds the others wait after it: 0 where it came, or was refused by itself."""
         headers = due.message.headers(batch.secret, self._now_ms() // 1000)
         answer = call(self._line, "POST", batch.url, headers, due.message.body)
         good = isinstance(answer, Answer) and 200 <= answer.status < 300
@@ -194,8 +206,9 @@ class Courier:
             said = f"{answer.status}: it points elsewhere, which is not followed"
         now_ms = self._now_ms()
         values: dict[str, object] = {"state": "sent", "done_ms": now_ms, "tries": due.tries + 1, "said": said[:300]}
+        after_s = answer.after_s if isinstance(answer, Answer) else 0.0
         if not good:
-            values |= self._later(answer.after_s if isinstance(answer, Answer) else 0.0, due.tries, now_ms)
+            values |= self._later(after_s, due.tries, now_ms)
             log.warning("webhook %s: %s did not take %s: %s", batch.webhook, _host(batch.url), due.message.id, said)
         of = and_(DeliveryRow.webhook_id == batch.webhook, DeliveryRow.event_id == due.event)
         with self._store.writing() as session:
@@ -203,7 +216,8 @@ class Courier:
             if isinstance(answer, Answer) and answer.status == GONE:
                 gone = {"active": 0, "stopped": "410: the receiver is gone; replay wakes it"}
                 session.execute(update(WebhookRow).where(WebhookRow.id == batch.webhook).values(**gone))
-        return good
+        refused = isinstance(answer, Answer) and 400 <= answer.status < 500 and answer.status not in LATER
+        return 0.0 if good or refused else max(WAITS_S[0], min(after_s, WAITS_S[-1]))
 
     def _later(self, after_s: float, tries: int, now_ms: int) -> dict[str, object]:
         if tries >= len(WAITS_S):
@@ -211,17 +225,14 @@ class Courier:
         wait_s = max(WAITS_S[tries], min(after_s, WAITS_S[-1])) * (1 + JITTER * self._chance.random())
         return {"state": "waiting", "done_ms": None, "due_ms": now_ms + round(wait_s * 1000)}
 
-    def _give_back(self, webhook: str, events: Sequence[int]) -> None:
-        """Those behind one that failed wait for its next try, or for the shortest wait."""
-        if not events:
+    def _give_back(self, webhook: str, due: Sequence[Due], wait_s: float) -> None:
+        """Those behind one that failed wait, but not for its next try, which may be hours away."""
+        if not due:
             return
+        events = [one.event for one in due]
         of = and_(DeliveryRow.webhook_id == webhook, DeliveryRow.state == "waiting", DeliveryRow.event_id.in_(events))
         with self._store.writing() as session:
-            newest = select(func.max(DeliveryRow.due_ms)).where(
-                DeliveryRow.webhook_id == webhook, DeliveryRow.event_id < min(events), DeliveryRow.state == "waiting"
-            )
-            due_ms = session.scalar(newest) or self._now_ms() + WAITS_S[0] * 1000
-            session.execute(update(DeliveryRow).where(of).values(due_ms=due_ms))
+            session.execute(update(DeliveryRow).where(of).values(due_ms=self._now_ms() + round(wait_s * 1000)))
 
 
 def _host(url: str) -> str:

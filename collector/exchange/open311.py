@@ -70,8 +70,8 @@ def read_wanted(query: Mapping[str, str], street: str, now: datetime) -> Wanted:
     begin, end = (_instant(query.get(name, ""), name) for name in ("start_date", "end_date"))
     if begin is not None and end is not None and not timedelta() <= end - begin <= SPAN:
         raise Open311Error(400, f"start_date, end_date: expected a span of at most {SPAN.days} days")
-    until = end or (now if begin is None else min(now, begin + SPAN))
     try:
+        until = end or (now if begin is None else min(now, begin + SPAN))
         since = begin or until - SPAN
         span = _ms(since), _ms(until)
     except (OverflowError, ValueError):

@@ -196,14 +196,14 @@ def owner(webhook_id: str) -> str:
     return f"webhook/{webhook_id}"
 
 
-def message_id(event_id: int) -> str:
-    """Of a line; the same for all receivers and tries."""
-    return f"evt_{event_id}"
+def message_id(event: TicketEvent) -> str:
+    """Of a line; the same for all receivers and tries. With its instant: a restored center counts its lines anew."""
+    return f"evt_{event.id}-{event.at_ms}"
 
 
 def event_of(message: str) -> int:
     """The line of a message; 0 for what is none."""
-    number = message.removeprefix("evt_")
+    number = message.removeprefix("evt_").partition("-")[0]
     return int(number) if number.isdecimal() and number.isascii() and len(number) < 16 else 0
 
 
@@ -228,7 +228,7 @@ def message(center: str, event: TicketEvent, ticket: Ticket, code: str | None) -
     }
     body = {
         "specversion": "1.0",
-        "id": message_id(event.id),
+        "id": message_id(event),
         "source": f"/center/{center}",
         "type": f"cityeye.ticket.{event.kind}",
         "subject": f"ticket/{ticket.number}",
@@ -236,7 +236,7 @@ def message(center: str, event: TicketEvent, ticket: Ticket, code: str | None) -
         "datacontenttype": "application/json",
         "data": data,
     }
-    return Message(message_id(event.id), json.dumps(body, ensure_ascii=False).encode())
+    return Message(message_id(event), json.dumps(body, ensure_ascii=False).encode())
 
 
 def backlog(session: Session, webhook_id: str) -> tuple[int, int]:

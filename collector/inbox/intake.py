@@ -90,6 +90,8 @@ class Batch:
     new_pictures: list[dict[str, object]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     told: list[seals.Told] = field(default_factory=list)
+    away: bool = False
+    """Pictures cannot be written now; each try may take many seconds of the one transaction that writes."""
 
 
 def take(
@@ -341,10 +343,13 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
         raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner}")
     if header.id in batch.gone:
         return Outcome(stored=header.id)  # it served its purpose, and does not come back
+    if batch.away:
+        return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
     try:
         # the file first: a row never names a picture that is not there
         batch.files.put(header.sha256, delivery.payload)
     except OSError as fault:
+        batch.away = True
         log.error("inbox: picture %s cannot be written now: %s", header.id, fault)  # noqa: TRY400 - no trace wanted
         return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
     if known is None:

@@ -99,7 +99,7 @@ def call(line: Line, method: str, url: str, headers: Mapping[str, str], body: by
             return Report("refused", "address", f"{host}: {fault}")
         except ssl.SSLError as fault:
             return Report("unreachable", "tls", f"{host}: no trusted TLS: {short(fault.reason or fault)}")
-        except (OSError, http.client.HTTPException) as fault:
+        except (OSError, http.client.HTTPException, UnicodeError) as fault:  # the last one: no name of a host
             code = "timeout" if isinstance(fault, TimeoutError) or cut.is_set() else "no_connection"
             return Report("unreachable", code, f"{host}: no connection: {_words(fault)}")
         return _exchange(

@@ -1,6 +1,7 @@
 """What a shop's page shows: where the matter stands, in a sentence, what the shop may do, and what it has said."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ from collector.tickets.desk import able
 from collector.web.language import N_, Text, Words
 from protocol.messages import Incident
 
+log = logging.getLogger(__name__)
 PICTURES: Final = 4
 VERBS: Final = {
     "shop_done": N_("I have put it right"),
@@ -243,7 +245,10 @@ def _time(session: Session, ticket: Ticket, link: NoticeLink, now_ms: int) -> Ti
 
 
 def pictures_of(session: Session, link: NoticeLink, files: PictureFiles) -> tuple[Picture, ...]:
-    """The masked pictures of this ticket that are here: newest incident first, as found, the near view first."""
+    """The masked pictures of this ticket that are here: newest incident first, as found, the near view first.
+
+    None while their storage is away.
+    """
     incidents = session.scalars(
         select(IncidentRow)
         .where(IncidentRow.ticket_number == link.ticket_number)
@@ -257,8 +262,14 @@ def pictures_of(session: Session, link: NoticeLink, files: PictureFiles) -> tupl
         shown = [one for one in data.evidence if one.role == "at" and one.masked and one.sha256 in here]
         shown = [one for one in shown if seals.picture_id(row.id, one) not in broken]
         for one in sorted(shown, key=lambda one: one.view != "close"):
-            if len(found) == PICTURES or not files.has(one.sha256):
+            if len(found) == PICTURES:
                 continue
+            try:
+                if not files.has(one.sha256):
+                    continue
+            except OSError as fault:  # the storage is away: each question may take seconds
+                log.warning("pictures of ticket %d: %s", link.ticket_number, fault)
+                return ()
             taken_ms = round(one.taken_at.timestamp() * 1000)
             view = VIEWS.get(one.view, one.view)
             found.append(Picture(len(found) + 1, one.sha256, view, taken_ms, one.width, one.height))

@@ -27,6 +27,7 @@ from collector.web.rights import Acting, Desk, Fields, in_streets, needs
 
 log = logging.getLogger(__name__)
 NO_PICTURE: Final = "没有这张图片 / there is no such picture"
+NOT_KEPT: Final = "图片暂时无法保存，请稍后再试 / the picture cannot be kept now, try again"
 STATUS: Final = {"unknown": 404, "not_yours": 403}
 """HTTP's word for a refusal; the others are 409."""
 
@@ -129,6 +130,9 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
                 found = _json(number, row)
         except RefusedError as fault:
             return refusal(STATUS.get(fault.code, 409), fault.text, code=fault.code, zh=fault.zh)
+        except OSError as fault:
+            log.warning("picture to ticket %d: %s", number, fault)
+            raise HTTPException(503, NOT_KEPT) from None
         if new:
             desk.changed()
         return JSONResponse(found, 201 if new else 200)

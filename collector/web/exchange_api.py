@@ -46,7 +46,7 @@ class Again(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     since: Instant | None = None
-    message: str = Field(default="", max_length=40, description="its `webhook-id`", examples=["evt_17"])
+    message: str = Field(default="", max_length=40, description="its `webhook-id`", examples=["evt_17-1795717271000"])
 
 
 def router(desk: Desk, vault: Vault, codes: Codes, region: str, zone: ZoneInfo) -> APIRouter:

@@ -1,6 +1,7 @@
 """Reporting something that no camera saw: a call for programs, and a form for the room and for workers."""
 
 import hashlib
+import logging
 import uuid
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from collector.evidence.uploads import keep, read_upload
+from collector.evidence.uploads import Upload, keep, read_upload
 from collector.exchange.reports import LONGEST, REPORTED, Report, ReportError, sources_of, streets, take
 from collector.people.actor import Actor
 from collector.people.rights import may
@@ -19,12 +20,14 @@ from collector.store import Ticket
 from collector.tickets.desk import MAX_TEXT, RefusedError, able
 from collector.web import multipart, views, words
 from collector.web.documents import TICKET
+from collector.web.evidence_api import NOT_KEPT
 from collector.web.language import Text, Words
 from collector.web.pages import Page, Showing
 from collector.web.refusals import refusal
 from collector.web.rights import Acting, Desk, in_streets, needs
 from protocol.instants import Instant
 
+log = logging.getLogger(__name__)
 FORM: Final = "form-"
 """Begins what stands for a number where a form had none."""
 FIELDS: Final = ("source", "code", "street", "shop", "address", "position", "description", "reference", "key")
@@ -54,12 +57,16 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
     """The routes."""
     routes = APIRouter()
 
-    def make(acting: Actor, report: Report) -> tuple[Ticket, bool]:
+    def make(acting: Actor, report: Report, taken: Upload | None = None, key: str = "") -> tuple[Ticket, bool]:
+        """The ticket and its picture, or neither; raises OSError."""
+        if taken is not None:
+            desk.files.has(taken.sha256)  # a storage that is away is waited for before anything is locked
         with desk.store.writing() as session:
             ticket, new = take(session, acting, report, codes, desk.now_ms())
             if not may(acting, "reports.write", ticket.street):
                 raise ReportError("street", f"expected one of yours, got {ticket.street}", "不在你的街道")
-        if new:
+            added = taken is not None and keep(session, desk.files, acting, ticket.number, key, taken, desk.now_ms())[1]
+        if new or added:
             desk.changed()
         return ticket, new
 
@@ -128,15 +135,14 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
                 reference=given["reference"] or given["key"] or None,
             )
             taken = read_upload(picture, zone, desk.now_ms()) if picture else None
-            ticket, _ = make(acting, report)
-            if taken is not None:
-                with desk.store.writing() as session:
-                    key = hashlib.sha256(picture).hexdigest()[:32]
-                    keep(session, desk.files, acting, ticket.number, key, taken, desk.now_ms())
+            ticket, _ = make(acting, report, taken, hashlib.sha256(picture).hexdigest()[:32])
         except (ReportError, RefusedError) as fault:
             return form(page, acting, given, Words(fault.zh, fault.text))
         except ValueError as fault:
             return form(page, acting, given, Words(f"图片须为 JPEG：{fault}", f"picture: expected a JPEG: {fault}"))
+        except OSError as fault:
+            log.warning("picture of a report: %s", fault)
+            raise HTTPException(503, NOT_KEPT) from None
         return RedirectResponse(f"/tickets/{ticket.number}", 303)
 
     return routes

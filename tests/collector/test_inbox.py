@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
+from collector.evidence.files import PictureFiles
 from collector.inbox.quarantine import KEEP_PER_BOX, MAX_HEAD
 from collector.inbox.reading import Delivery
 from collector.inbox.session import InboxSession
@@ -189,6 +190,21 @@ def test_a_full_disk_asks_for_it_later(desk, monkeypatch):
     assert count(desk, PictureRow) == 0
     (desk.folder / "evidence").unlink()
     assert len(desk.take(picture)[0]) == 1
+
+
+def test_of_a_storage_that_is_away_a_batch_asks_once(desk, monkeypatch):
+    tried = []
+
+    def away(*_):
+        tried.append(1)
+        raise OSError("away")
+
+    monkeypatch.setattr(PictureFiles, "put", away)
+    case = Case()
+    stored, _, later = desk.take(case.picture(), case.picture("at", "close"), case.opened())
+    assert (len(stored), len(later), len(tried)) == (1, 2, 1)
+    desk.take(case.picture())
+    assert len(tried) == 2
 
 
 def test_a_locked_database_asks_for_it_later(desk, monkeypatch):

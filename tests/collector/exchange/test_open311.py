@@ -250,6 +250,7 @@ def test_a_search_goes_by_what_the_specification_names(street):  # noqa: F811
         {"start_date": "2026-02-01T00:00:00Z", "end_date": "2026-01-01T00:00:00Z"},
         {"start_date": "yesterday"},
         {"end_date": "0001-01-01T00:00:00Z"},
+        {"start_date": "9999-12-31"},
     ):
         town.get("requests", "errors", 400, **wrong)
 

@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import func, select
 
 from collector.exchange import webhooks
-from collector.exchange.courier import WAITS_S, Courier
+from collector.exchange.courier import BATCH, LEASE_MS, TIMEOUT_S, WAITS_S, Courier
 from collector.exchange.reports import Report, take
 from collector.exchange.webhooks import WebhookError
 from collector.people.actor import SYSTEM
 from collector.people.vault import Vault
 from collector.places.codes import load_codes
-from collector.store import DeliveryRow, TicketEvent, WebhookRow
+from collector.store import DeliveryRow, Ticket, TicketEvent, WebhookRow
 from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture
 from tests.people import bearer, browser, make_pages, make_person
 
@@ -230,8 +230,48 @@ def test_a_collector_that_dies_while_it_tries_has_it_tried_again(post):
     post.restart()
     post.go()
     assert receiver.came == []  # another one may still be at it
-    post.go(1.1)
+    post.go(LEASE_MS / 60_000)
     assert len(receiver.came) == 1
+
+
+def test_a_batch_is_claimed_for_longer_than_it_can_take():
+    assert LEASE_MS > BATCH * TIMEOUT_S * 1000
+
+
+@pytest.mark.parametrize(("status", "at_once"), [(422, 3), (500, 0), (429, 0)])
+def test_what_a_receiver_does_not_take_holds_up_nothing_else(post, status, at_once):
+    receiver = post.subscribe(lambda handler: status if handler.server.ids[0] == handler.server.ids[-1] else 200)
+    for _ in range(4):
+        post.report()
+    post.go()
+    assert [one.state for one in post.rows(receiver)].count("sent") == at_once
+    post.go(0.1)
+    assert [one.state for one in post.rows(receiver)] == ["waiting", "sent", "sent", "sent"]
+    assert [webhooks.event_of(one) for one in receiver.ids] == [1, 2, 3, 4, 1], "new ones go first"
+
+
+def test_a_host_that_is_no_name_is_a_failed_try(post):
+    receiver = post.subscribe(url=f"https://{'a' * 64}.cn/")
+    post.report()
+    post.go()
+    assert [(one.tries, one.said.partition(":")[0]) for one in post.rows(receiver)] == [(1, "no_connection")]
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::a00:1", "2002:a00:1::1", "::10.0.0.1", "::ffff:10.0.0.1", "10.0.0.1"])
+def test_addresses_that_hold_another_one_are_not_called(post, address):
+    assert not post.courier._line.peer(address)
+    assert post.courier._line.peer("2400:3200::1")
+
+
+def test_a_restored_center_uses_no_id_twice(post):
+    post.report()
+    with post.street.desk.store.transaction() as session:
+        line, ticket = session.get_one(TicketEvent, 1), session.get_one(Ticket, 1)
+        first = webhooks.message("demo", line, ticket, None)
+        line.at_ms += 1
+        assert webhooks.message("demo", line, ticket, None).id != first.id
+        session.rollback()
+    assert [webhooks.event_of(one) for one in (first.id, "evt_1", "evt_-5")] == [1, 1, 0]
 
 
 def test_two_collectors_send_each_message_once(post):

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from collector.evidence import uploads
+from collector.evidence.files import PictureFiles
 from collector.evidence.jpeg import size_of, taken_at
 from collector.evidence.uploads import MOST_BYTES, MOST_PICTURES
 from collector.notices.shop_view import pictures_of
 from collector.people import audit
-from collector.store import PictureRow, Ticket, TicketEvent
+from collector.store import AuditRow, PictureRow, Ticket, TicketEvent
 from tests import incidents
 from tests.collector.conftest import Desk
 from tests.incidents import Case
@@ -208,6 +209,34 @@ def test_a_ticket_takes_pictures_until_a_day_after_it_is_closed(app, desk, state
     answer = put(app, desk, "chen", photo(1), key="another-key-1")
     assert (answer.status_code, "not_now" in answer.text) == (status, status == 409), answer.text
     assert put(app, desk, "chen", photo()).status_code == 200, "what is here is not refused again"
+
+
+@pytest.mark.parametrize("named", [("has", "read", "put"), ("put", "read")])
+def test_while_the_storage_is_away_people_are_told_so_and_nothing_is_half_done(app, desk, monkeypatch, named):
+    def away(*_):
+        raise OSError("away")
+
+    def rows():
+        with desk.store.transaction() as session:
+            logged = select(AuditRow.action).where(AuditRow.action != "token.add")
+            return [session.scalars(one).all() for one in (select(Ticket.number), select(PictureRow.id), logged)]
+
+    client = browser(app)
+    sign_in(desk.store, "li", client)
+    for name in named:
+        monkeypatch.setattr(PictureFiles, name, away)
+    before = rows()
+    fields = {"source": "grid", "code": "0501", "street": "s", "position": "120.14, 30.31"}
+    for answer in (
+        put(app, desk, "chen", photo()),
+        client.post("/report", data=fields, files={"picture": ("a.jpg", photo(), "image/jpeg")}),
+        client.post("/evidence/tickets/1/package", data={"reason": "行政复议"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy"), answer.text
+        assert "请稍后再试" in answer.json()["detail_zh"]
+    assert rows() == before
+    with desk.store.transaction() as session:
+        assert pictures_of(session, type("Link", (), {"ticket_number": 1}), desk.files) == () or "has" not in named
 
 
 def test_a_ticket_takes_so_many_and_no_more(app, desk, monkeypatch):

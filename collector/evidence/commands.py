@@ -99,7 +99,7 @@ def verify(
     if settings is None:
         typer.echo("cityeye-collector: expected a package, or --settings for the store", err=True)
         raise typer.Exit(2)
-    with _store(settings) as (config, store), store.transaction() as session:
+    with _store(settings) as (config, store), store.reading() as session:
         head = None if noted is None else audit.read_head(noted)
         good = f"all pictures, rows and logs; audit log at {audit.head(session)}"
         _tell(store_check.check(session, open_pictures(config), head), good)

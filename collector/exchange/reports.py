@@ -5,6 +5,7 @@ spot before anything follows (`found`); from then on a person does what elsewher
 kept: the number that it has where it came from is enough to answer them there.
 """
 
+import hashlib
 import json
 import math
 import uuid
@@ -127,7 +128,7 @@ def take(session: Session, actor: Actor, report: Report, codes: Codes, now_ms: i
     ticket.mark = facts.mark(ticket)
     kept = {"description": report.description.strip(), "address": report.address.strip(), "cell": cell}
     session.add(
-        ReportRow(
+        said := ReportRow(
             ticket_number=ticket.number,
             code=report.code,
             lon=report.lon,
@@ -149,9 +150,16 @@ def take(session: Session, actor: Actor, report: Report, codes: Codes, now_ms: i
             author=author,
         )
     )
-    record(session, actor, "ticket.reported", f"ticket/{ticket.number}", detail, now_ms)
+    record(session, actor, "ticket.reported", f"ticket/{ticket.number}", {**detail, "sha256": digest(said)}, now_ms)
     session.flush()
     return ticket, True
+
+
+def digest(row: ReportRow) -> str:
+    """SHA-256 of what was reported, for the audit log."""
+    place = [None if one is None else float(one) for one in (row.lon, row.lat)]
+    values = [row.ticket_number, row.code, row.description, row.address, *place, row.cell, row.reference, row.author]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _street(session: Session, report: Report) -> str:

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 from collector.evidence import ledger, package, store_check, uploads
 from collector.evidence.commands import evidence_commands
 from collector.evidence.report import Press
-from collector.evidence.retention import retain
+from collector.evidence.retention import hold, retain
 from collector.evidence.settings import EvidenceSection
+from collector.exchange.reports import Report, take
 from collector.papers.typefaces import typeface
 from collector.people.actor import Actor, Grant, Role
+from collector.places.codes import load_codes
 from collector.store import PictureRow, Ticket
 from collector.tickets import desk as tickets
 from tests.collector.conftest import Desk
@@ -29,15 +31,20 @@ SELECT 'x', box_id, 'i', role, view, sha256, bytes, 1 FROM picture WHERE role = 
 
 
 def fill(desk):
-    """A ticket with three pictures, reviewed by a person."""
+    """A ticket with three pictures, reviewed by a person; one whose picture forks the chain; one that was reported."""
     make_person(desk.store, "li", "operator@s")
     case = Case()
     desk.take(status(), case.picture("clear"), case.picture("at", number=1), case.opened())
+    fork = Case(number=2, shop=None, head=case.pictures[1][0].prev)
+    desk.take(fork.picture(number=2), fork.opened())
     now_ms = round(desk.now_s * 1000)
     taken = uploads.read_upload(jpeg(5), ZoneInfo("UTC"), now_ms)
     with desk.store.writing() as session:
         uploads.keep(session, desk.files, LI, 1, "12345678", taken, now_ms)
         tickets.act(session, LI, 1, "confirm", at_ms=now_ms, seen=None, reason="看过")
+        for on in (True, False):
+            hold(session, LI, 1, "诉讼", now_ms, on=on)
+        take(session, LI, Report("hotline", "0507", "s", address="示例路", lon=120, lat=30.3), load_codes(), now_ms)
     return case
 
 
@@ -107,6 +114,16 @@ def test_a_package_that_was_cut_or_added_to_is_found(packed, cut, end):
         ("UPDATE message SET payload = payload || ' '", "message"),
         ("DELETE FROM message", "its row was deleted"),
         ("UPDATE incident SET data = replace(data, 'cam-1', 'cam-2')", "is not what its newest message said"),
+        ("UPDATE incident SET seq = 2", "is not what its newest message said"),
+        ("UPDATE incident SET state = 'ended'", "is not what its newest message said"),
+        ("UPDATE incident SET opened_ms = opened_ms + 1", "is not what its newest message said"),
+        ("DELETE FROM incident", "its row was deleted"),
+        ("UPDATE seal SET state = 'good' WHERE state = 'broken'", "says that it was broken"),
+        ("DELETE FROM seal", "its seal was deleted"),
+        ("DELETE FROM legal_hold", "its legal holds are not"),
+        ("UPDATE legal_hold SET lifted_ms = NULL", "its legal holds are not"),
+        ("UPDATE report SET address = 'x'", "its report is not"),
+        ("DELETE FROM report", "its report is not"),
         ("UPDATE box SET public_key = NULL", "its seal was good as it came"),
         ("UPDATE ticket_event SET reason = 'x' WHERE kind = 'confirm'", "its time line lacks ticket.confirm"),
         ("DELETE FROM ticket_event WHERE kind = 'picture'", "its time line lacks ticket.picture"),

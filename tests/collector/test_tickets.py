@@ -29,6 +29,7 @@ DESKS = {
     *("reviewer", "reviewed_ms", "policy", "due_ms", "due_kind", "due_entered", "level", "round", "told_ms"),
     *("shop_due_ms", "shop_asked_ms", "ordered", "urgency", "offences", "assignee", "case_number", "outcome"),
     *("permit", "duplicate_of", "pause", "paused_until_ms", "left_ms", "verify", "verdict"),
+    *("source", "found"),
     *("first_told_ms", "registered_ms", "fed_back", "reworked", "overdue"),
 }
 """Columns of a ticket that the inbox leaves alone."""

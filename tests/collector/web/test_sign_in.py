@@ -412,7 +412,7 @@ def test_an_original_is_fetched_with_a_reason_that_is_on_record_before_it_is_sen
         (row,) = audit.show(session, of=f"picture/{record.sha256}")
         assert (row.actor, audit.line_json(row)["detail"]) == (
             "person:wang",
-            {"reason": "居民 申诉，核对原图", "box": "box-1"},
+            {"reason": "居民 申诉，核对原图", "box": "box-1", "name": "Wang", "unit": "小河街道"},
         )
     assert give(client, path, reason="复核").status_code == 200, "two letters are a whole reason"
     for name in ("0" * 64, "x", "../center"):

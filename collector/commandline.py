@@ -16,7 +16,7 @@ from collector.evidence.files import PictureFiles, open_files
 from collector.notices.secrets import SecretError
 from collector.people.actor import Actor
 from collector.people.roster import PeopleError
-from collector.settings import CenterConfig
+from collector.settings import CenterConfig, load_settings
 from collector.store import Store, StoreError, open_store
 from protocol.broker import BrokerError
 from protocol.documents import SettingsError
@@ -50,6 +50,20 @@ def open_data(config: CenterConfig) -> Store:
             f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
         ) from None
     return open_store(config.database_url)
+
+
+@contextlib.contextmanager
+def open_center(settings: Path, *faults: type[Exception]) -> Iterator[tuple[CenterConfig, Store]]:
+    """What a command works with, closed after it; these faults of its room are said in one line, as others are."""
+    with one_line():
+        config = load_settings(settings)
+        store = open_data(config)
+        try:
+            yield config, store
+        except faults as fault:
+            raise SettingsError(str(fault)) from None
+        finally:
+            store.close()
 
 
 def open_pictures(config: CenterConfig) -> PictureFiles:

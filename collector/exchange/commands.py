@@ -1,8 +1,6 @@
 """`cityeye-collector webhooks …` and `export …`: what goes to other systems."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +9,12 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy import select
 
-from collector.commandline import SettingsOption, now_ms, one_line, open_data, system
+from collector.commandline import SettingsOption, now_ms, open_center, system
 from collector.exchange import municipal, webhooks
 from collector.exchange.webhooks import WebhookError
 from collector.people.audit import record
 from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.places.codes import load_codes
-from collector.settings import CenterConfig, load_settings
 from collector.store import Store, WebhookRow
 from protocol.documents import SettingsError
 
@@ -31,19 +28,6 @@ def _exports() -> None:
     """Files for other systems."""
 
 
-@contextlib.contextmanager
-def _open(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
-    with one_line():
-        config = load_settings(settings)
-        store = open_data(config)
-        try:
-            yield config, store
-        except (WebhookError, VaultError) as fault:
-            raise SettingsError(str(fault)) from None
-        finally:
-            store.close()
-
-
 @hooks.command()
 def add(
     url: Annotated[str, typer.Argument(help="https://HOST/PATH", show_default=False)],
@@ -53,7 +37,7 @@ def add(
     street: Annotated[str, typer.Option(help="only of this street")] = "",
 ) -> None:
     """Subscribe a receiver; prints its secret, once."""
-    with _open(settings) as (config, store), store.writing() as session:
+    with open_center(settings, WebhookError, VaultError) as (config, store), store.writing() as session:
         vault = Vault(config.data_dir / KEY_FILE)
         made = webhooks.add(session, system(), vault, url, kind or [], street, now_ms())
     typer.echo(f"{made.id}\nsecret: {made.secret}")
@@ -62,7 +46,7 @@ def add(
 @hooks.command("list")
 def show(settings: SettingsOption) -> None:
     """Print all subscriptions, one JSON object a line."""
-    with _open(settings) as (_, store), store.transaction() as session:
+    with open_center(settings, WebhookError, VaultError) as (_, store), store.transaction() as session:
         for row in session.scalars(select(WebhookRow).order_by(WebhookRow.created_ms)):
             typer.echo(json.dumps(webhooks.as_json(row, *webhooks.backlog(session, row.id)), ensure_ascii=False))
 
@@ -70,7 +54,7 @@ def show(settings: SettingsOption) -> None:
 @hooks.command()
 def remove(webhook: IdArgument, settings: SettingsOption) -> None:
     """End a subscription, with what waits for it."""
-    with _open(settings) as (_, store), store.writing() as session:
+    with open_center(settings, WebhookError, VaultError) as (_, store), store.writing() as session:
         webhooks.remove(session, system(), webhook, now_ms())
 
 
@@ -83,7 +67,7 @@ def replay(
     message: Annotated[str, typer.Option(help="one message by its webhook-id")] = "",
 ) -> None:
     """Send again what happened."""
-    with _open(settings) as (config, store):
+    with open_center(settings, WebhookError, VaultError) as (config, store):
         try:
             at = datetime.fromisoformat(since) if since else None
         except ValueError:
@@ -107,7 +91,7 @@ def export_municipal(
     everything: Annotated[bool, typer.Option("--all", help="what was never registered, too")] = False,
 ) -> None:
     """Write cases in the field names of the municipal platform (`config/codes/municipal.toml`)."""
-    with _open(settings) as (config, store):
+    with open_center(settings, WebhookError, VaultError) as (config, store):
         center, suffix = config.settings.center, out.suffix.lower().removeprefix(".")
         if suffix not in municipal.SUFFIXES:
             raise SettingsError(f"{out}: expected NAME.csv, NAME.xlsx or NAME.json")

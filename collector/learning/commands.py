@@ -1,43 +1,26 @@
 """`cityeye-collector learning … | dataset …`: what verdicts say of zones, and pictures to train a detector on."""
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from collector.commandline import SettingsOption, now_ms, one_line, open_data, open_pictures, system
+from collector.commandline import SettingsOption, now_ms, open_center, open_pictures, system
 from collector.evidence.looks import read_reason
 from collector.learning import dataset
 from collector.learning.dataset import DatasetError
 from collector.learning.outlook import look, outlook_json, statistics_json
 from collector.learning.verdicts import Place, statistics
 from collector.people import audit
-from collector.settings import CenterConfig, load_settings
-from collector.store import Store
 from collector.tickets.reasons import load_reasons
 from protocol.documents import SettingsError
 
 learning = typer.Typer(no_args_is_help=True, help="What verdicts say of zones, and other settings tried on them.")
 datasets = typer.Typer(no_args_is_help=True, help="Pictures with labels, to train a detector on.")
 StreetOption = Annotated[list[str] | None, typer.Option("--street", help="a site, may be repeated; default: all")]
-
-
-@contextlib.contextmanager
-def _center(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
-    with one_line():
-        config = load_settings(settings)
-        store = open_data(config)
-        try:
-            yield config, store
-        except (DatasetError, ValueError) as fault:
-            raise SettingsError(str(fault)) from None
-        finally:
-            store.close()
 
 
 @learning.command()
@@ -47,7 +30,7 @@ def zones(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, one line each")] = False,
 ) -> None:
     """List zones with their alerts of the last eight weeks, most false alarms first."""
-    with _center(settings) as (_, store), store.transaction() as session:
+    with open_center(settings, DatasetError, ValueError) as (_, store), store.transaction() as session:
         found = statistics(session, street or None, now_ms())
     for place, one in found.items():
         share = "" if one.share is None else f", {one.share:.0%} false"
@@ -66,7 +49,7 @@ def zone(
 ) -> None:
     """Print a zone as JSON: statistics, settings, suggestions, and what other limits would have done."""
     parts = place.split("/")
-    with _center(settings) as (config, store), store.transaction() as session:
+    with open_center(settings, DatasetError, ValueError) as (config, store), store.transaction() as session:
         days = ZoneInfo(config.settings.center.timezone)
         found = look(session, Place(*parts), None, now_ms(), days) if len(parts) == 4 else None
         if found is None:
@@ -82,7 +65,7 @@ def export(
     street: StreetOption = None,
 ) -> None:
     """Write what people judged as a dataset in YOLO format that `cityeye-models finetune` takes."""
-    with _center(settings) as (config, store):
+    with open_center(settings, DatasetError, ValueError) as (config, store):
         why = read_reason(reason)
         with store.transaction() as session:
             shots, left_out = dataset.collect(session, load_reasons(), street or None)

@@ -137,6 +137,8 @@ class Tab:
 def check(page, faults=(), *, axe=True):
     """No console error, failing request, refused content, layout shift, sideways scrolling; small; accessible."""
     page.wait_for_load_state("load")
+    # what is pale while the center answers is not what is read
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .is-sent')")
     path = page.evaluate("location.pathname")
     assert not faults, f"{path}: {faults}"
     shift = page.evaluate(SHIFT)

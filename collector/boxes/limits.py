@@ -20,10 +20,11 @@ class Failures:
 
     Args:
         monotonic: seconds that never jump.
+        per_address: how many of one address are borne.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, monotonic: Callable[[], float], per_address: int = PER_ADDRESS) -> None:
+        self._monotonic, self._per_address = monotonic, per_address
         self._lock = threading.Lock()
         self._all: deque[float] = deque(maxlen=IN_ALL)
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
@@ -35,7 +36,7 @@ class Failures:
             own = self._by_address.get(network_of(address), deque())
             waits = [
                 times[0] + WINDOW_S - now_s
-                for times, most in ((own, PER_ADDRESS), (self._all, IN_ALL))
+                for times, most in ((own, self._per_address), (self._all, IN_ALL))
                 if len(times) >= most
             ]
         return max([0.0, *waits])
@@ -46,7 +47,7 @@ class Failures:
         network = network_of(address)
         with self._lock:
             self._all.append(now_s)
-            self._by_address.setdefault(network, deque(maxlen=PER_ADDRESS)).append(now_s)
+            self._by_address.setdefault(network, deque(maxlen=self._per_address)).append(now_s)
             self._by_address.move_to_end(network)
             while len(self._by_address) > ADDRESSES:
                 self._by_address.popitem(last=False)

@@ -58,6 +58,7 @@ from collector.web import (
     register_pages,
     report_pages,
     sign_in,
+    street_pages,
     task_pages,
     text_pages,
     thumbnails,
@@ -279,6 +280,8 @@ def make_app(
     app.include_router(exchange_api.router(desk, gate.signing.vault, codes, center.region, zone))
     app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
     app.include_router(report_pages.router(desk, codes, zone))
+    whole = settings or _plain(center)
+    app.include_router(street_pages.router(desk, whole.street_page, whole.notices.contact, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))

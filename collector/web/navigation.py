@@ -34,12 +34,14 @@ PLACES: Final = (
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
     Place("/reports", "indicators.read", N_("Reports")),
+    Place("/proposals", "proposals.moderate", N_("Proposals")),
     Place("/policies", "policies.read", N_("Policies")),
     Place("/learning", "learning.read", N_("Learning from verdicts")),
     Place("/templates", "notices.read", N_("Texts")),
     Place("/people", "people.read", N_("People")),
     Place("/papers", "law.read", N_("Papers")),
     Place("/audit", "audit.read", N_("Audit log")),
+    Place("/admin", "center.read", N_("Administration")),
     Place("/account", OWN, N_("My account")),
 )
 

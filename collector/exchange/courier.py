@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from collector.exchange import webhooks
 from collector.exchange.webhooks import KEPT_MS, STOPPED, Message
 from collector.notices.http import Answer, Line, call
+from collector.notices.outcomes import Report
 from collector.people.vault import Vault, VaultError
 from collector.places.codes import Codes
 from collector.store import DeliveryRow, Store, Ticket, TicketEvent, WebhookRow
@@ -237,7 +238,7 @@ def line_to(networks: Sequence[str], proxy: str | None, timeout_s: float = TIMEO
     return Line(timeout_s, proxy, peer=None if proxy else allowed)
 
 
-def taken(answer: Answer | Failure) -> tuple[bool, str]:
+def taken(answer: Answer | Report) -> tuple[bool, str]:
     """Whether a receiver took a message, and how that try ended."""
     if not isinstance(answer, Answer):
         return False, f"{answer.code}: {answer.text}"

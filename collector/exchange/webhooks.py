@@ -203,6 +203,11 @@ def trial(center: str, webhook_id: str, now_ms: int) -> Message:
     return Message(number, json.dumps(body).encode())
 
 
+def tried(session: Session, actor: Actor, webhook_id: str, said: str, now_ms: int) -> None:
+    """Note that somebody tried a receiver, and how that ended."""
+    record(session, actor, "webhook.test", f"webhook/{webhook_id}", {"said": said[:200]}, now_ms)
+
+
 def deliveries(session: Session, webhook_id: str, limit: int) -> list[tuple[DeliveryRow, TicketEvent]]:
     """The last ones, newest first, each with the line that it tells of."""
     query = select(DeliveryRow, TicketEvent).join(TicketEvent, TicketEvent.id == DeliveryRow.event_id)

@@ -38,10 +38,12 @@ from collector.places.codes import load_codes
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
+    admin_pages,
     assets,
     audit_pages,
     board,
     box_pages,
+    camera_pages,
     documents,
     evidence_api,
     exchange_api,
@@ -64,6 +66,8 @@ from collector.web import (
     thumbnails,
     ticket_pages,
     tickets_api,
+    token_pages,
+    webhook_pages,
 )
 from collector.web.kept import kept
 from collector.web.live import Changes, Feed, now
@@ -281,7 +285,12 @@ def make_app(
     app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
     app.include_router(report_pages.router(desk, codes, zone))
     whole = settings or _plain(center)
-    app.include_router(street_pages.router(desk, whole.street_page, whole.notices.contact, zone))
+    app.include_router(admin_pages.router(desk, whole))
+    app.include_router(camera_pages.router(desk))
+    networks, proxy = exchange.webhooks.networks, whole.notices.proxy
+    app.include_router(webhook_pages.router(desk, gate.signing.vault, center.id, zone, networks, proxy))
+    app.include_router(token_pages.router(desk, gate.signing))
+    app.include_router(street_pages.router(desk, whole, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))

@@ -17,11 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from collector.boxes.limits import Failures
 from collector.exchange import proposals, reports
 from collector.exchange.proposals import LONGEST, LONGEST_ANSWER, STATES, Nameless, ProposalError
-from collector.exchange.settings import StreetPageSection
 from collector.exchange.street import COUNTS, ENDS, MINUTES, SHARES, gather
 from collector.indicators import definitions
 from collector.people.actor import Actor
-from collector.places.fields import DAYS
+from collector.settings import CenterSettings
 from collector.store import ProposalRow
 from collector.tickets.policy import Span
 from collector.web import story
@@ -31,6 +30,7 @@ from collector.web.pages import Page, Showing
 from collector.web.plain import Number
 from collector.web.policy_form import SPANS
 from collector.web.rights import Acting, Desk, Fields, From, check, in_streets, needs, public
+from protocol.hours import DAYS
 
 PER_ADDRESS: Final = 5
 """Proposals and comments of one address in ten minutes."""
@@ -52,8 +52,9 @@ _MEANS: Final = {
 }
 
 
-def router(desk: Desk, section: StreetPageSection, contact: str, zone: ZoneInfo) -> APIRouter:
-    """The routes; `contact` is whom a shop may call to object."""
+def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
+    """The routes."""
+    section, contact = settings.street_page, settings.notices.contact
     routes = APIRouter(include_in_schema=False)
     visits = Failures(time.monotonic, PER_ADDRESS)
 
@@ -105,6 +106,7 @@ def router(desk: Desk, section: StreetPageSection, contact: str, zone: ZoneInfo)
             words=_WORDS,
             means=_MEANS,
             contact=contact,
+            linked=settings.shop_pages.url is not None,
             hours=hours,
             span=span,
             days=days,

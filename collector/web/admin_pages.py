@@ -27,6 +27,7 @@ from collector.tickets import calendar, reasons
 from collector.tickets.reasons import Reasons
 from collector.web import fleet, story
 from collector.web.language import N_, Text
+from collector.web.navigation import PLACES
 from collector.web.pages import Showing
 from collector.web.rights import Acting, Desk, in_streets, needs
 from protocol.documents import Section, SettingsError
@@ -108,18 +109,18 @@ TABLES: Final = (
 )
 
 
-def router(desk: Desk, settings: CenterSettings, tables: Sequence[Table] = TABLES) -> APIRouter:
+def router(desk: Desk, settings: CenterSettings) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
     started_ms = desk.now_ms()
 
     @routes.get("/admin", dependencies=[needs("center.read")])
     def show_overview(page: Showing) -> HTMLResponse:
-        return page("admin.html")
+        return page("admin.html", within=[one for one in PLACES if one.within])
 
     @routes.get("/admin/codes", dependencies=[needs("center.read")])
     def show_codes(page: Showing) -> HTMLResponse:
-        return page("admin_codes.html", tables=[_in_force(one, started_ms) for one in tables])
+        return page("admin_codes.html", tables=[_in_force(one, started_ms) for one in TABLES])
 
     @routes.get("/admin/retention", dependencies=[needs("center.read")])
     def show_retention(page: Showing, acting: Acting) -> HTMLResponse:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
+from babel.units import format_unit
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -42,7 +43,7 @@ NO_STREET: Final = "没有这个页面 / there is no such page"
 THANKS: Final = N_("Thank you. It is shown once somebody of the center has read it.")
 STATE_NAMES: Final = {"waiting": N_("To be read"), "shown": N_("Shown"), "refused": N_("Not shown")}
 MODERATION: Final = "/proposals"
-_MS: Final = {"minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
+_UNITS_S: Final = {"minutes": 60, "hours": 3600, "days": 86_400}
 _DAY: Final = re.compile(rf"\b({'|'.join(DAYS)})\b")
 _WORDS: Final = {
     one.name: Words(*one.words) for one in (*definitions.COUNTS, *definitions.SHARES, *definitions.MINUTES)
@@ -90,10 +91,16 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
             return _DAY.sub(lambda match: days[DAYS.index(match[1])], text)
 
         def span(one: Span) -> str:
-            length_ms = _MS.get(one.unit)
-            if length_ms is not None:
-                return page.reader.span(one.amount * length_ms)
-            return f"{one.amount} {page.reader.say(dict(SPANS)[one.unit])}"
+            unit = _UNITS_S.get(one.unit)
+            return (
+                f"{one.amount} {page.reader.say(dict(SPANS)[one.unit])}" if unit is None else length(one.amount * unit)
+            )
+
+        def length(seconds: float) -> str:
+            """In the largest unit of which it is a whole number."""
+            units = ("hour", 3600), ("minute", 60), ("second", 1)
+            unit, unit_s = next((one for one in units if seconds % one[1] == 0), units[-1])
+            return format_unit(seconds / unit_s, f"duration-{unit}", "long", locale=page.reader.locale)
 
         return page(
             "street.html",
@@ -109,6 +116,7 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
             linked=settings.shop_pages.url is not None,
             hours=hours,
             span=span,
+            length=length,
             days=days,
             talk=spoken,
             takes=section.proposals,

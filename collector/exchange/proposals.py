@@ -7,6 +7,7 @@ of telephones, mail addresses and links are taken out before anything is kept.
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import delete, func, or_, select
@@ -155,9 +156,15 @@ class Nameless:
     def __init__(self, session: Session) -> None:
         people = session.execute(select(ShopRow.name, ShopRow.owner))
         names = {one.strip() for row in people for one in row if len((one or "").strip()) > 1}
-        longest_first = sorted(names, key=len, reverse=True)
-        self._names = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
+        self._names = _any_of(frozenset(names))
 
     def __call__(self, text: str) -> str:
         """The text without them."""
         return self._names.sub(HIDDEN, text)
+
+
+@lru_cache(maxsize=4)
+def _any_of(names: frozenset[str]) -> re.Pattern[str]:
+    """Any of some names, the longest first; a register of thousands takes a while, and seldom changes."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)

@@ -74,7 +74,7 @@ class Street:
     months: Mapping[date, Figures]
 
 
-def gather(session: Session, street: str, now_ms: int, today: date, zone: ZoneInfo) -> Street:
+def gather(session: Session, street: str, now_ms: int, today: date, zone: ZoneInfo, nameless: Nameless) -> Street:
     """What is known of a street.
 
     Args:
@@ -83,8 +83,8 @@ def gather(session: Session, street: str, now_ms: int, today: date, zone: ZoneIn
         now_ms: the center's clock.
         today: by the center's calendar.
         zone: the center's.
+        nameless: takes names out.
     """
-    nameless = Nameless(session)
     found = permits.listed(session, streets=[street], on=today, state=permits.ACTIVE)
     this_month = today.replace(day=1)
     months = (this_month, (this_month - timedelta(days=1)).replace(day=1))
@@ -92,7 +92,11 @@ def gather(session: Session, street: str, now_ms: int, today: date, zone: ZoneIn
         street,
         current(session, street).policy,
         _watched(session, street),
-        [_without_names(one, nameless) for one in found if today not in one.excluded],
+        [
+            _without_names(one, nameless)
+            for one in found
+            if today not in one.excluded and today.weekday() in one.weekdays
+        ],
         {one: Loaded(session, Period(*month_of(one), (street,), zone), now_ms).whole() for one in months},
     )
 

@@ -81,9 +81,9 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
             raise HTTPException(404, NO_STREET)
         now_ms = desk.now_ms()
         with desk.store.reading() as session:
-            found = gather(session, street, now_ms, datetime.fromtimestamp(now_ms / 1000, zone).date(), zone)
+            nameless, today = Nameless(session), datetime.fromtimestamp(now_ms / 1000, zone).date()
+            found = gather(session, street, now_ms, today, zone, nameless)
             talk = proposals.of_street(session, street, SHOWN_AT_ONCE) if section.proposals else []
-            nameless = Nameless(session)
             spoken = [(_shown(row, nameless), [_shown(one, nameless) for one in below]) for row, below in talk]
         days = page.reader.locale.days["format"]["abbreviated"]
 

@@ -21,6 +21,7 @@ from agent.box.enrolment import (
     Renewal,
     enrol,
 )
+from agent.box.twin import write_twice
 from agent.settings import load_settings
 from collector.boxes import register
 from collector.boxes.authority import Authority, private_pem, write_secret
@@ -76,7 +77,11 @@ def door(fleet):
 
 
 def files(state):
-    return sorted(path.name for path in (state / "center").iterdir())
+    """What is there beside the copies."""
+    names = sorted(path.name for path in (state / "center").iterdir())
+    kept = [name for name in names if not name.endswith(".copy")]
+    assert set(names) - set(kept) == {f"{name}.copy" for name in kept if name != "pending.key"}
+    return kept
 
 
 def certificate(state):
@@ -228,7 +233,11 @@ def test_settings_take_identity_and_line_from_the_enrolment(fleet, door, tmp_pat
     path.write_text('version = 1\n[box]\nid = "box-0001"\nsite = "s"\n')
     with pytest.raises(SettingsError, match=f"enrolled as id '{claim.box}', got 'box-0001'"):
         load_settings(path)
-    (tmp_path / "state" / "center" / "center.json").write_text("{}")
+    member = tmp_path / "state" / "center" / "center.json"
+    member.write_text("{}")
+    with pytest.raises(SettingsError, match="enrolled as id"):  # it is mended from its copy
+        load_settings(path)
+    write_twice(member, b"{}")
     with pytest.raises(SettingsError, match="it is damaged"):
         load_settings(path)
     shutil.rmtree(tmp_path / "state")

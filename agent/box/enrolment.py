@@ -20,6 +20,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -57,6 +58,8 @@ RENEW_AT: Final = 2 / 3
 """Of a certificate's life; and up to a tenth of it later, so that a fleet does not come at once."""
 SPREAD: Final = 0.1
 TRY_AGAIN_S: Final = 3600.0
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -234,6 +237,24 @@ class Renewal:
         self._due_s = lifetime.due_s(self._jitter())
         ends = dt.datetime.fromtimestamp(lifetime.ends_s, dt.UTC)
         log.info("center: certificate renewed, good until %s", ends.date())
+
+
+def center_time(state_dir: Path, member: Membership) -> float | None:
+    """What the center's clock says, in whole seconds since the epoch; None where it does not answer."""
+    line: http.client.HTTPSConnection | None = None
+    try:
+        context = _context((state_dir / FOLDER / "ca.crt").read_text("ascii"))
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)  # a clock that is wrong is what is asked about
+        parts = urlsplit(member.url)
+        line = http.client.HTTPSConnection(parts.hostname or "", parts.port or 443, timeout=TIMEOUT_S, context=context)
+        line.request("GET", "/ca")
+        date = line.getresponse().getheader("date")
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        if line is not None:
+            line.close()
 
 
 def _fetch_ca(invitation: Invitation) -> str:

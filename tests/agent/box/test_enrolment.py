@@ -1,5 +1,6 @@
 """A box becomes one of a center's and stays it: real commands, real TLS, a clock that the test moves."""
 
+import json
 import re
 import shutil
 import socket
@@ -108,6 +109,11 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
         assert files(box / "state") == ["box.pem", "ca.crt", "center.json"]
         config = load_settings(box / "box.toml")
         assert (config.settings.box.id, config.settings.box.site) == ("beishan-0001", "beishan")
+        looked = run(AGENT, "doctor", "--settings", box / "box.toml", "--out", box / "report.json")
+        assert looked.returncode == 0, looked.stdout
+        for line in ("clock: [+-][0-2] s from the center's", "certificate: good for 36[45] days", "center: .* answers"):
+            assert re.search(f"ok +{line}", looked.stdout), looked.stdout
+        assert json.loads((box / "report.json").read_text())["good"] is True
         # a second box with the same label gets nothing
         (tmp_path / "thief").mkdir()
         stolen = run(AGENT, "enrol", label, "--settings", tmp_path / "thief" / "box.toml")

@@ -77,6 +77,7 @@ from protocol.messages import (
 )
 from protocol.seal import public_key_text
 from protocol.settings import Camera, CamerasDocument, Zone
+from protocol.supervision import notify
 
 log = logging.getLogger(__name__)
 
@@ -771,8 +772,11 @@ def run(config: BoxConfig, clock: Clock) -> bool:
     with Agent(config, clock, on_restart=stopping.set) as agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        notify("READY=1")
         while not stopping.wait(TEND_S):
             agent.tend()
+            notify("WATCHDOG=1")
+        notify("STOPPING=1")
         log.info("stopping")
     nursery().close()
     return agent.restarting

@@ -56,7 +56,7 @@ def machine(state_dir: Path) -> dict[str, Any]:
         "load": os.getloadavg(),
         "memory_kb": _memory(MEMORY),
         "disk_bytes": {"total": disk.total, "free": disk.free},
-        "temperature_c": _temperatures(THERMAL),
+        "temperature_c": temperatures(THERMAL),
     }
 
 
@@ -64,7 +64,7 @@ def machine_load(state_dir: Path) -> MachineLoad:
     """The same in short, as each health report has it."""
     disk, memory = shutil.disk_usage(state_dir), _memory(MEMORY)
     return MachineLoad(
-        temperature_c=max(_temperatures(THERMAL).values(), default=None),
+        temperature_c=max(temperatures(THERMAL).values(), default=None),
         load=round(os.getloadavg()[0], 2),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=_bytes(memory.get("MemTotal")),
@@ -87,7 +87,8 @@ def _memory(path: Path) -> dict[str, int]:
         return {}
 
 
-def _temperatures(folder: Path) -> dict[str, float]:
+def temperatures(folder: Path) -> dict[str, float]:
+    """Degrees Celsius by sensor."""
     found = {}
     for path in sorted(folder.glob("thermal_zone*/temp")):
         try:

@@ -213,7 +213,8 @@ def test_a_camera_is_added_by_its_address_after_a_test_picture(tmp_path, street)
             ({"source": f"rtsp://127.0.0.1:{free_port()}/x"}, "Nothing listens"),
             ({"user": "", "camera": "open"}, "does not take this user and password"),
         ):
-            assert why in tried(**fields)[1]
+            found = tried(**fields)[1]
+            assert why in found, found[-3000:]
         where, found = tried(password="p@ss:w/rd 7")
         assert "It gives pictures" in found
         _, _, jpeg = here.page(f"/snapshots/{where.rpartition('/')[2]}/wide/960.jpg")

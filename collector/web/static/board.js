@@ -70,8 +70,7 @@ function still(change) {
   const anchor = seen(mine) ? mine : cards[above(cards, of.top)];
   const was = anchor && place(anchor).top;
   steady = true;
-  change();
-  steady = false;
+  try { change(); } finally { steady = false; }
   if (anchor?.isConnected) box.scrollTop += place(anchor).top - was;
 }
 

@@ -72,9 +72,11 @@ def package(
         if out.exists():
             raise PeopleError(f"{out}: expected a file that is not there yet")
         files, why = open_pictures(config), read_reason(reason)
+        press = _press(config)
         with store.writing() as session:
-            found = _press(config).package(session, files, system(), _ticket(session, ticket), why, now_ms())
-            out.write_bytes(found)
+            bundle = press.gather(session, system(), _ticket(session, ticket), why, now_ms())
+        found = press.package(bundle, files)
+        out.write_bytes(found)
     typer.echo(f"{out}: {len(found)} bytes, ticket {ticket}")
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,13 +14,14 @@ from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
 from collector.evidence.files import PictureFiles
+from collector.evidence.graves import buried
 from collector.evidence.uploads import REPORTED
 from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
-from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
+from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id
 from collector.indicators import footfall
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
+from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Store, Ticket, lock, write
 from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
 from collector.tickets.desk import look
@@ -78,8 +79,10 @@ class Batch:
 
     session: Session
     files: PictureFiles
-    received_ms: int
-    late_after_s: float
+    kept: Collection[str] = ()
+    """Pictures whose files were just written; others have to wait."""
+    received_ms: int = 0
+    late_after_s: float = LATE_AFTER_S
     boxes: dict[str, Box] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
@@ -89,25 +92,60 @@ class Batch:
     messages: list[dict[str, object]] = field(default_factory=list)
     new_pictures: list[dict[str, object]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
+    buried: set[str] = field(default_factory=set)
     told: list[seals.Told] = field(default_factory=list)
-    away: bool = False
-    """Pictures cannot be written now; each try may take many seconds of the one transaction that writes."""
+
+
+def keep_pictures(store: Store, readings: Sequence[Reading], files: PictureFiles) -> set[str]:
+    """Write files of the pictures that will be taken, before the transaction that names them: a storage may be slow.
+
+    Returns:
+        Their SHA-256; not of those that cannot be written now.
+    """
+    pictures = [one for one in readings if one.header is not None]
+    kept: set[str] = set()
+    if not pictures:
+        return kept
+    with store.transaction() as session:
+        batch = Batch(session, files)
+        _load(batch, pictures)
+        closed = has_authority(session)
+    try:
+        for one in pictures:
+            if _is_awaited(batch, one, closed=closed) and one.header is not None:
+                files.put(one.header.sha256, one.delivery.payload)
+                kept.add(one.header.sha256)
+    except OSError as fault:
+        log.error("inbox: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
+    return kept
+
+
+def _is_awaited(batch: Batch, reading: Reading, *, closed: bool) -> bool:
+    """Whether a picture's box may write here, and it is not one that was deleted."""
+    topic, header = reading.topic, reading.header
+    if topic is None or header is None or header.id in batch.gone:
+        return False
+    box = batch.boxes.get(topic.box)
+    mine = not closed if box is None else box.site == topic.site and box.standing not in (*OUT, "expected")
+    return mine and batch.owners.get(header.incident, topic.box) == topic.box
 
 
 def take(
     session: Session,
-    deliveries: Sequence[Delivery],
+    readings: Sequence[Reading],
     files: PictureFiles,
+    kept: Collection[str],
     received_ms: int,
     late_after_s: float = LATE_AFTER_S,
 ) -> list[Outcome]:
     """Store deliveries, or refuse them for good. Errors of the database are the caller's.
 
+    `kept` names pictures whose files are there, by `keep_pictures`.
+
     Several collectors may do this at once with the same messages: each first locks the incidents and ticket keys that
     it will write, then reads what is there.
     """
-    readings = [read(delivery) for delivery in deliveries]
-    batch = Batch(session, files, received_ms, late_after_s)
+    batch = Batch(session, files, kept, received_ms, late_after_s)
     with session.no_autoflush:
         _lock(session, readings)
         _load(batch, readings)
@@ -192,6 +230,7 @@ def _load(batch: Batch, readings: Sequence[Reading]) -> None:
             batch.pictures[row.id] = row.box_id or ""
             if row.deleted_ms is not None:
                 batch.gone.add(row.id)
+        batch.buried = buried(session, {one.sha256 for one in headers})
 
 
 def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
@@ -343,15 +382,12 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
         raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner}")
     if header.id in batch.gone:
         return Outcome(stored=header.id)  # it served its purpose, and does not come back
-    if batch.away:
+    # the file first: a row never names a picture that is not there
+    if header.sha256 not in batch.kept:
         return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
-    try:
-        # the file first: a row never names a picture that is not there
+    if header.sha256 in batch.buried:
         batch.files.put(header.sha256, delivery.payload)
-    except OSError as fault:
-        batch.away = True
-        log.error("inbox: picture %s cannot be written now: %s", header.id, fault)  # noqa: TRY400 - no trace wanted
-        return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
+        batch.buried.discard(header.sha256)
     if known is None:
         batch.pictures[header.id] = box.id
         batch.new_pictures.append(

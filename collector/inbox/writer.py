@@ -13,10 +13,10 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.evidence.files import PictureFiles
-from collector.inbox.intake import LATE_AFTER_S, LATER_S, Outcome, take
+from collector.inbox.intake import LATE_AFTER_S, LATER_S, Outcome, keep_pictures, take
 from collector.inbox.meter import Meter
 from collector.inbox.quarantine import Complaints
-from collector.inbox.reading import Delivery, claimed_id
+from collector.inbox.reading import Delivery, claimed_id, read
 from collector.store import Store, is_away, is_race
 from protocol.instants import from_epoch
 from protocol.messages import MAX_ACKNOWLEDGED, Acknowledgement, Postponement
@@ -160,10 +160,12 @@ class Writer:
 
     def _transaction(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One transaction; again where another collector was in the way."""
+        readings = [read(delivery) for delivery in deliveries]
+        kept = keep_pictures(self._store, readings, self._files)
         for left in reversed(range(TRIES)):
             try:
                 with self._store.writing() as session:
-                    return take(session, deliveries, self._files, self._now_ms(), self._late_after_s)
+                    return take(session, readings, self._files, kept, self._now_ms(), self._late_after_s)
             except SQLAlchemyError as fault:
                 if not left or not is_race(fault):
                     raise

@@ -5,7 +5,7 @@ All in the caller's transaction, with the ticket held: what is done and that it 
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from collector.boxes import orders as boxes
 from collector.evidence import ledger
 from collector.evidence.files import PictureFiles
+from collector.evidence.graves import buried
 from collector.people.actor import Actor
-from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent
+from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent, among
 from collector.tickets import desk, pauses, policy
 from collector.tickets.advance import Decided, Facts, Former, Looked, advance
 from collector.tickets.book import GOES_ON
@@ -55,7 +56,14 @@ def ticket_of(command: str) -> int | None:
     return int(parts[1]) if len(parts) == 4 and parts[0] == PREFIX and parts[1].isdigit() else None
 
 
-def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files: PictureFiles | None = None) -> int:
+def attend(
+    session: Session,
+    ticket: Ticket,
+    office: Office,
+    now_ms: int,
+    files: PictureFiles | None = None,
+    written: Collection[str] = (),
+) -> int:
     """Do what is to be done now with a ticket that is held; says how many steps that were.
 
     Args:
@@ -64,6 +72,7 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         office: the other rooms.
         now_ms: the center's clock.
         files: where pictures go; None: those of a verification are not kept.
+        written: SHA-256 of those that are there already, see `pictures_of`.
     """
     session.flush()
     for steps in range(MOST_STEPS):
@@ -78,7 +87,7 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
             actor = Actor.camera(ticket.box_id or "") if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
             if facts.looked is not None and facts.looked.sight != "waiting":
-                args["pictures"] = _keep(session, asked, members, files, now_ms)
+                args["pictures"] = _keep(session, asked, members, files, written, now_ms)
             desk.step(session, actor, ticket, plan.act.verb, at_ms=now_ms, **args)
             session.flush()
             continue
@@ -284,6 +293,16 @@ def _ask(session: Session, ticket: Ticket, members: Sequence[IncidentRow], now_m
         )
 
 
+def pictures_of(session: Session, numbers: Collection[int]) -> dict[int, dict[str, bytes]]:
+    """Pictures of verifications, by ticket and SHA-256: to be written before the transaction that names them."""
+    found: dict[int, dict[str, bytes]] = {}
+    for ticket in session.scalars(select(Ticket).where(Ticket.number.in_(numbers), Ticket.verify.is_not(None))):
+        asked = {row.id for row in _asked(session, ticket)}
+        pictures = among(session, CommandPicture, CommandPicture.command_id, asked)
+        found[ticket.number] = {one.sha256: one.jpeg for one in pictures}
+    return found
+
+
 def _asked(session: Session, ticket: Ticket) -> Sequence[CommandRow]:
     if ticket.verify is None:
         return []
@@ -331,6 +350,7 @@ def _keep(
     asked: Sequence[CommandRow],
     members: Sequence[IncidentRow],
     files: PictureFiles | None,
+    written: Collection[str],
     now_ms: int,
 ) -> list[dict[str, str]]:
     """Put the pictures of a verification beside the others of its incidents, as `after`."""
@@ -343,7 +363,8 @@ def _keep(
         for picture in session.scalars(of_command):
             if files is None or incident is None:
                 continue
-            files.put(picture.sha256, picture.jpeg)
+            if picture.sha256 not in written or buried(session, [picture.sha256]):
+                files.put(picture.sha256, picture.jpeg)
             key = f"{incident}:asked:{picture.view}:{picture.sha256}"
             if session.get(PictureRow, key) is None:
                 new.append(

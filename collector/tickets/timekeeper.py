@@ -10,7 +10,7 @@ a while, as a jump is often corrected by another one.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ from collector.evidence.files import PictureFiles
 from collector.people.actor import SYSTEM
 from collector.people.audit import record
 from collector.store import AuditRow, Store, Ticket, is_race, lock
-from collector.tickets.attend import attend
+from collector.tickets.attend import attend, pictures_of
 from collector.tickets.seams import ALONE, Office
 
 log = logging.getLogger(__name__)
@@ -185,22 +185,43 @@ class Timekeeper:
         # most of the time there is nothing, and then nobody has to wait for a lock
         with self._store.transaction() as session:
             found = session.execute(due).all()
+            pictures = pictures_of(session, [one.number for one in found])
         if not found:
             return 0
+        written, away = self._put(pictures)
         looks = 0
         with self._store.writing() as session:
-            lock(session, {f"ticket/{one.key}" for one in found})
+            lock(session, {f"ticket/{one.key}" for one in found} | {f"picture/{one}" for one in written})
             for one in found:
-                looks += self._look(session, one.number, now_ms)
+                if one.number in away:
+                    self._put_off(session, one.number, now_ms)
+                else:
+                    looks += self._look(session, one.number, now_ms, written)
         return looks
 
-    def _look(self, session: Session, number: int, now_ms: int) -> int:
+    def _put(self, pictures: Mapping[int, Mapping[str, bytes]]) -> tuple[set[str], set[int]]:
+        """Write files before anything is held; says which, and tickets whose pictures cannot be written now."""
+        written: set[str] = set()
+        files = self._files
+        if files is None:
+            return written, set()
+        try:
+            for of in pictures.values():
+                for sha256, jpeg in of.items():
+                    files.put(sha256, jpeg)
+                    written.add(sha256)
+        except OSError as fault:
+            log.error("timekeeper: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
+            return written, {*pictures}
+        return written, set()
+
+    def _look(self, session: Session, number: int, now_ms: int, written: Collection[str]) -> int:
         ticket = session.get(Ticket, number, populate_existing=True)
         if ticket is None or not _is_due(ticket, now_ms):
             return 0  # another collector was quicker
         try:
             with session.begin_nested():
-                self.tally.steps += attend(session, ticket, self._office, now_ms, self._files)
+                self.tally.steps += attend(session, ticket, self._office, now_ms, self._files, written)
                 if _is_due(ticket, now_ms):
                     # a batch full of such would keep all others from their turn
                     log.error("timekeeper: ticket %d wants to be looked at in the past; later", number)

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from collector.evidence.uploads import Upload, keep, read_upload
+from collector.evidence.uploads import Upload, add, read_upload
 from collector.exchange.reports import LONGEST, REPORTED, Report, ReportError, sources_of, streets, take
 from collector.people.actor import Actor
 from collector.people.rights import may
@@ -60,12 +60,12 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
     def make(acting: Actor, report: Report, taken: Upload | None = None, key: str = "") -> tuple[Ticket, bool]:
         """The ticket and its picture, or neither; raises OSError."""
         if taken is not None:
-            desk.files.has(taken.sha256)  # a storage that is away is waited for before anything is locked
+            desk.files.put(taken.sha256, taken.jpeg)  # a storage that is slow is waited for before anything is locked
         with desk.store.writing() as session:
             ticket, new = take(session, acting, report, codes, desk.now_ms())
             if not may(acting, "reports.write", ticket.street):
                 raise ReportError("street", f"expected one of yours, got {ticket.street}", "不在你的街道")
-            added = taken is not None and keep(session, desk.files, acting, ticket.number, key, taken, desk.now_ms())[1]
+            added = taken is not None and add(session, desk.files, acting, ticket.number, key, taken, desk.now_ms())[1]
         if new or added:
             desk.changed()
         return ticket, new

@@ -173,10 +173,9 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
     def _add(page: Page, acting: Actor, number: int, content: bytes) -> Response:
         try:
             taken = read_upload(content, zone, desk.now_ms())
-            with desk.store.writing() as session:
-                # a form that is sent twice brings the same picture
-                key = hashlib.sha256(content).hexdigest()[:32]
-                keep(session, desk.files, acting, number, key, taken, desk.now_ms())
+            # a form that is sent twice brings the same picture
+            key = hashlib.sha256(content).hexdigest()[:32]
+            keep(desk.store, desk.files, acting, number, key, taken, desk.now_ms())
         except RefusedError as fault:
             return one(page, acting, number, 409, _pair(fault))
         except ValueError as fault:

@@ -103,7 +103,7 @@ def verify(
         raise typer.Exit(2)
     with _store(settings) as (config, store), store.reading() as session:
         head = None if noted is None else audit.read_head(noted)
-        good = f"all pictures, rows and logs; audit log at {audit.head(session)}"
+        good = f"{store_check.COVERED}; audit log at {audit.head(session)}\n      not compared: {store_check.OPEN}"
         _tell(store_check.check(session, open_pictures(config), head), good)
 
 

@@ -1,9 +1,8 @@
 """What a database that is replaced by a copy hands on to it, so that putting back an old copy undoes none of it.
 
-That is what was deleted, what is under legal hold or was, and what is released for training.
+That is what was deleted, and what is under legal hold or was.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,9 @@ from sqlalchemy.orm import Session
 
 from collector.evidence.graves import deleted
 from collector.evidence.retention import CARRIED, DELETED
-from collector.learning.acceptance import TAKEN_BACK
 from collector.people import audit
 from collector.people.actor import SYSTEM
-from collector.store import AuditRow, HoldRow, PictureRow, Ticket, TrainingRelease, among
+from collector.store import HoldRow, PictureRow, Ticket, among
 from collector.store.engine import StoreError, open_store
 
 HOLD: Final = ("by", "why", "since_ms", "lifted_ms", "lifted_by")
@@ -33,14 +31,10 @@ class Heritage:
     Args:
         deleted: rows of pictures, and why.
         holds: each as `HOLD`, by ticket, oldest first.
-        released: rows of pictures released for training, by ticket.
-        taken_back: SHA-256 of those that no longer are.
     """
 
     deleted: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[Case, list[list[Any]]] = field(default_factory=dict)
-    released: Mapping[Case, list[dict[str, Any]]] = field(default_factory=dict)
-    taken_back: frozenset[str] = frozenset()
 
     def held_since(self, at_ms: float) -> list[int]:
         """Tickets under legal hold that began after an instant."""
@@ -59,7 +53,7 @@ def read(url: URL) -> Heritage | None:
         with store.transaction() as session:
             rows = select(PictureRow.id, PictureRow.deleted_why).where(PictureRow.deleted_ms.is_not(None))
             gone = {row.id: row.deleted_why for row in session.execute(rows)}
-            return Heritage(gone, _holds(session), *_released(session))
+            return Heritage(gone, _holds(session))
     except SQLAlchemyError:
         return None
     finally:
@@ -68,11 +62,8 @@ def read(url: URL) -> Heritage | None:
 
 def take(
     session: Session, past: Heritage, names: Mapping[str, str], now_ms: int
-) -> tuple[list[str], list[int], list[int]]:
-    """Take over what is handed on.
-
-    Returns:
-        Whose files have to go; tickets whose holds were changed; tickets under hold that the copy lacks.
+) -> tuple[list[str], dict[str, list[int]]]:
+    """Take over what is handed on: says whose files have to go, and tickets whose holds were carried over, or lost.
 
     Args:
         session: a transaction that writes, in the database that was put back.
@@ -81,7 +72,7 @@ def take(
         now_ms: the center's clock.
     """
     here, carried = _holds(session), []
-    tickets = among(session, Ticket, Ticket.number, {one[0] for one in (*past.holds, *past.released)})
+    tickets = among(session, Ticket, Ticket.number, {one[0] for one in past.holds})
     known = {(one.number, one.key, one.created_ms) for one in tickets}
     for one in sorted(known & past.holds.keys()):
         if here.get(one) != past.holds[one]:
@@ -91,12 +82,8 @@ def take(
                 HoldRow(ticket_number=one[0], **dict(zip(HOLD, row, strict=True))) for row in past.holds[one]
             )
             audit.record(session, SYSTEM, CARRIED, f"ticket/{one[0]}", {"holds": past.holds[one]}, now_ms)
-    session.execute(delete(TrainingRelease).where(TrainingRelease.sha256.in_(past.taken_back)))
-    for one in known & past.released.keys():
-        for row in past.released[one]:
-            session.merge(TrainingRelease(**row))
     lost = sorted(one[0] for one in past.holds.keys() - known if past.holds[one][-1][3] is None)
-    return _bury(session, past.deleted, names, now_ms), carried, lost
+    return _bury(session, past.deleted, names, now_ms), {"holds_carried": carried, "holds_lost": lost}
 
 
 def _bury(session: Session, ids: Mapping[str, str], names: Mapping[str, str], now_ms: int) -> list[str]:
@@ -121,15 +108,3 @@ def _holds(session: Session) -> dict[Case, list[list[Any]]]:
         of = found.setdefault((ticket.number, ticket.key, ticket.created_ms), [])
         of.append([getattr(row, name) for name in HOLD])
     return found
-
-
-def _released(session: Session) -> tuple[dict[Case, list[dict[str, Any]]], frozenset[str]]:
-    found: dict[Case, list[dict[str, Any]]] = {}
-    taken_back: set[str] = set()
-    for text in session.scalars(select(AuditRow.detail).where(AuditRow.action == TAKEN_BACK)):
-        taken_back.update(json.loads(text)["pictures"])
-    for row, ticket in session.execute(select(TrainingRelease, Ticket).join(Ticket)):
-        of = found.setdefault((ticket.number, ticket.key, ticket.created_ms), [])
-        of.append({name: getattr(row, name) for name in TrainingRelease.__table__.columns.keys()})  # noqa: SIM118 - of a collection
-        taken_back.discard(row.sha256)
-    return found, frozenset(taken_back)

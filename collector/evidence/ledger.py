@@ -2,7 +2,6 @@
 
 Each commit of the inbox appends one line that names its rows and their hashes. `verify` names what is wrong. Retention
 writes the newest line's hash into the audit log: so the end cannot be cut off either, nor the whole be written anew.
-What was there before there was a ledger is taken up part by part (`HistoryRow`), so that no commit waits for it.
 """
 
 import hashlib
@@ -10,11 +9,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, not_, select, true
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from collector.people.audit import START, Head
-from collector.store import HistoryRow, LedgerRow, MessageRow, PictureRow, lock
+from collector.store import LedgerRow, MessageRow, PictureRow, lock
 from collector.store.bulk import NAMED
 
 TABLES: Final[Mapping[str, Any]] = {"message": MessageRow, "picture": PictureRow}
@@ -38,45 +37,14 @@ def append(session: Session, items: Sequence[Item], at_ms: int) -> None:
         return
     lock(session, ["audit"])  # one for both chains, so that they cannot wait for each other
     session.flush()
-    for rest in session.scalars(select(HistoryRow)):
-        # a clock that went back: `take_up` comes to them
-        named = [row["id"] for kind, row in items if kind == rest.kind]
-        table = TABLES[rest.kind]
-        later = set(session.scalars(select(table.id).where(table.id.in_(named), _left(rest))))
-        items = [(kind, row) for kind, row in items if kind != rest.kind or row["id"] not in later]
-    if items:
-        _write(session, items, at_ms)
+    _write(session, items, at_ms)
 
 
-def take_up(session: Session, at_ms: int) -> bool:
-    """Write a line for a part of what was there before the ledger; whether there may be more of it."""
-    lock(session, ["audit"])
-    rest = session.scalars(select(HistoryRow).order_by(HistoryRow.kind)).first()
-    if rest is None:
-        return False
-    table = TABLES[rest.kind]
-    columns = [getattr(table, name) for name in COLUMNS[rest.kind]]
-    rows = session.execute(select(*columns).where(_left(rest)).order_by(table.id).limit(CHUNK)).mappings().all()
-    if rows:
-        _write(session, [(rest.kind, row) for row in rows], at_ms)
-        rest.after = rows[-1]["id"]
-    else:
-        session.delete(rest)
-    return True
-
-
-def waiting(session: Session) -> int:
-    """How many rows of before the ledger no line names yet."""
-    return sum(
-        session.scalar(select(func.count()).select_from(TABLES[rest.kind]).where(_left(rest))) or 0
-        for rest in session.scalars(select(HistoryRow))
-    )
-
-
-def _left(rest: HistoryRow) -> ColumnElement[bool]:
-    """Rows that are still to be taken up; the database compares, as it has an order of its own."""
-    table = TABLES[rest.kind]
-    return and_(table.id > rest.after, table.received_ms <= rest.until_ms)
+def begin(session: Session, at_ms: int) -> None:
+    """Write lines for all rows of before there was a ledger; nothing where it has lines."""
+    if not head(session).number:
+        for part in _everything(session):
+            _write(session, part, at_ms)
 
 
 def _write(session: Session, items: Sequence[Item], at_ms: int) -> None:
@@ -86,6 +54,7 @@ def _write(session: Session, items: Sequence[Item], at_ms: int) -> None:
     line.hash = _digest(line)
     session.add(line)
     session.flush()
+    session.expunge(line)
 
 
 def append_rows(session: Session, rows: Sequence[PictureRow], at_ms: int) -> None:
@@ -121,12 +90,10 @@ def verify(session: Session, noted: Sequence[Head] = ()) -> Iterator[str]:
         yield from _rows(session, line, found)
     for number in (one for one in heads if one > good.number):
         yield f"ledger lines {good.number + 1} to {number}: they are missing at the end"
-    rests = {rest.kind: not_(_left(rest)) for rest in session.scalars(select(HistoryRow))}
     for kind, table in TABLES.items():
-        named = rests.get(kind, true())
-        count = session.scalar(select(func.count()).select_from(table).where(named)) or 0
+        count = session.scalar(select(func.count()).select_from(table)) or 0
         if count > found[kind]:
-            yield from _strangers(session, kind, named)
+            yield from _strangers(session, kind)
 
 
 def _rows(session: Session, line: LedgerRow, found: dict[str, int]) -> Iterator[str]:
@@ -147,10 +114,10 @@ def _rows(session: Session, line: LedgerRow, found: dict[str, int]) -> Iterator[
                 yield f"{kind} {name}: its row was changed"
 
 
-def _strangers(session: Session, kind: str, of: ColumnElement[bool]) -> Iterator[str]:
+def _strangers(session: Session, kind: str) -> Iterator[str]:
     """Rows that no line names."""
     named = {name for line in _lines(session) for of, name, _ in _items(line) if of == kind}
-    for name in session.scalars(select(TABLES[kind].id).where(of)):
+    for name in session.scalars(select(TABLES[kind].id)):
         if name not in named:
             yield f"{kind} {name}: no line of the ledger names its row; it was put in past this program"
 
@@ -172,3 +139,16 @@ def _lines(session: Session) -> Iterator[Any]:
     while rows:
         yield from rows
         rows = session.execute(query.where(LedgerRow.number > rows[-1].number)).all()
+
+
+def _everything(session: Session) -> Iterator[Sequence[Item]]:
+    for kind, table in TABLES.items():
+        columns = [getattr(table, name) for name in COLUMNS[kind]]
+        last = ""
+        while True:
+            query = select(*columns).where(table.id > last).order_by(table.id).limit(CHUNK)
+            rows = session.execute(query).mappings().all()
+            if not rows:
+                break
+            yield [(kind, row) for row in rows]
+            last = rows[-1]["id"]

@@ -9,7 +9,7 @@ storage holds up nobody. What is cut short is done by the next run, which finds 
 import logging
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,13 +21,13 @@ from sqlalchemy.orm import Session
 
 from collector.evidence import ledger
 from collector.evidence.files import PictureFiles
-from collector.evidence.graves import buried, deleted, live
+from collector.evidence.graves import buried, deleted, live, remove
 from collector.evidence.previews import preview
 from collector.evidence.settings import EvidenceSection
 from collector.evidence.uploads import REPORTED
 from collector.people import audit
 from collector.people.actor import SYSTEM, Actor
-from collector.store import AuditRow, HoldRow, IncidentRow, PictureRow, Store, Ticket, TrainingRelease, among, lock
+from collector.store import AuditRow, HoldRow, IncidentRow, PictureRow, Store, Ticket, TrainingRelease, lock
 from collector.store.backup import BackupError, copies, read_copy, take_out
 from collector.tickets.machine import State
 
@@ -39,8 +39,6 @@ BATCH: Final = 200
 """Pictures of one transaction."""
 EVERY_S: Final = 86_400.0
 SOON_S: Final = 60.0
-CATCH_UP_S: Final = 0.2
-"""Between two parts of the history."""
 TRUSTED_DAYS: Final = 7
 """Since the last run: after a longer pause the clock may be wrong, and a person has to say that it is not."""
 DELETED: Final = "evidence.deleted"
@@ -121,7 +119,7 @@ def retain(store: Store, files: PictureFiles, periods: EvidenceSection, now_ms: 
     """
     # first: while the storage is away, nothing is said to be deleted
     strays = _strays(store, files, now_ms - periods.keep_days * DAY_MS)
-    _remove(store, files, strays)
+    remove(store, files, strays)
     with store.transaction() as session:
         wanted = plan(session, periods, now_ms)
     count = sum(_delete(store, files, one, periods, now_ms) for one in wanted)
@@ -241,7 +239,6 @@ class Keeper:
         return True
 
     def _work(self) -> None:
-        self._catch_up()
         pause_s = SOON_S
         while not self._stopping.wait(pause_s):
             pause_s = EVERY_S
@@ -253,17 +250,6 @@ class Keeper:
                 pause_s = EVERY_S / 24
             except Exception:
                 log.exception("retention: going on")
-
-    def _catch_up(self) -> None:
-        """Take into the ledger what was there before it, between what others write."""
-        more = True
-        while more and not self._stopping.wait(CATCH_UP_S):
-            try:
-                with self._store.writing() as session:
-                    more = ledger.take_up(session, self._now_ms())
-            except SQLAlchemyError as fault:
-                log.warning("ledger: the database does not answer (%s); trying again", type(fault).__name__)
-                self._stopping.wait(SOON_S)
 
 
 def _delete(store: Store, files: PictureFiles, wanted: Due, periods: EvidenceSection, now_ms: int) -> int:
@@ -284,27 +270,8 @@ def _delete(store: Store, files: PictureFiles, wanted: Due, periods: EvidenceSec
         session.flush()
         # the same picture may prove another incident
         gone = list(deleted(session, [one.sha256 for one in now if one.id in still]))
-    _remove(store, files, gone)
+    remove(store, files, gone)
     return len(still)
-
-
-def _remove(store: Store, files: PictureFiles, names: Iterable[str]) -> None:
-    """Delete files outside of any transaction; one that came once more meanwhile is put back. Raises OSError.
-
-    Whoever writes a row of a picture that was deleted before writes its file once more in that transaction, and the
-    look below waits for it: so one of the two sees the other.
-    """
-    for sha256 in names:
-        try:
-            jpeg = files.read(sha256)
-        except FileNotFoundError:
-            continue
-        files.delete(sha256)
-        with store.writing() as session:
-            lock(session, [f"picture/{sha256}"])
-            back = live(session, [sha256])
-        if back:
-            files.put(sha256, jpeg)
 
 
 def _facts() -> "Select[Any]":

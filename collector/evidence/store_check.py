@@ -33,6 +33,13 @@ from protocol.messages import Incident, IncidentEvent, read_event
 from protocol.seal import picture_link
 
 CHUNK: Final = 500
+COVERED: Final = (
+    "pictures, their rows, messages, incidents, seals, legal holds, reports, people's steps and deletions; both logs"
+)
+OPEN: Final = (
+    "rows of tickets, lines that cameras wrote on time lines (their messages are), which ticket an incident is in"
+)
+"""What `check` does not compare, see docs/design/evidence.md."""
 
 
 def check(session: Session, files: PictureFiles, noted: Head | None = None) -> Iterator[str]:

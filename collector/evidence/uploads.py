@@ -22,7 +22,7 @@ from collector.evidence.previews import decode, encode, one_at_a_time
 from collector.people import audit
 from collector.people.actor import Actor, Role
 from collector.people.rights import may
-from collector.store import IncidentRow, PictureRow, Store, Ticket, TicketEvent, lock
+from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent, lock
 from collector.tickets.desk import RefusedError, hold, unknown
 from collector.tickets.machine import FINAL, State
 
@@ -98,29 +98,13 @@ def of_report(session: Session, ticket: Ticket) -> Sequence[PictureRow]:
 
 
 def keep(
-    store: Store, files: PictureFiles, actor: Actor, number: int, key: str, taken: Upload, now_ms: int
-) -> tuple[PictureRow, bool]:
-    """Put a picture to a ticket, and whether it is new: the same key again is the same picture.
-
-    Raises RefusedError, before its file is written, and OSError.
-    """
-    with store.transaction() as session:
-        known = _find(session, actor, number, key, taken.sha256, now_ms)
-    if isinstance(known, PictureRow):
-        return known, False
-    files.put(taken.sha256, taken.jpeg)
-    with store.writing() as session:
-        return add(session, files, actor, number, key, taken, now_ms)
-
-
-def add(
     session: Session, files: PictureFiles, actor: Actor, number: int, key: str, taken: Upload, now_ms: int
 ) -> tuple[PictureRow, bool]:
-    """The same with a picture whose file was just written, outside of any transaction: a storage may be slow.
+    """Put a picture to a ticket, and whether it is new: the same key again is the same picture. Raises RefusedError.
 
     Args:
         session: a transaction that writes.
-        files: where pictures lie.
+        files: where its file is already, see `graves.written`.
         actor: whoever took it: the one whom the ticket is assigned to, an operator or an admin.
         number: the ticket's.
         key: made by the telephone, for this picture alone.
@@ -128,18 +112,44 @@ def add(
         now_ms: the center's clock.
     """
     ticket = hold(session, number)
-    incident = _find(session, actor, number, key, taken.sha256, now_ms)
-    if isinstance(incident, PictureRow):
-        return incident, False
+    _check(ticket, actor)
+    name = f"worker:{number}:{actor.id}:{key}"
+    known = session.get(PictureRow, name)
+    if known is not None:
+        if known.sha256 != taken.sha256:
+            raise RefusedError(
+                "used",
+                f"key {key}: expected a new one for another picture, it was used before",
+                "此编号已用于另一张图片",
+            )
+        return known, False
+    of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number).order_by(IncidentRow.opened_ms)
+    incidents = session.scalars(of_ticket).all() or [report_key(number)]
     # before anybody has confirmed it, a picture shows what was reported
     role = FOUND if ticket.box_id is None and ticket.state == State.PENDING_REVIEW else ROLE
+    here = select(PictureRow).where(PictureRow.incident.in_(incidents), PictureRow.author != "")
+    same = session.scalars(here.where(PictureRow.sha256 == taken.sha256)).first()
+    if same is not None:
+        return same, False
+    if ticket.state in FINAL and now_ms - (ticket.closed_ms or 0) > AFTER_MS:
+        raise RefusedError(
+            "not_now",
+            f"ticket {number}: expected one that is open, or closed within the last day, got {ticket.state}",
+            "工单办结已超过一天，不再接收图片",
+        )
+    if (session.scalar(select(func.count()).select_from(here.subquery())) or 0) >= MOST_PICTURES:
+        raise RefusedError(
+            "enough",
+            f"ticket {number}: expected at most {MOST_PICTURES} pictures of people",
+            f"每张工单最多上传 {MOST_PICTURES} 张图片",
+        )
     lock(session, [f"picture/{taken.sha256}"])
     if buried(session, [taken.sha256]):
         files.put(taken.sha256, taken.jpeg)
     row = PictureRow(
-        id=f"worker:{number}:{actor.id}:{key}",
+        id=name,
         box_id=ticket.box_id,
-        incident=incident,
+        incident=incidents[-1],
         role=role,
         view="wide",
         sha256=taken.sha256,
@@ -156,42 +166,6 @@ def add(
     detail = {"role": role, "sha256": taken.sha256, "width": taken.width, "height": taken.height, "masked": False}
     _write(session, ticket, actor, detail, now_ms)
     return row, True
-
-
-def _find(session: Session, actor: Actor, number: int, key: str, sha256: str, now_ms: int) -> PictureRow | str:
-    """What this picture is already, or the incident that it goes to; raises RefusedError."""
-    ticket = session.get(Ticket, number)
-    if ticket is None:
-        raise unknown(number)
-    _check(ticket, actor)
-    known = session.get(PictureRow, f"worker:{number}:{actor.id}:{key}")
-    if known is not None:
-        if known.sha256 != sha256:
-            raise RefusedError(
-                "used",
-                f"key {key}: expected a new one for another picture, it was used before",
-                "此编号已用于另一张图片",
-            )
-        return known
-    of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number).order_by(IncidentRow.opened_ms)
-    incidents = session.scalars(of_ticket).all() or [report_key(number)]
-    here = select(PictureRow).where(PictureRow.incident.in_(incidents), PictureRow.author != "")
-    same = session.scalars(here.where(PictureRow.sha256 == sha256)).first()
-    if same is not None:
-        return same
-    if ticket.state in FINAL and now_ms - (ticket.closed_ms or 0) > AFTER_MS:
-        raise RefusedError(
-            "not_now",
-            f"ticket {number}: expected one that is open, or closed within the last day, got {ticket.state}",
-            "工单办结已超过一天，不再接收图片",
-        )
-    if (session.scalar(select(func.count()).select_from(here.subquery())) or 0) >= MOST_PICTURES:
-        raise RefusedError(
-            "enough",
-            f"ticket {number}: expected at most {MOST_PICTURES} pictures of people",
-            f"每张工单最多上传 {MOST_PICTURES} 张图片",
-        )
-    return incidents[-1]
 
 
 def _check(ticket: Ticket, actor: Actor) -> None:

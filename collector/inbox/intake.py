@@ -21,7 +21,7 @@ from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id
 from collector.indicators import footfall
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Store, Ticket, lock, write
+from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
 from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
 from collector.tickets.desk import look
@@ -79,10 +79,9 @@ class Batch:
 
     session: Session
     files: PictureFiles
-    kept: Collection[str] = ()
-    """Pictures whose files were just written; others have to wait."""
-    received_ms: int = 0
-    late_after_s: float = LATE_AFTER_S
+    written: Collection[str]
+    received_ms: int
+    late_after_s: float
     boxes: dict[str, Box] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
@@ -96,56 +95,22 @@ class Batch:
     told: list[seals.Told] = field(default_factory=list)
 
 
-def keep_pictures(store: Store, readings: Sequence[Reading], files: PictureFiles) -> set[str]:
-    """Write files of the pictures that will be taken, before the transaction that names them: a storage may be slow.
-
-    Returns:
-        Their SHA-256; not of those that cannot be written now.
-    """
-    pictures = [one for one in readings if one.header is not None]
-    kept: set[str] = set()
-    if not pictures:
-        return kept
-    with store.transaction() as session:
-        batch = Batch(session, files)
-        _load(batch, pictures)
-        closed = has_authority(session)
-    try:
-        for one in pictures:
-            if _is_awaited(batch, one, closed=closed) and one.header is not None:
-                files.put(one.header.sha256, one.delivery.payload)
-                kept.add(one.header.sha256)
-    except OSError as fault:
-        log.error("inbox: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
-    return kept
-
-
-def _is_awaited(batch: Batch, reading: Reading, *, closed: bool) -> bool:
-    """Whether a picture's box may write here, and it is not one that was deleted."""
-    topic, header = reading.topic, reading.header
-    if topic is None or header is None or header.id in batch.gone:
-        return False
-    box = batch.boxes.get(topic.box)
-    mine = not closed if box is None else box.site == topic.site and box.standing not in (*OUT, "expected")
-    return mine and batch.owners.get(header.incident, topic.box) == topic.box
-
-
 def take(
     session: Session,
     readings: Sequence[Reading],
     files: PictureFiles,
-    kept: Collection[str],
+    written: Collection[str],
     received_ms: int,
     late_after_s: float = LATE_AFTER_S,
 ) -> list[Outcome]:
     """Store deliveries, or refuse them for good. Errors of the database are the caller's.
 
-    `kept` names pictures whose files are there, by `keep_pictures`.
+    `written` are the SHA-256 of pictures whose files are there already; the others have to wait.
 
     Several collectors may do this at once with the same messages: each first locks the incidents and ticket keys that
     it will write, then reads what is there.
     """
-    batch = Batch(session, files, kept, received_ms, late_after_s)
+    batch = Batch(session, files, written, received_ms, late_after_s)
     with session.no_autoflush:
         _lock(session, readings)
         _load(batch, readings)
@@ -383,11 +348,10 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
     if header.id in batch.gone:
         return Outcome(stored=header.id)  # it served its purpose, and does not come back
     # the file first: a row never names a picture that is not there
-    if header.sha256 not in batch.kept:
+    if header.sha256 not in batch.written:
         return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
     if header.sha256 in batch.buried:
         batch.files.put(header.sha256, delivery.payload)
-        batch.buried.discard(header.sha256)
     if known is None:
         batch.pictures[header.id] = box.id
         batch.new_pictures.append(

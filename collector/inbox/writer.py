@@ -1,5 +1,6 @@
 """One thread that commits deliveries in batches and answers the boxes afterwards."""
 
+import contextlib
 import logging
 import queue
 import random
@@ -13,10 +14,11 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.evidence.files import PictureFiles
-from collector.inbox.intake import LATE_AFTER_S, LATER_S, Outcome, keep_pictures, take
+from collector.evidence.graves import live, remove
+from collector.inbox.intake import LATE_AFTER_S, LATER_S, Outcome, take
 from collector.inbox.meter import Meter
 from collector.inbox.quarantine import Complaints
-from collector.inbox.reading import Delivery, claimed_id, read
+from collector.inbox.reading import Delivery, Reading, claimed_id, read
 from collector.store import Store, is_away, is_race
 from protocol.instants import from_epoch
 from protocol.messages import MAX_ACKNOWLEDGED, Acknowledgement, Postponement
@@ -159,13 +161,33 @@ class Writer:
         return _answers(list(zip(deliveries, outcomes, strict=True)), now_s)
 
     def _transaction(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
-        """One transaction; again where another collector was in the way."""
+        """One transaction; again where another collector was in the way. Files first: a storage may be slow."""
         readings = [read(delivery) for delivery in deliveries]
-        kept = keep_pictures(self._store, readings, self._files)
+        written = self._write(readings)
+        outcomes = self._take(readings, written)
+        if written:
+            with self._store.transaction() as session:
+                strays = written - live(session, written)
+            with contextlib.suppress(OSError):  # retention comes to it
+                remove(self._store, self._files, strays)
+        return outcomes
+
+    def _write(self, readings: Sequence[Reading]) -> set[str]:
+        written: set[str] = set()
+        try:
+            for one in readings:
+                if one.header is not None and one.header.sha256 not in written:
+                    self._files.put(one.header.sha256, one.delivery.payload)
+                    written.add(one.header.sha256)
+        except OSError as fault:
+            log.error("inbox: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
+        return written
+
+    def _take(self, readings: Sequence[Reading], written: set[str]) -> list[Outcome]:
         for left in reversed(range(TRIES)):
             try:
                 with self._store.writing() as session:
-                    return take(session, readings, self._files, kept, self._now_ms(), self._late_after_s)
+                    return take(session, readings, self._files, written, self._now_ms(), self._late_after_s)
             except SQLAlchemyError as fault:
                 if not left or not is_race(fault):
                     raise

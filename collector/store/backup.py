@@ -69,20 +69,6 @@ class Copy:
     manifest: Manifest
 
 
-@dataclass(frozen=True)
-class Restored:
-    """What was put back.
-
-    Args:
-        carried: tickets whose legal holds were handed on, as they were set or lifted since.
-        lost: tickets under legal hold that the copy lacks.
-    """
-
-    manifest: Manifest
-    carried: tuple[int, ...]
-    lost: tuple[int, ...]
-
-
 def back_up(url: URL, evidence: PictureFiles, target: Path, made_at: str) -> Manifest:
     """Make a copy in a new folder; raises BackupError. `made_at` is the time before it began."""
     if target.exists():
@@ -159,8 +145,12 @@ def _told(at_ms: int, why: str) -> str:
     return f"{rfc3339(from_epoch(at_ms / 1000))} {why}"
 
 
-def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool, lose_holds: bool = False) -> Restored:
+def restore(
+    source: Path, url: URL, evidence: PictureFiles, *, over: bool, lose_holds: bool = False
+) -> tuple[Manifest, dict[str, list[int]]]:
     """Put a copy back, after it was verified; raises BackupError. No collector may be running.
+
+    Says also tickets whose legal holds were carried over, or lost as the copy lacks them.
 
     Args:
         source: the copy.
@@ -195,14 +185,14 @@ def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool, lose_
     store = open_store(url)
     try:
         with store.writing() as session:
-            gone, carried, lost = heritage.take(session, past, manifest.deleted, round(time.time() * 1000))
+            gone, holds = heritage.take(session, past, manifest.deleted, round(time.time() * 1000))
         for sha256 in gone:
             evidence.delete(sha256)
     except OSError as fault:
         raise BackupError(f"{evidence.root}: expected to delete what was deleted before, got: {fault}") from None
     finally:
         store.close()
-    return Restored(manifest, tuple(carried), tuple(lost))
+    return manifest, holds
 
 
 def _refuse_loss(past: "Heritage | None", url: URL, made_at: str) -> None:

@@ -20,19 +20,6 @@ class LedgerRow(Base):
     hash: Mapped[str] = mapped_column(Text)
 
 
-class HistoryRow(Base):
-    """What was there before there was a ledger and no line of it names yet; no row: nothing."""
-
-    __tablename__ = "ledger_history"
-
-    kind: Mapped[str] = mapped_column(Text, primary_key=True)
-    """`message` or `picture`."""
-    after: Mapped[str] = mapped_column(Text)
-    """All ids up to this one are named."""
-    until_ms: Mapped[int] = mapped_column(BigInteger)
-    """What came later is named as it comes."""
-
-
 class SealRow(Base):
     """What a box said of a picture that it sealed, and whether that was good as it came."""
 

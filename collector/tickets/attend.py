@@ -293,14 +293,11 @@ def _ask(session: Session, ticket: Ticket, members: Sequence[IncidentRow], now_m
         )
 
 
-def pictures_of(session: Session, numbers: Collection[int]) -> dict[int, dict[str, bytes]]:
-    """Pictures of verifications, by ticket and SHA-256: to be written before the transaction that names them."""
-    found: dict[int, dict[str, bytes]] = {}
-    for ticket in session.scalars(select(Ticket).where(Ticket.number.in_(numbers), Ticket.verify.is_not(None))):
-        asked = {row.id for row in _asked(session, ticket)}
-        pictures = among(session, CommandPicture, CommandPicture.command_id, asked)
-        found[ticket.number] = {one.sha256: one.jpeg for one in pictures}
-    return found
+def pictures_of(session: Session, numbers: Collection[int]) -> dict[str, bytes]:
+    """Pictures of verifications by SHA-256: to be written before the transaction that names them."""
+    asked = select(Ticket).where(Ticket.number.in_(numbers), Ticket.verify.is_not(None))
+    ids = {row.id for ticket in session.scalars(asked) for row in _asked(session, ticket)}
+    return {one.sha256: one.jpeg for one in among(session, CommandPicture, CommandPicture.command_id, ids)}
 
 
 def _asked(session: Session, ticket: Ticket) -> Sequence[CommandRow]:
@@ -363,7 +360,9 @@ def _keep(
         for picture in session.scalars(of_command):
             if files is None or incident is None:
                 continue
-            if picture.sha256 not in written or buried(session, [picture.sha256]):
+            if picture.sha256 not in written:
+                raise OSError(f"incident {incident}: expected its pictures to be written before")
+            if buried(session, [picture.sha256]):
                 files.put(picture.sha256, picture.jpeg)
             key = f"{incident}:asked:{picture.view}:{picture.sha256}"
             if session.get(PictureRow, key) is None:

@@ -188,32 +188,25 @@ class Timekeeper:
             pictures = pictures_of(session, [one.number for one in found])
         if not found:
             return 0
-        written, away = self._put(pictures)
+        written = self._write(pictures)
         looks = 0
         with self._store.writing() as session:
             lock(session, {f"ticket/{one.key}" for one in found} | {f"picture/{one}" for one in written})
             for one in found:
-                if one.number in away:
-                    self._put_off(session, one.number, now_ms)
-                else:
-                    looks += self._look(session, one.number, now_ms, written)
+                looks += self._look(session, one.number, now_ms, written)
         return looks
 
-    def _put(self, pictures: Mapping[int, Mapping[str, bytes]]) -> tuple[set[str], set[int]]:
-        """Write files before anything is held; says which, and tickets whose pictures cannot be written now."""
+    def _write(self, pictures: Mapping[str, bytes]) -> set[str]:
+        """Files first, as a storage may be slow; a ticket whose pictures are not there is looked at later."""
         written: set[str] = set()
-        files = self._files
-        if files is None:
-            return written, set()
         try:
-            for of in pictures.values():
-                for sha256, jpeg in of.items():
-                    files.put(sha256, jpeg)
-                    written.add(sha256)
+            for sha256, jpeg in pictures.items():
+                if self._files is not None:
+                    self._files.put(sha256, jpeg)
+                written.add(sha256)
         except OSError as fault:
             log.error("timekeeper: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
-            return written, {*pictures}
-        return written, set()
+        return written
 
     def _look(self, session: Session, number: int, now_ms: int, written: Collection[str]) -> int:
         ticket = session.get(Ticket, number, populate_existing=True)

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from collector.boxes.authority import AuthorityError
 from collector.evidence import retention
+from collector.evidence.graves import written
 from collector.evidence.looks import look, read_reason
 from collector.evidence.previews import preview
 from collector.evidence.report import Press
@@ -128,7 +129,8 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
         except ValueError as fault:
             raise HTTPException(422, f"需要 JPEG 图片 / expected a JPEG: {fault}") from None
         try:
-            row, new = keep(desk.store, desk.files, acting, number, key, taken, desk.now_ms())
+            with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
+                row, new = keep(session, desk.files, acting, number, key, taken, desk.now_ms())
         except RefusedError as fault:
             return refusal(STATUS.get(fault.code, 409), fault.text, code=fault.code, zh=fault.zh)
         except OSError as fault:

@@ -1,7 +1,11 @@
-"""What was there before there was a ledger: taken up into it part by part, while the center works."""
+"""The ledger takes up what came before there was one: here, and not while the first batch after an upgrade waits."""
 
-import sqlalchemy as sa
+import time
+
 from alembic import op
+from sqlalchemy.orm import Session
+
+from collector.evidence import ledger
 
 revision = "0016"
 down_revision = "0015"
@@ -10,16 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table, and say in it which rows no line of the ledger names yet."""
-    op.create_table(
-        "ledger_history",
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("after", sa.Text(), nullable=False),
-        sa.Column("until_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("kind", name="pk_ledger_history"),
-    )
-    for kind in ("message", "picture"):
-        op.execute(
-            f"INSERT INTO ledger_history SELECT '{kind}', '', last.ms FROM (SELECT max(received_ms) AS ms FROM {kind})"  # noqa: S608 - our own names
-            " AS last WHERE last.ms IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ledger)"
-        )
+    """Write its first lines, unless it has some."""
+    with Session(op.get_bind()) as session:
+        ledger.begin(session, round(time.time() * 1000))
+        session.flush()

@@ -1,17 +1,17 @@
-"""Which pictures are deleted for good, and taking files away: outside of transactions, as a storage may be slow.
+"""Which pictures are deleted for good, and writing and deleting files outside of transactions: a storage may be slow.
 
-Whoever writes a row first writes the file, and once more in its transaction where all rows there were are deleted
-(`buried`); whoever deletes a file looks afterwards whether there is a new row. So one of the two sees the other.
+Whoever names a picture writes its file before, and looks after the commit whether it is still there (`settle`);
+whoever deletes a file looks afterwards whether a row needs it (`remove`). So one of the two sees the other.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.evidence.files import PictureFiles
-from collector.store import PictureRow, Store, among, lock
+from collector.store import PictureRow, Store, among
 
 
 def deleted(session: Session, names: Sequence[str]) -> dict[str, tuple[int, str]]:
@@ -26,12 +26,6 @@ def deleted(session: Session, names: Sequence[str]) -> dict[str, tuple[int, str]
     }
 
 
-def buried(session: Session, names: Collection[str]) -> set[str]:
-    """Of these SHA-256 those of which all rows are deleted."""
-    every = select(PictureRow.sha256).where(PictureRow.sha256.in_(names)).group_by(PictureRow.sha256)
-    return set(session.scalars(every.having(func.count() == func.count(PictureRow.deleted_ms))))
-
-
 def live(session: Session, names: Collection[str]) -> set[str]:
     """Of these SHA-256 those that some row needs."""
     here = select(PictureRow.sha256).where(PictureRow.sha256.in_(names))
@@ -44,21 +38,28 @@ def remove(store: Store, files: PictureFiles, names: Iterable[str]) -> None:
         with contextlib.suppress(FileNotFoundError):
             jpeg = files.read(sha256)
             files.delete(sha256)
-            with store.writing() as session:
-                lock(session, [f"picture/{sha256}"])
+            with store.transaction() as session:
                 back = live(session, [sha256])
             if back:
                 files.put(sha256, jpeg)
 
 
+def settle(store: Store, files: PictureFiles, pictures: Mapping[str, bytes]) -> None:
+    """After the transaction that was to name them: what a row needs is there, what none needs goes. Raises OSError."""
+    if pictures:
+        with store.transaction() as session:
+            here = live(session, [*pictures])
+        remove(store, files, pictures.keys() - here)
+        for sha256 in here:
+            if not files.has(sha256):
+                files.put(sha256, pictures[sha256])
+
+
 @contextlib.contextmanager
 def written(store: Store, files: PictureFiles, sha256: str, jpeg: bytes) -> Iterator[None]:
-    """A picture's file is there before a transaction that names it, and goes again where that is refused."""
+    """Around a transaction that names a picture; raises OSError."""
     files.put(sha256, jpeg)
     try:
         yield
-    except Exception:
-        with store.transaction() as session:
-            stray = {sha256} - live(session, [sha256])
-        remove(store, files, stray)
-        raise
+    finally:
+        settle(store, files, {sha256: jpeg})

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from collector.evidence import ledger
 from collector.evidence.files import PictureFiles
-from collector.evidence.graves import buried, deleted, live, remove
+from collector.evidence.graves import deleted, live, remove
 from collector.evidence.previews import preview
 from collector.evidence.settings import EvidenceSection
 from collector.evidence.uploads import REPORTED
@@ -310,9 +310,10 @@ def _strays(store: Store, files: PictureFiles, before_ms: int) -> list[str]:
     for part in _parts(one for one in files.names() if _SHA256.fullmatch(one[0])):
         names = [sha256 for sha256, _ in part]
         with store.transaction() as session:
-            here, gone = live(session, names), buried(session, names)
-        old = {sha256 for sha256, at_s in part if at_s * 1000 < before_ms} - here
-        found += sorted(old | gone)
+            here = live(session, names)
+            known = set(session.scalars(select(PictureRow.sha256).where(PictureRow.sha256.in_(names))))
+        old = {sha256 for sha256, at_s in part if at_s * 1000 < before_ms}
+        found += sorted((old | known) - here)
     return found
 
 

@@ -15,14 +15,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from collector.evidence import ledger
-from collector.evidence.files import PictureFiles
-from collector.evidence.graves import buried
 from collector.evidence.jpeg import taken_at
 from collector.evidence.previews import decode, encode, one_at_a_time
 from collector.people import audit
 from collector.people.actor import Actor, Role
 from collector.people.rights import may
-from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent, lock
+from collector.store import IncidentRow, PictureRow, Ticket, TicketEvent
 from collector.tickets.desk import RefusedError, hold, unknown
 from collector.tickets.machine import FINAL, State
 
@@ -97,14 +95,11 @@ def of_report(session: Session, ticket: Ticket) -> Sequence[PictureRow]:
     return session.scalars(own.order_by(PictureRow.received_ms)).all()
 
 
-def keep(
-    session: Session, files: PictureFiles, actor: Actor, number: int, key: str, taken: Upload, now_ms: int
-) -> tuple[PictureRow, bool]:
+def keep(session: Session, actor: Actor, number: int, key: str, taken: Upload, now_ms: int) -> tuple[PictureRow, bool]:
     """Put a picture to a ticket, and whether it is new: the same key again is the same picture. Raises RefusedError.
 
     Args:
-        session: a transaction that writes.
-        files: where its file is already, see `graves.written`.
+        session: a transaction that writes; the file is there already, see `graves.written`.
         actor: whoever took it: the one whom the ticket is assigned to, an operator or an admin.
         number: the ticket's.
         key: made by the telephone, for this picture alone.
@@ -143,9 +138,6 @@ def keep(
             f"ticket {number}: expected at most {MOST_PICTURES} pictures of people",
             f"每张工单最多上传 {MOST_PICTURES} 张图片",
         )
-    lock(session, [f"picture/{taken.sha256}"])
-    if buried(session, [taken.sha256]):
-        files.put(taken.sha256, taken.jpeg)
     row = PictureRow(
         id=name,
         box_id=ticket.box_id,

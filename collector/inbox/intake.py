@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
-from collector.evidence.files import PictureFiles
-from collector.evidence.graves import buried
 from collector.evidence.uploads import REPORTED
 from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
@@ -78,7 +76,6 @@ class Batch:
     """Deliveries taken together, and the rows that they need: read at once, written at once."""
 
     session: Session
-    files: PictureFiles
     written: Collection[str]
     received_ms: int
     late_after_s: float
@@ -91,14 +88,12 @@ class Batch:
     messages: list[dict[str, object]] = field(default_factory=list)
     new_pictures: list[dict[str, object]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
-    buried: set[str] = field(default_factory=set)
     told: list[seals.Told] = field(default_factory=list)
 
 
 def take(
     session: Session,
     readings: Sequence[Reading],
-    files: PictureFiles,
     written: Collection[str],
     received_ms: int,
     late_after_s: float = LATE_AFTER_S,
@@ -110,7 +105,7 @@ def take(
     Several collectors may do this at once with the same messages: each first locks the incidents and ticket keys that
     it will write, then reads what is there.
     """
-    batch = Batch(session, files, written, received_ms, late_after_s)
+    batch = Batch(session, written, received_ms, late_after_s)
     with session.no_autoflush:
         _lock(session, readings)
         _load(batch, readings)
@@ -195,7 +190,6 @@ def _load(batch: Batch, readings: Sequence[Reading]) -> None:
             batch.pictures[row.id] = row.box_id or ""
             if row.deleted_ms is not None:
                 batch.gone.add(row.id)
-        batch.buried = buried(session, {one.sha256 for one in headers})
 
 
 def _book(batch: Batch, readings: Sequence[Reading]) -> Book:
@@ -350,8 +344,6 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
     # the file first: a row never names a picture that is not there
     if header.sha256 not in batch.written:
         return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
-    if header.sha256 in batch.buried:
-        batch.files.put(header.sha256, delivery.payload)
     if known is None:
         batch.pictures[header.id] = box.id
         batch.new_pictures.append(

@@ -1,20 +1,19 @@
 """One thread that commits deliveries in batches and answers the boxes afterwards."""
 
-import contextlib
 import logging
 import queue
 import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.evidence.files import PictureFiles
-from collector.evidence.graves import live, remove
+from collector.evidence.graves import settle
 from collector.inbox.intake import LATE_AFTER_S, LATER_S, Outcome, take
 from collector.inbox.meter import Meter
 from collector.inbox.quarantine import Complaints
@@ -163,31 +162,23 @@ class Writer:
     def _transaction(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """One transaction; again where another collector was in the way. Files first: a storage may be slow."""
         readings = [read(delivery) for delivery in deliveries]
-        written = self._write(readings)
-        outcomes = self._take(readings, written)
-        if written:
-            with self._store.transaction() as session:
-                strays = written - live(session, written)
-            with contextlib.suppress(OSError):  # retention comes to it
-                remove(self._store, self._files, strays)
-        return outcomes
-
-    def _write(self, readings: Sequence[Reading]) -> set[str]:
-        written: set[str] = set()
+        pictures: dict[str, bytes] = {}
         try:
             for one in readings:
-                if one.header is not None and one.header.sha256 not in written:
+                if one.header is not None:
                     self._files.put(one.header.sha256, one.delivery.payload)
-                    written.add(one.header.sha256)
+                    pictures[one.header.sha256] = one.delivery.payload
         except OSError as fault:
             log.error("inbox: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
-        return written
+        outcomes = self._take(readings, pictures)
+        settle(self._store, self._files, pictures)
+        return outcomes
 
-    def _take(self, readings: Sequence[Reading], written: set[str]) -> list[Outcome]:
+    def _take(self, readings: Sequence[Reading], written: Collection[str]) -> list[Outcome]:
         for left in reversed(range(TRIES)):
             try:
                 with self._store.writing() as session:
-                    return take(session, readings, self._files, written, self._now_ms(), self._late_after_s)
+                    return take(session, readings, written, self._now_ms(), self._late_after_s)
             except SQLAlchemyError as fault:
                 if not left or not is_race(fault):
                     raise

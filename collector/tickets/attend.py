@@ -14,8 +14,6 @@ from sqlalchemy.orm import Session
 
 from collector.boxes import orders as boxes
 from collector.evidence import ledger
-from collector.evidence.files import PictureFiles
-from collector.evidence.graves import buried
 from collector.people.actor import Actor
 from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent, among
 from collector.tickets import desk, pauses, policy
@@ -61,8 +59,7 @@ def attend(
     ticket: Ticket,
     office: Office,
     now_ms: int,
-    files: PictureFiles | None = None,
-    written: Collection[str] = (),
+    written: Collection[str] | None = None,
 ) -> int:
     """Do what is to be done now with a ticket that is held; says how many steps that were.
 
@@ -71,8 +68,7 @@ def attend(
         ticket: held, see `desk.hold`.
         office: the other rooms.
         now_ms: the center's clock.
-        files: where pictures go; None: those of a verification are not kept.
-        written: SHA-256 of those that are there already, see `pictures_of`.
+        written: SHA-256 of pictures whose files are there, see `pictures_of`; None: none of a verification is kept.
     """
     session.flush()
     for steps in range(MOST_STEPS):
@@ -87,7 +83,7 @@ def attend(
             actor = Actor.camera(ticket.box_id or "") if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
             if facts.looked is not None and facts.looked.sight != "waiting":
-                args["pictures"] = _keep(session, asked, members, files, written, now_ms)
+                args["pictures"] = _keep(session, asked, members, written, now_ms)
             desk.step(session, actor, ticket, plan.act.verb, at_ms=now_ms, **args)
             session.flush()
             continue
@@ -346,8 +342,7 @@ def _keep(
     session: Session,
     asked: Sequence[CommandRow],
     members: Sequence[IncidentRow],
-    files: PictureFiles | None,
-    written: Collection[str],
+    written: Collection[str] | None,
     now_ms: int,
 ) -> list[dict[str, str]]:
     """Put the pictures of a verification beside the others of its incidents, as `after`."""
@@ -358,12 +353,10 @@ def _keep(
         incident = _incident_at(members, row.box_id, args.get("camera"), args.get("zone"))
         of_command = select(CommandPicture).where(CommandPicture.command_id == row.id).order_by(CommandPicture.view)
         for picture in session.scalars(of_command):
-            if files is None or incident is None:
+            if written is None or incident is None:
                 continue
             if picture.sha256 not in written:
                 raise OSError(f"incident {incident}: expected its pictures to be written before")
-            if buried(session, [picture.sha256]):
-                files.put(picture.sha256, picture.jpeg)
             key = f"{incident}:asked:{picture.view}:{picture.sha256}"
             if session.get(PictureRow, key) is None:
                 new.append(

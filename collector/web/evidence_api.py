@@ -130,7 +130,7 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
             raise HTTPException(422, f"需要 JPEG 图片 / expected a JPEG: {fault}") from None
         try:
             with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
-                row, new = keep(session, desk.files, acting, number, key, taken, desk.now_ms())
+                row, new = keep(session, acting, number, key, taken, desk.now_ms())
         except RefusedError as fault:
             return refusal(STATUS.get(fault.code, 409), fault.text, code=fault.code, zh=fault.zh)
         except OSError as fault:

@@ -66,7 +66,7 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
             ticket, new = take(session, acting, report, codes, desk.now_ms())
             if not may(acting, "reports.write", ticket.street):
                 raise ReportError("street", f"expected one of yours, got {ticket.street}", "不在你的街道")
-            added = taken is not None and keep(session, desk.files, acting, ticket.number, key, taken, desk.now_ms())[1]
+            added = taken is not None and keep(session, acting, ticket.number, key, taken, desk.now_ms())[1]
         if new or added:
             desk.changed()
         return ticket, new

@@ -177,7 +177,7 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
             with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
                 # a form that is sent twice brings the same picture
                 key = hashlib.sha256(content).hexdigest()[:32]
-                keep(session, desk.files, acting, number, key, taken, desk.now_ms())
+                keep(session, acting, number, key, taken, desk.now_ms())
         except RefusedError as fault:
             return one(page, acting, number, 409, _pair(fault))
         except ValueError as fault:

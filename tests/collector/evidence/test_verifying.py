@@ -41,7 +41,7 @@ def fill(desk):
     now_ms = round(desk.now_s * 1000)
     taken = uploads.read_upload(jpeg(5), ZoneInfo("UTC"), now_ms)
     with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
-        uploads.keep(session, desk.files, LI, 1, "12345678", taken, now_ms)
+        uploads.keep(session, LI, 1, "12345678", taken, now_ms)
         tickets.act(session, LI, 1, "confirm", at_ms=now_ms, seen=None, reason="看过")
         for on in (True, False):
             hold(session, LI, 1, "诉讼", now_ms, on=on)

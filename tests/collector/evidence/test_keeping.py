@@ -29,7 +29,7 @@ def put_back(desk, copy, **how):
     try:
         return restore(copy, make_url(desk.url), desk.files, over=True, **how)[1]
     finally:
-        desk.store = open_store(desk.url)
+        desk.store = desk.writer._store = open_store(desk.url)
 
 
 def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path):

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from agent.box.clock import kernel_synchronised
-from agent.box.diagnostics import temperatures
 from agent.box.enrolment import FOLDER, Lifetime, Membership, center_time
-from agent.findings import Finding
+from agent.box.power import Power, read_line, read_power
+from agent.findings import Finding, FindingState
 
-HOT_C, TOO_HOT_C = 75.0, 85.0
+WARM_C, TOO_HOT_C = 75.0, 85.0
 LEAST_FREE_BYTES: Final = 512 * 1024 * 1024
 LEAST_MEMORY_BYTES: Final = 900 * 1024 * 1024
 WORN: Final = 8
@@ -28,8 +28,6 @@ LEAST_MTU: Final = 1280
 """Less is no network for IPv6 (RFC 8200), and TLS of common servers does not come through."""
 CLOCK_S: Final = 5.0
 EXPIRES_S: Final = 30 * 86400.0
-THROTTLED: Final = "devices/platform/soc/soc:firmware/get_throttled"
-"""Raspberry Pi; bit 0: under-voltage now, 1 and 2: slowed down now, 16: under-voltage since the start."""
 
 
 @dataclass(frozen=True)
@@ -42,43 +40,32 @@ class Roots:
 
 def examine_machine(state_dir: Path, outbox_bytes: int, roots: Roots = Roots()) -> list[Finding]:
     """Power, temperature, memory, disk."""
-    parts = (_power(roots), _temperature(roots), _memory(roots), _disk(state_dir, outbox_bytes), _wear(roots))
-    return [finding for part in parts for finding in part]
+    power = read_power(roots.sys)
+    found = [*_power(power), *_temperature(power.temperature_c), *_memory(roots)]
+    return [*found, *_disk(state_dir, outbox_bytes), *_wear(roots)]
 
 
-def _power(roots: Roots) -> list[Finding]:
+def _power(power: Power) -> list[Finding]:
     todo = "take the power supply that the board's maker names, and a shorter or thicker cable"
-    now = since = slowed = False
-    known = False
-    for alarm in roots.sys.glob("class/hwmon/hwmon*/in0_lcrit_alarm"):
-        known, now = True, now or _read(alarm) == "1"
-    text = _read(roots.sys / THROTTLED)
-    if text:
-        try:
-            bits = int(text, 16)
-        except ValueError:
-            bits = 0
-        known, now, slowed, since = True, now or bool(bits & 1), bool(bits & 6), bool(bits & 1 << 16)
-    if now:
+    if power.low:
         return [Finding("power", "FAIL", "the voltage is too low now", todo)]
-    if since:
+    if power.was_low:
         return [Finding("power", "warn", "the voltage was too low since the start", todo)]
-    if slowed:
+    if power.slowed:
         return [Finding("power", "warn", "the processor is slowed down", "see the temperature")]
-    return [Finding("power", "ok", "the voltage is right" if known else "this machine does not tell its voltage")]
+    return [Finding("power", "ok", "the voltage is right" if power.known else "this machine does not tell its voltage")]
 
 
-def _temperature(roots: Roots) -> list[Finding]:
-    hottest = max(temperatures(roots.sys / "class/thermal").values(), default=None)
+def _temperature(hottest: float | None) -> list[Finding]:
     if hottest is None:
         return [Finding("temperature", "ok", "this machine does not tell it")]
     todo = "shade it from the sun, leave air around it, clean its fan"
-    state = "FAIL" if hottest >= TOO_HOT_C else "warn" if hottest >= HOT_C else "ok"
-    return [Finding("temperature", state, f"{hottest:.0f} °C", "" if state == "ok" else todo)]  # type: ignore[arg-type]  # one of the three
+    state: FindingState = "FAIL" if hottest >= TOO_HOT_C else "warn" if hottest >= WARM_C else "ok"
+    return [Finding("temperature", state, f"{hottest:.0f} °C", "" if state == "ok" else todo)]
 
 
 def _memory(roots: Roots) -> list[Finding]:
-    for line in _read(roots.proc / "meminfo").splitlines():
+    for line in read_line(roots.proc / "meminfo").splitlines():
         if line.startswith("MemTotal:"):
             total = int(line.split()[1]) * 1024
             small = total < LEAST_MEMORY_BYTES
@@ -106,13 +93,13 @@ def _wear(roots: Roots) -> list[Finding]:
     found = []
     for device in sorted(roots.sys.glob("block/mmcblk*/device")):
         name = device.parent.name
-        worn = max((int(part, 16) for part in _read(device / "life_time").split()), default=0)
+        worn = max((int(part, 16) for part in read_line(device / "life_time").split()), default=0)
         if worn:
             todo = "take another card or board before it becomes read-only" if worn >= WORN else ""
             says = f"{name}: {(worn - 1) * 10} to {worn * 10} % of its life used" if worn < 11 else f"{name}: worn out"
             found.append(Finding("disk", "warn" if worn >= WORN else "ok", says, todo))
     for errors in sorted(roots.sys.glob("fs/ext4/*/errors_count")):
-        count = _read(errors)
+        count = read_line(errors)
         if count not in ("", "0"):
             says = f"{errors.parent.name}: {count} errors of the file system"
             found.append(
@@ -157,8 +144,10 @@ def examine_certificate(state_dir: Path, now: Callable[[], float] = time.time) -
     left_s = life.ends_s - now()
     if left_s <= 0:
         return [Finding("certificate", "FAIL", "it is over", "ask the center for a new label and enrol this box anew")]
-    state, todo = ("warn", "it renews itself once the center is reached") if left_s < EXPIRES_S else ("ok", "")
-    return [Finding("certificate", state, f"good for {left_s / 86400:.0f} days", todo)]  # type: ignore[arg-type]  # one of the three
+    says = f"good for {left_s / 86400:.0f} days"
+    if left_s < EXPIRES_S:
+        return [Finding("certificate", "warn", says, "it renews itself once the center is reached")]
+    return [Finding("certificate", "ok", says)]
 
 
 def examine_way(host: str, port: int) -> list[Finding]:
@@ -216,10 +205,3 @@ def fix(secrets_file: Path, euid: int, run: Callable[[Sequence[str]], bool]) -> 
     if not kernel_synchronised() and euid == 0 and run(("timedatectl", "set-ntp", "true")):
         found.append(Finding("clock", "ok", "NTP is switched on now; it takes a minute"))
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii").strip()
-    except (OSError, ValueError):
-        return ""

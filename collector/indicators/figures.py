@@ -90,9 +90,11 @@ class Loaded:
         """Where there were any; of earlier days as well."""
         return self._cases.spots
 
-    def whole(self) -> Figures:
-        """Of all of them."""
-        return self._figures(np.zeros(len(self._cases.rows), np.int64), 1)[0]
+    def whole(self, first: date | None = None) -> Figures:
+        """Of all of them; of those only that appeared on a day of the period, or later."""
+        begin_s = 0 if first is None else day_start_ms(first, self.period.zone) // 1000
+        before = self._cases.rows["opened_s"] < begin_s
+        return self._figures(before.astype(np.int64), 2)[0]
 
     def by_spot(self, names: Sequence[str]) -> dict[str, Figures]:
         """By a name that each of `spots` has; only those that have a ticket."""

@@ -35,14 +35,15 @@ ABOUT: Final = 0.1
 """So much more or less than usual is as usual."""
 TODAY: Final = ("reported", "confirmed", "self_corrected", "registered", "to_notice", "to_clear")
 CHIEF: Final = "soft_rate"
-ROWS: Final = 6
+LATE_ROWS, DOWN_ROWS = 5, 4
+"""That a screen has room for."""
 NAMES: Final[Mapping[str, Words]] = {one.name: Words(*one.words) for one in (*COUNTS, *SHARES, *MINUTES)}
 MARKS: Final = {
     "late": N_("Overdue"),
     "review": N_("To review"),
     "under_way": N_("Under way"),
     "camera": N_("Camera"),
-    "down": N_("Camera out of order"),
+    "down": N_("Faulty camera"),
 }
 BY_PERSON: Final = N_("Reported by a person")
 
@@ -153,7 +154,7 @@ def tiles(
     today = _day(now_ms, zone)
     alike = [(today - timedelta(weeks=week)).isoformat() for week in range(1, WEEKS + 1)]
     long = Loaded(session, Period(today - timedelta(weeks=WEEKS), today, streets, zone), now_ms)
-    whole = Loaded(session, Period(today - timedelta(days=RECENT_DAYS - 1), today, streets, zone), now_ms).whole()
+    whole = long.whole(today - timedelta(days=RECENT_DAYS - 1))
     by_day = long.by_day()
     so_far = long.by_day((now_ms - day_start_ms(today, zone)) / 1000)
     first = [session.scalar(select(func.min(Ticket.opened_ms)).where(Ticket.street == one)) for one in streets]
@@ -253,9 +254,9 @@ def wall_now(session: Session, streets: tuple[str, ...], view: View | None, now_
         day=day,
         chief=chief,
         tiles=others,
-        late=tuple(_late(one, names) for one in late[:ROWS]),
+        late=tuple(_late(one, names) for one in late[:LATE_ROWS]),
         late_count=len(late),
-        down=down[:ROWS],
+        down=down[:DOWN_ROWS],
         down_count=len(down),
         cameras=(len(bad), sum(len(one.cameras) for one in boxes)),
         boxes=(sum(one.own_level == ailments.BAD for one in boxes), len(boxes)),

@@ -22,7 +22,7 @@ from collector.places.settings import MapSection
 from collector.places.streets import Street
 from collector.store import GridCell
 
-WIDTH, HEIGHT = 1000.0, 900.0
+WIDTH, HEIGHT = 1000.0, 950.0
 MARGIN: Final = 0.12
 """Of the sheet, around the outermost points."""
 LEAST_M: Final = 300.0
@@ -223,15 +223,18 @@ class _Labels:
         self._taken: list[tuple[float, float, float, float]] = []
 
     def put(self, text: str, x: float, y: float, *, angle: float = 0.0, is_street: bool = True) -> None:
+        """Put a name in the middle of a place, one of a camera beneath it, unless that would hide another."""
         width = _width(text)
         flat = abs(angle) < 45
         half_w, half_h = (width / 2, LETTER * 0.7) if flat else (LETTER * 0.7, width / 2)
-        y += 0.0 if is_street else LETTER * 1.3  # beneath the camera
-        box = (x - half_w, y - half_h, x + half_w, y + half_h)
+        middle = y if is_street else y + LETTER * 1.4
+        box = (x - half_w, middle - half_h, x + half_w, middle + half_h)
         inside = box[0] >= 0 and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT
         free = all(box[2] < a or c < box[0] or box[3] < b or d < box[1] for a, b, c, d in self._taken)
         if inside and free and len(self.found) < LABELS:
             self._taken.append(box)
+            if not is_street:
+                self._taken.append((x - LETTER, y - LETTER * 1.6, x + LETTER, y + LETTER * 0.6))  # the marks
             self.found.append(Label(text, *_percent(x, y), round(angle, 1), is_street))
 
 

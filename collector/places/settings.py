@@ -15,7 +15,7 @@ _HOST: Final = re.compile(r"[a-z0-9.-]+(:\d{1,5})?")
 
 def _tiles(url: str) -> str:
     parts = urlsplit(url)
-    rest = url.partition(parts.netloc)[2]
+    rest = url.removeprefix(f"{parts.scheme}://{parts.netloc}")
     for name in ("{z}", "{x}", "{y}"):
         if rest.count(name) != 1:
             raise ValueError(f"expected https://HOST/{{z}}/{{x}}/{{y}}.png, each of them once, got {url!r}")

@@ -6,7 +6,7 @@ import { _ } from "./words.js";
 const PAUSE_MS = 5000; // it is looked at from afar: no more often than this
 const EVERY_MS = 30000; // what no ticket tells of: deadlines that pass, boxes that fall silent
 const STALE_MS = 90000;
-const LOST_MS = 15000;
+const LOST_MS = 5000;
 
 const main = document.querySelector("main");
 const made = main.querySelector(".wall").dataset.made;
@@ -41,7 +41,8 @@ async function turn() {
   busy = true;
   due = false;
   // what fails is tried again with the next change, or by itself
-  await update().catch(() => {});
+  await update().catch((fault) => { if (fault.status === 401 || fault.status === 403) line = "ended"; });
+  tick();
   setTimeout(() => { busy = false; turn(); }, PAUSE_MS);
 }
 

@@ -31,6 +31,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 DAY_MS = 86_400_000
 VALUE = re.compile(r'data-name="(\w+)">(?:\s*)([^<\s]+)')
 KIND = re.compile(r'data-kind="(\w+)">.*?<b>([\d,]+)</b>', re.DOTALL)
+SHOWS = "(count) => document.querySelector('[data-name=reported]').textContent.trim() === String(count)"
 LEAP = datetime(2028, 2, 29, 15, tzinfo=ZONE).timestamp()
 
 
@@ -213,16 +214,17 @@ def test_a_wall_that_nobody_touches_goes_on_through_a_restart_and_says_when_its_
         reported = page.locator("[data-name=reported]")
         before = int(reported.inner_text())
         made.appears(23, 0)
-        page.wait_for_function(f"document.querySelector('[data-name=reported]').textContent == {before + 1}")
+        page.wait_for_function(SHOWS, arg=before + 1)
         center.process.stop()
         page.wait_for_selector("#stale:not([hidden])", timeout=60_000)
         assert "与中心断开" in page.inner_text("#stale")
         made.appears(24, 0)
         center.process.start()
-        again = f"document.querySelector('[data-name=reported]').textContent == {before + 2}"
-        page.wait_for_function(f"{again} && document.getElementById('stale').hidden", timeout=60_000)
+        page.wait_for_function(SHOWS, arg=before + 2, timeout=60_000)
+        page.wait_for_selector("#stale", state="hidden")
         with center.desk.store.writing() as session:
             session.execute(delete(SignInRow))
+        made.appears(20, 0)
         page.wait_for_selector("#stale a:not([hidden])", timeout=60_000)
         assert "登录已于" in page.inner_text("#stale")
         assert page.evaluate("window.untouched")

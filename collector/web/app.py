@@ -63,6 +63,7 @@ from collector.web import (
     thumbnails,
     ticket_pages,
     tickets_api,
+    zone_pages,
 )
 from collector.web.kept import kept
 from collector.web.live import Changes, Feed, now
@@ -177,7 +178,9 @@ def make_app(
         dependencies=[Depends(plain)],
     )
     app.state.gate = gate
-    files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
+    files_of_pages = assets.Assets(
+        Path(str(files("protocol") / "drawing")), Path(str(files("collector.web") / "static"))
+    )
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
     documents.use(app)
@@ -269,6 +272,7 @@ def make_app(
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
     app.include_router(box_pages.router(desk, counter, health.broker_connected))
+    app.include_router(zone_pages.router(desk))
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))
     app.include_router(policy_pages.router(desk, zone))

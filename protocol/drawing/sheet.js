@@ -152,6 +152,9 @@ export class Sheet {
     return this.#change(key, { values }, `${key}.${name}`);
   }
 
+  /** Have other values in place of all of a shape's: one step. */
+  give(key, values) { return this.shape(key) !== null && this.#change(key, { values }, null); }
+
   /** Have other shapes in place of all: one step. */
   replace(shapes) {
     const next = this.now.next + shapes.length;

@@ -1,5 +1,5 @@
 // Shows a sheet on its picture in an <svg> and turns pointers, fingers and keys into steps. It knows no words and no page:
-// what is to be told goes through `tell(code, values)`, what is around it is told by `changed()`.
+// what is to be told goes through `tell(code, values)`, what is around it is told by `changed()`; `render()` begins.
 import { apart, contains, fit, middle, sides, snap } from "./polygon.js";
 
 const WIDE = 1000; // units of the picture's width
@@ -47,7 +47,6 @@ export class View {
     svg.addEventListener("keydown", (event) => this.#key(event));
     svg.addEventListener("keyup", (event) => { if (event.key in STEPS) this.sheet.settle(); });
     addEventListener("resize", () => this.render());
-    this.render();
   }
 
   // where things are

@@ -37,7 +37,7 @@ from agent.camera.reader import Condition, LiveCamera
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture
-from agent.evidence.samples import EVERY_S
+from agent.evidence.samples import EVERY_S, Sample
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
@@ -254,6 +254,11 @@ class CameraThread(threading.Thread):
     def figures(self) -> Figures:
         """What was read of the camera so far."""
         return Figures() if self._live is None else self._live.figures
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The last hour in small, oldest first."""
+        return () if self._runner is None else tuple(self._runner.samples)
 
     @property
     def hour_bytes(self) -> int:

@@ -181,6 +181,7 @@ class TriedIncident(Value):
     place: PlaceBox
     area_m2: float | None = Field(default=None, description="of the largest item, where the ground is known")
     people: int | None = Field(default=None, description="at most, in a gathering zone")
+    picture: str | None = Field(default=None, description="view of the picture that goes with the reply")
 
 
 class Tried(Value):

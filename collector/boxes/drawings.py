@@ -28,6 +28,8 @@ Drawing = dict[str, Any]
 """JSON's values of `plane` (or null), `mask` and `zone` of a camera."""
 
 _ZONE: Final[TypeAdapter[Zone]] = TypeAdapter(Zone)
+_PLANE: Final = TypeAdapter(GroundRectangle)
+_MASK: Final = TypeAdapter(Mask)
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SAID: Final = (
     ("at least 3 corners", "至少需要 3 个角点，请围着区域画"),
@@ -176,22 +178,23 @@ def _changed_zones(now: Drawing, then: Drawing) -> list[str]:
 
 def _faults(kept: Mapping[str, Any], drawing: Drawing, shops: Collection[str | None]) -> Iterator[Fault]:
     plane, masks, zones = (drawing.get(part) for part in PARTS)
-    if set(drawing) != set(PARTS) or not isinstance(masks, list) or not isinstance(zones, list):
+    lists = isinstance(masks, list) and isinstance(zones, list) and all(isinstance(one, dict) for one in zones)
+    if set(drawing) != set(PARTS) or not lists:
         yield _whole("expected plane, mask and zone")
         return
     if max(len(masks), len(zones)) > MOST_SHAPES:
         yield Fault("", f"expected at most {MOST_SHAPES} zones and masks each", f"区域和遮挡各最多 {MOST_SHAPES} 个")
         return
-    if plane is not None:
-        yield from _of(TypeAdapter(GroundRectangle), plane, "plane")
+    parts = [] if plane is None else list(_of(_PLANE, plane, "plane"))
     for number, one in enumerate(masks):
-        yield from _of(TypeAdapter(Mask), one, f"mask.{number}")
+        parts += _of(_MASK, one, f"mask.{number}")
+    yield from parts
     names: set[str] = set()
-    sound = True
+    sound = not parts
     for number, one in enumerate(zones):
         where = f"zone.{number}"
-        found = list(_of(_ZONE, one, where)) if isinstance(one, dict) else [_whole("expected a zone")]
-        name = str(one.get("id", "")) if isinstance(one, dict) else ""
+        found = list(_of(_ZONE, one, where))
+        name = str(one.get("id", ""))
         if _SLUG.fullmatch(name) is None:
             found = [fault for fault in found if fault.where != f"{where}.id"]
             found.append(

@@ -168,7 +168,7 @@ def _state(session: Session, page: Page, box: str, camera: str) -> dict[str, Any
     return {
         "newest": {
             **_line(last),
-            "by": page.reader.say(names[last.by]),
+            "by": page.reader.say(("盒子", "the box") if last.by == "box" else names[last.by]),
             "on_box": last.by == "box",
             "state": last.state,
             "errors": json.loads(last.errors),

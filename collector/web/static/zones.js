@@ -441,7 +441,8 @@ function start() {
       $("#tried div").replaceChildren(make("p", _("The box looks through its last hour …")));
       try {
         show_faults([]);
-        show_tried((await asked(`${path}/try`, { drawing: settings }, 150)).data);
+        const { data, pictures, command } = await asked(`${path}/try`, { drawing: settings }, 150);
+        show_tried({ ...data, pictures, command });
       } catch (problem) {
         if (problem.body?.faults) { show_faults(problem.body.faults, places); $("#tried").hidden = true; return; }
         $("#tried div").replaceChildren(make("p", problem.detail, { className: "fault" }));
@@ -467,6 +468,9 @@ function start() {
       button.addEventListener("click", () => { tried = [one]; view.render(); });
       const until = one.cleared_at ? span(at(one.cleared_at) - at(one.opened_at)) : _("until the end");
       row.append(button, make("span", [one.rule === "encroachment" ? _("Goods before a shop") : _("Too many people"), until, one.area_m2 ? `${number(one.area_m2)} m²` : "", one.people ? _("%(count)s people", { count: one.people }) : ""].filter(Boolean).join(" · ")));
+      if (one.picture && found.pictures.includes(one.picture)) {
+        row.prepend(make("img", "", { src: `/snapshots/${found.command}/${one.picture}/320.jpg`, width: 128, height: 72, alt: `${one.zone} ${clock(at(one.reported_at))}` }));
+      }
       rows.append(row);
     }
     if (found.incidents.length > 1) {

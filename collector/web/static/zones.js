@@ -301,6 +301,7 @@ function start() {
       $("ul", box).append(row);
     }
     view.render();
+    if (faults.length) box.scrollIntoView({ block: "nearest" });
   }
 
   async function send(given, based_on) {
@@ -374,6 +375,9 @@ function start() {
     const level = { applied: "good", rejected: "bad", rolled_back: "bad" }[newest.state] || "warn";
     const line = [make("span", _("Revision %(revision)s by %(name)s:", { revision: newest.revision, name: newest.by })), make("span", says, { className: `badge ${level}` })];
     if (force !== null && force !== newest.revision) line.push(make("span", _("on the box: revision %(revision)s", { revision: force }), { className: "dim" }));
+    if (conflict || key_of(newest.drawing) !== key_of(base.drawing)) {
+      line.push(make("a", newest.on_box || conflict ? _("Edited on the box meanwhile") : _("Changed by %(name)s meanwhile", { name: newest.by }), { href: "#conflict", className: "bad" }));
+    }
     line.push(...newest.errors.map((text) => make("small", text, { lang: "en" })));
     const text = line.map((one) => one.textContent).join(" ");
     if ($("#standing").textContent !== text) $("#standing").replaceChildren(...line.flatMap((one, n) => (n ? [" ", one] : [one])));

@@ -730,7 +730,7 @@ class Agent:
         return make
 
     def _keep_hour(self, camera: Camera, runner: CameraRunner) -> None:
-        """Go on with a camera's hour of samples where its picture is the same: zones are drawn anew, and tried again."""
+        """Go on with a camera's hour of samples where its picture is the same: zones are drawn anew and tried."""
         shows = camera.source, camera.substream, camera.mask
         known = self._hours.get(camera.id)
         if known is not None and known[0] == shows:

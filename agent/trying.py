@@ -103,7 +103,8 @@ def try_out(
     Raises:
         ValueError: a drawing that the camera cannot have.
     """
-    zones, untried = [], []
+    zones: list[FrontageZone | GatheringZone] = []
+    untried = []
     for zone in args.zone:
         if zone.dwell_s < SHORTEST_DWELL_S and isinstance(zone, FrontageZone):
             untried.append(zone.id)
@@ -189,4 +190,3 @@ def _picture(found: Trial, opened: Incident, camera: str, command: str) -> str |
     header = AnswerHeader(command=command, role="try", view=view, sha256=digest)
     found.pictures.append(AnswerPicture(camera, header, sample.jpeg))
     return view
-

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
@@ -151,9 +151,14 @@ def save(
         row = wanted.want(session, box, checked, by=str(actor), now_ms=now_ms)
     except wanted.WantedError as fault:
         raise DrawingError(_whole(str(fault))) from None
-    told = {"camera": camera, "revision": row.revision, "number": row.number, "based_on": based_on}
-    told["shapes"] = [part for part in PARTS if then[part] != now[part]]
-    told["zones"] = _changed_zones(now, then)
+    told = {
+        "camera": camera,
+        "revision": row.revision,
+        "number": row.number,
+        "based_on": based_on,
+        "shapes": [part for part in PARTS if then[part] != now[part]],
+        "zones": _changed_zones(now, then),
+    }
     audit.record(session, actor, "zones.drawn", f"box/{box}", told, now_ms)
     return row
 
@@ -171,6 +176,10 @@ def check(kept: Mapping[str, Any], drawing: Drawing, shops: Collection[str | Non
         raise DrawingError(*faults)
 
 
+def _are_tables(zones: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(zones, list) and all(isinstance(one, dict) for one in zones)
+
+
 def _changed_zones(now: Drawing, then: Drawing) -> list[str]:
     before, after = ({one["id"]: one for one in held["zone"]} for held in (now, then))
     return sorted(one for one in before | after if before.get(one) != after.get(one))
@@ -178,8 +187,7 @@ def _changed_zones(now: Drawing, then: Drawing) -> list[str]:
 
 def _faults(kept: Mapping[str, Any], drawing: Drawing, shops: Collection[str | None]) -> Iterator[Fault]:
     plane, masks, zones = (drawing.get(part) for part in PARTS)
-    lists = isinstance(masks, list) and isinstance(zones, list) and all(isinstance(one, dict) for one in zones)
-    if set(drawing) != set(PARTS) or not lists:
+    if set(drawing) != set(PARTS) or not isinstance(masks, list) or not _are_tables(zones):
         yield _whole("expected plane, mask and zone")
         return
     if max(len(masks), len(zones)) > MOST_SHAPES:
@@ -233,7 +241,7 @@ def _of(model: TypeAdapter[Any], value: Any, where: str) -> Iterator[Fault]:
             yield _fault(".".join([where, *place]), one["msg"])
 
 
-def _of_camera(fault: ValidationError, zones: list[Any]) -> Iterator[Fault]:
+def _of_camera(fault: ValidationError, zones: list[dict[str, Any]]) -> Iterator[Fault]:
     """What only shows in the whole of a camera: `zone front: min_area_m2: …`."""
     for one in fault.errors(include_url=False, include_input=False):
         text = one["msg"].removeprefix("Value error, ")

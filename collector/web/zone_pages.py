@@ -200,9 +200,7 @@ def _size(desk: Desk, session: Session, url: str) -> tuple[int, int] | None:
         return None
 
 
-def _asked(
-    session: Session, acting: Actor, box: str, verb: str, args: dict[str, Any], now_ms: int
-) -> JSONResponse:
+def _asked(session: Session, acting: Actor, box: str, verb: str, args: dict[str, Any], now_ms: int) -> JSONResponse:
     try:
         return JSONResponse({"command": changes.command(session, acting, box, verb, args, now_ms).id}, 202)
     except OrderError as fault:

@@ -11,8 +11,8 @@ from protocol.commands import read_arguments
 from protocol.geometry import box_iou
 from protocol.settings import Camera
 from tests import clips
-from tests.boxes import WHOLE
 from tests.agent.evidence.test_evidence import NOBODY
+from tests.boxes import WHOLE
 from tests.runners import EPOCH_S, frame
 
 HERE = [[0.4, 0.4], [0.8, 0.4], [0.8, 0.8], [0.4, 0.8]]
@@ -73,9 +73,7 @@ def test_what_is_masked_is_not_reported(hour):
 def test_too_many_people_are_those_whom_the_detector_saw(hour):
     crowd = {"id": "place", "kind": "gathering", "polygon": WHOLE, "max_people": 2, "dwell_s": 60}
     people = [[0.2, 0.3, 0.05, 0.2], [0.5, 0.3, 0.05, 0.2], [0.7, 0.3, 0.05, 0.2]]
-    samples = [
-        type(one)(one.time_s, one.jpeg, one.persons.__class__((3, 4), one.persons.dtype)) for one in hour
-    ]
+    samples = [type(one)(one.time_s, one.jpeg, one.persons.__class__((3, 4), one.persons.dtype)) for one in hour]
     for number, one in enumerate(samples):
         one.persons[:] = people
         if not 20 <= number < 50:

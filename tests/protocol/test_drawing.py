@@ -15,7 +15,8 @@ from tests.services import ROOT
 AT = "http://drawing.test/"
 RUN = """async (steps) => {
   const { Sheet } = await import("/sheet.js");
-  const sheet = new Sheet([{ key: 1, kind: "zone", of: null, values: {}, points: [[.1, .1], [.4, .1], [.4, .5], [.1, .5]] }]);
+  const points = [[.1, .1], [.4, .1], [.4, .5], [.1, .5]];
+  const sheet = new Sheet([{ key: 1, kind: "zone", of: null, values: {}, points }]);
   for (const [name, ...args] of steps) {
     if (name === "drag") {
       const [key, corner, ways] = args;
@@ -66,7 +67,7 @@ def page():
         yield page
 
 
-def drawn(steps):
+def drawn(steps):  # noqa: PLR0912 - one branch for each gesture
     """What must be there after these steps: a second, plainer telling of what each gesture means."""
 
     def fit(at):
@@ -159,7 +160,8 @@ def test_the_ground_is_measured_alike_in_the_browser_and_on_the_box(page):
       const { Ground } = await import("/ground.js");
       return all.map(([points, width, depth, polygon]) => {
         const ground = new Ground(points, width, depth);
-        return ground.fault ? ground.fault : [ground.area_m2(polygon), ground.square(polygon[0], 2), ground.grid([800, 450]).length];
+        if (ground.fault) return ground.fault;
+        return [ground.area_m2(polygon), ground.square(polygon[0], 2), ground.grid([800, 450]).length];
       });
     }""",
         cases,

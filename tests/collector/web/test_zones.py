@@ -1,4 +1,4 @@
-"""The page on which zones are drawn: what it refuses and why, who may what, and its main jobs by mouse and by finger."""
+"""The page on which zones are drawn: what it refuses and why, who may what, its main jobs by mouse and by finger."""
 
 import json
 import random
@@ -172,7 +172,7 @@ def test_who_may_draw_and_who_may_change_masks(pages):
     for person in ("wang", "chen", "sun", "wu"):
         page = client(person)
         shown = page.get(PATH).text
-        assert "data-do=\"save\"" not in shown
+        assert 'data-do="save"' not in shown
         assert page.put(PATH, json=masked).status_code == 403, person
         assert page.post(f"{PATH}/try", json=masked).status_code == 403, person
     assert client("zhao").put(PATH, json=masked).status_code == 200
@@ -384,7 +384,8 @@ def test_what_the_last_hour_would_have_been_is_shown_in_words_and_in_the_picture
         page = tab.open(PATH)
         page.get_by_role("button", name="用最近一小时试算").click()
         command = page.wait_for_function(
-            "() => performance.getEntriesByType('resource').map((one) => /asked\\/(.+)$/.exec(one.name)?.[1]).find(Boolean)"
+            """() => performance.getEntriesByType("resource")
+              .map((one) => /asked\\/(.+)$/.exec(one.name)?.[1]).find(Boolean)"""
         ).json_value()
         with center.desk.store.transaction() as session:
             asked = session.get_one(CommandRow, command)

@@ -63,7 +63,7 @@ def test_a_zone_drawn_at_the_center_makes_a_real_box_report_what_stands_there(ch
             assert json.loads(incident.data)["zone"] == "crate"
             # its samples are there still, although the zones were drawn anew
             page.get_by_role("button", name="用最近一小时试算").click()
-            page.get_by_text("张图").wait_for(timeout=WAIT_MS)
+            page.get_by_text("张图。").first.wait_for(timeout=WAIT_MS)
             page.get_by_text("未试算（每十秒一张图看不出）：beside, crate").wait_for()
             tab.check(axe=False)
     desk.store.close()

@@ -404,7 +404,7 @@ function start() {
   async function look() {
     if (document.visibilityState !== "visible") return;
     const fresh = await call("GET", `${path}/state`, undefined, { background: true }).catch(() => null);
-    if (!fresh) return;
+    if (!fresh || fresh.newest.revision < base.revision) return; // an answer that a save has overtaken
     state = fresh;
     look_around();
   }

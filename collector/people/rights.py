@@ -31,6 +31,7 @@ audit.read         x     -        -           -       x       -       read the a
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
+zones.write        x     x        -           -       -       -       draw zones and ground planes, and try them
 indicators.read    x     x        x           x       x       x       see indicators and reports of a street
 wall.read          x     x        x           x       x       x       see the wall: numbers and places, nobody's name
 learning.read      x     x        -           -       x       -       see what verdicts say of zones, and suggestions

@@ -65,6 +65,7 @@ from collector.web import (
     ticket_pages,
     tickets_api,
     wall_pages,
+    zone_pages,
 )
 from collector.web.kept import kept
 from collector.web.live import Changes, Feed, now
@@ -194,7 +195,9 @@ def make_app(
         dependencies=[Depends(plain)],
     )
     app.state.gate = gate
-    files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
+    files_of_pages = assets.Assets(
+        Path(str(files("protocol") / "drawing")), Path(str(files("collector.web") / "static"))
+    )
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
     documents.use(app)
@@ -296,6 +299,7 @@ def make_app(
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
     app.include_router(box_pages.router(desk, counter, health.broker_connected))
+    app.include_router(zone_pages.router(desk))
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))
     app.include_router(policy_pages.router(desk, zone))

@@ -100,6 +100,7 @@ webhook.rotate  更换推送密钥  New secret for a webhook
 webhook.test  推送测试  Webhook tried
 webhook.remove  删除推送  Webhook removed
 webhook.replay  重新推送  Sent again
+zones.drawn  绘制区域  Zones drawn
 """
 FIELDS: Final = """
 address  地址  address
@@ -168,7 +169,9 @@ version  工单版本  version
 via  程序令牌  by token
 whom  对象  whom
 why  原因  why
+shapes  绘制内容  drawn
 zone  区域  zone
+zones  区域  zones
 """
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "state": words.STATES,

@@ -1,6 +1,7 @@
 """Figures of a period, as a whole or taken apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from collector.indicators.definitions import CASE, COUNTS, MINUTES, REPEAT_DAYS, SHARES, Which
-from collector.indicators.packs import NOTHING, Cases, Fact, Spot, day_start_ms, days, load
+from collector.indicators.packs import NEVER, NOTHING, Cases, Fact, Spot, day_start_ms, days, load
 
 PERCENTILES: Final = (50, 90)
 DAY_S: Final = 86_400
@@ -78,51 +79,115 @@ class Loaded:
         before = load(session, period.streets, period.first - timedelta(days=REPEAT_DAYS + 1), period.last, period.zone)
         rows = before.rows
         flags = rows["flags"].copy()  # side by side, as they are gone through again and again
-        flags[_repeated(before, flags)] |= int(Fact.REPEATED)
+        again_s = _again_s(before, flags)
+        flags[_within(again_s, REPEAT_DAYS)] |= int(Fact.REPEATED)
         flags[(rows["due_s"] > 0) & (rows["due_s"] * 1000 < now_ms)] |= int(Fact.OVERDUE)
         flags[(flags & int(Fact.ENDED | Fact.OVERDUE)) != 0] |= int(Fact.DUE)
         begin_s = day_start_ms(period.first, period.zone) // 1000
         inside = rows["opened_s"] >= begin_s
-        self._cases, self._flags = Cases(before.spots, rows[inside]), flags[inside]
+        self._cases, self._flags, self._again_s = Cases(before.spots, rows[inside]), flags[inside], again_s[inside]
 
     @property
     def spots(self) -> Sequence[Spot]:
         """Where there were any; of earlier days as well."""
         return self._cases.spots
 
-    def whole(self) -> Figures:
-        """Of all of them."""
-        return self._figures(np.zeros(len(self._cases.rows), np.int64), 1)[0]
+    def at(self, spots: Sequence[bool]) -> "Loaded":
+        """Those of some of `spots` alone."""
+        return self._some(np.array(spots, bool)[self._cases.rows["place"]])
 
-    def by_spot(self, names: Sequence[str]) -> dict[str, Figures]:
+    def on(self, weekday: int | None, hour: int | None) -> "Loaded":
+        """Those that appeared on a day of the week, 0 is Monday, at an hour; None: on any."""
+        rows = np.ones(len(self._flags), bool)
+        if weekday is not None:
+            rows &= self._weekday() == weekday
+        if hour is not None:
+            rows &= self._cases.rows["hour"] == hour
+        return self._some(rows)
+
+    def again(self, within_days: int) -> "Loaded":
+        """Confirmed ones of whose rule and shop, or place, another confirmed one began so many days before."""
+        if not 0 < within_days <= REPEAT_DAYS:
+            raise ValueError(f"expected 1 to {REPEAT_DAYS} days, got {within_days}")
+        return self._some(_within(self._again_s, within_days))
+
+    def numbers(self, *which: Which) -> list[int]:
+        """Of the tickets of any of these, the last that appeared first."""
+        rows = self._cases.rows[self._any(which)]
+        found: list[int] = rows["number"][np.lexsort((rows["number"], rows["opened_s"]))[::-1]].tolist()
+        return found
+
+    def whole(self, only: Collection[str] | None = None) -> Figures:
+        """Of all of them; `only`: these indicators alone, and how many were reported. The same for what follows."""
+        return self._figures(np.zeros(len(self._cases.rows), np.int64), 1, only)[0]
+
+    def by_spot(self, names: Sequence[str], only: Collection[str] | None = None) -> dict[str, Figures]:
         """By a name that each of `spots` has; only those that have a ticket."""
         order = {name: index for index, name in enumerate(dict.fromkeys(names))}
         index = np.array([order[name] for name in names], np.int64)
-        return self._named(list(order), index[self._cases.rows["place"]] if len(index) else index)
+        return self._named(list(order), index[self._cases.rows["place"]] if len(index) else index, only)
 
-    def by_hour(self) -> dict[str, Figures]:
+    def by_hour(self, only: Collection[str] | None = None) -> dict[str, Figures]:
         """By the hour of the day at which they appeared, all 24."""
         names = [f"{hour:02}" for hour in range(24)]
-        return self._named(names, self._cases.rows["hour"].astype(np.int64), every=True)
+        return self._named(names, self._hour(), only, every=True)
 
-    def by_day(self) -> dict[str, Figures]:
+    def by_day(self, only: Collection[str] | None = None) -> dict[str, Figures]:
         """By the day on which they appeared, all of the period."""
-        every = list(days(self.period.first, self.period.last))
-        starts = np.array([day_start_ms(day, self.period.zone) // 1000 for day in every])
-        index = np.searchsorted(starts, self._cases.rows["opened_s"], "right") - 1
-        return self._named([day.isoformat() for day in every], index, every=True)
+        names = [day.isoformat() for day in days(self.period.first, self.period.last)]
+        return self._named(names, self._day(), only, every=True)
 
-    def _named(self, names: list[str], index: NDArray[np.int64], *, every: bool = False) -> dict[str, Figures]:
-        found = self._figures(index, len(names))
+    def by_week(self, only: Collection[str] | None = None) -> dict[str, Figures]:
+        """By the Monday of the week in which they appeared, all that have a day in the period."""
+        first, last = (day - timedelta(days=day.weekday()) for day in (self.period.first, self.period.last))
+        names = [day.isoformat() for day in days(first, last) if day.weekday() == 0]
+        return self._named(names, (self.period.first.weekday() + self._day()) // 7, only, every=True)
+
+    def by_weekday(self, only: Collection[str] | None = None) -> dict[str, Figures]:
+        """By the day of the week on which they appeared, `1` is Monday, all seven."""
+        return self._named([str(day) for day in range(1, 8)], self._weekday(), only, every=True)
+
+    def by_weekday_hour(self, only: Collection[str] | None = None) -> dict[str, Figures]:
+        """By both, as `1-08`, all 168."""
+        names = [f"{day}-{hour:02}" for day in range(1, 8) for hour in range(24)]
+        return self._named(names, self._weekday() * 24 + self._hour(), only, every=True)
+
+    def _some(self, rows: NDArray[np.bool_]) -> "Loaded":
+        found = copy(self)
+        found._cases = Cases(self.spots, self._cases.rows[rows])
+        found._flags, found._again_s = self._flags[rows], self._again_s[rows]
+        return found
+
+    def _hour(self) -> NDArray[np.int64]:
+        return self._cases.rows["hour"].astype(np.int64)
+
+    def _day(self) -> NDArray[np.int64]:
+        """Of the period, from 0, for each ticket; shape `(n,)`."""
+        every = days(self.period.first, self.period.last)
+        starts = np.array([day_start_ms(day, self.period.zone) // 1000 for day in every])
+        found: NDArray[np.int64] = np.searchsorted(starts, self._cases.rows["opened_s"], "right") - 1
+        return found
+
+    def _weekday(self) -> NDArray[np.int64]:
+        return (self.period.first.weekday() + self._day()) % 7
+
+    def _named(
+        self, names: list[str], index: NDArray[np.int64], only: Collection[str] | None, *, every: bool = False
+    ) -> dict[str, Figures]:
+        found = self._figures(index, len(names), only)
         return {name: one for name, one in zip(names, found, strict=True) if every or one.counts["reported"]}
 
-    def _figures(self, index: NDArray[np.int64], size: int) -> list[Figures]:
+    def _figures(self, index: NDArray[np.int64], size: int, only: Collection[str] | None) -> list[Figures]:
         """Of each group; `index` says which one a ticket is in, shape `(n,)`."""
-        counts = {one.name: self._tally(index, size, one.which) for one in COUNTS}
-        parts = {one.name: self._tally(index, size, one.part) for one in SHARES}
-        wholes = {one.name: self._tally(index, size, *one.whole) for one in SHARES}
+        counted, shares, minutes = (
+            [one for one in every if only is None or one.name in (*only, "reported")]
+            for every in (COUNTS, SHARES, MINUTES)
+        )
+        counts = {one.name: self._tally(index, size, one.which) for one in counted}
+        parts = {one.name: self._tally(index, size, one.part) for one in shares}
+        wholes = {one.name: self._tally(index, size, *one.whole) for one in shares}
         spreads = {
-            one.name: _spreads(index, size, self._cases.rows[one.column], self._in(one.which)) for one in MINUTES
+            one.name: _spreads(index, size, self._cases.rows[one.column], self._in(one.which)) for one in minutes
         }
         return [
             Figures(
@@ -137,8 +202,11 @@ class Loaded:
         return _has(self._flags, which.having, which.lacking)
 
     def _tally(self, index: NDArray[np.int64], size: int, *which: Which) -> NDArray[np.int64]:
-        mask = np.logical_or.reduce([self._in(one) for one in which])
-        return np.bincount(index[mask], minlength=size)
+        return np.bincount(index[self._any(which)], minlength=size)
+
+    def _any(self, which: Sequence[Which]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = np.logical_or.reduce([self._in(one) for one in which])
+        return found
 
 
 def _has(flags: NDArray[np.int32], having: Fact, lacking: Fact = NOTHING) -> NDArray[np.bool_]:
@@ -147,22 +215,27 @@ def _has(flags: NDArray[np.int32], having: Fact, lacking: Fact = NOTHING) -> NDA
     return found
 
 
-def _repeated(cases: Cases, flags: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Rows of confirmed tickets that another confirmed one of the same rule and shop, or place, began before.
+def place_of(spot: Spot) -> tuple[str, str, str]:
+    """Where something is again: street, rule, and the shop where there is one, as what a person reported has its key."""
+    return spot.street, spot.rule, spot.shop or spot.key
 
-    By the shop where there is one: what a person reported has a key of its own.
-    """
+
+def _within(again_s: NDArray[np.int64], days: int) -> NDArray[np.bool_]:
+    return (again_s >= 0) & (again_s <= days * DAY_S)
+
+
+def _again_s(cases: Cases, flags: NDArray[np.int32]) -> NDArray[np.int64]:
+    """How long before each confirmed ticket another confirmed one of its place began, shape `(n,)`; else NEVER."""
+    found = np.full(len(flags), NEVER, np.int64)
     keys: dict[tuple[str, str, str], int] = {}
-    places = [(spot.street, spot.rule, spot.shop or spot.key) for spot in cases.spots]
-    key = np.array([keys.setdefault(place, len(keys)) for place in places], np.int64)
+    key = np.array([keys.setdefault(place_of(spot), len(keys)) for spot in cases.spots], np.int64)
     rows = np.flatnonzero(_has(flags, CASE))
     if not len(rows):
-        return rows
+        return found
     opened_s, key_of = cases.rows["opened_s"][rows], key[cases.rows["place"][rows]]
     order = np.lexsort((opened_s, key_of))
     same = np.diff(key_of[order]) == 0
-    near = np.diff(opened_s[order]) <= REPEAT_DAYS * DAY_S
-    found: NDArray[np.int64] = rows[order[1:][same & near]]
+    found[rows[order[1:][same]]] = np.diff(opened_s[order])[same]
     return found
 
 

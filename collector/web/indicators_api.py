@@ -28,7 +28,7 @@ MEDIA: Final = {
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-By = Literal["street", "grid", "shop", "camera", "category", "hour", "day"]
+By = Literal["street", "grid", "shop", "camera", "category", "hour", "weekday", "weekday_hour", "day", "week"]
 Street = Annotated[str, Query(max_length=63)]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from collector.indicators.definitions import CASE, COUNTS, MINUTES, REPEAT_DAYS, SHARES, Which
+from collector.indicators.definitions import CASE, COUNTS, MINUTES, REPEAT_DAYS, SHARES, Count, Minutes, Share, Which
 from collector.indicators.packs import NEVER, NOTHING, Cases, Fact, Spot, day_start_ms, days, load
 
 PERCENTILES: Final = (50, 90)
@@ -111,9 +111,15 @@ class Loaded:
             raise ValueError(f"expected 1 to {REPEAT_DAYS} days, got {within_days}")
         return self._some(_within(self._again_s, within_days))
 
-    def numbers(self, *which: Which) -> list[int]:
-        """Of the tickets of any of these, the last that appeared first."""
-        rows = self._cases.rows[self._any(which)]
+    def numbers(self, behind: Count | Share | Minutes, *, whole: bool = False) -> list[int]:
+        """Of the tickets behind an indicator, the last that appeared first; of a share its part, or its whole."""
+        if isinstance(behind, Share):
+            mask = self._any(behind.whole if whole else (behind.part,))
+        else:
+            mask = self._in(behind.which)
+        if isinstance(behind, Minutes):
+            mask = mask & (self._cases.rows[behind.column] >= 0)
+        rows = self._cases.rows[mask]
         found: list[int] = rows["number"][np.lexsort((rows["number"], rows["opened_s"]))[::-1]].tolist()
         return found
 
@@ -153,9 +159,9 @@ class Loaded:
         return self._named(names, self._weekday() * 24 + self._hour(), only, every=True)
 
     def _some(self, rows: NDArray[np.bool_]) -> "Loaded":
+        cases = Cases(self._cases.spots, self._cases.rows[rows])
         found = copy(self)
-        found._cases = Cases(self.spots, self._cases.rows[rows])
-        found._flags, found._again_s = self._flags[rows], self._again_s[rows]
+        vars(found).update(_cases=cases, _flags=self._flags[rows], _again_s=self._again_s[rows])
         return found
 
     def _hour(self) -> NDArray[np.int64]:
@@ -179,15 +185,14 @@ class Loaded:
 
     def _figures(self, index: NDArray[np.int64], size: int, only: Collection[str] | None) -> list[Figures]:
         """Of each group; `index` says which one a ticket is in, shape `(n,)`."""
-        counted, shares, minutes = (
-            [one for one in every if only is None or one.name in (*only, "reported")]
-            for every in (COUNTS, SHARES, MINUTES)
-        )
-        counts = {one.name: self._tally(index, size, one.which) for one in counted}
-        parts = {one.name: self._tally(index, size, one.part) for one in shares}
-        wholes = {one.name: self._tally(index, size, *one.whole) for one in shares}
+        wanted = {one.name for one in (*COUNTS, *SHARES, *MINUTES)} if only is None else {*only, "reported"}
+        counts = {one.name: self._tally(index, size, one.which) for one in COUNTS if one.name in wanted}
+        parts = {one.name: self._tally(index, size, one.part) for one in SHARES if one.name in wanted}
+        wholes = {one.name: self._tally(index, size, *one.whole) for one in SHARES if one.name in wanted}
         spreads = {
-            one.name: _spreads(index, size, self._cases.rows[one.column], self._in(one.which)) for one in minutes
+            one.name: _spreads(index, size, self._cases.rows[one.column], self._in(one.which))
+            for one in MINUTES
+            if one.name in wanted
         }
         return [
             Figures(
@@ -216,7 +221,7 @@ def _has(flags: NDArray[np.int32], having: Fact, lacking: Fact = NOTHING) -> NDA
 
 
 def place_of(spot: Spot) -> tuple[str, str, str]:
-    """Where something is again: street, rule, and the shop where there is one, as what a person reported has its key."""
+    """Where something is again: street, rule, and the shop, or the key; what a person reported has a key of its own."""
     return spot.street, spot.rule, spot.shop or spot.key
 
 

@@ -104,10 +104,10 @@ class Cases:
 
 
 _COLUMNS: Final = (
-    *(Ticket.number, Ticket.street, Ticket.key, Ticket.rule, Ticket.shop, Ticket.box_id, Ticket.camera, Ticket.opened_ms),
+    *(Ticket.street, Ticket.key, Ticket.rule, Ticket.shop, Ticket.box_id, Ticket.camera, Ticket.opened_ms),
     *(Ticket.state, Ticket.open, Ticket.cleared_ms, Ticket.closed_ms, Ticket.outcome, Ticket.due_ms, Ticket.late),
     *(Ticket.reopened, Ticket.verdict, Ticket.first_told_ms, Ticket.registered_ms, Ticket.fed_back, Ticket.reworked),
-    *(Ticket.overdue, Ticket.mark),
+    *(Ticket.overdue, Ticket.mark, Ticket.number),
 )
 
 

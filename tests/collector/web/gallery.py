@@ -40,6 +40,8 @@ MORE = (
     ("/tickets/3", "auditor"),
     ("/tasks/9", "officer"),
     ("/tasks/6", "grid_worker"),
+    ("/statistics?period=year&measure=soft_rate", "viewer"),
+    ("/statistics/tickets?period=year&measure=confirmed", "viewer"),
     ("/sign-in", None),
     ("/sign-in/code", None),
     ("/nothing", "viewer"),

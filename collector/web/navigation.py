@@ -34,7 +34,6 @@ PLACES: Final = (
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
     Place("/statistics", "indicators.read", N_("Statistics")),
-    Place("/reports", "indicators.read", N_("Reports")),
     Place("/policies", "policies.read", N_("Policies")),
     Place("/learning", "learning.read", N_("Learning from verdicts")),
     Place("/templates", "notices.read", N_("Texts")),

@@ -7,6 +7,7 @@ What stands along it is thinned out here, for a wide and for a narrow screen, so
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from collector.papers.pdf import round_step
@@ -121,11 +122,12 @@ def plot(
         if one.bar.label
     ]
     under = [Label(text, round((index + 0.5) * pitch, 3), first=first) for index, text, first in ticks]
-    values = thin(above)
+    values, highest_alone = thin(above), thin([one for one in above if one.first])
     if len(values) < len(above):  # not some by chance: all, or the highest alone
-        values = thin([one for one in above if one.first])
+        values = highest_alone
     elif any(one.wide for one in values):
-        values = tuple(replace(one, wide=not one.first) for one in values)
+        narrow = {one.at for one in highest_alone if not one.wide}
+        values = tuple(replace(one, wide=one.at not in narrow) for one in values)
     grid = [(level * step * scale, level * step) for level in range(1, round(HEIGHT / (step * scale)) + 1)]
     return Plot(placed, thin(under), values, tuple(grid), _gaps(bars, pitch))
 
@@ -137,10 +139,20 @@ def width_px(text: str) -> float:
 
 def thin(labels: Sequence[Label]) -> tuple[Label, ...]:
     """Those that do not meet each other, in their order; `wide` where that needs a wide screen."""
-    order = sorted(labels, key=lambda one: (not one.first, one.at))
-    narrow = _fitting(order, NARROW, [])
-    every = _fitting(order, WIDE, narrow)
+    narrow = _fitting(_each(labels, NARROW), NARROW, [])
+    every = _fitting(_each(labels, WIDE), WIDE, narrow)
     return tuple(replace(one, wide=one not in narrow) for one in labels if one in every)
+
+
+def _each(labels: Sequence[Label], across_px: float) -> list[Label]:
+    """Those that go first, and of the others each, each second, fourth or eighth, so that they stand in even steps."""
+    pitch = min((other.at - one.at for one, other in pairwise(labels)), default=100) * across_px / 100
+    widest = max((width_px(one.text) for one in labels if not one.first), default=0)
+    step = 1
+    while step * pitch < widest + APART:
+        step *= 2
+    found = [one for index, one in enumerate(labels) if one.first or index % step == 0]
+    return sorted(found, key=lambda one: (not one.first, one.at))
 
 
 def _fitting(labels: Iterable[Label], across_px: float, there: Sequence[Label]) -> list[Label]:

@@ -210,7 +210,7 @@ def router(desk: Desk, center: str, zone: ZoneInfo, face: Path | None = None) ->
             title=title(tell, wish),
             view=found,
             name=tell.name,
-            means=tell.of(tell.one.means),
+            means=shown.big(tell.of(tell.one.means)),
             silent="" if isinstance(tell.one, Count) else tell.of(tell.one.silent),
             known={**shown.known(names, seen.every, tell), "street": dict(zip(streets, streets, strict=True))},
             streets=streets,

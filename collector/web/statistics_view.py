@@ -6,7 +6,6 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from babel.dates import format_skeleton
-from babel.numbers import format_decimal, format_percent
 from sqlalchemy.orm import Session
 
 from collector.indicators import footfall, statistics
@@ -137,7 +136,7 @@ class Teller:
     @property
     def name(self) -> str:
         """Of the indicator."""
-        return self.of(self.one.words)
+        return big(self.of(self.one.words))
 
     def cells(self, figures: Figures, one: Indicator | None = None, /, **narrow: object) -> tuple[Cell, ...]:
         """What an indicator comes to; its first cell is the one that is plotted."""
@@ -158,12 +157,12 @@ class Teller:
         return Cell(count, self.reader.number(count), link if count else None)
 
     def percent(self, share: float | None) -> str:
-        """To a tenth."""
-        return "–" if share is None else format_percent(share, "#,##0.0%", locale=self.reader.locale)
+        """To a tenth, as in reports."""
+        return "–" if share is None else f"{share:.1%}"
 
     def minutes(self, value: float | None) -> str:
         """To a tenth."""
-        return "–" if value is None else format_decimal(value, "#,##0.0", locale=self.reader.locale)
+        return "–" if value is None else f"{value:,.1f}"
 
     def short(self, cell: Cell) -> str:
         """Above a bar, or in a cell of the heat map."""
@@ -188,7 +187,9 @@ def overview(tell: Teller, whole: Figures, address: Callable[[str], str]) -> tup
     found = []
     for title, every in ((N_("Counts"), COUNTS), (N_("Shares"), SHARES), (N_("Minutes from appearance"), MINUTES)):
         kind = type(every[0])
-        rows = [Row(tell.of(one.words), tell.cells(whole, one), link=address(one.name), said=one.name) for one in every]
+        rows = [
+            Row(big(tell.of(one.words)), tell.cells(whole, one), link=address(one.name), said=one.name) for one in every
+        ]
         head = (tell.say(N_("Indicator")), *map(tell.say, HEADS[kind]))
         found.append(Table(kind.__name__.lower(), tell.say(title), head, tuple(rows), FORMS[kind]))
     return tuple(found)
@@ -258,21 +259,26 @@ def heat(tell: Teller, loaded: Loaded, seen: Sequence[date]) -> Table:
             return Cell(None, "", lacks=True)
         value = cell.value if isinstance(cell.value, int | float) else 0
         level = 0 if not value or not most else min(LEVELS, 1 + int(value / most * LEVELS - 1e-9))
-        text = tell.short(cell) if cell.value is not None else ""
-        return Cell(cell.value, text, cell.link, level)
+        return Cell(cell.value, short(cell), cell.link, level)
+
+    def short(cell: Cell) -> str:
+        """Without its unit, for which a phone has no room."""
+        return tell.short(cell).rstrip("%")
 
     rows = []
     for hour in range(HOURS):
         own = [shown(first[f"{day + 1}-{hour:02}"], day) for day in range(7)]
         sum_of = tell.cells(by_hour[f"{hour:02}"], hour=hour)[0]
-        rows.append(Row(f"{hour:02}", (*own, Cell(sum_of.value, tell.short(sum_of), sum_of.link))))
+        rows.append(Row(f"{hour:02}", (*own, Cell(sum_of.value, short(sum_of), sum_of.link))))
     sums = [tell.cells(by_weekday[str(day + 1)], weekday=day)[0] for day in range(7)]
-    sums = [Cell(one.value, tell.short(one), one.link, lacks=day not in there) for day, one in enumerate(sums)]
+    sums = [Cell(one.value, short(one), one.link, lacks=day not in there) for day, one in enumerate(sums)]
     whole = tell.cells(loaded.whole(only))[0]
-    rows.append(Row(tell.say(N_("All")), (*sums, Cell(whole.value, tell.short(whole), whole.link))))
+    rows.append(Row(tell.say(N_("All")), (*sums, Cell(whole.value, short(whole), whole.link))))
     days = [tell.of(one) if tell.reader.language == "zh" else one[1][:3] for one in WEEKDAYS]
     head = (tell.say(N_("Hour")), *days, tell.say(N_("All")))
+    unit = tell.say(HEADS[type(tell.one)][0]) if isinstance(tell.one, Minutes) else "%"
     title = tell.say(N_("By weekday and hour of appearance"))
+    title = title if isinstance(tell.one, Count) else f"{title} · {unit}"
     return Table("heat", title, head, tuple(rows), (FORMS[type(tell.one)][0],) * 8)
 
 
@@ -283,7 +289,7 @@ def groups(
     found = []
     for by in SPLITS:
         parts = loaded.by_spot(every[by].keys, (tell.one.name,))
-        if by == "street" and len(parts) < 2:
+        if (by == "street" and len(parts) < 2) or parts.keys() <= {NONE}:
             continue
         drawn = {key: tell.cells(one, **{by: key}) for key, one in parts.items()}
         # of shares and minutes those of many tickets first: of few they say little
@@ -301,7 +307,7 @@ def groups(
             for key in order
         ]
         found.append(
-            tell.table(by, tell.say(N_("By %(what)s")) % {"what": tell.of(BY[by])}, _big(tell.of(BY[by])), rows)
+            tell.table(by, tell.say(N_("By %(what)s")) % {"what": tell.of(BY[by])}, big(tell.of(BY[by])), rows)
         )
     return tuple(found)
 
@@ -311,7 +317,8 @@ def _weight(cells: Sequence[Cell]) -> float:
     return value if isinstance(value, int | float) else 0
 
 
-def _big(text: str) -> str:
+def big(text: str) -> str:
+    """With a capital letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -342,8 +349,8 @@ def repeats(tell: Teller, loaded: Loaded, names: Mapping[str, Mapping[str, str]]
         cases = Cell(one.cases, tell.reader.number(one.cases), tell.link("confirmed", **links))
         rows.append(Row(f"{name} · {tell.say(words.rule(spot.rule))}", (again, cases)))
     title = tell.say(N_("Again within %(days)d days")) % {"days": within_days}
-    head = (N_("Shop or place"), N_("Again"), N_("Confirmed"))
-    return Table("repeats", title, tuple(map(tell.say, head)), tuple(rows), ("0", "0"))
+    head = (tell.say(N_("Shop or place")), tell.say(N_("Again")), big(tell.of(INDICATORS["confirmed"].words)))
+    return Table("repeats", title, head, tuple(rows), ("0", "0"))
 
 
 def people(tell: Teller, session: Session, loaded: Loaded, choice: Choice) -> tuple[Table, tuple[Plot, ...]] | None:

@@ -40,6 +40,7 @@ MORE = (
     ("/tickets/3", "auditor"),
     ("/tasks/9", "officer"),
     ("/tasks/6", "grid_worker"),
+    ("/reports", "viewer"),
     ("/statistics?period=year&measure=soft_rate", "viewer"),
     ("/statistics/tickets?period=year&measure=confirmed", "viewer"),
     ("/sign-in", None),

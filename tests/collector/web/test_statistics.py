@@ -152,7 +152,7 @@ def test_every_number_is_the_indicator_behind_it(center, name, language):
     parts = {by: {part["key"]: part for part in found["parts"]} for by, found in asked.items()}
     for every in (COUNTS, SHARES, MINUTES):
         for each in every:
-            words = each.words[0 if language == "zh" else 1]
+            words = big(each.words[0 if language == "zh" else 1])
             entry = re.search(rf'>{re.escape(words)}</a><span class="big">(.*?)</li>', page, re.DOTALL)[1]
             told = re.findall(r"–|\d[\d,.]*%?", re.sub(r"<[^>]+>", " ", entry.replace("9 of 10", "")))
             assert told == written(each, asked["day"]["all"]), each.name
@@ -171,6 +171,10 @@ def test_every_number_is_the_indicator_behind_it(center, name, language):
         assert len(rows) > 2
         for row in rows[1:]:
             assert row[1:] == written(one, named[row[0]]), row
+
+
+def big(text):
+    return text[0].upper() + text[1:]
 
 
 def near(short, exact):
@@ -224,7 +228,7 @@ def test_repeats_are_found_one_by_one(center, days):
             if before and one.opened_ms // 1000 - max(before) <= days * 86_400:
                 again[one.shop] = again.get(one.shop, 0) + 1
     rows = [row for table in Tables(page).found if table[0][0] == "Shop or place" for row in table[1:]]
-    assert sum(again.values()) > 5
+    assert sum(again.values()) >= 3
     assert sorted((int(row[1]) for row in rows), reverse=True) == sorted(again.values(), reverse=True)[:50]
 
 
@@ -239,7 +243,7 @@ def test_workbook_and_paper_hold_what_the_page_shows(center, query, language):
     overview = {row[0]: row[1:] for sheet in sheets[1:4] for row in sheet[1:]}
     asked = center.ask(f"/api/indicators?{query.replace('measure', 'x')}").json()["all"]
     for one in (*COUNTS, *SHARES, *MINUTES):
-        name = one.words[0 if language == "zh" else 1]
+        name = big(one.words[0 if language == "zh" else 1])
         values = [value for value in overview[name] if value is not None]
         exact = written(one, asked)
         assert [float(text.strip("%").replace(",", "")) for text in exact if text != "–"] == pytest.approx(
@@ -292,13 +296,31 @@ def test_an_address_says_what_is_shown(center):
 NIGHT = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 CASES = [
     # zone, now, tickets, asked, and what is to be seen
-    (ZONE, "2024-03-02", ["2024-02-29 09:00"], "from=2024-02-28&to=2024-03-01", {"29 Feb": "1", "1 Mar": "0", "28 Feb": "–"}),
+    (
+        ZONE,
+        "2024-03-02",
+        ["2024-02-29 09:00"],
+        "from=2024-02-28&to=2024-03-01",
+        {"29 Feb": "1", "1 Mar": "0", "28 Feb": "–"},
+    ),
     (ZONE, "2023-03-02", ["2023-02-28 09:00"], "from=2023-02-28&to=2023-03-01", {"28 Feb": "1", "1 Mar": "0"}),
-    (ZONE, "2026-05-05", ["2026-05-03 23:59"], "period=month", {"1 May": "–", "3 May": "1", "4 May": "0", "5 May": "0"}),
+    (
+        ZONE,
+        "2026-05-05",
+        ["2026-05-03 23:59"],
+        "period=month",
+        {"1 May": "–", "3 May": "1", "4 May": "0", "5 May": "0"},
+    ),
     (ZONE, "2026-05-05", ["2026-05-05 10:10"], "period=today", {"09:00": "0", "10:00": "1", "13:00": "–"}),
     # clocks go back: the hour from two comes twice; they go forward: it does not come
     (BERLIN, "2026-10-26", [NIGHT, NIGHT + timedelta(hours=1)], "from=2026-10-25&to=2026-10-25", {"02:00": "2"}),
-    (BERLIN, "2026-03-30", ["2026-03-29 03:00"], "from=2026-03-29&to=2026-03-29", {"02:00": "–", "03:00": "1", "23:00": "0"}),
+    (
+        BERLIN,
+        "2026-03-30",
+        ["2026-03-29 03:00"],
+        "from=2026-03-29&to=2026-03-29",
+        {"02:00": "–", "03:00": "1", "23:00": "0"},
+    ),
 ]
 
 

@@ -7,7 +7,6 @@ What stands along it is thinned out here, for a wide and for a narrow screen, so
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final
 
 from collector.papers.pdf import round_step
@@ -146,7 +145,7 @@ def thin(labels: Sequence[Label]) -> tuple[Label, ...]:
 
 def _each(labels: Sequence[Label], across_px: float) -> list[Label]:
     """Those that go first, and of the others each, each second, fourth or eighth, so that they stand in even steps."""
-    pitch = min((other.at - one.at for one, other in pairwise(labels)), default=100) * across_px / 100
+    pitch = (labels[-1].at - labels[0].at) / (len(labels) - 1) * across_px / 100 if len(labels) > 1 else across_px
     widest = max((width_px(one.text) for one in labels if not one.first), default=0)
     step = 1
     while step * pitch < widest + APART:

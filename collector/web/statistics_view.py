@@ -1,7 +1,7 @@
 """What statistics show, as tables of cells: the page, the workbook and the paper are made from the same."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ class Cell:
         link: to the tickets behind it.
         level: of a heat map, 0 is nothing, up to LEVELS.
         lacks: there are no data of it.
+        title: of how many tickets it is, where that stands nowhere else.
     """
 
     value: float | str | None
@@ -56,6 +57,7 @@ class Cell:
     link: str | None = None
     level: int = 0
     lacks: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,17 +243,20 @@ def _tick(tell: Teller, by: str, index: int, part: Stretch, before: Stretch | No
         return [(index, tell.day(part.first) if begins else str(part.first.day), begins)]
     if not begins:
         return []
-    # the year where it begins
-    new = before is None or before.last.year != part.last.year
-    return [(index, str(format_skeleton("yMMM" if new else "MMM", part.last, locale=tell.reader.locale)), new)]
+    new = before is not None and before.last.year != part.last.year  # the year stands where it begins
+    return [(index, str(format_skeleton("y" if new else "MMM", part.last, locale=tell.reader.locale)), new)]
 
 
 def heat(tell: Teller, loaded: Loaded, seen: Sequence[date]) -> Table:
     """Hours down, days of the week across, and both sums; `seen`: the days of which there are data."""
-    only = (tell.one.name,)
+    only, is_share = (tell.one.name,), isinstance(tell.one, Share)
     cells, by_hour, by_weekday = loaded.by_weekday_hour(only), loaded.by_hour(only), loaded.by_weekday(only)
     there = {day.weekday() for day in seen}
-    first = {key: tell.cells(one, weekday=int(key[0]) - 1, hour=int(key[2:]))[0] for key, one in cells.items()}
+    every = {key: tell.cells(one, weekday=int(key[0]) - 1, hour=int(key[2:])) for key, one in cells.items()}
+    first = {
+        key: replace(several[0], title=" / ".join(one.text for one in several[1:][-2 if is_share else -1 :]))
+        for key, several in every.items()
+    }
     most = max((cell.value for cell in first.values() if isinstance(cell.value, int | float)), default=0)
 
     def shown(cell: Cell, day: int) -> Cell:
@@ -259,7 +264,7 @@ def heat(tell: Teller, loaded: Loaded, seen: Sequence[date]) -> Table:
             return Cell(None, "", lacks=True)
         value = cell.value if isinstance(cell.value, int | float) else 0
         level = 0 if not value or not most else min(LEVELS, 1 + int(value / most * LEVELS - 1e-9))
-        return Cell(cell.value, short(cell), cell.link, level)
+        return replace(cell, text=short(cell), level=level)
 
     def short(cell: Cell) -> str:
         """Without its unit, for which a phone has no room."""

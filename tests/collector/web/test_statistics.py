@@ -432,7 +432,7 @@ def test_a_year_looks_right_and_leads_to_its_tickets(chromium, tmp_path):
                 assert page.evaluate(MEET) == []
                 assert page.locator(".plot .gap").count() == 1
                 bar = page.locator(".plot a").nth(20)
-                number = re.search(r"\((\d+) / (\d+)\)", bar.locator("title").inner_text())
+                number = re.search(r"\((\d+) / (\d+)\)", bar.locator("title").text_content())
                 bar.dispatch_event("click")
                 page.wait_for_url("**/statistics/tickets?**")
                 assert page.locator("#count").get_attribute("data-count") == number[2]

@@ -436,5 +436,4 @@ def test_a_year_looks_right_and_leads_to_its_tickets(chromium, tmp_path):
                 bar.dispatch_event("click")
                 page.wait_for_url("**/statistics/tickets?**")
                 assert page.locator("#count").get_attribute("data-count") == number[2]
-                tab.check()
     desk.store.close()

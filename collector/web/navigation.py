@@ -33,7 +33,7 @@ PLACES: Final = (
     Place("/boxes", "boxes.read", N_("Boxes")),
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
-    Place("/reports", "indicators.read", N_("Reports")),
+    Place("/statistics", "indicators.read", N_("Statistics")),
     Place("/wall", "wall.read", N_("Wall")),
     Place("/policies", "policies.read", N_("Policies")),
     Place("/learning", "learning.read", N_("Learning from verdicts")),

@@ -134,7 +134,10 @@ def numbers(stories):
             "exempt": len(judged("exempt")),
             "lapsed": sum(one.state == "lapsed" for one in unjudged),
             "pending": sum(one.state == "pending_review" for one in unjudged),
-            "unreviewed": sum(one.state not in ("lapsed", "pending_review") for one in unjudged),
+            "unreviewed": sum(
+                one.state not in ("lapsed", "pending_review") and not one.withdrawn for one in unjudged
+            ),
+            "withdrawn_unreviewed": sum(one.withdrawn for one in unjudged),
             "self_corrected": len(corrected),
             "registered": len(registered),
             "closed": len(closed),

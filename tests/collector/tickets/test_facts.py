@@ -93,6 +93,12 @@ def withdrawn(street):
     street.act(LI, "withdraw", reason="closed down")
 
 
+def withdrawn_unreviewed(street):
+    street.policy(unreviewed=[{"hours": ["24/7"]}])
+    street.appears()
+    street.act(LI, "withdraw", reason="a fair")
+
+
 def returned(street):
     corrected(street)
     street.wait(5)
@@ -140,6 +146,12 @@ def repeated(street):
         (untold, {"confirmed": 1, "registered": 0}, {"registered_rate": (0, 1)}),
         # neither closed nor to be closed
         (withdrawn, {"withdrawn": 1, "registered": 1}, {"closed_rate": (0, 0), "in_time_rate": (0, 0)}),
+        # nobody waits for its review any more
+        (
+            withdrawn_unreviewed,
+            {"withdrawn_unreviewed": 1, "unreviewed": 0, "withdrawn": 0, "confirmed": 0},
+            {"valid_rate": (0, 0)},
+        ),
         # the last word counts
         (returned, {"false_alarm": 1, "reopened": 1}, {"valid_rate": (0, 1)}),
         (repeated, {"reported": 2, "confirmed": 2}, {"repeat_rate": (1, 2)}),
@@ -152,8 +164,9 @@ def test_a_course_counts_as_it_should(street, course, counts, shares):
         found = Loaded(session, Period(first, last, ("s",), ZONE), street.now_ms).whole()
     assert {name: found.counts[name] for name in counts} == counts
     assert {name: tuple(found.shares[name]) for name in shares} == shares
-    kinds = ("confirmed", "false_alarm", "unfounded", "duplicate", "exempt", "lapsed", "unreviewed", "pending")
-    assert sum(found.counts[name] for name in kinds) == found.counts["reported"]
+    judged = ("confirmed", "false_alarm", "unfounded", "duplicate", "exempt")
+    unjudged = ("lapsed", "unreviewed", "withdrawn_unreviewed", "pending")
+    assert sum(found.counts[name] for name in judged + unjudged) == found.counts["reported"]
     assert second_opinion.differences(street.desk.store, first, last, ZONE, street.now_ms) == []
 
 

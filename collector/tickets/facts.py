@@ -100,7 +100,7 @@ def replay(ticket: Ticket, lines: list[TicketEvent]) -> None:
 
     Where they differ, its mark does: what was packed, or read, with the others is no good any more.
     """
-    before = [getattr(ticket, name) for name in NOTHING]
+    kept = [getattr(ticket, name) for name in NOTHING]
     for name, value in NOTHING.items():
         setattr(ticket, name, value)
     was: dict[str, Any] = {"state": State.PENDING_REVIEW, "due_ms": None, "told_ms": None}
@@ -117,7 +117,7 @@ def replay(ticket: Ticket, lines: list[TicketEvent]) -> None:
         elif line.kind == "due":
             was["due_ms"] = detail["due_ms"]
     right = mark(ticket)
-    if [getattr(ticket, name) for name in NOTHING] != before:
+    if [getattr(ticket, name) for name in NOTHING] != kept:
         ticket.mark = right + (ticket.mark == right)
     elif ticket.mark != right + 1:
         ticket.mark = right

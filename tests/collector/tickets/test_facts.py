@@ -1,13 +1,21 @@
 """What a ticket's history comes to: indicators of courses of tickets, counted by hand and by a second opinion."""
 
+import json
 from datetime import date
 
 import pytest
 from sqlalchemy import update
 
+from collector.exchange import reports
+from collector.exchange.reports import Report
 from collector.indicators import keeping
+from collector.indicators.apart import apart
 from collector.indicators.figures import Loaded, Period
-from collector.store import Ticket
+from collector.places import grid, shops
+from collector.places.codes import load_codes
+from collector.places.history import Author
+from collector.places.register import Around
+from collector.store import CameraPlace, Ticket
 from tests import second_opinion
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, ZONE
 
@@ -168,6 +176,41 @@ def test_a_course_counts_as_it_should(street, course, counts, shares):
     unjudged = ("lapsed", "unreviewed", "withdrawn_unreviewed", "pending")
     assert sum(found.counts[name] for name in judged + unjudged) == found.counts["reported"]
     assert second_opinion.differences(street.desk.store, first, last, ZONE, street.now_ms) == []
+
+
+def test_tickets_are_in_the_cell_of_their_shop_or_camera_and_in_the_category_of_their_rule(street):
+    strips = [
+        {
+            "type": "Feature",
+            "properties": {"code": f"3301050010010{number}"},
+            "geometry": {"type": "Polygon", "coordinates": [[[x, 30], [x + 1, 30], [x + 1, 31], [x, 31], [x, 30]]]},
+        }
+        for number, x in ((1, 120), (2, 121), (3, 122))
+    ]
+    author, around = Author(LI, street.now_ms), Around("330105", street.now_ms)
+    with street.desk.store.writing() as session:
+        content = json.dumps({"type": "FeatureCollection", "features": strips}).encode()
+        assert grid.import_grid(session, content, author, around).added == len(strips)
+        for shop, lon in (("shop-1", "120.5"), ("shop-2", "121.5"), ("shop-3", "125")):
+            values = {"id": shop, "name": shop, "street": "s", "lon": lon, "lat": "30.5"}
+            shops.add(session, values, author, around)
+        empty = {"street": "s", "name": "", "note": "", "revision": 1, "changed_ms": 0, "box_id": "box-1"}
+        session.add(CameraPlace(camera="cam-1", lon=122.5, lat=30.5, cell="", **empty))
+        session.add(CameraPlace(camera="cam-2", lon=122.5, lat=30.5, cell=strips[0]["properties"]["code"], **empty))
+        reports.take(session, LI, Report("hotline", "0501", street="s", lon=121.5, lat=30.5), load_codes(), street.now_ms)
+    for shop, camera in (("shop-1", "cam-1"), ("shop-2", "cam-1"), ("shop-3", "cam-1"), ("shop-4", "cam-3")):
+        street.appears(shop=shop, camera=camera, zone=shop)
+    street.appears(shop=None, rule="crowding", camera="cam-2")
+    day = date(2026, 3, 2)
+    with street.desk.store.reading() as session:
+        loaded = Loaded(session, Period(day, day, ("s",), ZONE), street.now_ms)
+        found = {
+            by: {key: one.counts["reported"] for key, (_, one) in apart(session, loaded, by).items()}
+            for by in ("grid", "category")
+        }
+    assert found["grid"] == {"": 1, "33010500100101": 2, "33010500100102": 2, "33010500100103": 1}
+    assert found["category"] == {"0501": 1, "0504": 4, "2101": 1}
+    assert second_opinion.differences(street.desk.store, day, day, ZONE, street.now_ms) == []
 
 
 def test_minutes_count_from_when_it_appeared(street):

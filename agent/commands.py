@@ -1,4 +1,4 @@
-"""The command line of the box: `cityeye-agent enrol | run | check | replay | bench | scene | plane | outbox`."""
+"""The command line of the box: `cityeye-agent enrol | run | check | doctor | replay | bench | scene | outbox`."""
 
 import contextlib
 import json
@@ -24,6 +24,7 @@ from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.camera.views import compare_views
+from agent.doctor import examine_box, report
 from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
@@ -149,6 +150,32 @@ def check(settings: SettingsOption) -> None:
     good += [_check_camera(config, camera.id) for camera in config.settings.camera]
     good += [_check_center(config)]
     if not all(good):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def doctor(
+    settings: SettingsOption,
+    mend: Annotated[
+        bool, typer.Option("--fix", help="mend what needs no decision: who reads the secrets, a clock without NTP")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="write the report there as JSON, for whoever accepts the work")
+    ] = None,
+) -> None:
+    """Look at machine, network, center, detector and each camera, and say what to do about what is wrong."""
+    with _one_line():
+        config = in_force(load_settings(settings))
+    _log_to_stderr(logging.ERROR)
+    findings = []
+    for finding in examine_box(config, mend=mend):
+        typer.echo(finding.line())
+        findings.append(finding)
+    if out is not None:
+        out.write_text(
+            json.dumps(report(config, findings, Clock().now()), ensure_ascii=False, indent=1) + "\n", "utf-8"
+        )
+    if any(finding.state == "FAIL" for finding in findings):
         raise typer.Exit(EXIT_FAILED)
 
 

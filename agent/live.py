@@ -27,6 +27,7 @@ from agent.box.diagnostics import LogTail, machine_load
 from agent.box.enrolment import Renewal
 from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
+from agent.box.power import read_power
 from agent.box.state import StateFolder
 from agent.camera.errors import CameraError
 from agent.camera.events import KEYS_EVERY_S
@@ -76,6 +77,7 @@ from protocol.messages import (
 )
 from protocol.seal import public_key_text
 from protocol.settings import Camera, CamerasDocument, Zone
+from protocol.supervision import notify
 
 log = logging.getLogger(__name__)
 
@@ -684,6 +686,8 @@ class Agent:
             self._reporter.tell_dropped(self.clock.now())
         busy_share = self._load.busy_share()
         if busy_share is not None:
+            # a board that is hot or short of power does less until it is not
+            busy_share = 1.0 if read_power().strained else busy_share
             self.attention.fit(busy_share * cores(), cores())
         if self.clock.monotonic() - self._kept_house_s >= HEALTH_S:
             self._kept_house_s = self.clock.monotonic()
@@ -758,8 +762,11 @@ def run(config: BoxConfig, clock: Clock) -> bool:
     with Agent(config, clock, on_restart=stopping.set) as agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        notify("READY=1")
         while not stopping.wait(TEND_S):
             agent.tend()
+            notify("WATCHDOG=1")
+        notify("STOPPING=1")
         log.info("stopping")
     nursery().close()
     return agent.restarting

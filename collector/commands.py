@@ -214,7 +214,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         counter,
         config.typeface,
     )
-    server = serving.make_server(pages, config)
+    server = serving.make_server(pages, config, health.works)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         # the live feeds first: the server waits for them

@@ -195,6 +195,7 @@ class MachineLoad(Value):
     """How the machine is that a box runs on; null: it does not say."""
 
     temperature_c: float | None = Field(default=None, description="the hottest of its sensors")
+    undervoltage: bool | None = Field(default=None, description="whether its supply gives too little just now")
     load: float | None = Field(default=None, description="tasks that run or wait to, mean of a minute")
     cores: int | None = None
     memory_bytes: int | None = None

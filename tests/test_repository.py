@@ -1,5 +1,7 @@
 """What the repository promises of itself."""
 
+import configparser
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -37,6 +39,25 @@ def test_each_of_its_own_models_has_a_card():
     for path in models:
         card = path.parent / f"{path.name.partition('.')[0]}.md"
         assert "Where it fails" in card.read_text("utf-8"), path
+
+
+def test_an_installed_package_has_every_room_and_every_file_in_it():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    listed = {"config" if name == "cityeye_config" else name for name in setup["options"]["packages"].split()}
+    files = [path.relative_to(ROOT) for path in committed()]
+    rooms = {".".join(path.parts[:-1]) for path in files if path.name == "__init__.py" and path.parts[0] != "tests"}
+    assert listed == rooms
+    data = {
+        name.replace("cityeye_config", "config"): patterns.split(", ")
+        for name, patterns in setup["options.package_data"].items()
+    }
+    for path in files:
+        if path.parts[0] not in ("agent", "collector", "config", "models", "protocol") or path.suffix == ".py":
+            continue
+        room = max((one for one in rooms if path.is_relative_to(one.replace(".", "/"))), key=len)
+        within = path.relative_to(room.replace(".", "/")).as_posix()
+        assert any(fnmatch.fnmatch(within, one) for one in data.get(room, ())), f"{path} is not installed"
 
 
 def test_example_settings_are_good():

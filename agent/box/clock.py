@@ -99,7 +99,7 @@ class Clock:
         now_s = time.time()
         if self._least is not None:
             least_s = self._least[0] + self.monotonic() - self._least[1]
-            if now_s < least_s and not _kernel_synchronised():
+            if now_s < least_s and not kernel_synchronised():
                 return least_s
         return now_s
 
@@ -109,7 +109,7 @@ class Clock:
         A day that somebody adds by mistake would turn minutes into a day: what stands there would have stood for long.
         """
         if self._ahead_s is None:
-            if _kernel_synchronised():
+            if kernel_synchronised():
                 self._ahead_s = self._system_s() - self.monotonic()
             return
         step_s = self._system_s() - self.now()
@@ -147,7 +147,7 @@ class Clock:
 
     def report(self) -> ClockReport:
         """Say what is known of the clock."""
-        known = _kernel_synchronised()
+        known = kernel_synchronised()
         state = "unknown" if known is None else "synchronised" if known and not self._astray else "unsynchronised"
         offset = self.center.offset(self.now(), self.monotonic())
         return ClockReport(
@@ -164,7 +164,7 @@ def _libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _kernel_synchronised() -> bool | None:
+def kernel_synchronised() -> bool | None:
     """Whether the kernel's clock is disciplined by somebody (NTP); None where it does not say."""
     timex = _Timex()
     if _libc().adjtimex(ctypes.byref(timex)) < 0:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from agent.box.power import SYS, read_power, temperatures
 from agent.box.redaction import redact
 from protocol.messages import MachineLoad
 
@@ -22,7 +23,6 @@ LINES: Final = 2000
 MAX_LINE: Final = 500
 MAX_BUNDLE_BYTES: Final = 40 * 1024
 """Of the gzipped JSON; 53 KB in base64, of a reply's 64."""
-THERMAL: Final = Path("/sys/class/thermal")
 MEMORY: Final = Path("/proc/meminfo")
 
 
@@ -56,15 +56,16 @@ def machine(state_dir: Path) -> dict[str, Any]:
         "load": os.getloadavg(),
         "memory_kb": _memory(MEMORY),
         "disk_bytes": {"total": disk.total, "free": disk.free},
-        "temperature_c": _temperatures(THERMAL),
+        "temperature_c": temperatures(SYS / "class/thermal"),
     }
 
 
 def machine_load(state_dir: Path) -> MachineLoad:
     """The same in short, as each health report has it."""
-    disk, memory = shutil.disk_usage(state_dir), _memory(MEMORY)
+    disk, memory, power = shutil.disk_usage(state_dir), _memory(MEMORY), read_power()
     return MachineLoad(
-        temperature_c=max(_temperatures(THERMAL).values(), default=None),
+        temperature_c=power.temperature_c,
+        undervoltage=power.low if power.known else None,
         load=round(os.getloadavg()[0], 2),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=_bytes(memory.get("MemTotal")),
@@ -85,16 +86,6 @@ def _memory(path: Path) -> dict[str, int]:
         return {name: int(value.split()[0]) for name, value in pairs if name in wanted}
     except (OSError, ValueError, IndexError):
         return {}
-
-
-def _temperatures(folder: Path) -> dict[str, float]:
-    found = {}
-    for path in sorted(folder.glob("thermal_zone*/temp")):
-        try:
-            found[path.parent.name] = int(path.read_text("ascii")) / 1000
-        except (OSError, ValueError):
-            continue  # a sensor that sleeps
-    return found
 
 
 def bundle(parts: Mapping[str, Any], log_lines: Iterable[str], secrets: Iterable[str]) -> str:

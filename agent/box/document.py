@@ -6,11 +6,11 @@ told what it is based on. A newer revision of the center is tried; one that the 
 
 import json
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from agent.box.twin import read_twice, write_twice
 from agent.settings import BoxConfig
 from protocol.desired import Desired, Edit
 from protocol.settings import CamerasDocument, DocumentError, read_document
@@ -168,7 +168,7 @@ def load(folder: Path) -> Standing | None:
     """Read the state folder; None where nothing is there, or it is damaged: the center sends its revision again."""
     path = folder / FILE
     try:
-        return Standing.from_json(path.read_text("utf-8"))
+        return read_twice(path, lambda content: Standing.from_json(content.decode()))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, DocumentError) as fault:
@@ -186,15 +186,4 @@ def in_force(config: BoxConfig) -> BoxConfig:
 
 def save(folder: Path, standing: Standing) -> None:
     """Write it so that it survives a cut of the power; raises OSError."""
-    path = folder / FILE
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(standing.to_json())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_twice(folder / FILE, standing.to_json().encode())

@@ -6,6 +6,8 @@ All of it lies in `center/` of the state folder::
     ca.crt          the center's CA, compared with the label
     box.pem         key and certificate in one file, 0600, so that a renewal exchanges both at once
     pending.key     a key that has been asked a certificate for; kept until there is one
+
+The first three have copies (`agent.box.twin`).
 """
 
 import contextlib
@@ -13,12 +15,12 @@ import datetime as dt
 import hashlib
 import http.client
 import logging
-import os
 import random
 import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -36,6 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.box.twin import read_twice, write_twice, write_whole
 from protocol.enrolment import (
     MAX_BODY_BYTES,
     Denied,
@@ -55,6 +58,8 @@ RENEW_AT: Final = 2 / 3
 """Of a certificate's life; and up to a tenth of it later, so that a fleet does not come at once."""
 SPREAD: Final = 0.1
 TRY_AGAIN_S: Final = 3600.0
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -77,7 +82,7 @@ class Membership(BaseModel):
         """Read it; None where the box was not enrolled. Raises EnrolmentError for a damaged file."""
         path = state_dir / FOLDER / "center.json"
         try:
-            return cls.model_validate_json(path.read_text("utf-8"))
+            return read_twice(path, cls.model_validate_json)
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as fault:
@@ -87,6 +92,9 @@ class Membership(BaseModel):
     def line(self, state_dir: Path) -> dict[str, str]:
         """Broker and certificates, as the settings name them."""
         folder = state_dir / FOLDER
+        for name in ("ca.crt", "box.pem"):
+            with contextlib.suppress(OSError, ValueError):  # what is wrong with them, the line says
+                read_twice(folder / name, x509.load_pem_x509_certificate)
         pair = str(folder / "box.pem")
         return {"url": self.broker_url, "ca": str(folder / "ca.crt"), "cert": pair, "key": pair}
 
@@ -135,9 +143,9 @@ def enrol(state_dir: Path, invitation: Invitation, version: str, box: str | None
     answer = _ask(invitation.url, "/enrol", request, _context(ca))
     pair = _checked(answer, key, ca, expected or invitation.box)
     member = Membership(box=answer.box, site=answer.site, url=invitation.url, broker_url=answer.broker_url)
-    _write(folder / "ca.crt", ca.encode(), 0o644)
-    _write(folder / "box.pem", pair, 0o600)
-    _write(folder / "center.json", member.model_dump_json(indent=1).encode(), 0o644)
+    _keep(folder / "ca.crt", ca.encode(), 0o644)
+    _keep(folder / "box.pem", pair)
+    _keep(folder / "center.json", member.model_dump_json(indent=1).encode(), 0o644)
     (folder / "pending.key").unlink(missing_ok=True)
     return member
 
@@ -153,7 +161,7 @@ def renew(state_dir: Path, member: Membership, version: str) -> Lifetime:
         raise EnrolmentError(f"{folder}: expected a certificate and its CA, got: {fault}; enrol anew") from None
     key = _pending(folder)
     answer = _ask(member.url, "/renew", RenewRequest(csr=_csr(key), version=version), context)
-    _write(folder / "box.pem", _checked(answer, key, ca, member.box), 0o600)
+    _keep(folder / "box.pem", _checked(answer, key, ca, member.box))
     (folder / "pending.key").unlink(missing_ok=True)
     return Lifetime.of(folder / "box.pem")
 
@@ -229,6 +237,24 @@ class Renewal:
         self._due_s = lifetime.due_s(self._jitter())
         ends = dt.datetime.fromtimestamp(lifetime.ends_s, dt.UTC)
         log.info("center: certificate renewed, good until %s", ends.date())
+
+
+def center_time(state_dir: Path, member: Membership) -> float | None:
+    """What the center's clock says, in whole seconds since the epoch; None where it does not answer."""
+    line: http.client.HTTPSConnection | None = None
+    try:
+        context = _context((state_dir / FOLDER / "ca.crt").read_text("ascii"))
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)  # a clock that is wrong is what is asked about
+        parts = urlsplit(member.url)
+        line = http.client.HTTPSConnection(parts.hostname or "", parts.port or 443, timeout=TIMEOUT_S, context=context)
+        line.request("GET", "/ca")
+        date = line.getresponse().getheader("date")
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        if line is not None:
+            line.close()
 
 
 def _fetch_ca(invitation: Invitation) -> str:
@@ -322,7 +348,7 @@ def _pending(folder: Path) -> ec.EllipticCurvePrivateKey:
         if isinstance(key, ec.EllipticCurvePrivateKey):
             return key
     fresh = ec.generate_private_key(ec.SECP256R1())
-    _write(path, _private_pem(fresh), 0o600)
+    _keep(path, _private_pem(fresh), write=write_whole)
     return fresh
 
 
@@ -342,20 +368,11 @@ def _make(folder: Path) -> None:
         raise EnrolmentError(f"{folder}: expected a folder that can be made, got: {fault.strerror}") from None
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    part = path.with_name(f"{path.name}.part")
+def _keep(
+    path: Path, content: bytes, mode: int = 0o600, write: Callable[[Path, bytes, int], None] = write_twice
+) -> None:
     try:
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        write(path, content, mode)
     except OSError as fault:
         raise EnrolmentError(f"{path}: expected a file that can be written, got: {fault.strerror}") from None
 

@@ -1,6 +1,5 @@
 """Who this box is: the key that signs its evidence, and which boot it is in."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.box.state import StateError
+from agent.box.twin import copy_of, read_twice, write_twice
 
 
 @cache
@@ -38,24 +38,13 @@ AnyKey = TypeVar("AnyKey", Ed25519PrivateKey, X25519PrivateKey)
 
 def _load(path: Path, make: Callable[[], AnyKey], read: Callable[[bytes], AnyKey], what: str) -> AnyKey:
     try:
-        if not path.exists():
-            write_secret(path, make().private_bytes_raw())
-        return read(path.read_bytes())
+        if not path.exists() and not copy_of(path).exists():
+            write_twice(path, make().private_bytes_raw())
+        return read_twice(path, read)
     except OSError as fault:
         raise StateError(f"{path}: expected the box's key, it cannot be read or made: {fault.strerror}") from None
     except ValueError:
         raise StateError(
-            f"{path}: expected {what} of 32 bytes, got {path.stat().st_size}; "
-            "restore it from a backup, or delete it so that a new one is made (the center will ask who this box is)"
+            f"{path}: expected {what} of 32 bytes, got {path.stat().st_size}, no good copy; restore a backup of it, "
+            f"or delete it and {copy_of(path).name} so that a new one is made (the center will ask who this box is)"
         ) from None
-
-
-def write_secret(path: Path, secret: bytes) -> None:
-    """Write a file that its owner alone can read, whole or not at all; raises OSError."""
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

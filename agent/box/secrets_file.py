@@ -4,7 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from agent.box.identity import write_secret
+from agent.box.twin import write_whole
 
 
 class SecretsError(Exception):
@@ -33,7 +33,7 @@ def put_secret(path: Path, name: str, user: str, password: str) -> None:
     for table, values in tables.items():
         lines += [f"[{_text(table)}]", *(f"{_text(key)} = {_text(value)}" for key, value in values.items()), ""]
     try:
-        write_secret(path, "\n".join(lines).encode())
+        write_whole(path, "\n".join(lines).encode())
     except (OSError, UnicodeEncodeError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "it is no Unicode text"
         raise SecretsError(f"{path.name}: cannot be written: {reason}") from None

@@ -21,6 +21,7 @@ import logging
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,6 +49,9 @@ UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
 """Pictures kept in memory while the disk is full; the incidents themselves are kept all."""
 BACKLOG_TURN: Final = 4
 """Each fourth message is one of the backlog, however many newer ones there are."""
+_ROW: Final = "incident, camera, zone, rule, place_id, open, state"
+_WAL_HEAD_BYTES: Final = 32
+_WAL_FRAME_BYTES: Final = 24
 _NO_ROOM: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second one is what a file system says that finds itself full while it syncs."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -185,8 +189,12 @@ class Outbox:
         self._hold_reserve()
 
     def _open(self) -> sqlite3.Connection:
+        written = self._owner and self._path is not None and _commits(self._path.with_name(f"{self._path.name}-wal"))
+        if self._owner and self._path is not None and self._path.exists() and not self._path.stat().st_size:
+            log.error("%s: it is empty, what it held is lost; a new one is begun", self._path)
         db = sqlite3.connect(self._path or ":memory:", isolation_level=None, check_same_thread=False, timeout=10)
         try:
+            db.text_factory = lambda text: text.decode("utf-8", "replace")  # a flipped bit is found by the checksum
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
@@ -195,10 +203,28 @@ class Outbox:
             for table in ("incident", "outgoing", "seal"):
                 if db.execute(f"PRAGMA quick_check({table})").fetchone()[0] != "ok":
                     raise sqlite3.DatabaseError("quick_check failed")
+            if self._owner:
+                self._forget_damaged(db)
+            if written and db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] < written:
+                log.error("%s-wal: damaged; what was written last before this start may be lost", self._path)
         except (sqlite3.Error, OutboxError):
             db.close()
             raise
         return db
+
+    def _forget_damaged(self, db: sqlite3.Connection) -> None:
+        """Forget incidents whose row is not what was written: nobody can tell what they were."""
+        query = f"SELECT rowid, {_ROW}, checksum FROM incident WHERE checksum IS NOT NULL"  # noqa: S608 - ours
+        rows = db.execute(query).fetchall()
+        for rowid, *row, checksum in rows:
+            if _checksum(*row) != checksum:
+                incident, camera, zone, *_ = row
+                db.execute("DELETE FROM incident WHERE rowid = ?", (rowid,))
+                log.error(
+                    "%s: what was known of incident %s (camera %s zone %s) is damaged and forgotten; what stands there"
+                    " is found anew, the center's ticket is to be ended by a person",
+                    *(self._path, incident, camera, zone),
+                )
 
     def _begin_anew(self, path: Path, fault: sqlite3.DatabaseError) -> sqlite3.Connection:
         """Move a damaged file aside, for a person to look at, and begin a new one."""
@@ -302,17 +328,20 @@ class Outbox:
             "UPDATE outgoing SET state = 'gone' WHERE id = ? AND state = 'dropped'", [(one,) for one in entry.told]
         )
         self._keep_to_budget(db, sum(len(one.payload) for one in entry.outgoing))
+        values = (row.incident, row.camera, row.zone, row.rule, row.place_id, int(row.open), row.state)
         db.execute(
-            "INSERT INTO incident VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (incident) DO UPDATE SET open = excluded.open, state = excluded.state",
-            (row.incident, row.camera, row.zone, row.rule, row.place_id, int(row.open), row.state),
+            f"INSERT INTO incident ({_ROW}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (incident)"  # noqa: S608 - ours
+            " DO UPDATE SET open = excluded.open, state = excluded.state, checksum = excluded.checksum",
+            (*values, _checksum(*values)),
         )
         for one in entry.outgoing:
             picture = one.kind == "picture"
             state = "behind" if not picture else "ready" if one.payload else "dropped"
+            properties = json.dumps(one.properties)
             new = db.execute(
-                "INSERT INTO outgoing (id, incident, kind, state, topic, content_type, properties, size, made_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING number",
+                "INSERT INTO outgoing"
+                " (id, incident, kind, state, topic, content_type, properties, size, made_s, checksum)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING number",
                 (
                     one.id,
                     row.incident,
@@ -320,9 +349,10 @@ class Outbox:
                     state,
                     one.topic,
                     one.content_type,
-                    json.dumps(one.properties),
+                    properties,
                     len(one.payload),
                     entry.made_s,
+                    _checksum(one.id, one.kind, one.topic, one.content_type, properties, one.payload),
                 ),
             ).fetchone()
             if new is not None and state != "dropped":
@@ -429,7 +459,8 @@ class Outbox:
     def incidents(self, camera: str | None = None, *, open_only: bool = False) -> list[IncidentRow]:
         """Incidents that are remembered, oldest first."""
         with self._lock:
-            rows = self._read(lambda db: db.execute("SELECT * FROM incident ORDER BY rowid").fetchall())
+            query = f"SELECT {_ROW} FROM incident ORDER BY rowid"  # noqa: S608 - ours
+            rows = self._read(lambda db: db.execute(query).fetchall())
             known = {row[0]: _incident(row) for row in rows}
             known |= {entry.row.incident: entry.row for entry in self._unwritten}
         return [row for row in known.values() if camera in (None, row.camera) and (row.open or not open_only)]
@@ -440,7 +471,7 @@ class Outbox:
             for entry in reversed(self._unwritten):
                 if entry.row.incident == incident:
                     return entry.row
-            query = "SELECT * FROM incident WHERE incident = ?"
+            query = f"SELECT {_ROW} FROM incident WHERE incident = ?"  # noqa: S608 - ours
             row = self._read(lambda db: db.execute(query, (incident,)).fetchone())
         return None if row is None else _incident(row)
 
@@ -540,11 +571,13 @@ class Outbox:
         return shared
 
     def _load(self, number: int) -> Outgoing:
-        message, kind, topic, payload, content_type, texts = self._db.execute(
-            "SELECT id, kind, topic, bytes, content_type, properties FROM outgoing JOIN payload USING (number)"
-            " WHERE number = ?",
+        message, kind, topic, content_type, texts, payload, checksum = self._db.execute(
+            "SELECT id, kind, topic, content_type, properties, bytes, checksum"
+            " FROM outgoing JOIN payload USING (number) WHERE number = ?",
             (number,),
         ).fetchone()
+        if checksum not in (None, _checksum(message, kind, topic, content_type, texts, payload)):
+            raise ValueError("it is not what was written")
         return Outgoing(
             message, kind, topic, payload, content_type, tuple((key, value) for key, value in json.loads(texts))
         )
@@ -660,6 +693,36 @@ class Outbox:
         self.write_down()
         with self._lock:
             self._db.close()
+
+
+def _commits(path: Path) -> int:
+    """Up to which of its frames a write-ahead log says that something was committed; 0 for none.
+
+    SQLite ignores what is behind a damaged frame in silence. Frames of the log's last use carry its salts, all those
+    behind them are of an earlier use (sqlite.org/fileformat2.html#walformat).
+    """
+    try:
+        log_file = path.read_bytes()
+    except OSError:
+        return 0
+    committed, page_bytes = 0, int.from_bytes(log_file[8:12], "big")
+    if not 512 <= page_bytes <= 65536 or page_bytes & (page_bytes - 1):
+        return int(len(log_file) > _WAL_HEAD_BYTES)
+    salts = log_file[16:24]
+    for number, at in enumerate(range(_WAL_HEAD_BYTES, len(log_file), _WAL_FRAME_BYTES + page_bytes), 1):
+        if number == 1 and salts != log_file[at + 8 : at + 16]:
+            return 1  # the head does not fit what follows
+        if salts == log_file[at + 8 : at + 16] and any(log_file[at + 4 : at + 8]):
+            committed = number
+    return committed
+
+
+def _checksum(*values: str | int | bytes) -> int:
+    """CRC-32 of values, each with its end."""
+    total = 0
+    for value in values:
+        total = zlib.crc32(b"\0", zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), total))
+    return total
 
 
 def _incident(row: Sequence[Any]) -> IncidentRow:

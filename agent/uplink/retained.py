@@ -5,11 +5,11 @@ In a file: a camera may go while the line is down, and the agent may end before 
 
 import json
 import logging
-import os
 import threading
 from pathlib import Path
 from typing import Final
 
+from agent.box.twin import write_whole
 from protocol.ids import is_slug
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,8 @@ class Retained:
     def _write(self) -> None:
         if self._path is None:
             return
-        part = self._path.with_suffix(".part")
         try:
-            with part.open("w", encoding="utf-8") as file:
-                json.dump(sorted(self._cameras), file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
+            write_whole(self._path, json.dumps(sorted(self._cameras)).encode())
         except OSError as fault:
             log.warning("%s: cannot be written: %s", self._path, fault.strerror)
 

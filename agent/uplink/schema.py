@@ -49,5 +49,11 @@ CREATE INDEX outgoing_incident ON outgoing (incident, kind, state, number);
 """
 """Payloads in a table of their own: what is asked often is not scattered among pictures any more."""
 
-MIGRATIONS: Final = (_FIRST, _SECOND)
+_THIRD: Final = """
+ALTER TABLE incident ADD COLUMN checksum INTEGER;
+ALTER TABLE outgoing ADD COLUMN checksum INTEGER;
+"""
+"""CRC-32 of what a row says, null in rows from before: SQLite does not notice a bit that flips within a value."""
+
+MIGRATIONS: Final = (_FIRST, _SECOND, _THIRD)
 VERSION: Final = len(MIGRATIONS)

@@ -204,6 +204,11 @@ TABLE: Final = {
         N_("It is too hot and slows itself down."),
         N_("Give it shade and air, clean its fan and its vents."),
     ),
+    "undervoltage": Ailment(
+        BAD,
+        N_("Its supply gives too little voltage: it slows down and may stop."),
+        N_("Give it the power supply that the board's maker names, and a shorter or thicker cable."),
+    ),
     "memory": Ailment(
         WARN, N_("Its memory is nearly used up."), N_("Start it again. If that does not last, give it fewer cameras.")
     ),
@@ -344,6 +349,8 @@ def _machine(health: BoxHealth) -> Iterator[Found]:
         return
     if machine.temperature_c is not None and machine.temperature_c >= HOT_C:
         yield Found("hot")
+    if machine.undervoltage:
+        yield Found("undervoltage")
     if _scarce(machine.disk_free_bytes, machine.disk_bytes) and not health.unwritten_messages:
         yield Found("disk")
     if _scarce(machine.memory_free_bytes, machine.memory_bytes):

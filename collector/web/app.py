@@ -134,6 +134,10 @@ class Health:
     notices_alive: Callable[[], bool] = lambda: True
     """Whether the sender's thread lives, and the shops' listener where there is one."""
 
+    def works(self) -> bool:
+        """Whether the program itself is whole: what a restart would mend, unlike a broker that is away."""
+        return self.inbox_alive() and self.desk_alive() and self.notices_alive()
+
 
 def make_app(
     center: CenterSection,

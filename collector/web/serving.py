@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +21,11 @@ from collector.settings import CenterConfig
 from collector.store import Store
 from collector.web.rights import Gate
 from protocol.documents import SettingsError
+from protocol.supervision import notify
 
 ANSWER_S: Final = 3.0
 LIMIT_BYTES: Final = 4096
+ALIVE_TICKS: Final = 100
 
 
 def check_people(config: CenterConfig, store: Store) -> str:
@@ -118,15 +121,36 @@ def answers(config: CenterConfig) -> bool:
 
 
 class Server(uvicorn.Server):
-    """Ends quietly and with status 0; uvicorn's own handlers end the process by the signal once more."""
+    """Ends quietly and with status 0; uvicorn's own handlers end the process by the signal once more.
+
+    Tells systemd that it is ready, and then that it is alive, for as long as `works` says so.
+    """
+
+    def __init__(self, config: uvicorn.Config, works: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self._works = works
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second."""
+        if counter == 0:
+            notify("READY=1")
+        if counter % ALIVE_TICKS == 0 and self._works():
+            notify("WATCHDOG=1")
+        return await super().on_tick(counter)
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # it is a generator there
         """Leave signals to `serve`."""
         return contextlib.nullcontext()
 
 
-def make_server(pages: FastAPI, config: CenterConfig) -> Server:
-    """The server of the pages, over TLS where the settings say so; raises SettingsError."""
+def make_server(pages: FastAPI, config: CenterConfig, works: Callable[[], bool]) -> Server:
+    """The server of the pages, over TLS where the settings say so; raises SettingsError.
+
+    Args:
+        pages: the application.
+        config: the center's settings.
+        works: whether all parts of this program live.
+    """
     chain, key = certificate(config)
     proxies = config.settings.pages.proxies
     settings = uvicorn.Config(
@@ -142,4 +166,4 @@ def make_server(pages: FastAPI, config: CenterConfig) -> Server:
         ssl_certfile=chain,
         ssl_keyfile=key,
     )
-    return Server(settings)
+    return Server(settings, works)

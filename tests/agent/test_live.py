@@ -6,6 +6,8 @@ import time
 import pytest
 
 from agent.box.clock import Clock
+from agent.box.load import Load
+from agent.box.power import Power
 from agent.live import Agent
 from agent.settings import load_settings
 from protocol.messages import ClockReport
@@ -116,3 +118,16 @@ def test_a_box_tells_of_its_machine_and_how_old_its_pictures_are(tmp_path, stree
     assert health.machine.cores >= 1
     assert 0 < health.machine.disk_free_bytes <= health.machine.disk_bytes
     assert 0 < health.machine.memory_free_bytes <= health.machine.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("power", "less"),
+    [(Power(), False), (Power(temperature_c=79.0), False), (Power(temperature_c=81.0), True), (Power(low=True), True)],
+)
+def test_a_board_that_is_hot_or_short_of_power_does_less(tmp_path, street, monkeypatch, power, less):
+    monkeypatch.setattr("agent.live.read_power", lambda: power)
+    monkeypatch.setattr(Load, "busy_share", lambda _self: 0.1)
+    with Agent(load_settings(boxes.settings(tmp_path, boxes.FRONTAGE, source=str(street))), Clock()) as agent:
+        for _ in range(20):
+            agent.tend()
+        assert (agent.attention.left < agent.attention.budget) == less

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agent import wishes
 from agent.box.document import load
+from agent.box.twin import write_twice
 from agent.wishes import TRIAL_S, Wishes
 from protocol.desired import MAX_SETTINGS_BYTES, Desired, DesiredEvent
 from protocol.instants import from_epoch
@@ -182,7 +183,7 @@ def test_a_trial_ends_with_a_start_for_which_the_box_lacks_something(box, monkey
     monkeypatch.setattr(wishes, "begun", lambda _seed, standing: standing)
     # the file that was there is gone
     text = (box.folder / "settings.json").read_text().replace("cam-2", "lost")
-    (box.folder / "settings.json").write_text(text)
+    write_twice(box.folder / "settings.json", text.encode())
     box.start()
     assert (box.running, box.told()) == (["cam-1"], (0, "rolled_back", 1))
 

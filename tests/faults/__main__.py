@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import inbox
-from tests.faults import absence, chaos, connections, powercut, visible
+from tests.faults import absence, chaos, connections, damage, powercut, visible
 from tests.faults.books import FAULTS
 from tests.fuzz.running import figures, run
 from tests.fuzz.targets import TARGETS
@@ -59,6 +59,10 @@ def _powercut(_folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
     return powercut.measure(incidents=60, variants=2), True
 
 
+def _damage(folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
+    return damage.run(damage.FULL, folder), True
+
+
 def _connections(folder: Path, say: Say) -> tuple[dict[str, Any], bool]:
     found = connections.run(connections.FULL, folder, say)
     return found, found["connected"] == found["heard_health_of"] == connections.FULL.boxes and not found["lost_lines"]
@@ -92,6 +96,7 @@ def _fuzz(_folder: Path, _say: Say) -> tuple[dict[str, Any], bool]:
 
 PARTS: dict[str, Callable[[Path, Say], tuple[dict[str, Any], bool]]] = {
     "powercut": _powercut,
+    "damage": _damage,
     "absence": _absence,
     "visible": _visible,
     "throughput": _throughput,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults import absence, books, chaos, connections, visible
+from tests.faults import absence, books, chaos, connections, damage, visible
 
 
 def faults(figures):
@@ -44,3 +44,9 @@ def test_each_incident_is_seen_on_the_page(tmp_path):
     pytest.importorskip("playwright")
     figures = visible.run(visible.SHORT, tmp_path)
     assert figures["seen"] == figures["incidents"]
+
+
+@pytest.mark.timeout(240)
+def test_any_one_damaged_file_costs_no_more_than_what_was_in_it(tmp_path):
+    figures = damage.run(damage.SHORT, tmp_path)
+    assert figures["mended"] > 0

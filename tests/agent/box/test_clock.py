@@ -51,7 +51,7 @@ def box(monkeypatch):
     """A box whose wall clock and kernel can be set."""
     values = {"wall": 1_790_000_000.0, "synchronised": False}
     monkeypatch.setattr(time, "time", lambda: values["wall"])
-    monkeypatch.setattr(clock_module, "_kernel_synchronised", lambda: values["synchronised"])
+    monkeypatch.setattr(clock_module, "kernel_synchronised", lambda: values["synchronised"])
     return values
 
 

@@ -1,5 +1,6 @@
 """A box becomes one of a center's and stays it: real commands, real TLS, a clock that the test moves."""
 
+import json
 import re
 import shutil
 import socket
@@ -21,6 +22,7 @@ from agent.box.enrolment import (
     Renewal,
     enrol,
 )
+from agent.box.twin import write_twice
 from agent.settings import load_settings
 from collector.boxes import register
 from collector.boxes.authority import Authority, private_pem, write_secret
@@ -76,7 +78,11 @@ def door(fleet):
 
 
 def files(state):
-    return sorted(path.name for path in (state / "center").iterdir())
+    """What is there beside the copies."""
+    names = sorted(path.name for path in (state / "center").iterdir())
+    kept = [name for name in names if not name.endswith(".copy")]
+    assert set(names) - set(kept) == {f"{name}.copy" for name in kept if name != "pending.key"}
+    return kept
 
 
 def certificate(state):
@@ -103,6 +109,11 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
         assert files(box / "state") == ["box.pem", "ca.crt", "center.json"]
         config = load_settings(box / "box.toml")
         assert (config.settings.box.id, config.settings.box.site) == ("beishan-0001", "beishan")
+        looked = run(AGENT, "doctor", "--settings", box / "box.toml", "--out", box / "report.json")
+        assert looked.returncode == 0, looked.stdout
+        for line in ("clock: [+-][0-2] s from the center's", "certificate: good for 36[45] days", "center: .* answers"):
+            assert re.search(f"ok +{line}", looked.stdout), looked.stdout
+        assert json.loads((box / "report.json").read_text())["good"] is True
         # a second box with the same label gets nothing
         (tmp_path / "thief").mkdir()
         stolen = run(AGENT, "enrol", label, "--settings", tmp_path / "thief" / "box.toml")
@@ -228,7 +239,11 @@ def test_settings_take_identity_and_line_from_the_enrolment(fleet, door, tmp_pat
     path.write_text('version = 1\n[box]\nid = "box-0001"\nsite = "s"\n')
     with pytest.raises(SettingsError, match=f"enrolled as id '{claim.box}', got 'box-0001'"):
         load_settings(path)
-    (tmp_path / "state" / "center" / "center.json").write_text("{}")
+    member = tmp_path / "state" / "center" / "center.json"
+    member.write_text("{}")
+    with pytest.raises(SettingsError, match="enrolled as id"):  # it is mended from its copy
+        load_settings(path)
+    write_twice(member, b"{}")
     with pytest.raises(SettingsError, match="it is damaged"):
         load_settings(path)
     shutil.rmtree(tmp_path / "state")

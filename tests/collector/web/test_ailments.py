@@ -66,6 +66,8 @@ BOXES = [
     (machine(memory_free_bytes=4), []),  # of what, it does not say
     (machine(temperature_c=79.9), []),
     (machine(temperature_c=80), ["hot"]),
+    (machine(undervoltage=False), []),
+    (machine(undervoltage=True), ["undervoltage"]),
     (says(state_bytes=90), []),
     (says(state_bytes=91, waiting_messages=9, oldest_waiting_s=9_000), ["outbox_full"]),
     (says(waiting_messages=9, oldest_waiting_s=601), ["outbox"]),

@@ -1,0 +1,207 @@
+"""What can be known of this machine that an installer should mend before going down the ladder.
+
+Each part looks at files of the kernel or at the network and returns findings; folders are handed in, so that a test
+shows it another machine.
+"""
+
+import os
+import shutil
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent.box.clock import kernel_synchronised
+from agent.box.enrolment import FOLDER, Lifetime, Membership, center_time
+from agent.box.power import Power, read_line, read_power
+from agent.findings import Finding, FindingState
+
+WARM_C, TOO_HOT_C = 75.0, 85.0
+LEAST_FREE_BYTES: Final = 512 * 1024 * 1024
+LEAST_MEMORY_BYTES: Final = 900 * 1024 * 1024
+WORN: Final = 8
+"""Of eleven steps of `life_time` (JEDEC eMMC 5.1, EXT_CSD 268): 70 to 80 % used."""
+LEAST_MTU: Final = 1280
+"""Less is no network for IPv6 (RFC 8200), and TLS of common servers does not come through."""
+CLOCK_S: Final = 5.0
+EXPIRES_S: Final = 30 * 86400.0
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where the kernel shows the machine."""
+
+    sys: Path = Path("/sys")
+    proc: Path = Path("/proc")
+
+
+def examine_machine(state_dir: Path, outbox_bytes: int, roots: Roots = Roots()) -> list[Finding]:
+    """Power, temperature, memory, disk."""
+    power = read_power(roots.sys)
+    found = [*_power(power), *_temperature(power.temperature_c), *_memory(roots)]
+    return [*found, *_disk(state_dir, outbox_bytes), *_wear(roots)]
+
+
+def _power(power: Power) -> list[Finding]:
+    todo = "take the power supply that the board's maker names, and a shorter or thicker cable"
+    if power.low:
+        return [Finding("power", "FAIL", "the voltage is too low now", todo)]
+    if power.was_low:
+        return [Finding("power", "warn", "the voltage was too low since the start", todo)]
+    if power.slowed:
+        return [Finding("power", "warn", "the processor is slowed down", "see the temperature")]
+    return [Finding("power", "ok", "the voltage is right" if power.known else "this machine does not tell its voltage")]
+
+
+def _temperature(hottest: float | None) -> list[Finding]:
+    if hottest is None:
+        return [Finding("temperature", "ok", "this machine does not tell it")]
+    todo = "shade it from the sun, leave air around it, clean its fan"
+    state: FindingState = "FAIL" if hottest >= TOO_HOT_C else "warn" if hottest >= WARM_C else "ok"
+    return [Finding("temperature", state, f"{hottest:.0f} °C", "" if state == "ok" else todo)]
+
+
+def _memory(roots: Roots) -> list[Finding]:
+    for line in read_line(roots.proc / "meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            total = int(line.split()[1]) * 1024
+            small = total < LEAST_MEMORY_BYTES
+            todo = "take a board with 1 GB or more, or few cameras" if small else ""
+            return [Finding("memory", "warn" if small else "ok", f"{total / 1e9:.1f} GB", todo)]
+    return []
+
+
+def _disk(state_dir: Path, outbox_bytes: int) -> list[Finding]:
+    found = []
+    room = shutil.disk_usage(state_dir)
+    need = outbox_bytes + LEAST_FREE_BYTES
+    used = sum(path.stat().st_size for path in state_dir.glob("outbox.db*"))
+    little = room.free + used < need
+    todo = f"free some, or set outbox_mb to {max(64, (room.free + used - LEAST_FREE_BYTES) >> 20)} or less"
+    says = f"{room.free / 1e9:.1f} of {room.total / 1e9:.1f} GB free at {state_dir}"
+    found.append(Finding("disk", "warn" if little else "ok", says, todo if little else ""))
+    if not os.access(state_dir, os.W_OK) or os.statvfs(state_dir).f_flag & os.ST_RDONLY:
+        todo = "look at the kernel's log: a worn card becomes read-only; take another one"
+        found.append(Finding("disk", "FAIL", f"{state_dir} cannot be written", todo))
+    return found
+
+
+def _wear(roots: Roots) -> list[Finding]:
+    found = []
+    for device in sorted(roots.sys.glob("block/mmcblk*/device")):
+        name = device.parent.name
+        worn = max((int(part, 16) for part in read_line(device / "life_time").split()), default=0)
+        if worn:
+            todo = "take another card or board before it becomes read-only" if worn >= WORN else ""
+            says = f"{name}: {(worn - 1) * 10} to {worn * 10} % of its life used" if worn < 11 else f"{name}: worn out"
+            found.append(Finding("disk", "warn" if worn >= WORN else "ok", says, todo))
+    for errors in sorted(roots.sys.glob("fs/ext4/*/errors_count")):
+        count = read_line(errors)
+        if count not in ("", "0"):
+            says = f"{errors.parent.name}: {count} errors of the file system"
+            found.append(
+                Finding("disk", "warn", says, "check it at the next start: fsck; take another card if they come back")
+            )
+    return found
+
+
+def examine_clock(state_dir: Path, now: Callable[[], float] = time.time) -> list[Finding]:
+    """Whether somebody keeps the clock right, and how far it is from the center's."""
+    kept = kernel_synchronised()
+    found = [
+        Finding("clock", "ok", "kept right by NTP")
+        if kept
+        else Finding(
+            "clock", "warn", "nobody keeps it right", "timedatectl set-ntp true, with a time server of this network"
+        )
+    ]
+    member = Membership.load(state_dir)
+    if member is None:
+        return found
+    theirs_s = center_time(state_dir, member)
+    if theirs_s is None:
+        return found
+    off_s = now() - theirs_s
+    good = abs(off_s) <= CLOCK_S
+    todo = "" if good else "set it by hand once (timedatectl set-time), then by NTP"
+    return [*found, Finding("clock", "ok" if good else "FAIL", f"{off_s:+.0f} s from the center's", todo)]
+
+
+def examine_certificate(state_dir: Path, now: Callable[[], float] = time.time) -> list[Finding]:
+    """How long the box's certificate is good."""
+    if Membership.load(state_dir) is None:
+        return []
+    try:
+        life = Lifetime.of(state_dir / FOLDER / "box.pem")
+    except (OSError, ValueError):
+        return [Finding("certificate", "FAIL", "it cannot be read", "enrol this box anew")]
+    if now() < life.begins_s:
+        todo = "the box's clock is behind: set it"
+        return [Finding("certificate", "FAIL", "it is not good yet", todo)]
+    left_s = life.ends_s - now()
+    if left_s <= 0:
+        return [Finding("certificate", "FAIL", "it is over", "ask the center for a new label and enrol this box anew")]
+    says = f"good for {left_s / 86400:.0f} days"
+    if left_s < EXPIRES_S:
+        return [Finding("certificate", "warn", says, "it renews itself once the center is reached")]
+    return [Finding("certificate", "ok", says)]
+
+
+def examine_way(host: str, port: int) -> list[Finding]:
+    """Name, route, MTU and the port of the center's broker, in the order in which one needs the other."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except OSError:
+        return [
+            Finding("DNS", "FAIL", f"{host} has no address", "check the name server of this network (/etc/resolv.conf)")
+        ]
+    found = [Finding("DNS", "ok", f"{host} is {address[0]}")]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as line:
+            line.connect(address)
+            own = line.getsockname()[0]
+            mtu = line.getsockopt(socket.IPPROTO_IPV6, 24) if family == socket.AF_INET6 else _mtu(line)
+    except OSError as fault:
+        todo = "check cable, VLAN and gateway: ip route"
+        return [*found, Finding("route", "FAIL", f"there is no way to {address[0]} ({fault.strerror})", todo)]
+    found.append(Finding("route", "ok", f"from {own}"))
+    small = mtu < LEAST_MTU
+    todo = "TLS will hang: set the MTU of the modem or tunnel to 1400" if small else ""
+    found.append(Finding("MTU", "warn" if small else "ok", f"{mtu} bytes", todo))
+    try:
+        with socket.create_connection((host, port), 5):
+            return found
+    except OSError as fault:
+        why = fault.strerror or "no answer within 5 s"
+        todo = f"does the broker run? does a firewall let TCP {port} through?"
+        return [*found, Finding("port", "FAIL", f"{host}:{port}: {why}", todo)]
+
+
+def _mtu(line: socket.socket) -> int:
+    """Of the way to where a socket is connected (IP_MTU, ip(7))."""
+    value: int = struct.unpack("i", line.getsockopt(socket.IPPROTO_IP, 14, 4))[0]
+    return value
+
+
+def fix(secrets_file: Path, euid: int, run: Callable[[Sequence[str]], bool]) -> list[Finding]:
+    """Mend what needs no decision: a secrets file that others can read, a clock that nobody keeps right.
+
+    Args:
+        secrets_file: beside the settings; may be absent.
+        euid: who does it.
+        run: carries a command out; says whether it went well.
+    """
+    found = []
+    if secrets_file.exists() and secrets_file.stat().st_mode & 0o077:
+        try:
+            secrets_file.chmod(0o600)
+            found.append(Finding("secrets", "ok", f"{secrets_file} is readable by its owner only now"))
+        except OSError as fault:
+            todo = f"chmod 600 {secrets_file}"
+            found.append(Finding("secrets", "FAIL", f"others can read {secrets_file} ({fault.strerror})", todo))
+    if not kernel_synchronised() and euid == 0 and run(("timedatectl", "set-ntp", "true")):
+        found.append(Finding("clock", "ok", "NTP is switched on now; it takes a minute"))
+    return found

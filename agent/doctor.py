@@ -1,0 +1,125 @@
+"""All that an installer should mend while still on the ladder, in the order in which one thing needs the other."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+
+from agent import VERSION, live
+from agent.box.doctor import examine_certificate, examine_clock, examine_machine, examine_way, fix
+from agent.box.state import StateError, StateFolder
+from agent.camera.errors import CameraError
+from agent.camera.examination import examine
+from agent.camera.source import Source
+from agent.camera.views import compare_views
+from agent.findings import Finding
+from agent.settings import BoxConfig
+from agent.vision.detector import Detector, DetectorError
+from agent.vision.selection import find_detector
+from protocol.broker import BrokerError, probe
+from protocol.documents import SettingsError
+from protocol.instants import from_epoch, rfc3339
+from protocol.settings import Camera
+
+LOOKS: Final = 7
+SLOW_S: Final = 0.5
+
+
+def examine_box(config: BoxConfig, *, mend: bool = False) -> Iterator[Finding]:
+    """Look at machine, network, center, detector and cameras; `mend` also mends what needs no decision."""
+    box, center = config.settings.box, config.settings.center
+    if mend:
+        yield from fix(config.secrets_file, os.geteuid(), _run)
+    try:
+        with StateFolder(config.state_dir, exclusive=False):
+            yield Finding("state", "ok", str(config.state_dir))
+    except StateError as fault:
+        yield Finding("state", "FAIL", str(fault))
+        return
+    yield from examine_machine(config.state_dir, box.outbox_mb * 1024 * 1024)
+    yield from examine_clock(config.state_dir)
+    if center is None:
+        yield Finding("center", "warn", "none in the settings: incidents stay on the box", "enrol this box")
+    else:
+        yield from examine_certificate(config.state_dir)
+        way = examine_way(*center.address)
+        yield from way
+        if all(finding.state != "FAIL" for finding in way):
+            try:
+                yield Finding("center", "ok", probe(center, config.folder, f"{box.id}-doctor"))
+            except BrokerError as fault:
+                yield Finding("center", "FAIL", str(fault))
+    yield _detector(config)
+    for camera in config.settings.camera:
+        yield from _camera(camera, config)
+
+
+def report(config: BoxConfig, findings: Sequence[Finding], at_s: float) -> dict[str, Any]:
+    """All of it as plain values, for a file or for whoever accepts the installation."""
+    box = config.settings.box
+    return {
+        "box": box.id,
+        "site": box.site,
+        "version": VERSION,
+        "time": rfc3339(from_epoch(at_s)),
+        "good": all(finding.state != "FAIL" for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _detector(config: BoxConfig) -> Finding:
+    try:
+        find_detector(config.settings.detector.model, config.folder)  # here, one that is named must be at hand
+        detector = live.open_eyes(config).detector
+    except DetectorError as fault:
+        return Finding("detector", "FAIL", str(fault))
+    if detector is None:
+        return Finding("detector", "ok", "none, as the settings say")
+    look_s = _look_s(detector)
+    says = f"{detector.name}, {look_s * 1000:.0f} ms a look"
+    if look_s > SLOW_S:
+        return Finding("detector", "warn", says, "try `cityeye-models tune`, a smaller model, or another board")
+    return Finding("detector", "ok", says)
+
+
+def _look_s(detector: Detector) -> float:
+    width, height = detector.input_size
+    picture = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
+    took_s = []
+    for _ in range(LOOKS):
+        began_s = time.perf_counter()
+        detector.detect(picture)
+        took_s.append(time.perf_counter() - began_s)
+    return median(took_s)
+
+
+def _camera(camera: Camera, config: BoxConfig) -> Iterator[Finding]:
+    name = f"camera {camera.id}"
+    try:
+        source = Source.from_camera(camera, config)
+    except (CameraError, SettingsError) as fault:
+        yield Finding(name, "FAIL", str(fault))
+        return
+    found = examine(source)
+    yield from found
+    sub = source.of_sub()
+    if sub is None or any(finding.state == "FAIL" for finding in found):
+        return
+    try:
+        yield Finding(f"sub-stream {camera.id}", "ok", compare_views(source, sub))
+    except CameraError as fault:
+        yield Finding(f"sub-stream {camera.id}", "FAIL", str(fault))
+
+
+def _run(command: Sequence[str]) -> bool:
+    program = shutil.which(command[0])
+    if program is None:
+        return False
+    done = subprocess.run([program, *command[1:]], capture_output=True, check=False, timeout=30)
+    return done.returncode == 0

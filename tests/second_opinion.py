@@ -4,6 +4,7 @@
 the same, both are right or somebody had the same wrong idea twice.
 """
 
+import itertools
 import json
 import math
 import tomllib
@@ -137,9 +138,7 @@ def numbers(stories):
             "exempt": len(judged("exempt")),
             "lapsed": sum(one.state == "lapsed" for one in unjudged),
             "pending": sum(one.state == "pending_review" for one in unjudged),
-            "unreviewed": sum(
-                one.state not in ("lapsed", "pending_review") and not one.withdrawn for one in unjudged
-            ),
+            "unreviewed": sum(one.state not in ("lapsed", "pending_review") and not one.withdrawn for one in unjudged),
             "withdrawn_unreviewed": sum(one.withdrawn for one in unjudged),
             "self_corrected": len(corrected),
             "registered": len(registered),
@@ -223,7 +222,7 @@ def _at(session, place):
     for cell in () if place.lon is None else cells:
         crossed = 0
         for ring in json.loads(cell.rings):
-            for (x1, y1), (x2, y2) in zip(ring, ring[1:], strict=False):
+            for (x1, y1), (x2, y2) in itertools.pairwise(ring):
                 if (y1 > place.lat) != (y2 > place.lat):
                     crossed += place.lon < x1 + (place.lat - y1) / (y2 - y1) * (x2 - x1)
         if crossed % 2:
@@ -247,7 +246,8 @@ def differences(store, first, last, zone, now_ms):
         streets = tuple({one.street for one in second})
         loaded = Loaded(session, Period(first, last, streets, zone), now_ms)
         parts = {
-            by: {key: figures for key, (_, figures) in apart(session, loaded, by).items()} for by in ("grid", "category")
+            by: {key: figures for key, (_, figures) in apart(session, loaded, by).items()}
+            for by in ("grid", "category")
         }
     spots = loaded.spots
     pairs = {

@@ -32,7 +32,7 @@ class Failures:
         window_s: float = WINDOW_S,
     ) -> None:
         self._monotonic = monotonic
-        self._per_address, self._window_s = per_address, window_s
+        self._per_address, self._in_all, self._window_s = per_address, in_all, window_s
         self._lock = threading.Lock()
         self._all: deque[float] = deque(maxlen=in_all)
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
@@ -44,7 +44,7 @@ class Failures:
             own = self._by_address.get(network_of(address), deque())
             waits = [
                 times[0] + self._window_s - now_s
-                for times, most in ((own, self._per_address), (self._all, self._all.maxlen))
+                for times, most in ((own, self._per_address), (self._all, self._in_all))
                 if len(times) >= most
             ]
         return max([0.0, *waits])

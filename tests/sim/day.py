@@ -221,7 +221,7 @@ class Day:
                     "street": STREET,
                     "zones": "" if number == DOUBTED else mine,
                     "phone": "" if number == MUTE else telephone(shop),
-                    **({"lon": f"{120.1385 + number / 10_000:.4f}", "lat": "30.3105"} if number % 3 else {}),
+                    **({"lon": f"{120.129 + number / 16_000:.6f}", "lat": "30.3105"} if number % 3 else {}),
                 }
                 if number != UNKNOWN:
                     shops.add(session, values, author, around)

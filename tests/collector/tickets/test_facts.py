@@ -197,7 +197,9 @@ def test_tickets_are_in_the_cell_of_their_shop_or_camera_and_in_the_category_of_
         empty = {"street": "s", "name": "", "note": "", "revision": 1, "changed_ms": 0, "box_id": "box-1"}
         session.add(CameraPlace(camera="cam-1", lon=122.5, lat=30.5, cell="", **empty))
         session.add(CameraPlace(camera="cam-2", lon=122.5, lat=30.5, cell=strips[0]["properties"]["code"], **empty))
-        reports.take(session, LI, Report("hotline", "0501", street="s", lon=121.5, lat=30.5), load_codes(), street.now_ms)
+        reports.take(
+            session, LI, Report("hotline", "0501", street="s", lon=121.5, lat=30.5), load_codes(), street.now_ms
+        )
     for shop, camera in (("shop-1", "cam-1"), ("shop-2", "cam-1"), ("shop-3", "cam-1"), ("shop-4", "cam-3")):
         street.appears(shop=shop, camera=camera, zone=shop)
     street.appears(shop=None, rule="crowding", camera="cam-2")

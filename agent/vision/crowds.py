@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agent.vision.detector import DetectorError
 from agent.vision.onnx_file import inspect, refusal
 from agent.vision.runtime import open_network
-from models.catalogue import own_model
+from models.catalogue import name_of, own_path, read_model
 
 OWN: Final = "crowd"
 """The counter that ships with the project."""
@@ -69,40 +69,40 @@ class CrowdCounter:
 def is_counter(path: Path) -> bool:
     """Say whether a file is a counter rather than a detector: its metadata tells."""
     try:
-        return inspect(path.read_bytes()).metadata.get("task") == TASK
+        return inspect(read_model(path)).metadata.get("task") == TASK
     except (OSError, ValueError):
         return False  # whoever loads it says what is wrong
 
 
 def load_counter(path: Path | None = None, threads: int = 0) -> CrowdCounter:
     """Load a counter; None: the project's own one. Raises DetectorError."""
+    path = path or own_path(OWN)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     # it is asked now and then: what it needs meanwhile is given back
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    name = OWN if path is None else path.stem
     try:
-        content = own_model(OWN) if path is None else path.read_bytes()
+        content = read_model(path)
     except OSError as fault:
         raise DetectorError(f"{path}: expected an ONNX counter, it cannot be read ({fault.strerror})") from None
     if refused := refusal(content):
-        raise DetectorError(f"{path or name}: {refused}")
+        raise DetectorError(f"{path}: {refused}")
     try:
         session = open_network(content, options)
     except Exception as fault:  # noqa: BLE001 - ONNX Runtime's own classes share nothing but Exception
         raise DetectorError(
-            f"{path or name}: expected an ONNX counter, ONNX Runtime cannot load it ({type(fault).__name__})"
+            f"{path}: expected an ONNX counter, ONNX Runtime cannot load it ({type(fault).__name__})"
         ) from None
     meta = session.get_modelmeta().custom_metadata_map
     if meta.get("task") != TASK:
-        raise DetectorError(f"{path or name}: expected a counter (task {TASK!r}), got task {meta.get('task')!r}")
+        raise DetectorError(f"{path}: expected a counter (task {TASK!r}), got task {meta.get('task')!r}")
     try:
         width_px, gain = int(meta.get("width", "768")), float(meta.get("gain", "1"))
     except ValueError:
         raise DetectorError(
-            f"{path or name}: expected numbers as width and gain in its metadata, "
+            f"{path}: expected numbers as width and gain in its metadata, "
             f"got {meta.get('width')!r} and {meta.get('gain')!r}; export it again"
         ) from None
-    return CrowdCounter(name, width_px, gain, session)
+    return CrowdCounter(name_of(path), width_px, gain, session)

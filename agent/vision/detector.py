@@ -14,7 +14,7 @@ from agent.vision.layouts import EXPECTED, Layout, recognise
 from agent.vision.letterbox import Letterbox
 from agent.vision.onnx_file import inspect, refusal
 from agent.vision.providers import Network, Plan, ProviderError, Size, provider_of
-from models.catalogue import COCO_NAMES
+from models.catalogue import COCO_NAMES, name_of, read_model
 
 MAX_FILE_BYTES: Final = 500 * 1024 * 1024
 RESHAPING: Final = frozenset({"cpu", "cuda"})
@@ -132,7 +132,7 @@ def load_detector(
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DetectorError(f"{path}: expected a detector of at most 500 MB, got {path.stat().st_size} bytes")
-        content = path.read_bytes()
+        content = read_model(path)
     except OSError as fault:
         raise DetectorError(
             f"{path}: expected an ONNX file, it cannot be read ({fault.strerror}); check [detector] model"
@@ -154,7 +154,7 @@ def load_detector(
     if min_score is None:
         min_score = _said_score(file.metadata)
     free = plan.provider in RESHAPING and not any(isinstance(side, int) for side in network.shape[2:])
-    return Detector(path.stem, hashlib.sha256(content).hexdigest(), names, min_score, layout, network, plan, free)
+    return Detector(name_of(path), hashlib.sha256(content).hexdigest(), names, min_score, layout, network, plan, free)
 
 
 def _recognised(path: Path, network: Network, meta: Mapping[str, str], asked: Size | None) -> Layout:

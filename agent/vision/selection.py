@@ -9,14 +9,13 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from agent.vision.detector import Detector, DetectorError, DetectorMissingError, load_detector
 from agent.vision.providers import Plan, Precision, ProviderError, provider_of
 from agent.vision.tuned import cores, find_tuned, read_tuned
-from models.catalogue import load_catalogue
+from models.catalogue import load_catalogue, name_of, own_path, read_model
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ def model_folders(environment: Mapping[str, str] = os.environ) -> list[Path]:
 
 def shipped_detector() -> Path:
     """The file of the project's own detector."""
-    return Path(str(files("models").joinpath(f"{SHIPPED}.onnx")))
+    return own_path(SHIPPED)
 
 
 def find_detector(setting: str | None, folder: Path, environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -111,20 +110,20 @@ def open_detector(
         by_hand: the provider and the precision that somebody chose instead.
         cameras: that it has to serve; threads are fitted to them and to the cores.
     """
-    notice = find_tuned(path.stem, [path.parent, *model_folders(environment)]) if by_hand is None else None
+    notice = find_tuned(name_of(path), [path.parent, *model_folders(environment)]) if by_hand is None else None
     plan = (by_hand or Plan()).fitted(cores(), cameras)
     if notice is None:
         return load_detector(path, min_score, plan=plan)
     try:
         return _tuned(path, notice, min_score, cameras)
     except (ValueError, OSError, DetectorError) as fault:
-        log.warning("detector %s runs untuned: %s; run `cityeye-models tune` again", path.stem, fault)
+        log.warning("detector %s runs untuned: %s; run `cityeye-models tune` again", name_of(path), fault)
         return load_detector(path, min_score, plan=plan)
 
 
 def _tuned(path: Path, notice: Path, min_score: float | None, cameras: int) -> Detector:
     tuned = read_tuned(notice)
-    if fault := tuned.fault(hashlib.sha256(path.read_bytes()).hexdigest()):
+    if fault := tuned.fault(hashlib.sha256(read_model(path)).hexdigest()):
         raise ValueError(f"{notice}: {fault}")
     file = path if tuned.file_sha256 == tuned.model_sha256 else notice.parent / tuned.file
     detector = load_detector(file, min_score, plan=tuned.plan.fitted(cores(), cameras), size=tuned.size)

@@ -72,9 +72,11 @@ def package(
         if out.exists():
             raise PeopleError(f"{out}: expected a file that is not there yet")
         files, why = open_pictures(config), read_reason(reason)
+        press = _press(config)
         with store.writing() as session:
-            found = _press(config).package(session, files, system(), _ticket(session, ticket), why, now_ms())
-            out.write_bytes(found)
+            bundle = press.gather(session, system(), _ticket(session, ticket), why, now_ms())
+        found = press.package(bundle, files)
+        out.write_bytes(found)
     typer.echo(f"{out}: {len(found)} bytes, ticket {ticket}")
 
 
@@ -101,7 +103,7 @@ def verify(
         raise typer.Exit(2)
     with _store(settings) as (config, store), store.reading() as session:
         head = None if noted is None else audit.read_head(noted)
-        good = f"all pictures, rows and logs; audit log at {audit.head(session)}"
+        good = f"{store_check.COVERED}; audit log at {audit.head(session)}\n      not compared: {store_check.OPEN}"
         _tell(store_check.check(session, open_pictures(config), head), good)
 
 

@@ -37,17 +37,24 @@ def append(session: Session, items: Sequence[Item], at_ms: int) -> None:
         return
     lock(session, ["audit"])  # one for both chains, so that they cannot wait for each other
     session.flush()
+    _write(session, items, at_ms)
+
+
+def begin(session: Session, at_ms: int) -> None:
+    """Write lines for all rows of before there was a ledger; nothing where it has lines."""
+    if not head(session).number:
+        for part in _everything(session):
+            _write(session, part, at_ms)
+
+
+def _write(session: Session, items: Sequence[Item], at_ms: int) -> None:
     last = head(session)
-    parts: Iterator[Sequence[Item]] = iter([items])
-    if not last.number:
-        parts = _everything(session)  # what came before there was a ledger
-    for part in parts:
-        names = [[kind, row["id"], row_digest(kind, row)] for kind, row in part]
-        line = LedgerRow(number=last.number + 1, at_ms=at_ms, items=json.dumps(names), before=last.hash)
-        line.hash = _digest(line)
-        session.add(line)
-        session.flush()
-        last = Head(line.number, line.hash)
+    names = [[kind, row["id"], row_digest(kind, row)] for kind, row in items]
+    line = LedgerRow(number=last.number + 1, at_ms=at_ms, items=json.dumps(names), before=last.hash)
+    line.hash = _digest(line)
+    session.add(line)
+    session.flush()
+    session.expunge(line)
 
 
 def append_rows(session: Session, rows: Sequence[PictureRow], at_ms: int) -> None:
@@ -83,8 +90,6 @@ def verify(session: Session, noted: Sequence[Head] = ()) -> Iterator[str]:
         yield from _rows(session, line, found)
     for number in (one for one in heads if one > good.number):
         yield f"ledger lines {good.number + 1} to {number}: they are missing at the end"
-    if not good.number:
-        return  # of an older version; the next commit takes up what is there
     for kind, table in TABLES.items():
         count = session.scalar(select(func.count()).select_from(table)) or 0
         if count > found[kind]:

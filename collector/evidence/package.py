@@ -49,14 +49,11 @@ class Bundle:
     files: dict[str, bytes]
 
 
-def gather(
-    session: Session, files: PictureFiles, actor: Actor, ticket: Ticket, reason: str, center: str, now_ms: int
-) -> Bundle:
-    """Collect what belongs to a ticket; that it was done, and why, goes on record before. Raises OSError.
+def gather(session: Session, actor: Actor, ticket: Ticket, reason: str, center: str, now_ms: int) -> Bundle:
+    """Collect what belongs to a ticket, but its pictures; that it was done, and why, goes on record before.
 
     Args:
         session: a transaction that writes.
-        files: where pictures lie.
         actor: whoever asks for it.
         ticket: of which.
         reason: why.
@@ -81,18 +78,11 @@ def gather(
     told = []
     for one in pictures:
         record, seal = records.get(one.id), known.get(one.id)
-        name, content = f"pictures/{one.sha256}.jpg", _content(files, one)
         why = seals.no_evidence(ticket, one, seal)
-        if content is not None:
-            found[name] = content
-            if hashlib.sha256(content).hexdigest() != one.sha256:
-                why = "its file was changed"
-        elif not why:
-            why = "its file is missing"
         told.append(
             {
                 "id": one.id,
-                "file": None if content is None else name,
+                "file": None,
                 "incident": one.incident,
                 "role": one.role,
                 "view": one.view,
@@ -138,6 +128,23 @@ def gather(
         "pictures": told,
     }
     return Bundle(manifest, found)
+
+
+def put_pictures(bundle: Bundle, files: PictureFiles) -> None:
+    """Add the pictures that were not deleted; raises OSError."""
+    for one in bundle.manifest["pictures"]:
+        why = ""
+        try:
+            content = None if one["deleted"] is not None else files.read(one["sha256"])
+        except FileNotFoundError:
+            content, why = None, one["no_evidence_because"] or "its file is missing"
+        if content is not None:
+            one["file"] = f"pictures/{one['sha256']}.jpg"
+            bundle.files[one["file"]] = content
+            if hashlib.sha256(content).hexdigest() != one["sha256"]:
+                why = "its file was changed"
+        if why:
+            one["evidence"], one["no_evidence_because"] = False, why
 
 
 def sign(bundle: Bundle, key: Ed25519PrivateKey) -> bytes:
@@ -233,13 +240,6 @@ def _seal(one: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterator[str]:
     fault = seal_fault(one["incident"], record, one["box_key"], content)
     if fault is not None:
         yield f"{one['file']}: its box's seal does not pass: {fault}"
-
-
-def _content(files: PictureFiles, row: PictureRow) -> bytes | None:
-    try:
-        return None if row.deleted_ms is not None else files.read(row.sha256)
-    except FileNotFoundError:
-        return None
 
 
 def _lines(session: Session, number: int, pictures: Any, incidents: list[str]) -> list[AuditRow]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from collector.evidence.files import PictureFiles
-from collector.evidence.package import REPORT, Bundle, gather, sign
+from collector.evidence.package import REPORT, Bundle, gather, put_pictures, sign
 from collector.evidence.signing import open_key
 from collector.papers.pdf import Paper
 from collector.people.actor import Actor
@@ -40,12 +40,14 @@ class Press:
     face: str
     data_dir: Path
 
-    def package(
-        self, session: Session, files: PictureFiles, actor: Actor, ticket: Ticket, reason: str, now_ms: int
-    ) -> bytes:
-        """A signed package of a ticket; on record before. Raises OSError, AuthorityError."""
+    def gather(self, session: Session, actor: Actor, ticket: Ticket, reason: str, now_ms: int) -> Bundle:
+        """What is said of a ticket, and that a package is made of it, on record."""
+        return gather(session, actor, ticket, reason, self.center, now_ms)
+
+    def package(self, bundle: Bundle, files: PictureFiles) -> bytes:
+        """The signed package; outside of a transaction, as files may be slow. Raises OSError, AuthorityError."""
         key = open_key(self.data_dir)
-        bundle = gather(session, files, actor, ticket, reason, self.center, now_ms)
+        put_pictures(bundle, files)
         put_report(bundle, self.zone, self.face)
         return sign(bundle, key)
 

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from collector.evidence import ledger, seals
 from collector.evidence.files import PictureFiles
-from collector.evidence.retention import ACTION, DELETED, RETAINED, deleted
+from collector.evidence.graves import deleted
+from collector.evidence.retention import ACTION, CARRIED, DELETED, RETAINED
 from collector.exchange import reports
 from collector.inbox.clocks import milliseconds
 from collector.people import audit
@@ -32,6 +33,13 @@ from protocol.messages import Incident, IncidentEvent, read_event
 from protocol.seal import picture_link
 
 CHUNK: Final = 500
+COVERED: Final = (
+    "pictures, their rows, messages, incidents, seals, legal holds, reports, people's steps and deletions; both logs"
+)
+OPEN: Final = (
+    "rows of tickets, lines that cameras wrote on time lines (their messages are), which ticket an incident is in"
+)
+"""What `check` does not compare, see docs/design/evidence.md."""
 
 
 def check(session: Session, files: PictureFiles, noted: Head | None = None) -> Iterator[str]:
@@ -185,10 +193,12 @@ def _holds(session: Session) -> Iterator[str]:
     """Legal holds that are not what the audit log says."""
     said: dict[str, list[tuple[Any, ...]]] = {}
     now: dict[str, list[tuple[Any, ...]]] = {}
-    lines = select(AuditRow).where(AuditRow.action.in_(ACTION.values())).order_by(AuditRow.number)
+    lines = select(AuditRow).where(AuditRow.action.in_([*ACTION.values(), CARRIED])).order_by(AuditRow.number)
     for one in session.scalars(lines):
         of = said.setdefault(one.object, [])
-        if one.action == ACTION[True]:
+        if one.action == CARRIED:
+            of[:] = [tuple(row) for row in _object(one.detail).get("holds", ())]
+        elif one.action == ACTION[True]:
             of.append((one.actor, _object(one.detail).get("reason"), one.at_ms, None, None))
         elif of:
             of[-1] = (*of[-1][:3], one.at_ms, one.actor)

@@ -15,7 +15,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from collector.evidence import ledger
-from collector.evidence.files import PictureFiles
 from collector.evidence.jpeg import taken_at
 from collector.evidence.previews import decode, encode, one_at_a_time
 from collector.people import audit
@@ -96,14 +95,11 @@ def of_report(session: Session, ticket: Ticket) -> Sequence[PictureRow]:
     return session.scalars(own.order_by(PictureRow.received_ms)).all()
 
 
-def keep(
-    session: Session, files: PictureFiles, actor: Actor, number: int, key: str, taken: Upload, now_ms: int
-) -> tuple[PictureRow, bool]:
+def keep(session: Session, actor: Actor, number: int, key: str, taken: Upload, now_ms: int) -> tuple[PictureRow, bool]:
     """Put a picture to a ticket, and whether it is new: the same key again is the same picture. Raises RefusedError.
 
     Args:
-        session: a transaction that writes.
-        files: where pictures lie.
+        session: a transaction that writes; the file is there already, see `graves.written`.
         actor: whoever took it: the one whom the ticket is assigned to, an operator or an admin.
         number: the ticket's.
         key: made by the telephone, for this picture alone.
@@ -142,8 +138,6 @@ def keep(
             f"ticket {number}: expected at most {MOST_PICTURES} pictures of people",
             f"每张工单最多上传 {MOST_PICTURES} 张图片",
         )
-    # the file first: a row never names a picture that is not there
-    files.put(taken.sha256, taken.jpeg)
     row = PictureRow(
         id=name,
         box_id=ticket.box_id,

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,12 +13,11 @@ from sqlalchemy.orm import Session
 from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
-from collector.evidence.files import PictureFiles
 from collector.evidence.uploads import REPORTED
 from collector.inbox import clocks, quarantine
 from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
-from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id, read
+from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id
 from collector.indicators import footfall
 from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
 from collector.tickets.attend import ticket_of
@@ -77,7 +76,7 @@ class Batch:
     """Deliveries taken together, and the rows that they need: read at once, written at once."""
 
     session: Session
-    files: PictureFiles
+    written: Collection[str]
     received_ms: int
     late_after_s: float
     boxes: dict[str, Box] = field(default_factory=dict)
@@ -90,24 +89,23 @@ class Batch:
     new_pictures: list[dict[str, object]] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     told: list[seals.Told] = field(default_factory=list)
-    away: bool = False
-    """Pictures cannot be written now; each try may take many seconds of the one transaction that writes."""
 
 
 def take(
     session: Session,
-    deliveries: Sequence[Delivery],
-    files: PictureFiles,
+    readings: Sequence[Reading],
+    written: Collection[str],
     received_ms: int,
     late_after_s: float = LATE_AFTER_S,
 ) -> list[Outcome]:
     """Store deliveries, or refuse them for good. Errors of the database are the caller's.
 
+    `written` are the SHA-256 of pictures whose files are there already; the others have to wait.
+
     Several collectors may do this at once with the same messages: each first locks the incidents and ticket keys that
     it will write, then reads what is there.
     """
-    readings = [read(delivery) for delivery in deliveries]
-    batch = Batch(session, files, received_ms, late_after_s)
+    batch = Batch(session, written, received_ms, late_after_s)
     with session.no_autoflush:
         _lock(session, readings)
         _load(batch, readings)
@@ -343,14 +341,8 @@ def _take_picture(batch: Batch, topic: topics.Topic, header: PictureHeader, deli
         raise MessageError("wrong_box", f"expected pictures of {header.incident} from box {owner}")
     if header.id in batch.gone:
         return Outcome(stored=header.id)  # it served its purpose, and does not come back
-    if batch.away:
-        return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
-    try:
-        # the file first: a row never names a picture that is not there
-        batch.files.put(header.sha256, delivery.payload)
-    except OSError as fault:
-        batch.away = True
-        log.error("inbox: picture %s cannot be written now: %s", header.id, fault)  # noqa: TRY400 - no trace wanted
+    # the file first: a row never names a picture that is not there
+    if header.sha256 not in batch.written:
         return Outcome(later=Postponement(id=header.id, after_s=LATER_S))
     if known is None:
         batch.pictures[header.id] = box.id

@@ -6,17 +6,18 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.evidence.files import PictureFiles
+from collector.evidence.graves import settle
 from collector.inbox.intake import LATE_AFTER_S, LATER_S, Outcome, take
 from collector.inbox.meter import Meter
 from collector.inbox.quarantine import Complaints
-from collector.inbox.reading import Delivery, claimed_id
+from collector.inbox.reading import Delivery, Reading, claimed_id, read
 from collector.store import Store, is_away, is_race
 from protocol.instants import from_epoch
 from protocol.messages import MAX_ACKNOWLEDGED, Acknowledgement, Postponement
@@ -159,11 +160,25 @@ class Writer:
         return _answers(list(zip(deliveries, outcomes, strict=True)), now_s)
 
     def _transaction(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
-        """One transaction; again where another collector was in the way."""
+        """One transaction; again where another collector was in the way. Files first: a storage may be slow."""
+        readings = [read(delivery) for delivery in deliveries]
+        pictures: dict[str, bytes] = {}
+        try:
+            for one in readings:
+                if one.header is not None:
+                    self._files.put(one.header.sha256, one.delivery.payload)
+                    pictures[one.header.sha256] = one.delivery.payload
+        except OSError as fault:
+            log.error("inbox: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
+        outcomes = self._take(readings, pictures)
+        settle(self._store, self._files, pictures)
+        return outcomes
+
+    def _take(self, readings: Sequence[Reading], written: Collection[str]) -> list[Outcome]:
         for left in reversed(range(TRIES)):
             try:
                 with self._store.writing() as session:
-                    return take(session, deliveries, self._files, self._now_ms(), self._late_after_s)
+                    return take(session, readings, written, self._now_ms(), self._late_after_s)
             except SQLAlchemyError as fault:
                 if not left or not is_race(fault):
                     raise

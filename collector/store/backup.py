@@ -1,7 +1,8 @@
 """A copy of the center that is whole: database and pictures, taken while the collector runs.
 
 First the database as of one moment, then the pictures that it names: a picture is written before its row, and lies
-under its SHA-256, so that no row of the copy names a picture that is not in it. `manifest.json` names every file, and
+under its SHA-256, so that no row of the copy names a picture that is not in it, but for those that retention deletes
+meanwhile. `manifest.json` names every file, and
 each picture that retention has deleted, with the reason: also of copies that were made before (`take_out`).
 """
 
@@ -11,22 +12,30 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, inspect, select, text
 
 from collector.evidence.files import PictureFiles
 from collector.store.engine import StoreError, open_store
-from collector.store.tables import PictureRow
+from collector.store.tables import Base, PictureRow
 from protocol.instants import from_epoch, rfc3339
 
+if TYPE_CHECKING:
+    from collector.evidence.heritage import Heritage
+
 MANIFEST: Final = "manifest.json"
+PART: Final = ".part"
 DATABASES: Final = {"sqlite": "center.db", "postgresql": "center.dump"}
 VERSION: Final = 1
+FUNCTIONS: Final = ("audit_refuse", "audit_append", "webhook_outbox")
+"""Of triggers in PostgreSQL."""
 NAMES: Final = "SELECT DISTINCT sha256 FROM picture WHERE deleted_ms IS NULL ORDER BY sha256"
 
 
@@ -64,7 +73,7 @@ def back_up(url: URL, evidence: PictureFiles, target: Path, made_at: str) -> Man
     """Make a copy in a new folder; raises BackupError. `made_at` is the time before it began."""
     if target.exists():
         raise BackupError(f"{target}: expected a folder that is not there yet, found one")
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(f"{target.name}{PART}")
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(mode=0o700, parents=True)
@@ -77,9 +86,13 @@ def back_up(url: URL, evidence: PictureFiles, target: Path, made_at: str) -> Man
             # asked afterwards: what was stored meanwhile is copied as well, and does no harm
             names = _pictures(url)
         copy = PictureFiles(part / "evidence")
-        for sha256 in names:
-            _link(evidence, copy, sha256)
-        manifest = Manifest(made_at, kind, _sha256(database), tuple(names), _deleted(url, names))
+        vanished = {sha256 for sha256 in names if not _link(evidence, copy, sha256)}
+        kept = tuple(sha256 for sha256 in names if sha256 not in vanished)
+        manifest = Manifest(made_at, kind, _sha256(database), kept, _deleted(url, kept))
+        lawless = sorted(vanished - manifest.deleted.keys())
+        if lawless:
+            path = evidence.path(lawless[0])
+            raise BackupError(f"{path}: expected this picture, found none, though the database names it")
         _write_manifest(part, manifest)
         for path in (database, part):
             _sync(path)
@@ -107,10 +120,15 @@ def verify(source: Path) -> Manifest:
     return manifest
 
 
-def copies(folder: Path) -> list[Copy]:
-    """Copies in a folder, or the one that it is; raises BackupError."""
-    found = [one for one in (folder, *sorted(folder.glob("*/"))) if (one / MANIFEST).is_file()]
-    return [Copy(one, _read_manifest(one)) for one in found]
+def copies(folder: Path) -> list[Path]:
+    """Folders of copies in a folder, or the one that it is; none that is just being made."""
+    found = (folder, *sorted(folder.glob("*/")))
+    return [one for one in found if one.suffix != PART and (one / MANIFEST).is_file()]
+
+
+def read_copy(folder: Path) -> Copy:
+    """A copy, as its manifest says; raises BackupError."""
+    return Copy(folder, _read_manifest(folder))
 
 
 def take_out(copy: Copy, gone: Mapping[str, tuple[int, str]]) -> None:
@@ -127,16 +145,21 @@ def _told(at_ms: int, why: str) -> str:
     return f"{rfc3339(from_epoch(at_ms / 1000))} {why}"
 
 
-def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool) -> Manifest:
+def restore(
+    source: Path, url: URL, evidence: PictureFiles, *, over: bool, lose_holds: bool = False
+) -> tuple[Manifest, dict[str, list[int]]]:
     """Put a copy back, after it was verified; raises BackupError. No collector may be running.
+
+    Says also tickets whose legal holds were carried over, or lost as the copy lacks them.
 
     Args:
         source: the copy.
         url: of the database, of the same kind as the copied one.
         evidence: where the pictures go; those that are there stay.
-        over: replace a database that holds something; what was deleted there stays deleted.
+        over: replace a database that holds something; what was deleted there stays deleted, what is held stays held.
+        lose_holds: although legal holds cannot be handed on: of tickets that the copy lacks, or as nobody knows them.
     """
-    from collector.evidence import retention  # noqa: PLC0415 - it takes pictures out of copies by this module
+    from collector.evidence import heritage  # noqa: PLC0415 - retention takes pictures out of copies by this module
 
     manifest = verify(source)
     kind = url.get_backend_name()
@@ -144,7 +167,10 @@ def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool) -> Ma
         raise BackupError(f"{source}: expected a copy of {kind}, got one of {manifest.database}; set database_url")
     if not over and _holds_something(url):
         raise BackupError(f"{url}: expected an empty database, found one in use; say --over to replace it")
-    graves = _graves(url)
+    past = heritage.read(url)
+    if not lose_holds:
+        _refuse_loss(past, url, manifest.made_at)
+    past = past or heritage.Heritage()
     try:
         # the pictures first: a row never names one that is not there
         copy = PictureFiles(source / "evidence")
@@ -153,46 +179,46 @@ def restore(source: Path, url: URL, evidence: PictureFiles, *, over: bool) -> Ma
         if kind == "sqlite":
             _put_sqlite(source / DATABASES[kind], Path(url.database or ""))
         else:
-            dump = str(source / DATABASES[kind])
-            _run_postgresql("pg_restore", url, "--clean", "--if-exists", "--no-owner", "--single-transaction", dump)
+            _put_postgresql(source / DATABASES[kind], url, evidence.root.parent)
     except OSError as fault:
         raise BackupError(f"{evidence.root.parent}: expected a place to write to, got: {fault}") from None
     store = open_store(url)
     try:
         with store.writing() as session:
-            gone = retention.bury(session, graves, manifest.deleted, round(time.time() * 1000))
+            gone, holds = heritage.take(session, past, manifest.deleted, round(time.time() * 1000))
         for sha256 in gone:
             evidence.delete(sha256)
     except OSError as fault:
         raise BackupError(f"{evidence.root}: expected to delete what was deleted before, got: {fault}") from None
     finally:
         store.close()
-    return manifest
+    return manifest, holds
 
 
-def _graves(url: URL) -> dict[str, str]:
-    """Pictures that are deleted in the database that is there now, and why."""
+def _refuse_loss(past: "Heritage | None", url: URL, made_at: str) -> None:
+    if past is None:
+        raise BackupError(f"{url}: it cannot be read, nor can its legal holds; say --lose-holds to go on without them")
     try:
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-            return {}
-        store = open_store(url)
-    except StoreError:
-        return {}  # it is damaged; retention deletes anew what is due
-    with store.transaction() as session:
-        rows = session.execute(select(PictureRow.id, PictureRow.deleted_why).where(PictureRow.deleted_ms.is_not(None)))
-        found = {row.id: row.deleted_why for row in rows}
-    store.close()
-    return found
+        since_ms = datetime.fromisoformat(made_at).timestamp() * 1000
+    except ValueError:
+        return  # no copy of `backup`; what it lacks is told afterwards
+    held = past.held_since(since_ms)
+    if held:
+        raise BackupError(
+            f"tickets {', '.join(map(str, held))}: under legal hold, and not in a copy of {made_at}; make a package of "
+            "each with `evidence package`, then say --lose-holds"
+        )
 
 
-def _deleted(url: URL, names: list[str]) -> dict[str, str]:
+def _deleted(url: URL, names: Sequence[str]) -> dict[str, str]:
     store, here = open_store(url), set(names)
     with store.transaction() as session:
         query = select(PictureRow.sha256, PictureRow.deleted_ms, PictureRow.deleted_why)
         rows = session.execute(query.where(PictureRow.deleted_ms.is_not(None)).order_by(PictureRow.deleted_ms))
         found = {row.sha256: _told(row.deleted_ms, row.deleted_why) for row in rows if row.sha256 not in here}
+        here.update(session.scalars(text(NAMES)))
     store.close()
-    return found
+    return {sha256: told for sha256, told in found.items() if sha256 not in here}
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -231,6 +257,17 @@ def _put_sqlite(copy: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def _put_postgresql(dump: Path, url: URL, folder: Path) -> None:
+    """All or nothing; tables that the copy's version did not have yet go as well, as the upgrade makes them anew."""
+    tables = ", ".join([*Base.metadata.tables, "alembic_version"])
+    drop = f"DROP TABLE IF EXISTS {tables} CASCADE; DROP FUNCTION IF EXISTS {', '.join(FUNCTIONS)}"
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        script = f"{beside}/center.sql"
+        _run_postgresql("pg_restore", None, "--no-owner", f"--file={script}", str(dump))
+        strict = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
+        _run_postgresql("psql", url, *strict, f"--command={drop}", f"--file={script}")
+
+
 def _pictures(url: URL) -> list[str]:
     store = open_store(url)
     with store.transaction() as session:
@@ -257,18 +294,19 @@ def _holds_something(url: URL) -> bool:
     return found
 
 
-def _run_postgresql(program: str, url: URL, *options: str) -> None:
+def _run_postgresql(program: str, url: URL | None, *options: str) -> None:
+    """Run one of its programs on a database; None: on none."""
     found = shutil.which(program)
     if found is None:
         raise BackupError(f"expected {program}, found none; run: apt install postgresql-client")
-    plain = url.set(drivername="postgresql", password=None).render_as_string()
-    # the password goes where other users cannot read it, which the command line is not
-    environment = {**os.environ, **({} if url.password is None else {"PGPASSWORD": str(url.password)})}
-    done = subprocess.run(
-        [found, f"--dbname={plain}", *options], env=environment, capture_output=True, text=True, check=False
-    )
+    environment, where = {**os.environ}, []
+    if url is not None:
+        where = [f"--dbname={url.set(drivername='postgresql', password=None).render_as_string()}"]
+        # the password goes where other users cannot read it, which the command line is not
+        environment |= {} if url.password is None else {"PGPASSWORD": str(url.password)}
+    done = subprocess.run([found, *where, *options], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BackupError(f"{plain}: {program} failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise BackupError(f"{' '.join([program, *where])}: it failed: {done.stderr.strip().splitlines()[-1:]}")
 
 
 def _read_manifest(source: Path) -> Manifest:
@@ -289,7 +327,8 @@ def _read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-def _link(evidence: PictureFiles, copy: PictureFiles, sha256: str) -> None:
+def _link(evidence: PictureFiles, copy: PictureFiles, sha256: str) -> bool:
+    """Put a picture into a copy; False where there is none."""
     path, target = evidence.path(sha256), copy.path(sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -298,7 +337,8 @@ def _link(evidence: PictureFiles, copy: PictureFiles, sha256: str) -> None:
         try:
             copy.put(sha256, evidence.read(sha256))
         except FileNotFoundError:
-            raise BackupError(f"{path}: expected this picture, found none, though the database names it") from None
+            return False
+    return True
 
 
 def _sha256(path: Path) -> str:

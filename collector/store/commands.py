@@ -59,6 +59,9 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="made by backup")],
     settings: SettingsOption,
     over: Annotated[bool, typer.Option("--over", help="replace a database that holds something")] = False,
+    lose_holds: Annotated[
+        bool, typer.Option("--lose-holds", help="although legal holds set since cannot be handed on")
+    ] = False,
 ) -> None:
     """Verify a copy and put it back; the collector must be stopped."""
     with _one_line():
@@ -66,12 +69,15 @@ def restore(
         url = config.database_url
         config.data_dir.mkdir(parents=True, exist_ok=True)
         with alone(config.data_dir) if url.get_backend_name() == "sqlite" else contextlib.nullcontext():
-            manifest = put_back(folder, url, open_pictures(config), over=over)
-            _record(url, "store.restore", {"folder": str(folder), "made_at": manifest.made_at})
+            manifest, holds = put_back(folder, url, open_pictures(config), over=over, lose_holds=lose_holds)
+            _record(url, "store.restore", {"folder": str(folder), "made_at": manifest.made_at, **holds})
         # boxes keep for 7 days what was acknowledged
         note = {"restored_at": rfc3339(from_epoch(time.time())), "made_at": manifest.made_at}
         (config.data_dir / RESTORED).write_text(json.dumps(note) + "\n", "utf-8")
     typer.echo(f"{folder}: restored as of {manifest.made_at}, {len(manifest.pictures)} pictures")
+    for name, numbers in holds.items():
+        if numbers:
+            typer.echo(f"{name.replace('_', ' ')}: tickets {', '.join(map(str, numbers))}")
     typer.echo(
         f"now start the collector and have the boxes send again what came since: resend since={manifest.made_at}"
     )

@@ -5,7 +5,7 @@ All in the caller's transaction, with the ticket held: what is done and that it 
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -14,9 +14,8 @@ from sqlalchemy.orm import Session
 
 from collector.boxes import orders as boxes
 from collector.evidence import ledger
-from collector.evidence.files import PictureFiles
 from collector.people.actor import Actor
-from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent
+from collector.store import CommandPicture, CommandRow, IncidentRow, PictureRow, Ticket, TicketEvent, among
 from collector.tickets import desk, pauses, policy
 from collector.tickets.advance import Decided, Facts, Former, Looked, advance
 from collector.tickets.book import GOES_ON
@@ -55,7 +54,13 @@ def ticket_of(command: str) -> int | None:
     return int(parts[1]) if len(parts) == 4 and parts[0] == PREFIX and parts[1].isdigit() else None
 
 
-def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files: PictureFiles | None = None) -> int:
+def attend(
+    session: Session,
+    ticket: Ticket,
+    office: Office,
+    now_ms: int,
+    written: Collection[str] | None = None,
+) -> int:
     """Do what is to be done now with a ticket that is held; says how many steps that were.
 
     Args:
@@ -63,7 +68,7 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
         ticket: held, see `desk.hold`.
         office: the other rooms.
         now_ms: the center's clock.
-        files: where pictures go; None: those of a verification are not kept.
+        written: SHA-256 of pictures whose files are there, see `pictures_of`; None: none of a verification is kept.
     """
     session.flush()
     for steps in range(MOST_STEPS):
@@ -78,7 +83,7 @@ def attend(session: Session, ticket: Ticket, office: Office, now_ms: int, files:
             actor = Actor.camera(ticket.box_id or "") if plan.act.by == "camera" else Actor.policy(ticket.street)
             args = dict(plan.act.args)
             if facts.looked is not None and facts.looked.sight != "waiting":
-                args["pictures"] = _keep(session, asked, members, files, now_ms)
+                args["pictures"] = _keep(session, asked, members, written, now_ms)
             desk.step(session, actor, ticket, plan.act.verb, at_ms=now_ms, **args)
             session.flush()
             continue
@@ -284,6 +289,13 @@ def _ask(session: Session, ticket: Ticket, members: Sequence[IncidentRow], now_m
         )
 
 
+def pictures_of(session: Session, numbers: Collection[int]) -> dict[str, bytes]:
+    """Pictures of verifications by SHA-256: to be written before the transaction that names them."""
+    asked = select(Ticket).where(Ticket.number.in_(numbers), Ticket.verify.is_not(None))
+    ids = {row.id for ticket in session.scalars(asked) for row in _asked(session, ticket)}
+    return {one.sha256: one.jpeg for one in among(session, CommandPicture, CommandPicture.command_id, ids)}
+
+
 def _asked(session: Session, ticket: Ticket) -> Sequence[CommandRow]:
     if ticket.verify is None:
         return []
@@ -330,7 +342,7 @@ def _keep(
     session: Session,
     asked: Sequence[CommandRow],
     members: Sequence[IncidentRow],
-    files: PictureFiles | None,
+    written: Collection[str] | None,
     now_ms: int,
 ) -> list[dict[str, str]]:
     """Put the pictures of a verification beside the others of its incidents, as `after`."""
@@ -341,9 +353,10 @@ def _keep(
         incident = _incident_at(members, row.box_id, args.get("camera"), args.get("zone"))
         of_command = select(CommandPicture).where(CommandPicture.command_id == row.id).order_by(CommandPicture.view)
         for picture in session.scalars(of_command):
-            if files is None or incident is None:
+            if written is None or incident is None:
                 continue
-            files.put(picture.sha256, picture.jpeg)
+            if picture.sha256 not in written:
+                raise OSError(f"incident {incident}: expected its pictures to be written before")
             key = f"{incident}:asked:{picture.view}:{picture.sha256}"
             if session.get(PictureRow, key) is None:
                 new.append(

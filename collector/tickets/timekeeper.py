@@ -10,7 +10,7 @@ a while, as a jump is often corrected by another one.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +19,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from collector.evidence.files import PictureFiles
+from collector.evidence.graves import settle
 from collector.people.actor import SYSTEM
 from collector.people.audit import record
 from collector.store import AuditRow, Store, Ticket, is_race, lock
-from collector.tickets.attend import attend
+from collector.tickets.attend import attend, pictures_of
 from collector.tickets.seams import ALONE, Office
 
 log = logging.getLogger(__name__)
@@ -185,22 +186,39 @@ class Timekeeper:
         # most of the time there is nothing, and then nobody has to wait for a lock
         with self._store.transaction() as session:
             found = session.execute(due).all()
-        if not found:
-            return 0
+            if not found:
+                return 0
+            pictures = pictures_of(session, [one.number for one in found])
+        written = self._write(pictures)
         looks = 0
         with self._store.writing() as session:
             lock(session, {f"ticket/{one.key}" for one in found})
             for one in found:
-                looks += self._look(session, one.number, now_ms)
+                looks += self._look(session, one.number, now_ms, written)
+        if self._files is not None:
+            settle(self._store, self._files, {one: pictures[one] for one in written or ()})
         return looks
 
-    def _look(self, session: Session, number: int, now_ms: int) -> int:
+    def _write(self, pictures: Mapping[str, bytes]) -> set[str] | None:
+        """Files first, as a storage may be slow; a ticket whose pictures are not there is looked at later."""
+        if self._files is None:
+            return None
+        written: set[str] = set()
+        try:
+            for sha256, jpeg in pictures.items():
+                self._files.put(sha256, jpeg)
+                written.add(sha256)
+        except OSError as fault:
+            log.error("timekeeper: pictures cannot be written now: %s", fault)  # noqa: TRY400 - no trace wanted
+        return written
+
+    def _look(self, session: Session, number: int, now_ms: int, written: Collection[str] | None) -> int:
         ticket = session.get(Ticket, number, populate_existing=True)
         if ticket is None or not _is_due(ticket, now_ms):
             return 0  # another collector was quicker
         try:
             with session.begin_nested():
-                self.tally.steps += attend(session, ticket, self._office, now_ms, self._files)
+                self.tally.steps += attend(session, ticket, self._office, now_ms, written)
                 if _is_due(ticket, now_ms):
                     # a batch full of such would keep all others from their turn
                     log.error("timekeeper: ticket %d wants to be looked at in the past; later", number)

@@ -53,6 +53,7 @@ learning.release_taken_back 撤回图片用于训练  Pictures no longer release
 evidence.broken  签名校验未通过  Seal broken
 evidence.deleted  到期删除图片  Pictures deleted, their purpose served
 evidence.held  证据保全  Held for the law
+evidence.holds_carried 恢复备份时沿用证据保全  Legal holds handed on to a copy
 evidence.hold_lifted 解除证据保全  Legal hold lifted
 evidence.package  制作证据材料包  Package of evidence made
 evidence.retained  每日到期清理  Retention ran

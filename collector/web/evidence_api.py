@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from collector.boxes.authority import AuthorityError
 from collector.evidence import retention
+from collector.evidence.graves import written
 from collector.evidence.looks import look, read_reason
 from collector.evidence.previews import preview
 from collector.evidence.report import Press
@@ -76,13 +77,15 @@ def router(desk: Desk, press: Press) -> APIRouter:
     def fetch_original(acting: Acting, name: str, fields: Fields) -> Response:
         """The sealed picture as it left the box; who looks, and why, is on record before it is sent."""
         reason = reason_of(fields)
+        with desk.store.transaction() as session:
+            seen(session, acting, name, "evidence.original")
+        try:
+            content = desk.files.read(name)
+        except OSError:
+            raise HTTPException(404, NO_PICTURE) from None
         with desk.store.writing() as session:
             row = seen(session, acting, name, "evidence.original")
             detail = {"reason": reason, "box": row.box_id, **({} if row.masked else {"masked": False})}
-            try:
-                content = desk.files.read(name)
-            except OSError:
-                raise HTTPException(404, NO_PICTURE) from None
             look(session, acting, "evidence.original", f"picture/{name}", detail, press.center, desk.now_ms())
         return Response(content, media_type="image/jpeg", headers=_file(f"{name}.jpg"))
 
@@ -93,7 +96,8 @@ def router(desk: Desk, press: Press) -> APIRouter:
         try:
             with desk.store.writing() as session:
                 ticket = ticket_of(session, acting, number, "evidence.original")
-                content = press.package(session, desk.files, acting, ticket, reason, desk.now_ms())
+                bundle = press.gather(session, acting, ticket, reason, desk.now_ms())
+            content = press.package(bundle, desk.files)
         except (OSError, AuthorityError) as fault:
             log.warning("package of ticket %d: %s", number, fault)
             raise HTTPException(503, "证据材料暂时无法生成，请稍后再试 / it cannot be made now, try again") from None
@@ -125,9 +129,8 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
         except ValueError as fault:
             raise HTTPException(422, f"需要 JPEG 图片 / expected a JPEG: {fault}") from None
         try:
-            with desk.store.writing() as session:
-                row, new = keep(session, desk.files, acting, number, key, taken, desk.now_ms())
-                found = _json(number, row)
+            with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
+                row, new = keep(session, acting, number, key, taken, desk.now_ms())
         except RefusedError as fault:
             return refusal(STATUS.get(fault.code, 409), fault.text, code=fault.code, zh=fault.zh)
         except OSError as fault:
@@ -135,7 +138,7 @@ def uploads(desk: Desk, zone: ZoneInfo) -> APIRouter:
             raise HTTPException(503, NOT_KEPT) from None
         if new:
             desk.changed()
-        return JSONResponse(found, 201 if new else 200)
+        return JSONResponse(_json(number, row), 201 if new else 200)
 
     @routes.put("/api/tickets/{number}/pictures/{key}", dependencies=[needs("tickets.act")], status_code=201)
     async def put_picture(

@@ -1,5 +1,6 @@
 """Reporting something that no camera saw: a call for programs, and a form for the room and for workers."""
 
+import contextlib
 import hashlib
 import logging
 import uuid
@@ -11,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from collector.evidence.graves import written
 from collector.evidence.uploads import Upload, keep, read_upload
 from collector.exchange.reports import LONGEST, REPORTED, Report, ReportError, sources_of, streets, take
 from collector.people.actor import Actor
@@ -59,13 +61,12 @@ def router(desk: Desk, codes: Codes, zone: ZoneInfo) -> APIRouter:
 
     def make(acting: Actor, report: Report, taken: Upload | None = None, key: str = "") -> tuple[Ticket, bool]:
         """The ticket and its picture, or neither; raises OSError."""
-        if taken is not None:
-            desk.files.has(taken.sha256)  # a storage that is away is waited for before anything is locked
-        with desk.store.writing() as session:
+        file = contextlib.nullcontext() if taken is None else written(desk.store, desk.files, taken.sha256, taken.jpeg)
+        with file, desk.store.writing() as session:
             ticket, new = take(session, acting, report, codes, desk.now_ms())
             if not may(acting, "reports.write", ticket.street):
                 raise ReportError("street", f"expected one of yours, got {ticket.street}", "不在你的街道")
-            added = taken is not None and keep(session, desk.files, acting, ticket.number, key, taken, desk.now_ms())[1]
+            added = taken is not None and keep(session, acting, ticket.number, key, taken, desk.now_ms())[1]
         if new or added:
             desk.changed()
         return ticket, new

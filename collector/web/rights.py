@@ -314,10 +314,21 @@ async def _check_csrf(request: Request, caller: Caller) -> None:
 
 
 def csrf_of(caller: Caller) -> str:
-    """What a page's forms and scripts bring along: another text on each page, as pages are sent compressed (BREACH)."""
+    """What a page's forms and scripts bring along: another text on each page, as pages are sent compressed (BREACH).
+
+    Behind the token stands whose page it is: a form outlives its session, and is sent again by nobody else.
+    """
     token = bytes.fromhex(sessions.csrf(caller.cookie))
     mask = secrets.token_bytes(len(token))
-    return mask.hex() + _mixed(mask, token).hex()
+    return (mask + _mixed(mask, token) + caller.actor.id.encode()).hex()
+
+
+def writer_of(csrf: str) -> str:
+    """Who had the page that a token came with; empty where it does not say. It proves nothing."""
+    try:
+        return bytes.fromhex(csrf)[_MASKED_BYTES:].decode()
+    except ValueError:
+        return ""
 
 
 def _unmasked(given: str) -> str:
@@ -326,8 +337,8 @@ def _unmasked(given: str) -> str:
         both = bytes.fromhex(given)
     except ValueError:
         return ""
-    half = len(both) // 2
-    return _mixed(both[:half], both[half:]).hex() if len(both) == _MASKED_BYTES else given
+    half = _MASKED_BYTES // 2
+    return _mixed(both[:half], both[half:_MASKED_BYTES]).hex() if len(both) >= _MASKED_BYTES else given
 
 
 def _mixed(one: bytes, other: bytes) -> bytes:

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from collector.evidence.graves import written
 from collector.evidence.uploads import ROLE, keep, of_report, read_upload
 from collector.people.actor import EVERYWHERE, Actor, Role
 from collector.people.audit import record
@@ -173,10 +174,10 @@ def router(desk: Desk, zone: ZoneInfo, assets: Assets, center: str) -> APIRouter
     def _add(page: Page, acting: Actor, number: int, content: bytes) -> Response:
         try:
             taken = read_upload(content, zone, desk.now_ms())
-            with desk.store.writing() as session:
+            with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
                 # a form that is sent twice brings the same picture
                 key = hashlib.sha256(content).hexdigest()[:32]
-                keep(session, desk.files, acting, number, key, taken, desk.now_ms())
+                keep(session, acting, number, key, taken, desk.now_ms())
         except RefusedError as fault:
             return one(page, acting, number, 409, _pair(fault))
         except ValueError as fault:

@@ -1,13 +1,15 @@
 """What is known of model files: task, source, licence, checksum, figures. Imports no other package of ours.
 
 Comes in: `models/catalogue.toml`. Goes out: `load_catalogue()`, the class names of COCO, which most detectors use, and
-`own_model()`: the small networks that the project trained itself and ships (`own/`, each with its card).
+`own_path()`: the small networks that the project trained itself and ships (`own/`, each with its card). They lie there
+packed (`NAME.onnx.xz`), to keep the repository small; `read_model()` reads them as any ONNX file.
 """
 
 import lzma
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 COCO_NAMES: Final = (
@@ -22,6 +24,7 @@ COCO_NAMES: Final = (
     *("scissors", "teddy bear", "hair drier", "toothbrush"),
 )
 """The 80 classes of COCO (cocodataset.org), in the order of their numbers."""
+PACKED: Final = ".xz"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,25 @@ def _entry(values: dict[str, Any]) -> Entry:
     return Entry(**values, measured=Measured(**measured) if measured else None)
 
 
+def own_path(name: str) -> Path:
+    """The file of one of the project's own networks."""
+    return Path(str(files(__package__).joinpath("own", f"{name}.onnx{PACKED}")))
+
+
 def own_model(name: str) -> bytes:
-    """Read one of the project's own networks, an ONNX file; it lies there compressed, to keep the repository small."""
-    return lzma.decompress(files(__package__).joinpath("own", f"{name}.onnx.xz").read_bytes())
+    """Read one of the project's own networks."""
+    return read_model(own_path(name))
+
+
+def read_model(path: Path) -> bytes:
+    """Read an ONNX file, one that is packed as well; raises OSError where it cannot be read."""
+    content = path.read_bytes()
+    try:
+        return lzma.decompress(content) if path.suffix == PACKED else content
+    except lzma.LZMAError:
+        return content  # whoever loads it says what is wrong
+
+
+def name_of(path: Path) -> str:
+    """What a model's file calls it."""
+    return path.name.removesuffix(PACKED).removesuffix(".onnx")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from agent.vision.onnx_file import inspect
 from agent.vision.selection import SHIPPED, VARIABLE, model_folders, shipped_detector
-from models.catalogue import Entry, load_catalogue
+from models.catalogue import Entry, load_catalogue, read_model
 from models.commands.common import EXIT_FAILED, JsonOption, fail, one_line
 from models.tools import store
 from models.tools.download import Download
@@ -63,7 +63,7 @@ def info(
     if path is not None and path.is_file():
         values["file"] = str(path)
         try:
-            said = inspect(path.read_bytes())
+            said = inspect(read_model(path))
         except ValueError as fault:
             values["fault"] = str(fault)
         else:

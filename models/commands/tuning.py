@@ -13,6 +13,7 @@ import typer
 
 from agent.vision.selection import shipped_detector
 from agent.vision.tuned import SUFFIX
+from models.catalogue import name_of
 from models.commands.common import JsonOption, fail, one_line, path_of
 from models.tools import quantising, store, tuning
 from models.tools.evaluation import Labelled
@@ -73,7 +74,7 @@ def tune(
         if chosen.path.parent != folder and chosen.path != path:
             fail(f"--to {folder}: expected the folder of {chosen.path}, which is the fastest")
         tuned = tuning.notice(base, choice)
-        notice = folder / f"{path.stem}{SUFFIX}"
+        notice = folder / f"{name_of(path)}{SUFFIX}"
         tuned.write(notice)
     if as_json:
         typer.echo(json.dumps({"notice": str(notice), **asdict(tuned)}))

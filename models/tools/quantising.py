@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from agent.vision.detector import DetectorError
+from models.catalogue import name_of, read_model
 from models.tools.evaluation import Labelled
 from models.tools.photos import Photo
 from models.tools.tuning import INT8, Candidate, Deadline, by_photos, paired
@@ -103,7 +104,7 @@ def quantise(
             if ms >= default_ms:
                 # leaving out more only makes it slower
                 return Result(None, "it is no faster on this machine", points, ms, default_ms, count)
-            path = folder / f"{base.path.stem}{INT8}.onnx"
+            path = folder / f"{name_of(base.path)}{INT8}.onnx"
             part_path = path.with_suffix(".part")
             part_path.write_bytes(network.out.read_bytes())
             part_path.replace(path)
@@ -193,7 +194,7 @@ def _fold(onnx: Any, path: Path, folded: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folded)
     options.log_severity_level = 4
-    model = onnx.load(path)
+    model = onnx.load_from_string(read_model(path))
     if next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0) < MIN_OPSET:
         model = onnx.version_converter.convert_version(model, NEW_OPSET)
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -15,7 +15,7 @@ from agent.vision.crowds import is_counter, load_counter
 from agent.vision.detector import DetectorError, load_detector
 from agent.vision.onnx_file import refusal
 from agent.vision.selection import FACES, SHIPPED, VARIABLE, model_folders, shipped_detector
-from models.catalogue import Entry, load_catalogue
+from models.catalogue import Entry, load_catalogue, read_model
 from models.tools.download import Download, DownloadError
 
 MIRROR: Final = "CITYEYE_MIRROR"
@@ -55,9 +55,8 @@ def names_here() -> list[str]:
 
 
 def sha256_of(path: Path) -> str:
-    """Checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Checksum of a file, of one that is packed unpacked."""
+    return hashlib.sha256(read_model(path)).hexdigest()
 
 
 def check(path: Path, entry: Entry | None) -> Check:

@@ -19,6 +19,7 @@ import numpy as np
 from agent.vision.detector import Detector, DetectorError, load_detector
 from agent.vision.providers import PROVIDERS, Plan, Provider, Size
 from agent.vision.tuned import Tuned, machine
+from models.catalogue import name_of
 from models.tools.evaluation import EVALUATION_SCORE, Labelled, evaluate
 from models.tools.photos import Photo, PhotoError, look
 from models.tools.store import sha256_of
@@ -62,7 +63,7 @@ class Candidate:
     def __str__(self) -> str:
         threads = f", {self.plan.threads} threads" if self.plan.threads else ""
         width, height = self.size
-        return f"{self.path.stem} {width}x{height}, {self.plan.provider} {self.plan.precision}{threads}"
+        return f"{name_of(self.path)} {width}x{height}, {self.plan.provider} {self.plan.precision}{threads}"
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ def family(path: Path, *folders: Path) -> list[Path]:
     """Files of one family in its folder, and in others, itself first."""
     name = _family(path)
     files = {one for folder in (path.parent, *folders) for one in folder.glob("*.onnx")} - {path}
-    own = f"{path.stem}{INT8}"
+    own = f"{name_of(path)}{INT8}"
     return [path, *sorted(one for one in files if one.stem == own or (name and _family(one) == name))]
 
 
 def _family(path: Path) -> str:
-    said = _FAMILY.match(path.stem)
+    said = _FAMILY.match(name_of(path))
     return "" if said is None else said["name"]
 
 

@@ -7,4 +7,5 @@ with its card. Needs torch (extra `models`); never imported by a box or a center
 - `heads`: counts crowds, on photos in which every head is marked.
 - `persons`: the shipped detector of people (`detector`, `assignment`), on photos (`photos`, `views`, `props`) that
   people, or detectors that exist (`teachers`), have labelled.
+- `coarse`: fewer bits for any of them, with hardly another answer.
 """

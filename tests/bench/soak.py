@@ -28,7 +28,7 @@ from agent.live import TEND_S, Agent
 from agent.settings import DetectorSection
 from agent.uplink.outbox import Outbox
 from agent.vision.detector import load_detector
-from agent.vision.selection import find_face_model
+from agent.vision.selection import find_face_model, shipped_detector
 from protocol.settings import Camera
 from tests.runners import EPOCH_S, runner
 
@@ -68,7 +68,7 @@ def real(clips: list[Path], cameras: int, minutes: float) -> Iterator[dict[str, 
 
 def fast(clips: list[Path], cameras: int, hours: float, sample_s: float) -> Iterator[dict[str, float]]:
     """Pipelines of cameras whose pictures are those of the clips, `sample_s` apart on a clock of their own."""
-    detector = load_detector(Path("models/street-person.onnx"), threads=1)
+    detector = load_detector(shipped_detector(), threads=1)
     with TemporaryDirectory() as folder:
         outbox = Outbox(Path(folder) / "outbox.db", now=time.time)
         watched = []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.vision.detector import Detector, load_detector
 from agent.vision.people import COUNT_SCORE
+from models.catalogue import read_model
 from models.tools.evaluation import Found, Labelled, evaluate, rank, read_labels
 from models.tools.photos import look
 from tests.eval.faces import crowd_photos
@@ -40,7 +41,7 @@ def measure(shared: Path, path: Path) -> dict[str, Figures]:
         "vtest": _vtest(shared, ranked, at_default.min_score),
         "crowd_photos": _crowds(shared, path),
         "coco": _coco(shared, ranked, at_default.min_score),
-        "cost": {"bytes": path.stat().st_size, "ms": _ms(at_default), "own_threshold": at_default.min_score},
+        "cost": {"bytes": len(read_model(path)), "ms": _ms(at_default), "own_threshold": at_default.min_score},
         "walkers": walkers(shared, at_default),
     }
 

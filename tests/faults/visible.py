@@ -21,13 +21,12 @@ from tests.services import BIN, Process, wait_for
 CHROMIUM = "/usr/bin/chromium"
 WATCH = r"""
 window.seen = {};
-const look = () => requestAnimationFrame(() => {
+new MutationObserver((changes) => requestAnimationFrame(() => {
   const now = Date.now();
-  for (const card of document.querySelectorAll("#queue li[data-number]")) {
-    if (!(card.dataset.number in window.seen)) window.seen[card.dataset.number] = now;
+  for (const { addedNodes } of changes) {
+    for (const card of addedNodes) if (!(card.dataset.number in window.seen)) window.seen[card.dataset.number] = now;
   }
-});
-new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
+})).observe(document.getElementById("queue"), {childList: true});
 """
 
 

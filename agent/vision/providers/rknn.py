@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.vision.providers.network import Network, Plan, Precision, ProviderError, Size
+from models.catalogue import name_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Rknn:
     def open(self, path: Path, content: bytes, plan: Plan, size: Size | None) -> Network:
         """Load the file beside the ONNX file."""
         del content, plan
-        converted = path.with_suffix(".rknn")
+        converted = path.with_name(f"{name_of(path)}.rknn")
         if not converted.is_file():
             raise ProviderError(f"expected {converted.name} beside it, found none; convert it with rknn-toolkit2")
         if size is None:

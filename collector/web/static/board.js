@@ -1,7 +1,7 @@
 // The live board: a queue of what waits, one ticket of it large, one key for each decision.
 import { call } from "./api.js";
 import { follow } from "./feed.js";
-import { tick } from "./frame.js";
+import { tick, write } from "./frame.js";
 import { _ } from "./words.js";
 
 const GUARD_MS = 300; // a ticket takes keys this long after it was painted: a key pressed twice is not for the next one
@@ -37,7 +37,6 @@ let unseen = 0; // the ticket that was to be confirmed without a picture
 const before = (a, b) => { for (let at = 0; at < 4; at += 1) if (a.order[at] !== b.order[at]) return a.order[at] - b.order[at]; return 0; };
 const matches = (one) => !kind || one.kind === kind || (kind === "late" && one.late);
 const shown = () => sorted.filter(matches);
-const selected = () => queue.querySelector("a[aria-current]");
 const panel = () => stage.querySelector("form.ask:not([hidden])");
 const article = () => stage.querySelector("article");
 const stale = () => { const found = stage.querySelector(".stale"); return Boolean(found && !found.hidden); };
@@ -46,15 +45,33 @@ const store = (name, value) => { try { if (value === undefined) return localStor
 /** How many of a list are behind the last one that has its card. */
 const reach = (list) => list.reduce((far, one, at) => (one.card ? at + 1 : far), 0);
 
-/** Change the queue while what is looked at there stays where it is. */
+/** How many cards end above a line; they are one below the other. */
+function above(cards, line) {
+  let [from, to] = [0, cards.length];
+  while (from < to) {
+    const mid = (from + to) >> 1;
+    if (cards[mid].getBoundingClientRect().bottom > line) to = mid;
+    else from = mid + 1;
+  }
+  return from;
+}
+
+const cards_shown = () => [...queue.querySelectorAll("li:not([hidden])")];
+
+let steady = false;
+/** Change the queue while what is looked at there stays where it is: measured once before and once after all of it. */
 function still(change) {
-  const top = box.getBoundingClientRect().top;
-  const seen = (one) => { const at = one.getBoundingClientRect(); return at.height > 0 && at.bottom > top && at.top < top + box.clientHeight; };
-  const mine = selected()?.parentElement;
-  const anchor = mine && seen(mine) ? mine : [...queue.children].find(seen);
-  const was = anchor && anchor.getBoundingClientRect().top;
-  change();
-  if (anchor?.isConnected) box.scrollTop += anchor.getBoundingClientRect().top - was;
+  if (steady) { change(); return; }
+  const of = box.getBoundingClientRect();
+  const place = (one) => one.getBoundingClientRect();
+  const seen = (one) => one?.isConnected && !one.hidden && place(one).bottom > of.top && place(one).top < of.bottom;
+  const mine = marked?.parentElement;
+  const cards = seen(mine) ? [] : cards_shown();
+  const anchor = seen(mine) ? mine : cards[above(cards, of.top)];
+  const was = anchor && place(anchor).top;
+  steady = true;
+  try { change(); } finally { steady = false; }
+  if (anchor?.isConnected) box.scrollTop += place(anchor).top - was;
 }
 
 let counted = 0;
@@ -68,22 +85,21 @@ function tally() {
   clearTimeout(counted);
   counted = 0;
   document.title = sorted.length ? `(${sorted.length}) ${title}` : title;
-  $("count").textContent = new Intl.NumberFormat(document.documentElement.lang).format(sorted.length);
+  write($("count"), new Intl.NumberFormat(document.documentElement.lang).format(sorted.length));
   for (const one of document.querySelectorAll(".kinds button")) {
     const many = one.dataset.kind && sorted.filter((entry) => entry.kind === one.dataset.kind || (one.dataset.kind === "late" && entry.late)).length;
     one.hidden = many === 0 && one.dataset.kind !== kind;
-    if (one.dataset.kind) one.querySelector("span").textContent = many;
+    if (one.dataset.kind) write(one.querySelector("span"), String(many));
   }
-  const list = shown();
-  more.classList.toggle("is-done", list.every((one) => one.card));
+  more.classList.toggle("is-done", shown().every((one) => one.card));
   show_fresh();
 }
 
 function show_fresh() {
-  const top = box.getBoundingClientRect().top + 8;
-  const above = shown().filter((one) => one.arrived && one.card && one.card.getBoundingClientRect().bottom <= top).length;
-  fresh.hidden = above === 0;
-  if (above) fresh.textContent = _("%(count)d new ↑", { count: above });
+  const cards = cards_shown();
+  const many = cards.slice(0, above(cards, box.getBoundingClientRect().top + 8)).filter((one) => one.classList.contains("is-new")).length;
+  fresh.hidden = many === 0;
+  if (many) write(fresh, _("%(count)d new ↑", { count: many }));
 }
 
 function parsed(html) {
@@ -105,10 +121,11 @@ function put_card(entry, card) {
   if (entry.number === current) mark(card);
 }
 
+let marked = null; // the link of the card that is looked at
 function mark(card) {
-  const was = selected();
-  if (was) { was.removeAttribute("aria-current"); was.tabIndex = -1; }
-  if (card) { card.firstElementChild.setAttribute("aria-current", "true"); card.firstElementChild.tabIndex = 0; }
+  if (marked) { marked.removeAttribute("aria-current"); marked.tabIndex = -1; }
+  marked = card?.firstElementChild || null;
+  if (marked) { marked.setAttribute("aria-current", "true"); marked.tabIndex = 0; }
 }
 
 /** One row of what waits, as the center has it; says whether it is new here. */
@@ -119,16 +136,18 @@ function take([number, version, of, late, ...order]) {
   return !known;
 }
 
-/** A new alert is there as soon as the feed has told of it; what it shows follows with its card. */
-function announce({ number, version }) {
-  take([number, version, "review", 0, 0, 0, -Date.now(), -number]);
+/** New alerts are there as soon as the feed has told of them; what they show follows with their cards. */
+function announce(tickets) {
+  for (const { number, version } of tickets) take([number, version, "review", 0, 0, 0, -Date.now(), -number]);
   count();
-  const card = $("coming").content.firstElementChild.cloneNode(true);
-  card.dataset.number = number;
-  card.querySelector("b").append(`#${number}`);
-  card.firstElementChild.href = `/tickets/${number}`;
-  still(() => put_card(entries.get(number), card));
-  hear_of([number]);
+  for (const { number } of tickets) {
+    const card = $("coming").content.firstElementChild.cloneNode(true);
+    card.dataset.number = number;
+    card.querySelector("b").append(`#${number}`);
+    card.firstElementChild.href = `/tickets/${number}`;
+    put_card(entries.get(number), card);
+  }
+  hear_of(tickets.map((one) => one.number));
 }
 
 function gone(numbers) {
@@ -648,15 +667,14 @@ follow({
     if (!tickets) whole = true;
     else {
       const told = tickets.filter((one) => one.card);
-      settle(told.map((one) => one.card).filter((one) => !(entries.get(one.row[0])?.version > one.row[1])));
       const over = (one) => !one.open || one.card === null;
-      gone(tickets.filter(over).map((one) => one.number));
-      for (const one of tickets.filter((each) => !over(each))) {
-        if (!one.card || one.number === current) {
-          wanted.add(one.number);
-          if (one.state === "pending_review" && !entries.has(one.number)) announce(one);
-        }
-      }
+      const asked = tickets.filter((one) => !over(one) && (!one.card || one.number === current));
+      for (const one of asked) wanted.add(one.number);
+      still(() => {
+        settle(told.map((one) => one.card).filter((one) => !(entries.get(one.row[0])?.version > one.row[1])));
+        gone(tickets.filter(over).map((one) => one.number));
+        announce(asked.filter((one) => one.state === "pending_review" && !entries.has(one.number)));
+      });
       if (told.length) go_on();
     }
     setTimeout(sync, Math.min(SPREAD_MS, pages * EACH_MS) * Math.random());

@@ -28,7 +28,8 @@ document.addEventListener("error", (event) => { if (event.target instanceof HTML
 // those that failed before this was loaded
 for (const img of document.images) if (img.complete && img.currentSrc && !img.naturalWidth) broken(img);
 
-const write = (one, text) => { if (one.textContent !== text) one.textContent = text; };
+/** Write a text where it is another one: the same again would be laid out again. */
+export const write = (one, text) => { if (one.textContent !== text) one.textContent = text; };
 
 /** Write all spans of time anew. */
 export function tick(root = document) {

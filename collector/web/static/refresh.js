@@ -10,10 +10,23 @@ const FOCUSED = "a, button, summary, [tabindex]";
 let busy = false;
 let again = false;
 
-// somebody is writing there: what they have written must not be taken away
+const filter_of = (main) => main.querySelector(":scope > form[method=get]");
+
+// somebody is writing there: what they have written must not be taken away; a filter stays as it is
 const FIELDS = "main input:not([type=hidden]), main textarea, main select";
-const writing = () => document.activeElement?.matches("main input, main textarea, main select")
-  || [...document.querySelectorAll(FIELDS)].some(changed);
+const writing = () => [...document.querySelectorAll(FIELDS)]
+  .some((one) => one.form?.method !== "get" && (one === document.activeElement || changed(one)));
+
+/** Put what came in the place of what is here, around a filter: what is chosen there stays, and a list that is open. */
+function put(main, fresh) {
+  const [mine, theirs] = [filter_of(main), filter_of(fresh)];
+  if (!mine || !theirs) { main.replaceWith(fresh); return fresh; }
+  const parts = [...fresh.childNodes];
+  for (const one of [...main.childNodes]) if (one !== mine) one.remove();
+  mine.before(...parts.slice(0, parts.indexOf(theirs)));
+  mine.after(...parts.slice(parts.indexOf(theirs) + 1));
+  return main;
+}
 
 async function whole() {
   if (writing()) return;
@@ -23,9 +36,9 @@ async function whole() {
   if (!fresh || writing() || main.querySelector("button:active, a:active") || still(main) === still(fresh)) return;
   const open = [...main.querySelectorAll("details")].map((one) => one.open);
   const at = [...main.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
-  main.replaceWith(fresh);
-  if (at >= 0) fresh.querySelectorAll(FOCUSED)[at]?.focus({ preventScroll: true });
-  fresh.querySelectorAll("details").forEach((one, index) => { one.open = Boolean(open[index]); });
+  const now = put(main, fresh);
+  if (at >= 0) now.querySelectorAll(FOCUSED)[at]?.focus({ preventScroll: true });
+  now.querySelectorAll("details").forEach((one, index) => { one.open = Boolean(open[index]); });
 }
 
 /** Fetch the page's main part anew, soon, and once for a burst of changes. */

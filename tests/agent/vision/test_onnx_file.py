@@ -13,6 +13,8 @@ from agent.vision.onnx_file import inspect, refusal
 from models.catalogue import own_model
 from tests import networks
 
+CHANGE = own_model("change")
+
 
 def with_branch(node):
     """A network whose node stands in the branch of an If."""
@@ -51,7 +53,7 @@ FUNCTION = helper.make_function(
 
 def test_it_reads_what_the_library_reads(tmp_path):
     path = networks.fixed(tmp_path / "net.onnx", np.zeros((1, 20, 6), np.float32), names="{0: 'stall'}", task="detect")
-    for content in (path.read_bytes(), own_model("change"), own_model("crowd")):
+    for content in (path.read_bytes(), CHANGE, own_model("crowd")):
         said, model = inspect(content), onnx.load_from_string(content)
         assert said.ir_version == model.ir_version
         assert said.opsets == {entry.domain: entry.version for entry in model.opset_import}
@@ -112,13 +114,12 @@ def test_graphs_without_end_are_no_stack_overflow():
 
 @given(cut=st.integers(0, 200_000))
 def test_a_file_that_is_cut_short_is_refused(cut):
-    content = own_model("change")
-    assert refusal(content[: cut % len(content)]) is not None
+    assert refusal(CHANGE[: cut % len(CHANGE)]) is not None
 
 
 @given(st.data())
 def test_damaged_bytes_are_refused_or_read_and_never_crash(data):
-    content = bytearray(own_model("change")[:20_000])
+    content = bytearray(CHANGE[:20_000])
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     refusal(bytes(content))

@@ -100,6 +100,11 @@ def test_rows_of_before_there_was_a_ledger_are_taken_into_it(desk):
     with desk.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM ledger"))
     desk.take(Case(number=2).opened())
+    with desk.store.writing() as session:
+        # whoever empties it is found
+        assert all("no line of the ledger" in one for one in ledger.verify(session))
+        session.execute(text("DELETE FROM ledger"))
+        ledger.begin(session, 1)  # as the upgrade does
     with desk.store.transaction() as session:
         assert list(ledger.verify(session)) == []
         assert sum(len(json.loads(row.items)) for row in session.scalars(select(LedgerRow))) == 3

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from collector.evidence import ledger, package, store_check, uploads
 from collector.evidence.commands import evidence_commands
+from collector.evidence.graves import written
 from collector.evidence.report import Press
 from collector.evidence.retention import hold, retain
 from collector.evidence.settings import EvidenceSection
@@ -39,8 +40,8 @@ def fill(desk):
     desk.take(fork.picture(number=2), fork.opened())
     now_ms = round(desk.now_s * 1000)
     taken = uploads.read_upload(jpeg(5), ZoneInfo("UTC"), now_ms)
-    with desk.store.writing() as session:
-        uploads.keep(session, desk.files, LI, 1, "12345678", taken, now_ms)
+    with written(desk.store, desk.files, taken.sha256, taken.jpeg), desk.store.writing() as session:
+        uploads.keep(session, LI, 1, "12345678", taken, now_ms)
         tickets.act(session, LI, 1, "confirm", at_ms=now_ms, seen=None, reason="看过")
         for on in (True, False):
             hold(session, LI, 1, "诉讼", now_ms, on=on)
@@ -51,7 +52,8 @@ def fill(desk):
 def pack(desk):
     press = Press("小河街道", ZoneInfo("Asia/Shanghai"), typeface(), desk.folder)
     with desk.store.writing() as session:
-        return press.package(session, desk.files, LI, session.get(Ticket, 1), "复核", round(desk.now_s * 1000))
+        bundle = press.gather(session, LI, session.get(Ticket, 1), "复核", round(desk.now_s * 1000))
+    return press.package(bundle, desk.files)
 
 
 def faults(desk):

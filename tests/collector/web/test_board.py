@@ -495,5 +495,9 @@ def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromi
                 break
             page.wait_for_timeout(50)
         assert cards(page) == list(range(1, MANY + 1))
+        # seen or not, and whatever it says, a card is as high as all others: nothing jumps
+        page.evaluate("document.querySelector('#queue li:last-child .marks').append('很长'.repeat(99))")
+        heights = "[...new Set([...document.querySelectorAll('#queue li')].map((one) => one.offsetHeight))]"
+        assert len(page.evaluate(heights)) == 1
         tab.check(axe=False)
     desk.store.close()

@@ -69,7 +69,10 @@ def test_a_form_outlives_its_session(chromium, filled):
         page.get_by_text("您尚未登录。").wait_for()
         tab.faults = [one for one in tab.faults if "401" not in one]
         tab.check()
-        # in another tab
+        # in another tab, first somebody else
+        tab.context.add_cookies([filled.cookie(town.PEOPLE["admin"][0])])
+        page.get_by_role("button", name="再次提交").click()
+        page.get_by_text("当前登录的是其他人").wait_for()
         tab.context.add_cookies([filled.cookie("li")])
         page.get_by_role("button", name="再次提交").click()
         page.get_by_text("已保存。").wait_for()

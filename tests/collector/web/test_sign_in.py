@@ -49,6 +49,11 @@ def give(client, path, **fields):
     return client.post(path, data=fields, headers=SAME)
 
 
+def token_of(page, form=""):
+    """What the first form, or one of them, brings along."""
+    return re.search(r'name="csrf" value="(\w+)"', page.text.partition(f'id="{form}"')[2] if form else page.text)[1]
+
+
 def enter(client, name="wang", password=PASSWORD, **more):
     return client.post("/sign-in", data={"name": name, "password": password, **more}, headers=SAME)
 
@@ -92,11 +97,13 @@ def test_whose_session_has_ended_is_told_so(desk, client):
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_form_that_came_too_late_is_kept(desk, client, fields, site, kept, ended):
     enter(client)
-    if ended:
-        with desk.store.writing() as session:
-            sessions.end(session, client.cookies["cityeye"])
+    old = token_of(client.get("/account"))
+    with desk.store.writing() as session:
+        sessions.end(session, client.cookies["cityeye"])
+    if not ended:
+        enter(client)
     headers = HTML | {"sec-fetch-site": site}
-    page = client.post("/shops/record", data={"csrf": "old", **fields}, headers=headers)
+    page = client.post("/shops/record", data={"csrf": old, **fields}, headers=headers)
     assert page.status_code == ((401 if kept else 303) if ended else 403)
     assert ('id="kept"' in page.text) is kept
     if kept:
@@ -104,9 +111,27 @@ def test_a_form_that_came_too_late_is_kept(desk, client, fields, site, kept, end
         assert ("/sign-in?go_on=/account" in page.text) is ended
     assert PASSWORD not in page.text
     if kept and not ended:
-        csrf = re.search(r'id="kept">\s+<input type="hidden" name="csrf" value="(\w+)"', page.text)
-        again = client.post("/shops/record", data={"csrf": csrf[1], **fields}, headers=headers)
+        again = client.post("/shops/record", data={"csrf": token_of(page, "kept"), **fields}, headers=headers)
         assert again.status_code == 422, "it came to its desk, which misses a name"
+
+
+def test_a_form_that_came_too_late_is_never_sent_by_another_person(desk, client):
+    make_person(desk.store, "li", "admin", password=PASSWORD)
+    enter(client)
+    fields = {"csrf": token_of(client.get("/account")), "reason": "x"}
+    enter(client, "li")
+    for _ in range(2):  # what is kept is kept again, as its writer's
+        page = client.post("/shops/record", data=fields, headers=HTML | SAME)
+        assert (page.status_code, 'data-who="wang"' in page.text) == (403, True)
+        assert "只有填写人 wang 可以提交" in page.text
+        fields["csrf"] = token_of(page, "kept")
+    enter(client)
+    page = client.post("/shops/record", data=fields, headers=HTML | SAME)
+    fields["csrf"] = token_of(page, "kept")
+    assert client.post("/shops/record", data=fields, headers=HTML | SAME).status_code == 422, "its desk misses a name"
+    # a form that does not say whose it is is nobody's
+    page = client.post("/shops/record", data={**fields, "csrf": "old"}, headers=HTML | SAME)
+    assert (page.status_code, 'id="kept"' in page.text) == (403, False)
 
 
 def test_wrong_ones_are_told_and_slowed_down(client):

@@ -265,6 +265,20 @@ def test_who_comes_second_is_told_and_what_they_write_stays(chromium, filled):
         tab.check()
 
 
+def test_a_filter_holds_no_list_back_and_stays_as_it_is(chromium, filled):
+    with browsers.Tab(chromium, filled, "li") as tab:
+        page = tab.open("/tickets")
+        page.locator("#line[data-state=live]").wait_for()
+        page.locator("[name=text]").fill("茶")
+        page.locator("[name=state]").select_option("open")
+        page.locator("[name=state]").focus()
+        town.Town(filled.desk).act("admin", "confirm", number=19)
+        page.locator(".tickets li", has_text="#19").get_by_text("已提醒商户").wait_for(timeout=10_000)
+        assert page.locator("[name=state]:focus").input_value() == "open"
+        assert page.locator("[name=text]").input_value() == "茶"
+        tab.check(axe=False)
+
+
 def test_what_is_being_written_outlives_its_session(chromium, filled):
     with browsers.Tab(chromium, filled, "li", size=(360, 640)) as tab:
         page = tab.open("/tickets/20")

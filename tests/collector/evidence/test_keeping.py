@@ -1,0 +1,201 @@
+"""What keepers promise beside other work: holds outlive a restore, old copies, slow storages, several collectors."""
+
+import hashlib
+import json
+import shutil
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import create_engine, make_url, select, text
+
+from collector.evidence.files import PictureFiles
+from collector.evidence.retention import RETAINED
+from collector.people.audit import show
+from collector.store import Ticket, lock, open_store
+from collector.store import backup as copies
+from collector.store.backup import BackupError, back_up, restore, verify
+from collector.store.engine import upgrade
+from tests.collector.conftest import Desk
+from tests.collector.evidence.test_retention import PERIODS, faults, fill, hold, later
+from tests.collector.test_store import FILLED, GROWN
+from tests.incidents import START_S, Case, jpeg
+from tests.people import browser, make_pages, make_person, sign_in
+
+
+def put_back(desk, copy, **how):
+    desk.store.close()
+    try:
+        return restore(copy, make_url(desk.url), desk.files, over=True, **how)[1]
+    finally:
+        desk.store = desk.writer._store = open_store(desk.url)
+
+
+def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path):
+    (_, held), (_, lifted) = fill(desk), fill(desk, 2, 2)
+    hold(desk, 2, on=True)
+    made_at = datetime.fromtimestamp(desk.now_s + 1, UTC).isoformat()
+    back_up(make_url(desk.url), desk.files, tmp_path / "copy", made_at)
+    hold(desk, 1, on=True)
+    hold(desk, 2, on=False)
+    assert put_back(desk, tmp_path / "copy") == {"holds_carried": [1, 2], "holds_lost": []}
+    assert (faults(desk), later(desk)) == ([], 1)
+    assert (desk.files.has(held), desk.files.has(lifted)) == (True, False)
+    # of a ticket that the copy lacks only with consent, and of a database that cannot be read
+    desk.now_s += 60
+    fill(desk, 3, 3)
+    hold(desk, 3, on=True)
+    with pytest.raises(BackupError, match="tickets 3: under legal hold"):
+        put_back(desk, tmp_path / "copy")
+    assert put_back(desk, tmp_path / "copy", lose_holds=True) == {"holds_carried": [1, 2], "holds_lost": [3]}
+    if not desk.store.shared:
+        desk.store.close()
+        (tmp_path / "center.db").write_bytes(b"x" * 4096)
+        with pytest.raises(BackupError, match="nor can its legal holds"):
+            restore(tmp_path / "copy", make_url(desk.url), desk.files, over=True)
+
+
+def test_a_copy_made_beside_retention_says_what_vanished(desk, tmp_path, monkeypatch):
+    (_, gone), (_, held) = fill(desk), fill(desk, 2, 2)
+    hold(desk, 2, on=True)
+    link = copies._link
+    monkeypatch.setattr(copies, "_link", lambda *given: (later(desk), link(*given))[1])
+    manifest = back_up(make_url(desk.url), desk.files, tmp_path / "copy", "x")
+    assert (manifest.pictures, list(manifest.deleted)) == ((held,), [gone])
+    put_back(desk, tmp_path / "copy")
+    assert (verify(tmp_path / "copy"), faults(desk)) == (manifest, [])
+
+
+def test_a_copy_that_cannot_be_read_is_said_and_holds_up_nothing(desk, tmp_path, caplog):
+    _, gone = fill(desk)
+    for name in "abc":
+        back_up(make_url(desk.url), desk.files, tmp_path / "all" / name, "x")
+    (tmp_path / "all/b/manifest.json").write_text("{")
+    assert later(desk, periods=PERIODS.model_copy(update={"backups": (tmp_path / "all",)})) == 1
+    assert [PictureFiles(tmp_path / "all" / name / "evidence").has(gone) for name in "abc"] == [False, True, False]
+    with desk.store.transaction() as session:
+        (line,) = show(session, action=RETAINED)
+    assert list(json.loads(line.detail)["unread"]) == [str(tmp_path / "all" / "b")]
+    assert "all/b" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_copy_of_before_there_was_evidence_is_put_back_and_upgraded(kind, tmp_path, request):
+    shared, copy, sha256 = kind == "postgresql", tmp_path / "copy", hashlib.sha256(jpeg()).hexdigest()
+    old, new = (
+        request.getfixturevalue("postgres").create() if shared else f"sqlite:///{tmp_path / name}"
+        for name in ("old.db", "new.db")
+    )
+    engine = create_engine(old)
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        for line in FILLED.strip().splitlines():
+            connection.execute(text(line))
+        for step, statement in GROWN.items():
+            upgrade(connection, step)
+            connection.execute(text(statement.replace("'x', 1, 1)", f"'{sha256}', 1, 1)")))
+    engine.dispose()
+    # as `backup` made it then
+    PictureFiles(copy / "evidence").put(sha256, jpeg())
+    dump = copy / copies.DATABASES[kind]
+    if shared:
+        copies._run_postgresql("pg_dump", make_url(old), "--format=custom", "--no-owner", f"--file={dump}")
+    else:
+        shutil.copyfile(tmp_path / "old.db", dump)
+    told = {"version": 1, "made_at": "x", "database": kind, "pictures": [sha256]}
+    told["database_sha256"] = hashlib.sha256(dump.read_bytes()).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(told))
+    desk = Desk(tmp_path, new)
+    fill(desk)
+    put_back(desk, copy)
+    with desk.store.transaction() as session:
+        assert (session.scalars(select(Ticket.number)).all(), desk.files.has(sha256)) == ([7], True)
+    fill(desk, 2, 2)
+    # it names rows of before; of these the log and the incident were made up
+    assert not any("row was" in one or "no line" in one for one in faults(desk))
+    desk.store.close()
+
+
+@dataclass(frozen=True)
+class Slow(PictureFiles):
+    """A storage that does nothing until it is let."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    let: threading.Event = field(default_factory=threading.Event)
+
+    def _wait(self):
+        self.asked.set()
+        assert self.let.wait(60)
+
+    def read(self, sha256):
+        self._wait()
+        return super().read(sha256)
+
+    def put(self, sha256, content):
+        self._wait()
+        super().put(sha256, content)
+
+
+def post(path, **form):
+    return lambda _, client: client.post(path, **form).status_code
+
+
+WORK = {
+    "inbox": (lambda desk, _: len(desk.take(Case(number=9, shop="9").picture(number=9))[0]), 1),
+    "retention": (lambda desk, _: later(desk), 1),
+    "package": (post("/evidence/tickets/1/package", data={"reason": "复核"}), 200),
+    "original": (post(f"/evidence/{hashlib.sha256(jpeg()).hexdigest()}/original", data={"reason": "复核"}), 200),
+    "picture": (post("/tasks/2/picture", files={"picture": jpeg(4)}), 303),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_while_a_storage_is_slow_others_write(desk, work):
+    fill(desk)
+    desk.take(Case(number=2, shop=None).opened())
+    make_person(desk.store, "li", "operator@s", "grid_worker@s")
+    desk.files = desk.writer._files = slow = Slow(desk.files.root)
+    client = browser(make_pages(desk))
+    sign_in(desk.store, "li", client)
+    do, expected = WORK[work]
+    done = []
+    working = threading.Thread(target=lambda: done.append(do(desk, client)))
+    working.start()
+    try:
+        assert slow.asked.wait(60)
+        # it would fail after ten seconds where the other held it
+        with desk.store.writing() as session:
+            if desk.store.shared:
+                session.execute(text("SET LOCAL lock_timeout = 10000"))
+            lock(session, ["audit", *session.scalars(select("ticket/" + Ticket.key))])
+    finally:
+        slow.let.set()
+        working.join()
+    assert (done, faults(desk)) == ([expected], [])
+
+
+def test_a_picture_that_comes_again_while_it_is_deleted_stays(desk):
+    _, name = fill(desk)
+    again, files = Case(number=2, shop="shop-2"), desk.files
+    sent = [again.picture("at", number=0), again.opened(START_S + 70)]
+
+    class Late(PictureFiles):
+        def _remove(self, sha256):
+            desk.take(*sent)  # by another collector
+            super()._remove(sha256)
+
+    desk.files = Late(files.root)
+    assert (later(desk), files.has(name), faults(desk)) == (1, True, [])
+
+
+def test_a_collector_drops_what_it_made_of_pictures_that_another_deleted(desk):
+    (_, gone), (_, held) = fill(desk), fill(desk, 2, 2)
+    hold(desk, 2, on=True)
+    later(desk)
+    small = [desk.files.thumbnails / "160" / name[:2] / f"{name}.jpg" for name in (gone, held)]
+    for one in small:
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.touch()
+    later(desk)
+    assert [one.exists() for one in small] == [False, True]

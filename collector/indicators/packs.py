@@ -288,8 +288,11 @@ def _fetch(session: Session, wanted: list[Any]) -> Iterable[Any]:
     if connection.dialect.name != "postgresql":
         return connection.execute(query)
     # as bytes, not as text in hexadecimal: three times as quick
-    cursor: Any = connection.connection.cursor(binary=True)  # type: ignore[call-arg]  # psycopg's
-    return cursor.execute(str(query.compile(connection, compile_kwargs={"literal_binds": True})))
+    driver: Any = connection.connection
+    found: Iterable[Any] = driver.cursor(binary=True).execute(
+        str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+    )
+    return found
 
 
 def _span(day: date, zone: ZoneInfo) -> tuple[int, int]:

@@ -38,7 +38,7 @@ from agent.camera.reader import Condition, LiveCamera
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture
-from agent.evidence.samples import EVERY_S
+from agent.evidence.samples import EVERY_S, Sample, Samples
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
 from agent.runner import CameraRunner, Outlook, rules_of
@@ -258,6 +258,11 @@ class CameraThread(threading.Thread):
         return Figures() if self._live is None else self._live.figures
 
     @property
+    def samples(self) -> Sequence[Sample]:
+        """The last hour in small, oldest first."""
+        return () if self._runner is None else tuple(self._runner.samples)
+
+    @property
     def hour_bytes(self) -> int:
         """What the hour of samples takes."""
         return 0 if self._runner is None else self._runner.samples.bytes
@@ -435,6 +440,8 @@ class Agent:
         self.wishes: Wishes | None = None
         """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
         self.cameras: list[CameraThread] = []
+        self._hours: dict[str, tuple[object, Samples]] = {}
+        """What a camera shows, and its hour of samples."""
         self.log_tail = LogTail()
         self._lingering: tuple[CameraThread, ...] = ()
         """Threads that were told to end and have not."""
@@ -617,8 +624,10 @@ class Agent:
         self._reporter.settings_digest = config.settings.digest()
         end_removed(self._reporter, document.camera, self.clock.now())
         for thread in ended:
-            if thread.camera not in wanted and self._session is not None:
-                self._session.forget_camera(thread.camera)
+            if thread.camera not in wanted:
+                self._hours.pop(thread.camera, None)
+                if self._session is not None:
+                    self._session.forget_camera(thread.camera)
         if self.eyes.crowd is None:
             self.eyes = replace(self.eyes, crowd=open_crowd(self.eyes.detector, document.camera))
         started = self._threads(new, sources)
@@ -706,18 +715,32 @@ class Agent:
             self._session.publish_health(self.health().model_copy(update={"counts": counts[:MAX_COUNTS]}))
 
     def _maker(self, camera: Camera) -> Callable[[], CameraRunner]:
-        return lambda: CameraRunner(
-            camera=camera,
-            timezone=ZoneInfo(self.config.settings.box.timezone),
-            learn_s=LEARN_S if camera.learn_s is None else camera.learn_s,
-            detector=self.eyes.detector,
-            masker=self._masker,
-            reporter=self._reporter,
-            state_dir=self.config.state_dir,
-            crowd=self.eyes.crowd,
-            attention=self.attention,
-            hour_every_s=max(EVERY_S, HOUR_S * len(self.config.settings.camera)),
-        )
+        def make() -> CameraRunner:
+            runner = CameraRunner(
+                camera=camera,
+                timezone=ZoneInfo(self.config.settings.box.timezone),
+                learn_s=LEARN_S if camera.learn_s is None else camera.learn_s,
+                detector=self.eyes.detector,
+                masker=self._masker,
+                reporter=self._reporter,
+                state_dir=self.config.state_dir,
+                crowd=self.eyes.crowd,
+                attention=self.attention,
+                hour_every_s=max(EVERY_S, HOUR_S * len(self.config.settings.camera)),
+            )
+            self._keep_hour(camera, runner)
+            return runner
+
+        return make
+
+    def _keep_hour(self, camera: Camera, runner: CameraRunner) -> None:
+        """Go on with a camera's hour of samples where its picture is the same: zones are drawn anew and tried."""
+        shows = camera.source, camera.substream, camera.mask
+        known = self._hours.get(camera.id)
+        if known is not None and known[0] == shows:
+            known[1].every_s = runner.samples.every_s
+            runner.samples = known[1]
+        self._hours[camera.id] = shows, runner.samples
 
     def health(self) -> BoxHealth:
         """How the box is doing."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as TooLate
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from zoneinfo import ZoneInfo
 
 from agent import VERSION
 from agent.box import diagnostics
@@ -15,6 +16,7 @@ from agent.box.orders import Order
 from agent.box.secrets_file import SecretsError, put_secret, read_secrets
 from agent.rules.life import Record
 from agent.settings import SECRET_VARIABLES, secret_variable
+from agent.trying import try_out
 from agent.uplink.executor import Answer, AnswerPicture, CommandError, Verb
 from protocol.commands import (
     DiagnosticsArguments,
@@ -25,6 +27,8 @@ from protocol.commands import (
     SceneArguments,
     SecretArguments,
     SnapshotArguments,
+    Tried,
+    TryArguments,
     Verified,
     VerifyArguments,
 )
@@ -60,6 +64,7 @@ def verbs_of(agent: Agent) -> dict[str, Verb]:
         "restart": partial(_restart, agent),
         "diagnostics": partial(_diagnostics, agent),
         "resend": partial(_resend, agent),
+        "try": partial(_try, agent),
     }
 
 
@@ -178,6 +183,29 @@ def _resend(agent: Agent, _command: str, args: ResendArguments) -> Answer:
     offset_s = agent.clock.report().offset_s or 0.0
     count = agent.outbox.resend(args.since.timestamp() - offset_s)
     return Answer(f"{count} messages are sent again", {"messages": count})
+
+
+def _try(agent: Agent, command: str, args: TryArguments) -> Answer:
+    thread = _thread(agent, args.camera)
+    camera = next(one for one in agent.config.settings.camera if one.id == args.camera)
+    timezone = ZoneInfo(agent.config.settings.box.timezone)
+    try:
+        found = try_out(thread.samples, camera, args, timezone, command)
+    except ValueError as fault:  # pydantic's is one
+        raise CommandError("invalid", f"camera {args.camera}: it cannot have what is drawn: {fault}") from None
+    seen = found.samples
+    tried = Tried(
+        camera=args.camera,
+        samples=len(seen),
+        from_at=from_epoch(seen[0].time_s) if seen else None,
+        until_at=from_epoch(seen[-1].time_s) if seen else None,
+        whole=found.whole,
+        learned=found.learned,
+        untried=found.untried,
+        incidents=tuple(found.incidents),
+    )
+    text = f"{len(found.incidents)} incidents in {len(seen)} samples"
+    return Answer(text, tried.model_dump(mode="json"), found.pictures)
 
 
 def _known_secrets(agent: Agent, environment: Mapping[str, str]) -> list[str]:

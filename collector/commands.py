@@ -213,6 +213,7 @@ def _serve(config: CenterConfig, store: Store, listening: socket.socket) -> None
         config.settings,
         counter,
         config.typeface,
+        streets=config.streets,
     )
     server = serving.make_server(pages, config, health.works)
 

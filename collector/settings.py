@@ -17,6 +17,7 @@ from collector.indicators.settings import ReportsSection
 from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
 from collector.people.actor import Grant
+from collector.places.settings import MapSection
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName
 from protocol.enrolment import read_url
@@ -180,6 +181,7 @@ class PeopleSection(Section):
 
     idle_min: float = Field(default=60, ge=1, le=1440, description="a session ends after this long without a request")
     absolute_h: float = Field(default=12, ge=0.25, le=168, description="a session ends after this long in any case")
+    screen_days: float = Field(default=90, ge=1, le=400, description="that a display on a wall stays signed in")
     second_factor: Literal["admins", "all", "optional"] = Field(
         default="admins", description="who has to have a second factor; `optional`: nobody has to"
     )
@@ -220,6 +222,7 @@ class CenterSettings(Section):
     sso: SsoSection | None = None
     evidence: EvidenceSection = EvidenceSection()
     exchange: ExchangeSection = ExchangeSection()
+    map: MapSection = MapSection()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -287,6 +290,12 @@ class CenterConfig:
     def typeface(self) -> Path | None:
         """File of the typeface of PDF papers."""
         chosen = self.settings.center.typeface
+        return None if chosen is None else self.path(chosen)
+
+    @property
+    def streets(self) -> Path | None:
+        """File with the streets that the map draws."""
+        chosen = self.settings.map.streets
         return None if chosen is None else self.path(chosen)
 
     @property

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from protocol.ids import Slug
 from protocol.instants import Instant
 from protocol.messages import Event, MessageError, PlaceBox, Value
+from protocol.settings import GroundRectangle, Mask, Zone
 
 BOX_COMMAND: Final = "cityeye.box.command"
 BOX_REPLY: Final = "cityeye.box.reply"
@@ -97,6 +98,15 @@ class ResendArguments(Arguments):
     since: Instant
 
 
+class TryArguments(Arguments):
+    """`try`: what other zones would have reported of the last hour; nothing changes, and nobody is told of it."""
+
+    camera: Slug
+    plane: GroundRectangle | None = None
+    mask: tuple[Mask, ...] = ()
+    zone: tuple[Zone, ...] = ()
+
+
 VERBS: Final[Mapping[str, type[Arguments]]] = {
     "snapshot": SnapshotArguments,
     "verify": VerifyArguments,
@@ -105,6 +115,7 @@ VERBS: Final[Mapping[str, type[Arguments]]] = {
     "restart": RestartArguments,
     "diagnostics": DiagnosticsArguments,
     "resend": ResendArguments,
+    "try": TryArguments,
 }
 
 
@@ -157,6 +168,33 @@ class Verified(Value):
     at: Instant = Field(description="picture time; where no picture came: when that was given up")
     places: tuple[PlaceSeen, ...]
     text: str = Field(default="", description="why a place is not seen, where that is known")
+
+
+class TriedIncident(Value):
+    """One that there would have been."""
+
+    zone: Slug
+    rule: str
+    opened_at: Instant = Field(description="first instant of the presence")
+    reported_at: Instant = Field(description="when it would have been reported")
+    cleared_at: Instant | None = Field(default=None, description="absent: it went on until the last sample")
+    place: PlaceBox
+    area_m2: float | None = Field(default=None, description="of the largest item, where the ground is known")
+    people: int | None = Field(default=None, description="at most, in a gathering zone")
+    picture: str | None = Field(default=None, description="view of the picture that goes with the reply")
+
+
+class Tried(Value):
+    """`data` of the reply to `try`."""
+
+    camera: Slug
+    samples: int = Field(ge=0, description="pictures that were looked at")
+    from_at: Instant | None = Field(default=None, description="time of the first one")
+    until_at: Instant | None = Field(default=None, description="time of the last one")
+    whole: bool = Field(description="false: it took too long, and ended at `until_at`")
+    learned: tuple[Slug, ...] = Field(default=(), description="zones whose clear look could be learned")
+    untried: tuple[Slug, ...] = Field(default=(), description="zones whose limits such rare samples do not show")
+    incidents: tuple[TriedIncident, ...] = Field(default=(), max_length=100)
 
 
 def read_arguments(verb: str, args: Mapping[str, Any]) -> Arguments:

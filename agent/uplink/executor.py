@@ -115,10 +115,15 @@ class Journal:
         self._lock = threading.Lock()
         try:
             self._db = _open(path)
-        except sqlite3.DatabaseError as fault:
+            try:
+                self._select("number > ?", 0)
+            except (sqlite3.Error, ValueError):
+                self._db.close()
+                raise
+        except (sqlite3.DatabaseError, ValueError) as fault:  # the second one where a reply is not what was written
             if path is None:
                 raise
-            log.error("%s: damaged (%s); a new one is begun", path, fault)  # noqa: TRY400 - no trace wanted
+            log.error("%s: damaged (%s); a new one is begun", path, type(fault).__name__)  # noqa: TRY400 - it may quote
             path.replace(path.with_suffix(".damaged"))
             for suffix in ("-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -183,7 +188,9 @@ def _open(path: Path | None) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(_SCHEMA)
-    except sqlite3.Error:
+        if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("quick_check failed")
+    except (sqlite3.Error, UnicodeDecodeError):
         db.close()
         raise
     return db

@@ -55,6 +55,8 @@ _WAL_FRAME_BYTES: Final = 24
 _NO_ROOM: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second one is what a file system says that finds itself full while it syncs."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_FAULTS: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""The second one where SQLite's own words quote what is damaged."""
 _LATER: Final = (*_NO_ROOM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -182,7 +184,7 @@ class Outbox:
         """Called after each commit, for whoever sends."""
         try:
             self._db = self._open()
-        except sqlite3.DatabaseError as fault:
+        except _FAULTS as fault:
             if path is None or not owner or isinstance(fault, sqlite3.OperationalError):
                 raise OutboxError(f"{path}: expected an outbox that can be opened, got: {fault}") from None
             self._db = self._begin_anew(path, fault)
@@ -207,7 +209,7 @@ class Outbox:
                 self._forget_damaged(db)
             if written and db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] < written:
                 log.error("%s-wal: damaged; what was written last before this start may be lost", self._path)
-        except (sqlite3.Error, OutboxError):
+        except (*_FAULTS, sqlite3.Error, OutboxError):
             db.close()
             raise
         return db
@@ -226,7 +228,7 @@ class Outbox:
                     *(self._path, incident, camera, zone),
                 )
 
-    def _begin_anew(self, path: Path, fault: sqlite3.DatabaseError) -> sqlite3.Connection:
+    def _begin_anew(self, path: Path, fault: Exception) -> sqlite3.Connection:
         """Move a damaged file aside, for a person to look at, and begin a new one."""
         aside = path.with_name(f"{path.name}.damaged-{int(self._now())}")
         log.error("%s: damaged (%s); moved to %s, a new one is begun", path, fault, aside)
@@ -240,18 +242,19 @@ class Outbox:
         with self._lock:
             try:
                 return work(self._db)
-            except sqlite3.DatabaseError as fault:
+            except _FAULTS as fault:
                 if not self._set_aside(fault):
                     raise
                 return work(self._db)
 
-    def _set_aside(self, fault: sqlite3.DatabaseError) -> bool:
+    def _set_aside(self, fault: Exception) -> bool:
         """Go on with a new file where this one is damaged; says whether that was so.
 
         What was kept in memory goes into the new one, and what the rules tell from now on. What the old one held and
         the center has not is in the file that was moved aside.
         """
-        damaged = getattr(fault, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
+        damaged = code in _DAMAGED or isinstance(fault, UnicodeDecodeError)
         if not damaged or self._path is None or not self._owner:
             return False
         with contextlib.suppress(sqlite3.Error):
@@ -365,7 +368,7 @@ class Outbox:
         with self._lock:
             try:
                 return self._write_in_room(work, durable=durable)
-            except sqlite3.DatabaseError as fault:
+            except _FAULTS as fault:
                 if not self._set_aside(fault):
                     raise
                 return self._write_in_room(work, durable=durable)

@@ -42,7 +42,9 @@ def command(
     """
     by = actor.id if actor.kind == "system" else str(actor)
     row = orders.ask(session, box, verb, args, command=command_id or new_command(now_ms), by=by, now_ms=now_ms)
-    told = {"command": row.id, **{key: value for key, value in args.items() if key != "sealed"}}
+    # neither a secret nor all that is drawn in settings that are tried
+    named = {key: value for key, value in args.items() if key != "sealed" and isinstance(value, str)}
+    told = {"command": row.id, **named}
     audit.record(session, actor, f"box.{verb}", f"box/{box}", told, now_ms)
     return row
 

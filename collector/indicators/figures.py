@@ -90,9 +90,11 @@ class Loaded:
         """Where there were any; of earlier days as well."""
         return self._cases.spots
 
-    def whole(self) -> Figures:
-        """Of all of them."""
-        return self._figures(np.zeros(len(self._cases.rows), np.int64), 1)[0]
+    def whole(self, first: date | None = None) -> Figures:
+        """Of all of them; of those only that appeared on a day of the period, or later."""
+        begin_s = 0 if first is None else day_start_ms(first, self.period.zone) // 1000
+        before = self._cases.rows["opened_s"] < begin_s
+        return self._figures(before.astype(np.int64), 2)[0]
 
     def by_spot(self, names: Sequence[str]) -> dict[str, Figures]:
         """By a name that each of `spots` has; only those that have a ticket."""
@@ -105,12 +107,19 @@ class Loaded:
         names = [f"{hour:02}" for hour in range(24)]
         return self._named(names, self._cases.rows["hour"].astype(np.int64), every=True)
 
-    def by_day(self) -> dict[str, Figures]:
-        """By the day on which they appeared, all of the period."""
+    def by_day(self, until_s: float | None = None) -> dict[str, Figures]:
+        """By the day on which they appeared, all of the period; of each its first `until_s` seconds only."""
         every = list(days(self.period.first, self.period.last))
         starts = np.array([day_start_ms(day, self.period.zone) // 1000 for day in every])
-        index = np.searchsorted(starts, self._cases.rows["opened_s"], "right") - 1
-        return self._named([day.isoformat() for day in every], index, every=True)
+        opened_s = self._cases.rows["opened_s"]
+        index = np.searchsorted(starts, opened_s, "right") - 1
+        names = [day.isoformat() for day in every]
+        if until_s is None:
+            return self._named(names, index, every=True)
+        rest = "rest"  # of each day: of no interest, and in no day's figures
+        index = np.where(opened_s - starts[index] < until_s, index, len(names))
+        found = self._named([*names, rest], index, every=True)
+        return {day: found[day] for day in names}
 
     def _named(self, names: list[str], index: NDArray[np.int64], *, every: bool = False) -> dict[str, Figures]:
         found = self._figures(index, len(names))

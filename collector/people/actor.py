@@ -18,6 +18,8 @@ class Role(StrEnum):
     OFFICER = "officer"
     AUDITOR = "auditor"
     VIEWER = "viewer"
+    SCREEN = "screen"
+    """A display on a wall, where visitors see it; no person."""
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,17 @@ audit.read         x     -        -           -       x       -       read the a
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings
+zones.write        x     x        -           -       -       -       draw zones and ground planes, and try them
 indicators.read    x     x        x           x       x       x       see indicators and reports of a street
+wall.read          x     x        x           x       x       x       see the wall: numbers and places, nobody's name
 learning.read      x     x        -           -       x       -       see what verdicts say of zones, and suggestions
 learning.accept    x     x        -           -       -       -       change a zone's dwell or area, release pictures
 figures.read       x     -        -           -       x       x       `/metrics` and `/healthz` from another machine
 """
 """An x: this role has this right at the streets that it was granted for."""
 
+ON_A_SCREEN: Final = frozenset({"wall.read"})
+"""All that the role `screen` may. It has no column, so that no right comes to it by a slip."""
 OWN: Final = "account.own"
 """The right to one's own account; everybody who is signed in at a page has it, and no token."""
 PUBLIC: Final = "public"
@@ -50,7 +54,8 @@ def _read() -> tuple[dict[str, frozenset[Role]], dict[str, str]]:
     may, meaning = {}, {}
     for line in lines:
         right, *marks, text = line.split(maxsplit=7)
-        may[right] = frozenset(role for role, mark in zip(roles, marks, strict=True) if mark == "x")
+        screen = frozenset({Role.SCREEN} if right in ON_A_SCREEN else ())
+        may[right] = screen | frozenset(role for role, mark in zip(roles, marks, strict=True) if mark == "x")
         meaning[right] = text
     return may, meaning
 

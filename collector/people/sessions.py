@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -76,10 +77,13 @@ def start(
     return cookie
 
 
-def find(session: Session, cookie: str, ages: Ages, now_ms: int) -> Found | None:
-    """The session of a cookie, unless it or its person has ended."""
+def find(session: Session, cookie: str, ages_of: Callable[[str], Ages], now_ms: int) -> Found | None:
+    """The session of a cookie, unless it or its person has ended; how long it lives goes by what the person is now."""
     row = session.get(SignInRow, kept(cookie))
-    if row is None or now_ms >= row.expires_ms or now_ms - row.seen_ms >= ages.idle_ms:
+    if row is None or now_ms >= row.expires_ms:
+        return None
+    ages = ages_of(row.person_id)
+    if now_ms - row.seen_ms >= ages.idle_ms or now_ms - row.created_ms >= ages.absolute_ms:
         return None
     # a clock that was set back does not make it live longer than it should
     if row.created_ms - now_ms > ages.idle_ms:

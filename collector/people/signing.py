@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 from sqlalchemy import delete, or_, update
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 SecondFactor = Literal["admins", "all", "optional"]
 Must = Literal["", "password", "totp"]
 DEFAULT_AGES: Final = Ages()
+SCREEN_AGES: Final = Ages(90 * 86_400_000, 90 * 86_400_000)
 CODES: Final = 10
 CODE_BYTES: Final = 5
 """40 random bits, and tries are limited."""
@@ -62,11 +64,13 @@ class SignedIn:
         cookie: of the session.
         device: cookie by which failures of this browser are counted apart; empty until the second factor.
         stage: `code` where the second factor is still to come.
+        kept_s: how long a browser keeps the cookie beyond its end, as a screen's does that loses its power.
     """
 
     cookie: str
     stage: sessions.Stage
     device: str = ""
+    kept_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,14 @@ class Caller:
         cookie: of the session; empty for a token.
         must: what has to be done before anything else is let through.
         session: the session's row id, to mark it in a list.
+        ends_ms: when it ends at the latest; None for a token.
     """
 
     actor: Actor
     cookie: str = ""
     must: Must = ""
     session: str = ""
+    ends_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Signing:
         second_factor: who has to have one.
         issuer: as authenticator apps name this center.
         vault: seals second factors; the default one is for trying out.
+        screen_ages: of sessions of who is nothing but a screen.
     """
 
     store: Store
@@ -107,6 +114,7 @@ class Signing:
     second_factor: SecondFactor = "admins"
     issuer: str = "CityEye"
     vault: Vault = field(default_factory=Vault)
+    screen_ages: Ages = SCREEN_AGES
 
     def password(self, name: str, password: str, source: Source) -> SignedIn:
         """The first step; raises WrongError, TooManyError, BusyError."""
@@ -137,7 +145,7 @@ class Signing:
         """The second step, with a code of the app or a recovery code; raises WrongError, TooManyError."""
         now_ms = self.now_ms()
         with self.store.writing() as session:
-            found = sessions.find(session, cookie, self.ages, now_ms)
+            found = sessions.find(session, cookie, partial(self._ages, session), now_ms)
             if found is None or found.row.stage != "code":
                 raise WrongError("请重新登录 / begin again with your password")
             name = found.person.id
@@ -166,7 +174,8 @@ class Signing:
         actor = Actor("person", row.id, row.name)
         detail = {"method": method, "address": source.address}
         audit.record(session, actor, "sign_in", f"person/{row.id}", detail, self.now_ms())
-        return SignedIn(cookie, "full", device)
+        ages = self._ages(session, row.id)
+        return SignedIn(cookie, "full", device, ages.absolute_ms // 1000 if ages is self.screen_ages else None)
 
     def _start(self, session: Session, person: str, stage: sessions.Stage, method: str, source: Source) -> str:
         return sessions.start(
@@ -174,11 +183,16 @@ class Signing:
             person,
             stage,
             method,
-            ages=self.ages,
+            ages=self._ages(session, person),
             now_ms=self.now_ms(),
             address=source.address,
             browser=source.browser,
         )
+
+    def _ages(self, session: Session, person: str) -> Ages:
+        """Of sessions of somebody: a screen's are long, as long as it is nothing else."""
+        roles = {one.role for one in roster.grants(session, person)}
+        return self.screen_ages if roles == {Role.SCREEN} else self.ages
 
     def _failed(self, name: str, one: Try, source: Source, *, delayed: bool) -> None:
         log.warning("sign-in from %s failed", source.address)
@@ -195,11 +209,12 @@ class Signing:
         """Who a session is of; a request that the page made by itself does not keep it alive."""
         now_ms = self.now_ms()
         with self.store.transaction() as session:
-            found = sessions.find(session, cookie, self.ages, now_ms)
+            found = sessions.find(session, cookie, partial(self._ages, session), now_ms)
             if found is None or found.row.stage != "full":
                 return None
             actor = roster.as_actor(session, found.person)
-            caller = Caller(actor, cookie, self._must(found.person, found.row, actor), found.row.id_sha256)
+            must = self._must(found.person, found.row, actor)
+            caller = Caller(actor, cookie, must, found.row.id_sha256, found.row.expires_ms)
         if found.tired and not background:
             with self.store.writing() as session:
                 sessions.seen(session, cookie, now_ms)

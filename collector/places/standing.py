@@ -16,17 +16,20 @@ each other: a notice to the wrong shop is worse than one that waits for a person
 | no shop | nothing | nobody | |
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.places import cameras, grid, shops
 from collector.places.coordinates import map_url
 from collector.places.faults import Text
+from collector.places.fields import Position
 from collector.places.shops import Shop
 from collector.places.zones import sites, zone_shops
-from collector.store import ReportRow
+from collector.store import ReportRow, ShopZone, Ticket, among
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,27 @@ def spot(session: Session, shop: Shop | None, box: str | None, camera: str, repo
     if lon is None or lat is None:
         return Spot(cell=cell, gb28181=gb28181)
     return Spot(lon, lat, cell, gb28181, map_url(lon, lat, name))
+
+
+def positions(session: Session, tickets: Iterable[Ticket]) -> dict[int, Position]:
+    """Where many tickets are, by number, as `spot` has each; without those whose place nobody has entered."""
+    every = list(tickets)
+    owners = {(row.box_id, row.camera, row.zone): row.shop_id for row in session.scalars(select(ShopZone))}
+    of = {one.number: one.shop or owners.get((one.box_id or "", one.camera, one.zone)) for one in every}
+    doors = shops.find_all(session, {shop for shop in of.values() if shop is not None})
+    places = cameras.find_all(session, {f"{one.box_id}/{one.camera}" for one in every if one.box_id is not None})
+    reports = {row.ticket_number: row for row in among(session, ReportRow, ReportRow.ticket_number, set(of))}
+    found = {}
+    for one in every:
+        door, report = doors.get(of[one.number] or ""), reports.get(one.number)
+        at_door = door is not None and door.lon is not None
+        if report is not None and (report.lon is not None or not at_door):
+            where: Any = report
+        else:
+            where = door if at_door else places.get(f"{one.box_id}/{one.camera}")
+        if where is not None and where.lon is not None and where.lat is not None:
+            found[one.number] = (where.lon, where.lat)
+    return found
 
 
 @dataclass(frozen=True)

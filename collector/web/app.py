@@ -35,6 +35,7 @@ from collector.papers import typefaces
 from collector.people.passwords import BusyError, Passwords
 from collector.people.signing import Caller, Signing
 from collector.places.codes import load_codes
+from collector.places.settings import MapSection
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
@@ -63,6 +64,8 @@ from collector.web import (
     thumbnails,
     ticket_pages,
     tickets_api,
+    wall_pages,
+    zone_pages,
 )
 from collector.web.kept import kept
 from collector.web.live import Changes, Feed, now
@@ -84,8 +87,9 @@ from collector.web.rights import (
 
 log = logging.getLogger(__name__)
 
+POLICY: Final = "content-security-policy"
 HEADERS: Final = {
-    "content-security-policy": (
+    POLICY: (
         "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
         "manifest-src 'self'; worker-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -97,6 +101,7 @@ HEADERS: Final = {
 }
 
 
+WALL: Final = "/wall"
 HSTS: Final = {"strict-transport-security": "max-age=31536000"}
 LOOK_AGAIN_S: Final = 10.0
 BUSY: Final = "系统繁忙，请稍后再试 / busy, try again"
@@ -105,18 +110,24 @@ LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Headers:
-    """Adds the security headers to every answer."""
+    """Adds the security headers to every answer; `tiles` is where the map of the wall may have pictures from."""
 
-    def __init__(self, app: ASGIApp, more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, app: ASGIApp, more: Mapping[str, str] | None = None, tiles: str = "") -> None:
         self._app = app
-        self._extra = [(name.encode(), value.encode()) for name, value in {**HEADERS, **(more or {})}.items()]
+        every = {**HEADERS, **(more or {})}
+        policy = every[POLICY].replace("img-src 'self'", f"img-src 'self' {tiles}".rstrip())
+        self._extra, self._wall = (
+            [(name.encode(), value.encode()) for name, value in one.items()]
+            for one in (every, {**every, POLICY: policy})
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
+        extra = self._wall if scope.get("path") == WALL else self._extra
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *self._extra]
+                message["headers"] = [*message.get("headers", []), *extra]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -152,6 +163,8 @@ def make_app(
     settings: CenterSettings | None = None,
     counter: Counter | None = None,
     typeface: Path | None = None,
+    *,
+    streets: Path | None = None,
 ) -> FastAPI:
     """Put the pages together; raises RuntimeError for a route that does not say which right it needs.
 
@@ -168,6 +181,7 @@ def make_app(
         settings: of the whole center, for what its notices say and go over.
         counter: gives boxes their labels; None where the CA is elsewhere.
         typeface: file of the one that PDF papers have; None: whatever is there.
+        streets: file with those that the map draws.
     """
     zone = ZoneInfo(center.timezone)
     desk = Desk(store, pictures, now_ms, changed or changes.tell)
@@ -181,14 +195,17 @@ def make_app(
         dependencies=[Depends(plain)],
     )
     app.state.gate = gate
-    files_of_pages = assets.Assets(Path(str(files("collector.web") / "static")))
+    files_of_pages = assets.Assets(
+        Path(str(files("protocol") / "drawing")), Path(str(files("collector.web") / "static"))
+    )
     app.state.pages = Pages(center, gate, files_of_pages, readers(zone, desk.now_ms))
     feed = Feed(store, changes, stopping, board.told(app.state.pages, desk.now_ms))
     documents.use(app)
     app.add_middleware(Again, busy=lambda: refusal(503, BUSY, headers=RETRY_AFTER))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(gate.url), www_redirect=False)
-    app.add_middleware(Headers, more=HSTS if gate.secure else None)
+    lies_beneath = MapSection() if settings is None else settings.map
+    app.add_middleware(Headers, more=HSTS if gate.secure else None, tiles=lies_beneath.tiles_origin)
 
     @app.exception_handler(StarletteError)
     async def fail(request: Request, fault: StarletteError) -> Response:
@@ -231,16 +248,25 @@ def make_app(
         request: Request, page: Showing, asking: Asking, since: str = "", cards: bool = False
     ) -> StreamingResponse:
         own = in_streets(asking.actor, "tickets.read")
-        told = feed.follow(
-            request.headers.get("last-event-id") or since,
-            lambda street: own is None or street in own,
-            page.language if cards else "",
+        return stream(
+            request, asking, since, lambda street: own is None or street in own, page.language if cards else ""
         )
+
+    @app.get("/wall/events", include_in_schema=False, dependencies=[needs("wall.read")])
+    async def follow_wall(request: Request, asking: Asking, since: str = "") -> StreamingResponse:
+        # that something has changed, of no ticket
+        return stream(request, asking, since, lambda _street: False)
+
+    def stream(
+        request: Request, asking: Caller, since: str, sees: Callable[[str], bool], cards: str = ""
+    ) -> StreamingResponse:
+        told = feed.follow(request.headers.get("last-event-id") or since, sees, cards)
         # a proxy that keeps what it is to pass on would keep alerts
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         asked = _while_signed_in(told, asking, partial(identify_again, request))
         return StreamingResponse(asked, media_type="text/event-stream", headers=headers)
 
+    @app.get("/wall/events/now", include_in_schema=False, dependencies=[needs("wall.read")])
     @app.get("/events/now", include_in_schema=False, dependencies=[needs("tickets.read")])
     def how_far() -> JSONResponse:
         with store.transaction() as session:
@@ -273,6 +299,7 @@ def make_app(
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
     app.include_router(box_pages.router(desk, counter, health.broker_connected))
+    app.include_router(zone_pages.router(desk))
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))
     app.include_router(policy_pages.router(desk, zone))
@@ -294,6 +321,7 @@ def make_app(
     app.include_router(places_api.router(desk, center.region, zone))
     app.include_router(indicators_api.router(desk, center.name, zone, typeface))
     app.include_router(learning_pages.router(desk, zone))
+    app.include_router(wall_pages.router(desk, zone, files_of_pages, lies_beneath, streets, health.broker_connected))
     app.include_router(learning_api.router(desk, zone))
     app.include_router(notices_api.router(desk, told, center.name, center.timezone))
     seal(app.routes)

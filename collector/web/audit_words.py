@@ -91,6 +91,7 @@ token.revoke  吊销令牌  Token revoked
 webhook.add  新建推送  Webhook added
 webhook.remove  删除推送  Webhook removed
 webhook.replay  重新推送  Sent again
+zones.drawn  绘制区域  Zones drawn
 """
 FIELDS: Final = """
 address  地址  address
@@ -159,7 +160,9 @@ version  工单版本  version
 via  程序令牌  by token
 whom  对象  whom
 why  原因  why
+shapes  绘制内容  drawn
 zone  区域  zone
+zones  区域  zones
 """
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     "state": words.STATES,

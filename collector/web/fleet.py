@@ -44,6 +44,7 @@ VERBS: Final = {
     "restart": N_("Start again"),
     "diagnostics": N_("Diagnostics"),
     "resend": N_("Send again"),
+    "try": N_("Try settings on the last hour"),
 }
 OUTCOMES: Final = {
     "waiting": N_("Waits to be sent"),
@@ -418,7 +419,8 @@ def _commands(session: Session, box: str) -> tuple[Asked, ...]:
 
 def _asked(row: CommandRow, pictures: tuple[str, ...], by: Text) -> Asked:
     args = json.loads(row.args)
-    told = [str(args[name]) for name in ("camera", "zone", "incident", "action", "name", "since") if name in args]
+    told = [args.get(name) for name in ("camera", "zone", "incident", "action", "name", "since")]
+    told = [one for one in told if isinstance(one, str)]
     level = "good" if row.state == "ok" else "warn" if row.state in ("waiting", "sent", "accepted") else "bad"
     return Asked(
         id=row.id,

@@ -34,6 +34,7 @@ PLACES: Final = (
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
     Place("/reports", "indicators.read", N_("Reports")),
+    Place("/wall", "wall.read", N_("Wall")),
     Place("/policies", "policies.read", N_("Policies")),
     Place("/learning", "learning.read", N_("Learning from verdicts")),
     Place("/templates", "notices.read", N_("Texts")),
@@ -45,7 +46,9 @@ PLACES: Final = (
 
 
 def home(actor: Actor) -> str:
-    """Where somebody begins: the board if they decide, else their tasks if they have any."""
+    """Where somebody begins: a screen at the wall; the board if they decide, else their tasks if they have any."""
+    if may(actor, "wall.read") and not may(actor, "tickets.read"):
+        return "/wall"
     decides = any(one.role in ROOM for one in actor.grants)
     return "/tasks" if may(actor, "tasks.work") and not decides else "/"
 

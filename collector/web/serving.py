@@ -60,7 +60,17 @@ def make_gate(config: CenterConfig, store: Store) -> Gate:
     settings = config.settings
     ages = Ages(round(settings.people.idle_min * 60_000), round(settings.people.absolute_h * 3_600_000))
     vault = Vault(config.data_dir / KEY_FILE)
-    signing = Signing(store, now_ms, Passwords(), ages, settings.people.second_factor, settings.center.name, vault)
+    screen_ms = round(settings.people.screen_days * 86_400_000)
+    signing = Signing(
+        store,
+        now_ms,
+        Passwords(),
+        ages,
+        settings.people.second_factor,
+        settings.center.name,
+        vault,
+        Ages(screen_ms, screen_ms),
+    )
     return Gate(signing, settings.pages.url, proxied=bool(settings.pages.proxies), provider=_provider(config))
 
 

@@ -42,7 +42,7 @@ def router(desk: Desk, gate: Gate) -> APIRouter:
             signing.end(old)
         caller = signing.caller(found.cookie) if go_on == "/" else None
         answer = RedirectResponse(go_on if caller is None else navigation.home(caller.actor), 303)
-        _set(gate, answer, gate.cookie, found.cookie)
+        _set(gate, answer, gate.cookie, found.cookie, found.kept_s)
         if found.device:
             _set(gate, answer, gate.device_cookie, found.device, DEVICE_S)
         return answer

@@ -138,6 +138,7 @@ OFFICES: Final = {
     "officer": N_("Officer"),
     "auditor": N_("Auditor"),
     "viewer": N_("Viewer"),
+    "screen": N_("Screen on a wall"),
 }
 ALL_STREETS: Final = N_("all streets")
 VIEWS: Final = {"wide": N_("Wide view"), "close": N_("Close-up")}

@@ -46,9 +46,10 @@ function ask_in(wanted) {
  * Follow what changes. `onChanged(tickets)` gets `[{number, state, open, version}, …]`, or null where the page has to
  * load all of its own anew; it gets an empty list at each new connection. Its second value is how many pages follow at
  * about this time: what all of them then ask for is better spread. `onState(state)` gets `waiting`, `live`,
- * `lost` or `ended`. `cards`: be told what a board shows of them, as `card`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
+ * `lost` or `ended`. `path`: of the feed. `stays`: a page whose session has ended is not loaded anew; it says so itself.
+ * `cards`: be told what a board shows of them, as `card`. `always`: while the page is hidden as well. `since` is the `at` that came with the page. Returns a function that ends it.
  */
-export function follow({ since = "", always = false, cards = false, onChanged = () => {}, onState = () => {} } = {}) {
+export function follow({ since = "", path = "/events", stays = false, always = false, cards = false, onChanged = () => {}, onState = () => {} } = {}) {
   let at = since;
   let source = null;
   let heard = Date.now();
@@ -83,12 +84,12 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
     close();
     if (now !== "ended") state("lost");
     try {
-      await call("GET", "/events/now", undefined, { background: true });
+      await call("GET", `${path}/now`, undefined, { background: true });
     } catch (fault) {
       if (fault instanceof Refused && (fault.status === 401 || fault.status === 403)) {
         state("ended");
-        if (!written()) { location.reload(); return; }
-        ask_in(true);
+        if (!stays && !written()) { location.reload(); return; }
+        if (!stays) ask_in(true);
       }
     }
     later();
@@ -99,7 +100,7 @@ export function follow({ since = "", always = false, cards = false, onChanged = 
     if (over || (!always && document.visibilityState === "hidden")) return;
     heard = Date.now();
     if (now !== "lost" && now !== "ended") state("waiting");
-    const mine = new EventSource(`/events?since=${encodeURIComponent(at)}${cards ? "&cards=1" : ""}`);
+    const mine = new EventSource(`${path}?since=${encodeURIComponent(at)}${cards ? "&cards=1" : ""}`);
     source = mine;
     const hears = (name, act) => mine.addEventListener(name, (event) => {
       if (mine !== source) return;

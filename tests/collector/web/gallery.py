@@ -35,6 +35,7 @@ MORE = (
     ("/shops/new", "operator"),
     ("/permits/new", "operator"),
     ("/policies/street?street=xiaohe", "admin"),
+    ("/cameras/xiaohe-1/market/zones", "operator"),
     ("/learning/xiaohe-1/market/front-1/encroachment?dwell_s=300", "operator"),
     ("/tickets/9", "officer"),
     ("/tickets/3", "auditor"),

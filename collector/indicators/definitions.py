@@ -100,8 +100,14 @@ COUNTS: Final = (
     Count(
         "unreviewed",
         ("未核实先提醒", "told unreviewed"),
-        ("按策略先行提醒，至今无人核实", "the shop was told by the policy, nobody has reviewed it"),
-        Which(F.UNREVIEWED),
+        ("按策略先行提醒，至今无人核实，撤案除外", "told by the policy, nobody has reviewed it; not withdrawn"),
+        Which(F.UNREVIEWED, F.WITHDRAWN),
+    ),
+    Count(
+        "withdrawn_unreviewed",
+        ("未核实撤案", "withdrawn unreviewed"),
+        ("先行提醒后，未经核实即由人工撤案", "told by the policy, given up by a person before anybody reviewed it"),
+        Which(F.UNJUDGED | F.WITHDRAWN),
     ),
     Count(
         "pending",

@@ -227,7 +227,7 @@ def make_app(
 
     @app.exception_handler(Open311Error)
     def refuse_request(request: Request, fault: Open311Error) -> Response:
-        return open311_pages.failure(request.url.path, fault.status, fault.text)
+        return open311_pages.failure(request.url.path, fault.status, fault.text, fault.wait_s)
 
     @app.exception_handler(BusyError)
     def wait(_request: Request, _fault: BusyError) -> Response:

@@ -39,10 +39,12 @@ from collector.places.settings import MapSection
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
+    admin_pages,
     assets,
     audit_pages,
     board,
     box_pages,
+    camera_pages,
     documents,
     evidence_api,
     exchange_api,
@@ -60,12 +62,15 @@ from collector.web import (
     report_pages,
     sign_in,
     statistics_pages,
+    street_pages,
     task_pages,
     text_pages,
     thumbnails,
     ticket_pages,
     tickets_api,
+    token_pages,
     wall_pages,
+    webhook_pages,
     zone_pages,
 )
 from collector.web.kept import kept
@@ -311,6 +316,13 @@ def make_app(
     app.include_router(exchange_api.router(desk, gate.signing.vault, codes, center.region, zone))
     app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
     app.include_router(report_pages.router(desk, codes, zone))
+    whole = settings or _plain(center)
+    app.include_router(admin_pages.router(desk, whole))
+    app.include_router(camera_pages.router(desk))
+    networks, proxy = exchange.webhooks.networks, whole.notices.proxy
+    app.include_router(webhook_pages.router(desk, gate.signing.vault, center.id, zone, networks, proxy))
+    app.include_router(token_pages.router(desk, gate.signing))
+    app.include_router(street_pages.router(desk, whole, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))

@@ -4,16 +4,20 @@
 the same, both are right or somebody had the same wrong idea twice.
 """
 
+import itertools
 import json
 import math
+import tomllib
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
+from collector.indicators.apart import apart
 from collector.indicators.figures import Loaded, Period
 from collector.indicators.keeping import work_out
-from collector.store import IncidentRow, Ticket, TicketEvent
+from collector.store import CameraPlace, GridCell, IncidentRow, ReportRow, ShopRow, Ticket, TicketEvent
+from tests.services import ROOT
 
 FINAL = ("false_alarm", "duplicate", "exempt", "lapsed", "self_corrected", "closed")
 STREET_WORK = ("registered", "dispatched", "handling", "verifying", "rework")
@@ -134,7 +138,8 @@ def numbers(stories):
             "exempt": len(judged("exempt")),
             "lapsed": sum(one.state == "lapsed" for one in unjudged),
             "pending": sum(one.state == "pending_review" for one in unjudged),
-            "unreviewed": sum(one.state not in ("lapsed", "pending_review") for one in unjudged),
+            "unreviewed": sum(one.state not in ("lapsed", "pending_review") and not one.withdrawn for one in unjudged),
+            "withdrawn_unreviewed": sum(one.withdrawn for one in unjudged),
             "self_corrected": len(corrected),
             "registered": len(registered),
             "closed": len(closed),
@@ -174,6 +179,7 @@ def stories(session, now_ms):
     for ticket in session.scalars(select(Ticket)):
         one = Story(ticket, lines[ticket.number], incidents[ticket.number], now_ms)
         one.reopened = _returned(incidents[ticket.number])
+        one.cell, one.category = _cell(session, ticket), _category(ticket.rule)
         found.append(one)
     earlier = defaultdict(list)
     for one in sorted((one for one in found if one.judgement == "confirmed"), key=lambda one: one.opened_ms):
@@ -197,6 +203,38 @@ def _returned(rows):
     return False
 
 
+def _cell(session, ticket):
+    """Of the shop's door, else of the camera as the register has it, else as somebody reported it."""
+    shop = session.get(ShopRow, ticket.shop) if ticket.shop else None
+    place = session.get(CameraPlace, (ticket.box_id, ticket.camera)) if ticket.box_id else None
+    report = session.get(ReportRow, ticket.number)
+    found = (
+        *([_at(session, shop)] if shop else []),
+        *([place.cell, _at(session, place)] if place else []),
+        *([report.cell] if report else []),
+    )
+    return next((one for one in found if one), "")
+
+
+def _at(session, place):
+    """Code of the cell of a position: a line from it to the east crosses the cell's edges an odd number of times."""
+    cells = session.scalars(select(GridCell).where(GridCell.state == "active").order_by(GridCell.code))
+    for cell in () if place.lon is None else cells:
+        crossed = 0
+        for ring in json.loads(cell.rings):
+            for (x1, y1), (x2, y2) in itertools.pairwise(ring):
+                if (y1 > place.lat) != (y2 > place.lat):
+                    crossed += place.lon < x1 + (place.lat - y1) / (y2 - y1) * (x2 - x1)
+        if crossed % 2:
+            return cell.code
+    return ""
+
+
+def _category(rule):
+    codes = tomllib.loads((ROOT / "config" / "codes" / "events.toml").read_text("utf-8"))
+    return codes["rules"].get(rule) or rule
+
+
 def differences(store, first, last, zone, now_ms):
     """What the center says of these days and a second opinion does not, one line each; as a whole and by each group."""
 
@@ -207,6 +245,10 @@ def differences(store, first, last, zone, now_ms):
         second = [one for one in stories(session, now_ms) if first <= local(one).date() <= last]
         streets = tuple({one.street for one in second})
         loaded = Loaded(session, Period(first, last, streets, zone), now_ms)
+        parts = {
+            by: {key: figures for key, (_, figures) in apart(session, loaded, by).items()}
+            for by in ("grid", "category")
+        }
     spots = loaded.spots
     pairs = {
         "all": ({"": loaded.whole()}, lambda _: ""),
@@ -217,8 +259,13 @@ def differences(store, first, last, zone, now_ms):
             lambda one: one.camera,
         ),
         "rule": (loaded.by_spot([one.rule for one in spots]), lambda one: one.rule),
+        "grid": (parts["grid"], lambda one: one.cell),
+        "category": (parts["category"], lambda one: one.category),
         "hour": (loaded.by_hour(), lambda one: f"{local(one).hour:02}"),
         "day": (loaded.by_day(), lambda one: local(one).date().isoformat()),
+        "week": (loaded.by_week(), lambda one: f"{local(one) - timedelta(days=local(one).weekday()):%F}"),
+        "weekday": (loaded.by_weekday(), lambda one: str(local(one).isoweekday())),
+        "weekday_hour": (loaded.by_weekday_hour(), lambda one: f"{local(one):%u-%H}"),
     }
     changed = sum(differed for _, differed in work_out(store, every=True))
     found = [f"{changed} tickets keep other facts than their time lines tell"] if changed else []

@@ -1,4 +1,4 @@
-"""How often somebody may fail."""
+"""How often somebody may fail, or ask."""
 
 import ipaddress
 import threading
@@ -14,19 +14,27 @@ ADDRESSES: Final = 10_000
 
 
 class Failures:
-    """Counts failures of the last ten minutes, by address and in all.
+    """Counts failures of the last ten minutes, by address and in all; or visits, of any time.
 
     With 85 random bits nobody guesses a code; this keeps guessing from costing anything.
 
     Args:
         monotonic: seconds that never jump.
-        per_address: how many of one address are borne.
+        per_address: that one may have in `window_s`; `in_all`: all together.
     """
 
-    def __init__(self, monotonic: Callable[[], float], per_address: int = PER_ADDRESS) -> None:
-        self._monotonic, self._per_address = monotonic, per_address
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        *,
+        per_address: int = PER_ADDRESS,
+        in_all: int = IN_ALL,
+        window_s: float = WINDOW_S,
+    ) -> None:
+        self._monotonic = monotonic
+        self._per_address, self._in_all, self._window_s = per_address, in_all, window_s
         self._lock = threading.Lock()
-        self._all: deque[float] = deque(maxlen=IN_ALL)
+        self._all: deque[float] = deque(maxlen=in_all)
         self._by_address: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
@@ -35,8 +43,8 @@ class Failures:
         with self._lock:
             own = self._by_address.get(network_of(address), deque())
             waits = [
-                times[0] + WINDOW_S - now_s
-                for times, most in ((own, self._per_address), (self._all, IN_ALL))
+                times[0] + self._window_s - now_s
+                for times, most in ((own, self._per_address), (self._all, self._in_all))
                 if len(times) >= most
             ]
         return max([0.0, *waits])

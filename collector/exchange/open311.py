@@ -35,11 +35,11 @@ Record = Mapping[str, Any]
 
 
 class Open311Error(Exception):
-    """A request that is refused: an HTTP status, and a line for people."""
+    """A request that is refused: an HTTP status, and a line for people; `wait_s`: how long to wait with the next."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, wait_s: float | None = None) -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.wait_s = status, text, wait_s
 
 
 @dataclass(frozen=True)

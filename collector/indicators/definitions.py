@@ -100,8 +100,14 @@ COUNTS: Final = (
     Count(
         "unreviewed",
         ("未核实先提醒", "told unreviewed"),
-        ("按策略先行提醒，至今无人核实", "the shop was told by the policy, nobody has reviewed it"),
-        Which(F.UNREVIEWED),
+        ("按策略先行提醒，至今无人核实，撤案除外", "told by the policy, nobody has reviewed it; not withdrawn"),
+        Which(F.UNREVIEWED, F.WITHDRAWN),
+    ),
+    Count(
+        "withdrawn_unreviewed",
+        ("未核实撤案", "withdrawn unreviewed"),
+        ("先行提醒后，未经核实即由人工撤案", "told by the policy, given up by a person before anybody reviewed it"),
+        Which(F.UNJUDGED | F.WITHDRAWN),
     ),
     Count(
         "pending",
@@ -270,9 +276,19 @@ BY: Final = {
     "camera": ("摄像头", "camera"),
     "category": ("类别", "category"),
     "hour": ("出现时段", "hour of appearance"),
+    "weekday": ("星期", "day of the week"),
+    "weekday_hour": ("星期与时段", "day of the week and hour"),
     "day": ("日期", "day"),
+    "week": ("周（周一起）", "week, from Monday"),
 }
 """What figures can be taken apart by."""
+WEEKDAYS: Final = tuple(
+    zip(
+        (f"周{one}" for one in "一二三四五六日"),
+        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+        strict=True,
+    )
+)
 
 HEAD: Final = """# 指标 / Indicators
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from collector.indicators import packs
 from collector.store import Box, PackedDay, ShopRow, Store, Ticket, TicketEvent
 from collector.tickets import facts
-from collector.tickets.desk import hold
+from collector.tickets.desk import hold_all
 
 AT_ONCE: Final = 100
 """Tickets of one transaction: the inbox must get its turn."""
@@ -33,8 +33,7 @@ def work_out(store: Store, *, every: bool = False) -> Iterator[tuple[int, int]]:
         batch = numbers[start : start + AT_ONCE]
         differed = 0
         with store.writing() as session:
-            for number in batch:
-                ticket = hold(session, number)
+            for number, ticket in hold_all(session, batch).items():
                 before = {name: getattr(ticket, name) for name in (*facts.NOTHING, "mark")}
                 lines = select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id)
                 facts.replay(ticket, list(session.scalars(lines)))

@@ -5,26 +5,30 @@ of them changes its mark. What has no good pack is read from the tickets, so tha
 """
 
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import IntFlag, auto
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from collector.store import PackedDay, Ticket
 from collector.tickets.facts import Verdict
 from collector.tickets.machine import ENFORCED, State
 
-VERSION: Final = 1
-"""Of the form of packs; one of another form is no good."""
+VERSION: Final = 2
+"""Of the form of packs; one of another form is no good. Counted into its marks, so that it is packed anew."""
 FORM: Final = np.dtype(
     [
+        ("number", "<i8"),
         ("place", "<i4"),
         ("opened_s", "<i8"),
         ("hour", "i1"),
@@ -38,7 +42,12 @@ FORM: Final = np.dtype(
 """One ticket. `notice_s`, `clear_s` and `close_s` count from its appearance, -1: has not happened; `due_s`: the
 deadline of a step after registration that goes on, 0: there is none."""
 NEVER: Final = -1
+AT_ONCE: Final = 200
+"""Packs of one question."""
 MOST_S: Final = 2**31 - 1
+MOST_ROWS: Final = 2_000_000
+"""Tickets of the days that are kept in memory, some 100 MB at most."""
+MOST_SPOTS: Final = 50_000
 
 
 class Fact(IntFlag):
@@ -106,7 +115,7 @@ _COLUMNS: Final = (
     *(Ticket.street, Ticket.key, Ticket.rule, Ticket.shop, Ticket.box_id, Ticket.camera, Ticket.opened_ms),
     *(Ticket.state, Ticket.open, Ticket.cleared_ms, Ticket.closed_ms, Ticket.outcome, Ticket.due_ms, Ticket.late),
     *(Ticket.reopened, Ticket.verdict, Ticket.first_told_ms, Ticket.registered_ms, Ticket.fed_back, Ticket.reworked),
-    *(Ticket.overdue, Ticket.mark),
+    *(Ticket.overdue, Ticket.mark, Ticket.number),
 )
 
 
@@ -147,6 +156,7 @@ def _cases(rows: Iterable[Any], zone: ZoneInfo) -> Cases:
         goes_on = row.registered_ms is not None and row.state in ENFORCED and row.due_ms is not None
         made.append(
             (
+                row.number,
                 spots.setdefault(spot, len(spots)),
                 row.opened_ms // 1000,
                 datetime.fromtimestamp(row.opened_ms // 1000, zone).hour,
@@ -186,6 +196,43 @@ def _unpack(pack: bytes) -> Cases | None:
     return Cases(values, np.frombuffer(pack, FORM, offset=start))
 
 
+class _Kept:
+    """Days of one database as they were last read, so that each is fetched and taken apart once.
+
+    By (street, from_ms, until_ms, marks): what a day's marks are the sum of is what is in it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._rows = threading.Lock(), 0
+        self._days: OrderedDict[tuple[Any, ...], Cases] = OrderedDict()
+        self._spots: dict[Any, Any] = {}
+
+    def get(self, key: tuple[Any, ...]) -> Cases | None:
+        """None: not read yet, or forgotten."""
+        with self._lock:
+            if key in self._days:
+                self._days.move_to_end(key)
+            return self._days.get(key)
+
+    def put(self, key: tuple[Any, ...], cases: Cases) -> Cases:
+        """Keep a day; its spots as they stand in other days already."""
+        with self._lock:
+            if len(self._spots) > MOST_SPOTS:
+                self._spots.clear()
+            cases = Cases(tuple(self._spots.setdefault(spot, spot) for spot in cases.spots), cases.rows)
+            self._rows += len(cases.rows)
+            if key in self._days:
+                self._rows -= len(self._days.pop(key).rows)
+            self._days[key] = cases
+            while self._rows > MOST_ROWS:
+                self._rows -= len(self._days.popitem(last=False)[1].rows)
+            return cases
+
+
+_KEPT: Final[WeakKeyDictionary[Any, _Kept]] = WeakKeyDictionary()
+"""By engine."""
+
+
 def day_start_ms(day: date, zone: ZoneInfo) -> int:
     """The first instant of a day."""
     return round(datetime.combine(day, time(), zone).timestamp() * 1000)
@@ -207,19 +254,47 @@ def _marks() -> Any:
 def load(session: Session, streets: Sequence[str], first: date, last: date, zone: ZoneInfo) -> Cases:
     """All tickets that appeared on these days, of these streets (`Store.reading`)."""
     spans = [_span(day, zone) for day in days(first, last)]
-    parts: list[Cases] = []
     packed: dict[str, set[tuple[int, int]]] = {street: set() for street in streets}
-    for row in session.execute(_good(PackedDay.pack, streets, spans)):
-        cases = _unpack(row.pack)
-        # those of days in another time zone overlap
-        if cases is not None and (row.from_ms, row.until_ms) in spans:
-            parts.append(cases)
-            packed[row.street].add((row.from_ms, row.until_ms))
+    # those of days in another time zone overlap
+    among = set(spans)
+    good = [tuple(row) for row in session.execute(_good(PackedDay.marks, streets, spans)) if (row[1], row[2]) in among]
+    parts = []
+    for (street, *span, _), cases in _read(session, good).items():
+        parts.append(cases)
+        packed[street].add((span[0], span[1]))
     for street in streets:
         for begin, end in _joined([span for span in spans if span not in packed[street]]):
             wanted = select(*_COLUMNS).where(Ticket.street == street, Ticket.opened_ms >= begin, Ticket.opened_ms < end)
             parts.append(_cases(session.execute(wanted.order_by(Ticket.opened_ms)), zone))
     return join(parts)
+
+
+def _read(session: Session, good: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Cases]:
+    """Packs that are good, by what they are kept by; those of another form are left out."""
+    kept = _KEPT.setdefault(session.get_bind(), _Kept())
+    found = {key: cases for key in good if (cases := kept.get(key)) is not None}
+    for start in range(0, len(good), AT_ONCE):
+        missing = {key[:3]: key for key in good[start : start + AT_ONCE] if key not in found}
+        for *day, pack in _fetch(session, list(missing)) if missing else ():
+            cases = _unpack(bytes(pack))
+            if cases is not None:
+                key = missing[day[0], day[1], day[2]]
+                found[key] = kept.put(key, cases)
+    return found
+
+
+def _fetch(session: Session, wanted: list[Any]) -> Iterable[Any]:
+    """Street, span and pack of days."""
+    day = (PackedDay.street, PackedDay.from_ms, PackedDay.until_ms)
+    query, connection = select(*day, PackedDay.pack).where(tuple_(*day).in_(wanted)), session.connection()
+    if connection.dialect.name != "postgresql":
+        return connection.execute(query)
+    # as bytes, not as text in hexadecimal: three times as quick
+    driver: Any = connection.connection
+    found: Iterable[Any] = driver.cursor(binary=True).execute(
+        str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+    )
+    return found
 
 
 def _span(day: date, zone: ZoneInfo) -> tuple[int, int]:
@@ -234,7 +309,7 @@ def _good(column: Any, streets: Sequence[str], spans: Sequence[tuple[int, int]])
         PackedDay.street.in_(streets),
         PackedDay.from_ms >= spans[0][0],
         PackedDay.until_ms <= spans[-1][1],
-        PackedDay.marks == func.coalesce(marks, 0),
+        PackedDay.marks == func.coalesce(marks, 0) + VERSION,
     )
 
 
@@ -267,5 +342,5 @@ def pack_day(session: Session, street: str, day: date, zone: ZoneInfo) -> None:
     begin, end = _span(day, zone)
     wanted = select(*_COLUMNS).where(Ticket.street == street, Ticket.opened_ms >= begin, Ticket.opened_ms < end)
     rows = session.execute(wanted.order_by(Ticket.opened_ms)).all()
-    marks, pack = sum(row.mark for row in rows), _pack(_cases(rows, zone))
+    marks, pack = VERSION + sum(row.mark for row in rows), _pack(_cases(rows, zone))
     session.merge(PackedDay(street=street, from_ms=begin, until_ms=end, marks=marks, pack=pack))

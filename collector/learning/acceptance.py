@@ -15,7 +15,7 @@ from collector.learning.verdicts import Place, find_zone
 from collector.people import audit
 from collector.people.actor import Actor
 from collector.store import IncidentRow, PictureRow, SettingsRow, TrainingRelease
-from collector.tickets.desk import MAX_TEXT, RefusedError, hold
+from collector.tickets.desk import MAX_TEXT, RefusedError, hold_all, unknown
 from collector.tickets.machine import State
 from protocol.settings import DocumentError, FrontageZone, read_document
 
@@ -98,8 +98,11 @@ def release(session: Session, actor: Actor, numbers: Collection[int], why: str, 
     reason, count = _why(why), 0
     if not numbers:
         raise RefusedError("missing", "expected false alarms that are marked, found none", "请先勾选误报")
+    held = hold_all(session, numbers)
     for number in numbers:
-        ticket = hold(session, number)
+        ticket = held.get(number)
+        if ticket is None:
+            raise unknown(number)
         if ticket.state != State.FALSE_ALARM:
             text = f"ticket {number}: expected a false alarm, it is {ticket.state}"
             raise RefusedError("not_now", text, f"工单 {number} 不是误报，不能释放其图片")
@@ -119,7 +122,7 @@ def release(session: Session, actor: Actor, numbers: Collection[int], why: str, 
 def take_back(session: Session, actor: Actor, numbers: Collection[int], why: str, now_ms: int) -> int:
     """Release the pictures of tickets no longer, says how many; raises RefusedError."""
     reason, count = _why(why), 0
-    for number in numbers:
+    for number in hold_all(session, numbers):
         rows = session.scalars(select(TrainingRelease).where(TrainingRelease.ticket == number)).all()
         for row in rows:
             session.delete(row)

@@ -5,7 +5,7 @@ caller's transaction, under the lock of the ticket's key. What is refused says w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -153,14 +153,18 @@ def hold(session: Session, number: int, beside: tuple[int, ...] = ()) -> Ticket:
         number: the ticket's.
         beside: others to be locked with it, at once: two that each wait for the other's lock would wait for ever.
     """
-    keys = session.execute(select(Ticket.number, Ticket.key).where(Ticket.number.in_((number, *beside)))).all()
-    if all(one.number != number for one in keys):
-        raise unknown(number)
-    lock(session, {f"ticket/{one.key}" for one in keys})
-    ticket = session.get(Ticket, number, populate_existing=True)
+    ticket = hold_all(session, (number, *beside)).get(number)
     if ticket is None:
         raise unknown(number)
     return ticket
+
+
+def hold_all(session: Session, numbers: Collection[int]) -> dict[int, Ticket]:
+    """Several tickets as they are, by number, those that there are: locked at once, and before anything else is."""
+    these = Ticket.number.in_(numbers)
+    lock(session, {f"ticket/{key}" for key in session.scalars(select(Ticket.key).where(these))})
+    rows = session.scalars(select(Ticket).where(these).execution_options(populate_existing=True))
+    return {ticket.number: ticket for ticket in rows}
 
 
 def look(session: Session, number: int, at_ms: int = AT_ONCE) -> None:

@@ -62,7 +62,7 @@ class Marked(Protocol):
 
 
 def mark(ticket: Marked) -> int:
-    """A number that changes when anything changes that indicators are made of; never 0."""
+    """A number that changes when anything changes that indicators are made of; never 0, and odd."""
     made = (ticket.number, ticket.version, ticket.opened_ms, ticket.cleared_ms, ticket.late, ticket.reopened)
     return int.from_bytes(blake2b(repr(made).encode(), digest_size=MARK_BYTES).digest()) | 1
 
@@ -96,7 +96,11 @@ def take(ticket: Ticket, verb: str, at_ms: int, was: Mapping[str, Any], now: Map
 
 
 def replay(ticket: Ticket, lines: list[TicketEvent]) -> None:
-    """Work the columns of a ticket out anew from its time line, in the order in which it was written."""
+    """Work the columns of a ticket out anew from its time line, in the order in which it was written.
+
+    Where they differ, its mark does: what was packed, or read, with the others is no good any more.
+    """
+    kept = [getattr(ticket, name) for name in NOTHING]
     for name, value in NOTHING.items():
         setattr(ticket, name, value)
     was: dict[str, Any] = {"state": State.PENDING_REVIEW, "due_ms": None, "told_ms": None}
@@ -112,4 +116,8 @@ def replay(ticket: Ticket, lines: list[TicketEvent]) -> None:
                 was["told_ms"] = None
         elif line.kind == "due":
             was["due_ms"] = detail["due_ms"]
-    ticket.mark = mark(ticket)
+    right = mark(ticket)
+    if [getattr(ticket, name) for name in NOTHING] != kept:
+        ticket.mark = right + (ticket.mark == right)
+    elif ticket.mark != right + 1:
+        ticket.mark = right

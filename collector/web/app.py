@@ -61,6 +61,7 @@ from collector.web import (
     register_pages,
     report_pages,
     sign_in,
+    statistics_pages,
     street_pages,
     task_pages,
     text_pages,
@@ -231,7 +232,7 @@ def make_app(
 
     @app.exception_handler(Open311Error)
     def refuse_request(request: Request, fault: Open311Error) -> Response:
-        return open311_pages.failure(request.url.path, fault.status, fault.text)
+        return open311_pages.failure(request.url.path, fault.status, fault.text, fault.wait_s)
 
     @app.exception_handler(BusyError)
     def wait(_request: Request, _fault: BusyError) -> Response:
@@ -332,6 +333,7 @@ def make_app(
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
     app.include_router(indicators_api.router(desk, center.name, zone, typeface))
+    app.include_router(statistics_pages.router(desk, center.name, zone, typeface))
     app.include_router(learning_pages.router(desk, zone))
     app.include_router(wall_pages.router(desk, zone, files_of_pages, lies_beneath, streets, health.broker_connected))
     app.include_router(learning_api.router(desk, zone))

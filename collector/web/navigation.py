@@ -38,7 +38,7 @@ PLACES: Final = (
     Place("/boxes", "boxes.read", N_("Boxes")),
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
-    Place("/reports", "indicators.read", N_("Reports")),
+    Place("/statistics", "indicators.read", N_("Statistics")),
     Place("/proposals", "proposals.moderate", N_("Proposals")),
     Place("/wall", "wall.read", N_("Wall")),
     Place("/policies", "policies.read", N_("Policies")),

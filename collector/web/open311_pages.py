@@ -1,5 +1,6 @@
 """Open311 GeoReport v2 over HTTP: `/open311/v2`. What it says is in `collector.exchange.open311`."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Final, cast, get_args
@@ -7,7 +8,7 @@ from typing import Final, cast, get_args
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from collector.boxes.limits import WINDOW_S, Failures
+from collector.boxes.limits import Failures
 from collector.exchange import open311, reports
 from collector.exchange.open311 import Format, Open311Error
 from collector.exchange.reports import Report, ReportError
@@ -21,14 +22,19 @@ from protocol.instants import from_epoch
 
 NOT_ALLOWED: Final = Open311Error(403, "api_key: expected one whose owner may report at this street")
 ROOT: Final = "/open311/v2"
+LOOK_S: Final = 60.0
+LOOKS: Final = 60
+"""That an address without a key has in a minute; a list costs up to 1,000 requests' reading."""
+LOOKS_IN_ALL: Final = 1200
+"""Of all addresses: 20 a second."""
 
 
-def failure(path: str, status: int, text: str) -> Response:
+def failure(path: str, status: int, text: str, wait_s: float | None = None) -> Response:
     """A refusal as the specification has it: 404, 403, 429, and 400 for all others that are the caller's."""
     form: Format = "json" if path.endswith(".json") else "xml"
     code = status if status in (403, 404, 429) or status >= 500 else 400
     content = open311.failure(form, code, text)
-    headers = {"retry-after": str(round(WINDOW_S))} if code == 429 else None
+    headers = None if wait_s is None else {"retry-after": str(math.ceil(wait_s))}
     return Response(content, code, headers=headers, media_type=open311.KINDS[form])
 
 
@@ -36,6 +42,7 @@ def router(desk: Desk, section: Open311Section, codes: Codes, agency: str) -> AP
     """The routes."""
     routes = APIRouter(prefix=ROOT, include_in_schema=False)
     visits = Failures(time.monotonic)
+    looks = Failures(time.monotonic, per_address=LOOKS, in_all=LOOKS_IN_ALL, window_s=LOOK_S)
 
     def read(given: str) -> Format:
         if not section.enabled:
@@ -71,14 +78,16 @@ def router(desk: Desk, section: Open311Section, codes: Codes, agency: str) -> AP
         return Response(content, status, media_type=open311.KINDS[form], headers={"cache-control": "no-store"})
 
     @routes.get("/services.{form}", dependencies=[programs()])
-    def list_services(form: str, jurisdiction_id: str = "") -> Response:
+    def list_services(request: Request, form: str, jurisdiction_id: str = "") -> Response:
         known = read(form)
+        _count(request, looks)
         street(jurisdiction_id)
         return answer(known, open311.listed(known, "services", "service", open311.services(codes)))
 
     @routes.get("/services/{code}.{form}", dependencies=[programs()])
-    def define_service(code: str, form: str, jurisdiction_id: str = "") -> Response:
+    def define_service(request: Request, code: str, form: str, jurisdiction_id: str = "") -> Response:
         known = read(form)
+        _count(request, looks)
         street(jurisdiction_id)
         if codes.event_of(code) is None:
             raise Open311Error(404, "service_code: expected one of the services, got another")
@@ -87,7 +96,9 @@ def router(desk: Desk, section: Open311Section, codes: Codes, agency: str) -> AP
     def find(request: Request, query: Mapping[str, str]) -> list[open311.Record]:
         asking = who(request, request.query_params.get("api_key", ""))
         public = asking == PUBLIC
-        if not public and not table.may(asking, "tickets.read"):
+        if public:
+            _count(request, looks)
+        elif not table.may(asking, "tickets.read"):
             raise Open311Error(403, "api_key: expected one whose owner may see tickets")
         now = from_epoch(desk.now_ms() / 1000)
         wanted = open311.read_wanted(query, street(request.query_params.get("jurisdiction_id", "")), now)
@@ -157,9 +168,15 @@ def _let_in(request: Request, section: Open311Section, visits: Failures) -> None
     """Let somebody report who has shown no key; raises Open311Error."""
     if not section.anonymous:
         raise Open311Error(403, "api_key: expected an API token of this center, got none")
+    _count(request, visits)
+
+
+def _count(request: Request, visits: Failures) -> None:
+    """One more of an address; raises Open311Error where it has had all of its own."""
     address = rights.source(request).address
-    if visits.wait_s(address) > 0:
-        raise Open311Error(429, "too many requests without a key from here: try again later")
+    wait_s = visits.wait_s(address)
+    if wait_s > 0:
+        raise Open311Error(429, f"too many requests from here: try again in {math.ceil(wait_s)} s", wait_s)
     visits.count(address)
 
 

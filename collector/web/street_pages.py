@@ -57,7 +57,7 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
     """The routes."""
     section, contact = settings.street_page, settings.notices.contact
     routes = APIRouter(include_in_schema=False)
-    visits = Failures(time.monotonic, PER_ADDRESS)
+    visits = Failures(time.monotonic, per_address=PER_ADDRESS)
 
     def known() -> list[str]:
         if not section.enabled:

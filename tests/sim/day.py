@@ -25,7 +25,7 @@ from collector.notices.sender import Sender
 from collector.notices.service import tools_of
 from collector.notices.settings import ShopPagesSection
 from collector.office import make_office
-from collector.places import permits, shops
+from collector.places import grid, permits, shops
 from collector.places.history import Author
 from collector.places.register import Around
 from collector.store import CommandRow, IncidentRow, NoticeAttempt, NoticeRow, Ticket, open_store
@@ -37,6 +37,7 @@ from protocol.instants import from_epoch
 from protocol.messages import dataschema
 from tests import incidents
 from tests.incidents import Case
+from tests.services import ROOT
 from tests.sim.line import Line
 from tests.sim.people import MINUTE, ROOM, STREET, People
 
@@ -209,6 +210,7 @@ class Day:
     def register(self, places: list[tuple[str, str, str]]) -> None:
         author, around = Author(ROOM, self.now_ms), Around("330105", self.now_ms)
         with self.store.writing() as session:
+            grid.import_grid(session, (ROOT / "config" / "grid.example.geojson").read_bytes(), author, around)
             for number, (box, camera, shop) in enumerate(places):
                 mine = f"{box}/{camera}/front-{shop}"
                 if number == DOUBTED + 1:
@@ -219,6 +221,7 @@ class Day:
                     "street": STREET,
                     "zones": "" if number == DOUBTED else mine,
                     "phone": "" if number == MUTE else telephone(shop),
+                    **({"lon": f"{120.129 + number / 16_000:.6f}", "lat": "30.3105"} if number % 3 else {}),
                 }
                 if number != UNKNOWN:
                     shops.add(session, values, author, around)

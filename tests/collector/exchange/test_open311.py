@@ -5,6 +5,7 @@ import re
 import time
 import xml.etree.ElementTree as ET
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from collector.places.register import Around
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
+from collector.web.open311_pages import LOOKS
 from protocol.instants import from_epoch
 from tests.collector.exchange.test_people_reports import SHOP, Report
 from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture
@@ -196,6 +198,23 @@ def test_anybody_may_report_a_few_times_where_the_center_says_so(street):  # noq
     town.post(201, "xml", "made", api_key=town.key(), **asked)
     town.get("requests", "errors", 404, jurisdiction_id="s")
     assert street.ticket(1).source == "public"
+
+
+def test_an_address_without_a_key_may_look_so_often_a_minute(street, monkeypatch):  # noqa: F811
+    clock = [0.0]
+    monkeypatch.setattr("collector.web.open311_pages.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    town = Town(street, anonymous=True)
+    town.post(**ASKED)
+    paths = [f"/open311/v2/{one}.xml" for one in ("services", "services/0504", "requests", "requests/1", "tokens/1")]
+    assert {town.client.get(path).status_code for path in paths * (LOOKS // len(paths))} == {200}
+    clock[0] = 12.5
+    for path in paths:
+        answer = town.client.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "48")
+        assert read(answer, "errors")[0]["code"] == "429"
+    town.get("requests", "requests", api_key=town.key())
+    clock[0] = 60.0
+    assert {town.client.get(path).status_code for path in paths} == {200}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from collector.indicators import keeping, packs
 from collector.indicators.figures import Loaded, Period, _spreads
 from collector.indicators.packs import FORM, day_start_ms
-from collector.store import PackedDay, Ticket
+from collector.store import PackedDay, Ticket, open_store
 from collector.tickets.facts import mark
 from tests.bench import million
 from tests.bench.million import NOW, ZONE
@@ -84,12 +84,37 @@ def test_packs_of_another_form_or_another_time_zone_are_left_aside(filled, monke
     before = figures(filled)
     elsewhere = Period(PERIOD.first, PERIOD.last, PERIOD.streets, ZoneInfo("Europe/Berlin"))
     there = figures(filled, elsewhere)
-    monkeypatch.setattr(packs, "VERSION", 2)
+    monkeypatch.setattr(packs, "VERSION", packs.VERSION + 1)
     assert figures(filled) == before
     assert figures(filled, elsewhere) == there
+    assert keeping.pack(filled, ZONE, NOW.date()) > 300  # and all is packed anew
     with filled.writing() as session:
         session.query(PackedDay).delete()
     assert figures(filled, elsewhere) == there
+
+
+def test_facts_that_are_worked_out_anew_are_seen_by_whoever_had_read_the_others(filled):
+    keeping.pack(filled, ZONE, NOW.date())
+    before = figures(filled)[0].counts
+    with filled.writing() as session:
+        session.execute(update(Ticket).values(verdict="false_alarm"))
+    # as the command does, in another process
+    elsewhere = open_store(filled.engine.url)
+    assert sum(differed for _, differed in keeping.work_out(elsewhere, every=True)) > 1000
+    assert sum(differed for _, differed in keeping.work_out(elsewhere, every=True)) == 0
+    assert keeping.pack(elsewhere, ZONE, NOW.date(), every=True) > 300
+    elsewhere.close()
+    assert figures(filled)[0].counts["false_alarm"] < before["reported"]
+
+
+def test_memory_of_days_is_bounded(filled, monkeypatch):
+    keeping.pack(filled, ZONE, NOW.date())
+    monkeypatch.setattr(packs, "MOST_ROWS", 100)
+    monkeypatch.setattr(packs, "MOST_SPOTS", 10)
+    before = figures(filled)
+    assert figures(filled) == before
+    kept = packs._KEPT[filled.engine]
+    assert kept._rows == sum(len(day.rows) for day in kept._days.values()) <= 100
 
 
 def test_a_day_has_its_hours_where_clocks_are_changed():

@@ -1,13 +1,21 @@
 """What a ticket's history comes to: indicators of courses of tickets, counted by hand and by a second opinion."""
 
+import json
 from datetime import date
 
 import pytest
 from sqlalchemy import update
 
+from collector.exchange import reports
+from collector.exchange.reports import Report
 from collector.indicators import keeping
+from collector.indicators.apart import apart
 from collector.indicators.figures import Loaded, Period
-from collector.store import Ticket
+from collector.places import grid, shops
+from collector.places.codes import load_codes
+from collector.places.history import Author
+from collector.places.register import Around
+from collector.store import CameraPlace, Ticket
 from tests import second_opinion
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, ZONE
 
@@ -93,6 +101,12 @@ def withdrawn(street):
     street.act(LI, "withdraw", reason="closed down")
 
 
+def withdrawn_unreviewed(street):
+    street.policy(unreviewed=[{"hours": ["24/7"]}])
+    street.appears()
+    street.act(LI, "withdraw", reason="a fair")
+
+
 def returned(street):
     corrected(street)
     street.wait(5)
@@ -140,6 +154,12 @@ def repeated(street):
         (untold, {"confirmed": 1, "registered": 0}, {"registered_rate": (0, 1)}),
         # neither closed nor to be closed
         (withdrawn, {"withdrawn": 1, "registered": 1}, {"closed_rate": (0, 0), "in_time_rate": (0, 0)}),
+        # nobody waits for its review any more
+        (
+            withdrawn_unreviewed,
+            {"withdrawn_unreviewed": 1, "unreviewed": 0, "withdrawn": 0, "confirmed": 0},
+            {"valid_rate": (0, 0)},
+        ),
         # the last word counts
         (returned, {"false_alarm": 1, "reopened": 1}, {"valid_rate": (0, 1)}),
         (repeated, {"reported": 2, "confirmed": 2}, {"repeat_rate": (1, 2)}),
@@ -152,9 +172,47 @@ def test_a_course_counts_as_it_should(street, course, counts, shares):
         found = Loaded(session, Period(first, last, ("s",), ZONE), street.now_ms).whole()
     assert {name: found.counts[name] for name in counts} == counts
     assert {name: tuple(found.shares[name]) for name in shares} == shares
-    kinds = ("confirmed", "false_alarm", "unfounded", "duplicate", "exempt", "lapsed", "unreviewed", "pending")
-    assert sum(found.counts[name] for name in kinds) == found.counts["reported"]
+    judged = ("confirmed", "false_alarm", "unfounded", "duplicate", "exempt")
+    unjudged = ("lapsed", "unreviewed", "withdrawn_unreviewed", "pending")
+    assert sum(found.counts[name] for name in judged + unjudged) == found.counts["reported"]
     assert second_opinion.differences(street.desk.store, first, last, ZONE, street.now_ms) == []
+
+
+def test_tickets_are_in_the_cell_of_their_shop_or_camera_and_in_the_category_of_their_rule(street):
+    strips = [
+        {
+            "type": "Feature",
+            "properties": {"code": f"3301050010010{number}"},
+            "geometry": {"type": "Polygon", "coordinates": [[[x, 30], [x + 1, 30], [x + 1, 31], [x, 31], [x, 30]]]},
+        }
+        for number, x in ((1, 120), (2, 121), (3, 122))
+    ]
+    author, around = Author(LI, street.now_ms), Around("330105", street.now_ms)
+    with street.desk.store.writing() as session:
+        content = json.dumps({"type": "FeatureCollection", "features": strips}).encode()
+        assert grid.import_grid(session, content, author, around).added == len(strips)
+        for shop, lon in (("shop-1", "120.5"), ("shop-2", "121.5"), ("shop-3", "125")):
+            values = {"id": shop, "name": shop, "street": "s", "lon": lon, "lat": "30.5"}
+            shops.add(session, values, author, around)
+        empty = {"street": "s", "name": "", "note": "", "revision": 1, "changed_ms": 0, "box_id": "box-1"}
+        session.add(CameraPlace(camera="cam-1", lon=122.5, lat=30.5, cell="", **empty))
+        session.add(CameraPlace(camera="cam-2", lon=122.5, lat=30.5, cell=strips[0]["properties"]["code"], **empty))
+        reports.take(
+            session, LI, Report("hotline", "0501", street="s", lon=121.5, lat=30.5), load_codes(), street.now_ms
+        )
+    for shop, camera in (("shop-1", "cam-1"), ("shop-2", "cam-1"), ("shop-3", "cam-1"), ("shop-4", "cam-3")):
+        street.appears(shop=shop, camera=camera, zone=shop)
+    street.appears(shop=None, rule="crowding", camera="cam-2")
+    day = date(2026, 3, 2)
+    with street.desk.store.reading() as session:
+        loaded = Loaded(session, Period(day, day, ("s",), ZONE), street.now_ms)
+        found = {
+            by: {key: one.counts["reported"] for key, (_, one) in apart(session, loaded, by).items()}
+            for by in ("grid", "category")
+        }
+    assert found["grid"] == {"": 1, "33010500100101": 2, "33010500100102": 2, "33010500100103": 1}
+    assert found["category"] == {"0501": 1, "0504": 4, "2101": 1}
+    assert second_opinion.differences(street.desk.store, day, day, ZONE, street.now_ms) == []
 
 
 def test_minutes_count_from_when_it_appeared(street):

@@ -11,6 +11,11 @@ PER_ADDRESS: Final = 10
 IN_ALL: Final = 1000
 ADDRESSES: Final = 10_000
 """That are remembered; the oldest are forgotten, and count in all the same."""
+LOOK_S: Final = 60.0
+LOOKS: Final = 60
+"""That an address without a key has in a minute; a list costs up to 1,000 requests' reading."""
+LOOKS_IN_ALL: Final = 1200
+"""Of all addresses: 20 a second."""
 
 
 class Failures:
@@ -69,3 +74,8 @@ def network_of(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return str(parsed)
+
+
+def looks_of_anybody(monotonic: Callable[[], float]) -> Failures:
+    """What who does not sign in may look at: each look works something out."""
+    return Failures(monotonic, per_address=LOOKS, in_all=LOOKS_IN_ALL, window_s=LOOK_S)

@@ -8,7 +8,7 @@ from typing import Final, cast, get_args
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from collector.boxes.limits import Failures
+from collector.boxes.limits import Failures, looks_of_anybody
 from collector.exchange import open311, reports
 from collector.exchange.open311 import Format, Open311Error
 from collector.exchange.reports import Report, ReportError
@@ -22,11 +22,6 @@ from protocol.instants import from_epoch
 
 NOT_ALLOWED: Final = Open311Error(403, "api_key: expected one whose owner may report at this street")
 ROOT: Final = "/open311/v2"
-LOOK_S: Final = 60.0
-LOOKS: Final = 60
-"""That an address without a key has in a minute; a list costs up to 1,000 requests' reading."""
-LOOKS_IN_ALL: Final = 1200
-"""Of all addresses: 20 a second."""
 
 
 def failure(path: str, status: int, text: str, wait_s: float | None = None) -> Response:
@@ -42,7 +37,7 @@ def router(desk: Desk, section: Open311Section, codes: Codes, agency: str) -> AP
     """The routes."""
     routes = APIRouter(prefix=ROOT, include_in_schema=False)
     visits = Failures(time.monotonic)
-    looks = Failures(time.monotonic, per_address=LOOKS, in_all=LOOKS_IN_ALL, window_s=LOOK_S)
+    looks = looks_of_anybody(time.monotonic)
 
     def read(given: str) -> Format:
         if not section.enabled:

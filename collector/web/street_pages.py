@@ -4,6 +4,7 @@ Nobody signs in for the first one. It has no picture and no shop's name; what pe
 time it is shown.
 """
 
+import math
 import re
 import time
 import uuid
@@ -15,7 +16,7 @@ from babel.units import format_unit
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from collector.boxes.limits import Failures
+from collector.boxes.limits import Failures, looks_of_anybody
 from collector.exchange import proposals, reports
 from collector.exchange.proposals import LONGEST, LONGEST_ANSWER, STATES, Nameless, ProposalError
 from collector.exchange.street import COUNTS, ENDS, MINUTES, SHARES, gather
@@ -39,6 +40,7 @@ SHOWN_AT_ONCE: Final = 50
 TRAP: Final = "website"
 """A field that people do not see: whoever fills it in is a program, and is thanked."""
 TOO_MANY: Final = "提交过于频繁，请十分钟后再试 / too many from here: try again in ten minutes"
+TOO_OFTEN: Final = "访问过于频繁，请一分钟后再试 / too many looks from here: come again in a minute"
 NO_STREET: Final = "没有这个页面 / there is no such page"
 THANKS: Final = N_("Thank you. It is shown once somebody of the center has read it.")
 STATE_NAMES: Final = {"waiting": N_("To be read"), "shown": N_("Shown"), "refused": N_("Not shown")}
@@ -57,7 +59,7 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
     """The routes."""
     section, contact = settings.street_page, settings.notices.contact
     routes = APIRouter(include_in_schema=False)
-    visits = Failures(time.monotonic, per_address=PER_ADDRESS)
+    visits, looks = Failures(time.monotonic, per_address=PER_ADDRESS), looks_of_anybody(time.monotonic)
 
     def known() -> list[str]:
         if not section.enabled:
@@ -73,7 +75,11 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
         return page("streets.html", streets=streets)
 
     @routes.get("/street/{street}", dependencies=[public()])
-    def show_street(page: Showing, street: str, done: bool = False) -> HTMLResponse:
+    def show_street(page: Showing, source: From, street: str, done: bool = False) -> HTMLResponse:
+        wait_s = looks.wait_s(source.address)
+        if wait_s > 0:
+            raise HTTPException(429, TOO_OFTEN, {"retry-after": str(math.ceil(wait_s))})
+        looks.count(source.address)
         return shown(page, street, done=THANKS if done else "")
 
     def shown(page: Page, street: str, *, fault: str = "", status: int = 200, **more: Any) -> HTMLResponse:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collector.boxes.limits import LOOKS
 from collector.exchange import open311
 from collector.exchange.open311 import Open311Error, read_wanted
 from collector.exchange.reports import take
@@ -22,7 +23,6 @@ from collector.places.register import Around
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
-from collector.web.open311_pages import LOOKS
 from protocol.instants import from_epoch
 from tests.collector.exchange.test_people_reports import SHOP, Report
 from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture

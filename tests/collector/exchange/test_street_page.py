@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from collector.boxes import limits
 from collector.exchange import proposals
 from collector.exchange.proposals import HIDDEN, ProposalError, cleaned
 from collector.exchange.settings import StreetPageSection
@@ -171,6 +172,16 @@ def test_one_address_sends_five_in_ten_minutes_and_others_go_on(filled):
     assert states == [303] * 5 + [429]
     assert send(far, "另一处的建议").status_code == 303
     assert len(rows(filled)) == 6
+
+
+def test_one_address_does_not_keep_the_center_busy_with_looks(filled, monkeypatch):
+    monkeypatch.setattr(limits, "LOOKS", 3)
+    app = make_pages(filled, settings=settings())
+    near, far = browser(app), browser(app, address="10.0.0.9")
+    answers = [near.get(PAGE) for _ in range(4)]
+    assert [one.status_code for one in answers] == [200] * 3 + [429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+    assert far.get(PAGE).status_code == 200
 
 
 @pytest.mark.parametrize(

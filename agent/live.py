@@ -34,14 +34,14 @@ from agent.camera.events import KEYS_EVERY_S
 from agent.camera.frame import Frame
 from agent.camera.nursery import nursery
 from agent.camera.process import Figures
-from agent.camera.reader import Condition, LiveCamera
+from agent.camera.reader import Condition, LiveCamera, first_look
 from agent.camera.source import Source
 from agent.evidence.masking import Masker
-from agent.evidence.pictures import Picture
+from agent.evidence.pictures import Picture, shoot
 from agent.evidence.samples import EVERY_S, Sample, Samples
 from agent.reporter import Reporter
 from agent.rules.life import Record, end
-from agent.runner import CameraRunner, Outlook, rules_of
+from agent.runner import NOBODY, CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
 from agent.uplink.executor import Executor, Journal
 from agent.uplink.outbox import Outbox, OutboxError
@@ -51,6 +51,7 @@ from agent.verbs import verbs_of
 from agent.vision.attention import Attention
 from agent.vision.crowds import CrowdCounter, load_counter
 from agent.vision.detector import Detector, DetectorMissingError
+from agent.vision.naming import PERSON
 from agent.vision.providers import Plan
 from agent.vision.selection import (
     SHIPPED,
@@ -741,6 +742,18 @@ class Agent:
             known[1].every_s = runner.samples.every_s
             runner.samples = known[1]
         self._hours[camera.id] = shows, runner.samples
+
+    def look_once(self, camera: Camera) -> tuple[Picture, str]:
+        """A masked picture of a camera that is in no settings yet, and what its stream is.
+
+        Raises SettingsError for a missing secret, CameraError where no picture comes.
+        """
+        frame, stream = first_look(self._source_of(camera, self.config))
+        rgb, detector = frame.rgb(), self.eyes.detector
+        persons = NOBODY if detector is None else detector.detect(rgb).of(PERSON).boxes
+        at_s = self.clock.now()
+        (picture,) = shoot(rgb, self._masker, place=None, keep=None, persons=persons, role="snapshot", taken_at_s=at_s)
+        return picture, stream
 
     def health(self) -> BoxHealth:
         """How the box is doing."""

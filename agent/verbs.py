@@ -14,6 +14,7 @@ from agent import VERSION
 from agent.box import diagnostics
 from agent.box.orders import Order
 from agent.box.secrets_file import SecretsError, put_secret, read_secrets
+from agent.camera.errors import CameraError
 from agent.rules.life import Record
 from agent.settings import SECRET_VARIABLES, secret_variable
 from agent.trying import try_out
@@ -22,6 +23,7 @@ from protocol.commands import (
     DiagnosticsArguments,
     Login,
     PlaceSeen,
+    ProbeArguments,
     ResendArguments,
     RestartArguments,
     SceneArguments,
@@ -32,11 +34,13 @@ from protocol.commands import (
     Verified,
     VerifyArguments,
 )
+from protocol.documents import SettingsError
 from protocol.geometry import polygon_bounds
 from protocol.instants import from_epoch
 from protocol.messages import MAJOR
 from protocol.pictures import AnswerHeader
 from protocol.sealed import SealedError, open_secret
+from protocol.settings import Camera
 
 if TYPE_CHECKING:  # the agent makes these, and they work on it
     from agent.camera.frame import Frame
@@ -58,6 +62,7 @@ def verbs_of(agent: Agent) -> dict[str, Verb]:
     """Who carries out what."""
     return {
         "snapshot": partial(_snapshot, agent),
+        "probe": partial(_probe, agent),
         "verify": partial(_verify, agent),
         "scene": partial(_scene, agent),
         "secret": partial(_secret, agent),
@@ -78,6 +83,17 @@ def _snapshot(agent: Agent, command: str, args: SnapshotArguments) -> Answer:
     taken_at = picture.evidence.model_dump(mode="json")["taken_at"]
     data = {"camera": args.camera, "taken_at": taken_at, "sha256": picture.evidence.sha256}
     return Answer(data=data, pictures=_sent(command, args.camera, pictures))
+
+
+def _probe(agent: Agent, command: str, args: ProbeArguments) -> Answer:
+    try:
+        picture, stream = agent.look_once(Camera(id=args.camera, source=args.source, credentials=args.credentials))
+    except SettingsError as fault:
+        raise CommandError("no_secret", str(fault)) from None
+    except CameraError as fault:
+        raise CommandError(fault.code or "unreadable", str(fault)) from None
+    data = {"camera": args.camera, "stream": stream, "sha256": picture.evidence.sha256}
+    return Answer(stream, data, _sent(command, args.camera, [picture]))
 
 
 def _verify(agent: Agent, command: str, args: VerifyArguments) -> Answer:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ from collector.evidence.retention import Keeper, plan, retain
 from collector.exchange.commands import exports, hooks
 from collector.exchange.courier import Courier
 from collector.exchange.onvif import Publisher
+from collector.exchange.proposals import forget as forget_proposals
 from collector.figures import Figures
 from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
@@ -257,7 +259,7 @@ def _others(
     found: list[Clerk | Courier | Keeper | Publisher] = [
         _clerk(config, store, watch),
         Keeper(
-            lambda now_ms: retain(store, files, settings.evidence, now_ms, config.folder),
+            partial(_retain, config, store, files),
             store,
             lambda: watch.settled,
             lambda: watch.now_ms,
@@ -269,6 +271,13 @@ def _others(
     if onvif.enabled and onvif.broker is not None:
         found.append(Publisher(store, onvif.broker, config.folder, f"{config.client_id}-onvif", onvif.prefix))
     return found
+
+
+def _retain(config: CenterConfig, store: Store, files: PictureFiles, now_ms: int) -> int:
+    """Delete what has served its purpose; says how many pictures."""
+    with store.writing() as session:
+        forget_proposals(session, config.settings.street_page.keep_days, now_ms)
+    return retain(store, files, config.settings.evidence, now_ms, config.folder)
 
 
 def _clerk(config: CenterConfig, store: Store, watch: Watch) -> Clerk:

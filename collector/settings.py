@@ -12,7 +12,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from collector.evidence.settings import EvidenceSection
-from collector.exchange.settings import ExchangeSection
+from collector.exchange.settings import ExchangeSection, StreetPageSection
 from collector.indicators.settings import ReportsSection
 from collector.law.settings import LawSection
 from collector.notices.settings import NoticesSection, ShopPagesSection, objectable
@@ -222,6 +222,7 @@ class CenterSettings(Section):
     sso: SsoSection | None = None
     evidence: EvidenceSection = EvidenceSection()
     exchange: ExchangeSection = ExchangeSection()
+    street_page: StreetPageSection = StreetPageSection()
     map: MapSection = MapSection()
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from protocol.ids import Slug
 from protocol.instants import Instant
 from protocol.messages import Event, MessageError, PlaceBox, Value
-from protocol.settings import GroundRectangle, Mask, Zone
+from protocol.settings import GroundRectangle, Mask, Zone, without_password
 
 BOX_COMMAND: Final = "cityeye.box.command"
 BOX_REPLY: Final = "cityeye.box.reply"
@@ -45,6 +45,16 @@ class SnapshotArguments(Arguments):
     """`snapshot`: a masked picture of a camera as it is now."""
 
     camera: Slug
+
+
+class ProbeArguments(Arguments):
+    """`probe`: a masked picture of an address that is in no settings yet, once; nothing is kept of it on the box."""
+
+    camera: Slug = Field(description="what it is to be called")
+    source: Annotated[
+        str, StringConstraints(max_length=500, pattern=r"^rtsps?://[^\s/]+"), AfterValidator(without_password)
+    ] = Field(description="rtsp://… or rtsps://…, without user and password")
+    credentials: Slug | None = Field(default=None, description="name of a secret of the box, see `secret`")
 
 
 class VerifyArguments(Arguments):
@@ -109,6 +119,7 @@ class TryArguments(Arguments):
 
 VERBS: Final[Mapping[str, type[Arguments]]] = {
     "snapshot": SnapshotArguments,
+    "probe": ProbeArguments,
     "verify": VerifyArguments,
     "scene": SceneArguments,
     "secret": SecretArguments,

@@ -30,7 +30,8 @@ def _sound_hours(text: str) -> str:
     return text
 
 
-def _without_password(source: str) -> str:
+def without_password(source: str) -> str:
+    """An address as it is; raises ValueError for one with a user or a password in it, and does not quote it."""
     if "://" in source:
         parts = urlsplit(source)
         if parts.password is not None or parts.username is not None:
@@ -151,10 +152,10 @@ class Camera(Section):
     """One camera with its masks and zones."""
 
     id: Slug
-    source: Annotated[str, AfterValidator(_without_password)] = Field(
+    source: Annotated[str, AfterValidator(without_password)] = Field(
         min_length=1, description="rtsp://… or rtsps://…, a file's path, or usb:N"
     )
-    substream: Annotated[str, Field(min_length=1), AfterValidator(_without_password)] | None = Field(
+    substream: Annotated[str, Field(min_length=1), AfterValidator(without_password)] | None = Field(
         default=None,
         description="the camera's small second stream, rtsp://… or rtsps://… or a file's path; it shows the same view",
     )

@@ -59,12 +59,13 @@ def make_gate(store, clock=now_ms, **options):
     return Gate(signing, **options)
 
 
-def make_pages(desk, gate=None, counter=None, **options):
+def make_pages(desk, gate=None, counter=None, settings=None, **options):
     """The whole application on a desk of `tests/collector/conftest.py`; feeds end at once."""
     gate = gate or make_gate(desk.store, second_factor="optional", **options)
     center = CenterSection(id="demo", name="小河街道")
     health = Health(lambda: True, lambda: True)
-    return make_app(center, desk.store, desk.files, Changes(), health, lambda: True, gate=gate, counter=counter)
+    more = {"gate": gate, "counter": counter, "settings": settings}
+    return make_app(center, desk.store, desk.files, Changes(), health, lambda: True, **more)
 
 
 def browser(app, host="127.0.0.1", address="127.0.0.1"):

@@ -9,7 +9,7 @@ import json
 import math
 import tomllib
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
@@ -268,6 +268,9 @@ def differences(store, first, last, zone, now_ms):
         "category": (parts["category"], lambda one: one.category),
         "hour": (loaded.by_hour(), lambda one: f"{local(one).hour:02}"),
         "day": (loaded.by_day(), lambda one: local(one).date().isoformat()),
+        "week": (loaded.by_week(), lambda one: f"{local(one) - timedelta(days=local(one).weekday()):%F}"),
+        "weekday": (loaded.by_weekday(), lambda one: str(local(one).isoweekday())),
+        "weekday_hour": (loaded.by_weekday_hour(), lambda one: f"{local(one):%u-%H}"),
     }
     changed = sum(differed for _, differed in work_out(store, every=True))
     found = [f"{changed} tickets keep other facts than their time lines tell"] if changed else []

@@ -1,6 +1,7 @@
 """What the center asks of a box, from the command line of the one to the cameras of the other: real processes."""
 
 import gzip
+import http.client
 import json
 import os
 import pwd
@@ -10,11 +11,13 @@ import sys
 import tomllib
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import cv2
 import numpy as np
 
 from tests import boxes, clips
+from tests.cameras import RtspCamera
 from tests.services import BIN, Broker, Process, free_port, run, wait_for
 
 AGENT, COLLECTOR = BIN / "cityeye-agent", BIN / "cityeye-collector"
@@ -46,7 +49,8 @@ class Street:
         self.center_toml.write_text(
             f'version = 1\n[center]\nid = "c"\nlisten = "127.0.0.1:{port}"\n[broker]\nurl = "{self.broker.url}"\n'
         )
-        self.collector = Process([COLLECTOR, "serve", "--settings", self.center_toml], folder / "collector.log", port)
+        self.port, self.collector_log = port, folder / "collector.log"
+        self.collector = Process([COLLECTOR, "serve", "--settings", self.center_toml], self.collector_log, port)
         self.box_toml = boxes.settings(
             folder,
             {**boxes.FRONTAGE, "dwell_s": 3.0, "clear_s": 2.0},
@@ -67,6 +71,14 @@ class Street:
         except sqlite3.OperationalError:  # the collector has not made its tables yet
             return None
         return rows[0][0] if rows else None
+
+    def page(self, path, fields=None):
+        """A page of the center, or what a form of one answers: status, where it leads, body."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        kind = {"sec-fetch-site": "same-origin", "content-type": "application/x-www-form-urlencoded"}
+        line.request("GET" if fields is None else "POST", path, urlencode(fields or {}), kind)
+        with closing(line), line.getresponse() as answer:
+            return answer.status, answer.headers.get("location"), answer.read()
 
     def ask(self, *words, ok=True, typed=None):
         command = [COLLECTOR, *words, "--settings", self.center_toml]
@@ -177,6 +189,49 @@ def test_a_secret_a_scene_a_bundle_and_a_restart(tmp_path, street):
         assert here.agent.stop() == 0
         begun = here.box_db("commands.db", "SELECT verb, count(*) FROM command GROUP BY verb")
         assert dict(begun) == {"secret": 1, "scene": 2, "diagnostics": 1, "restart": 1, "snapshot": 1}
+
+
+def test_a_camera_is_added_by_its_address_after_a_test_picture(tmp_path, street):
+    """Through the pages, at a real box with a real camera that wants a password."""
+    with at_street(tmp_path, street) as here, RtspCamera(tmp_path / "rtsp", "admin", "p@ss:w/rd 7") as camera:
+
+        def tried(**fields):
+            fields = {"box": "box-1", "camera": "gate", "source": camera.url, "user": "admin", **fields}
+            status, where, text = here.page("/admin/cameras/new", fields)
+            assert status == 303, text
+
+            def outcome():
+                found = here.page(f"{where}?lang=en")[2].decode()
+                return None if "The box is trying it" in found else (where, found)
+
+            return wait_for(outcome, "the box answers", 40)
+
+        other = camera.url.replace("/street", "/other")
+        for fields, why in (
+            ({"password": "wrong"}, "does not take this user and password"),
+            ({"password": "p@ss:w/rd 7", "source": other}, "no such stream"),
+            ({"source": f"rtsp://127.0.0.1:{free_port()}/x"}, "Nothing listens"),
+            ({"user": "", "camera": "open"}, "does not take this user and password"),
+        ):
+            found = tried(**fields)[1]
+            assert why in found, found[-3000:]
+        where, found = tried(password="p@ss:w/rd 7")
+        assert "It gives pictures" in found
+        _, _, jpeg = here.page(f"/snapshots/{where.rpartition('/')[2]}/wide/960.jpg")
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        # without a face model all of it is pixelated: neighbours are alike
+        assert np.abs(np.diff(picture[:, :15].astype(int), axis=1)).mean() < 2
+        assert here.camera_state("gate") is None
+        assert here.page(where, {})[:2] == (303, "/boxes/box-1")
+        wait_for(lambda: here.camera_state("gate") in ("learning", "live"), "the box watches it", 40)
+        assert "It is in the settings of its box" in here.page(f"{where}?lang=en")[2].decode()
+        kept = [
+            tmp_path / "center.toml",
+            here.collector_log,
+            tmp_path / "agent.log",
+            *(tmp_path / "data").glob("*.db*"),
+        ]
+        assert [one.name for one in kept if b"p@ss" in one.read_bytes() or b"p%40ss" in one.read_bytes()] == []
 
 
 def test_settings_are_tried_kept_refused_and_taken_back(tmp_path, street):

@@ -159,8 +159,8 @@ def test_no_message_says_who_somebody_is():
 def test_what_everybody_may_call_shows_no_picture():
     """Signing in, the pages' own files, Open311; whatever is added here is looked at first."""
     public = {one.path.split("/")[1] for one in calls(application().routes) if PUBLIC in one.rights}
-    # of Open311 what its own tests say: no words, no door, no shop, no picture
-    assert public == {"sign-in", "static", "manifest.webmanifest", "sw.js", "open311"}
+    # of Open311 and of streets' pages what their own tests say: no door, no shop, no picture
+    assert public == {"sign-in", "static", "manifest.webmanifest", "sw.js", "open311", "street"}
     shown = [one for one in calls(application().routes) if re.search("evidence|picture", one.path)]
     assert len(shown) > 3
     assert all(one.rights and set(one.rights) <= set(MAY) for one in shown), shown

@@ -116,7 +116,7 @@ def run(text: str, events: int, orders: int, shared: int) -> None:
                 wire.write(events, _KINDS[type(event)], **asdict(event))
         wire.write(events, wire.ENDED)
     except CameraError as fault:
-        wire.write(events, wire.FAILED, text=str(fault))
+        wire.write(events, wire.FAILED, text=str(fault), code=fault.code)
     except BrokenPipeError:
         pass
     except Exception as fault:  # noqa: BLE001 - whatever a library throws, its text may hold the password

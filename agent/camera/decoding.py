@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import av
 import numpy as np
 from av.container import InputContainer
-from av.error import FFmpegError, HTTPUnauthorizedError
+from av.error import FFmpegError, HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError
 from numpy.typing import NDArray
 
 from agent.box import memory
@@ -200,7 +200,7 @@ def _opened(source: Source) -> InputContainer:
     try:
         return av.open(source.url, options=options)
     except (FFmpegError, OSError, ValueError) as fault:
-        raise CameraError(fault_text(source, fault)) from None
+        raise CameraError(fault_text(source, fault), fault_code(fault)) from None
 
 
 @dataclass
@@ -252,7 +252,9 @@ class Reading:
         source, before = self.source, self._decoded
         with _opened(source) as container:
             if not container.streams.video:
-                raise CameraError(f"{source.address}: expected a video stream, found none; is it a sound file?")
+                raise CameraError(
+                    f"{source.address}: expected a video stream, found none; is it a sound file?", "no_video"
+                )
             stream = container.streams.video[0]
             if self._turn == 0:
                 self._began_s = self._told_s = self._keyed_s = self.desk.monotonic()
@@ -268,11 +270,12 @@ class Reading:
             try:
                 yield from self._packets(container, stream, joins_s)
             except (FFmpegError, OSError) as fault:
-                raise CameraError(fault_text(source, fault)) from None
+                raise CameraError(fault_text(source, fault), fault_code(fault)) from None
         if self._decoded == before:
             raise CameraError(
                 f"{source.address}: expected a video with at least one frame, got none that decodes; "
-                "it is empty or was cut off"
+                "it is empty or was cut off",
+                "wrong_codec",
             )
 
     def _seek(self, container: InputContainer) -> float | None:
@@ -324,7 +327,8 @@ class Reading:
                 bad += 1
                 if bad > MAX_BAD_PACKETS:
                     raise CameraError(
-                        f"{self.source.address}: expected a stream that decodes, got {bad} broken packets in a row"
+                        f"{self.source.address}: expected a stream that decodes, got {bad} broken packets in a row",
+                        "wrong_codec",
                     ) from None
                 continue
             yield from self._news(decoder)
@@ -587,6 +591,21 @@ class Burn:
                 cv2.fillPoly(plane, [np.round(corners).astype(np.int32)], black)
                 cv2.polylines(plane, [np.round(corners).astype(np.int32)], isClosed=True, color=black, thickness=2)
         return planes
+
+
+def fault_code(fault: Exception) -> str:
+    """The same for programs; empty where there is no name for it."""
+    if isinstance(fault, HTTPUnauthorizedError | HTTPForbiddenError):
+        return "bad_password"
+    if isinstance(fault, HTTPNotFoundError):
+        return "no_stream"
+    return {
+        errno.ECONNREFUSED: "nothing_listens",
+        errno.ETIMEDOUT: "no_route",
+        errno.EHOSTUNREACH: "no_route",
+        errno.ENETUNREACH: "no_route",
+        errno.EIO: "broken",
+    }.get(getattr(fault, "errno", None) or 0, "")
 
 
 def fault_text(source: Source, fault: Exception) -> str:

@@ -344,6 +344,12 @@ def first_picture(source: Source) -> Frame:
     return _first(source)[0]
 
 
+def first_look(source: Source) -> tuple[Frame, str]:
+    """The same with what its stream is: size, codec, pictures a second."""
+    frame, opened, _ = _first(source)
+    return frame, opened
+
+
 def _first(source: Source) -> tuple[Frame, str, Decoding]:
     child = Child(source)
     timer = threading.Timer(CHECK_S, child.end)
@@ -359,11 +365,14 @@ def _first(source: Source) -> tuple[Frame, str, Decoding]:
             elif record.kind == wire.FRAME:
                 return child.frame(record, 0.0), opened, decoding
             elif record.kind in (wire.FAILED, wire.ENDED):
-                raise CameraError(record.values.get("text", "the stream ended before its first picture"))
+                text = record.values.get("text", "the stream ended before its first picture")
+                raise CameraError(text, record.values.get("code", ""))
         why = "is the camera stalled?"
         if decoding.by_hardware:
             why = f"{decoding.decoder} was to decode: set hardware_decoding = false under [box] if it does so again"
-        raise CameraError(f"{source.address}: expected a picture within {CHECK_S:.0f} s, none came; {why}")
+        raise CameraError(
+            f"{source.address}: expected a picture within {CHECK_S:.0f} s, none came; {why}", "no_picture"
+        )
     finally:
         timer.cancel()
         child.close()

@@ -1,5 +1,6 @@
 """What people do with boxes: each change with its line in the audit log, in the caller's transaction."""
 
+import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -10,12 +11,14 @@ from sqlalchemy.orm import Session
 from collector.boxes import orders, register, wanted
 from collector.boxes.orders import OrderError
 from collector.boxes.register import NewClaim
+from collector.boxes.wanted import WantedError
 from collector.people import audit
 from collector.people.actor import Actor
-from collector.store import CommandRow
+from collector.store import CommandRow, SettingsRow, lock
 from protocol.commands import Login
 from protocol.ids import uuid7
 from protocol.sealed import seal_secret
+from protocol.settings import Camera, read_document
 
 HARMLESS: Final = ("snapshot", "verify", "restart")
 """Verbs that leave a box as it was; `boxes.ask` is enough for these."""
@@ -58,6 +61,25 @@ def sealed_login(session: Session, box: str, command_id: str, name: str, login: 
             f"box {box}: expected a key to seal the secret to, it has published none; update its agent"
         )
     return {"name": name, "sealed": seal_secret(login.model_dump_json().encode(), key, box, command_id, name)}
+
+
+def add_camera(session: Session, actor: Actor, box: str, camera: Camera, now_ms: int) -> SettingsRow:
+    """Want one more camera of a box, in a new revision of its settings; raises WantedError."""
+    lock(session, [f"settings {box}"])
+    last = wanted.newest(session, box)
+    if last is None:
+        raise WantedError(
+            f"盒子 {box} 尚未上报设置，请稍后再试 / box {box}: expected settings, it has reported none yet; try later"
+        )
+    document = read_document(json.loads(last.document))
+    if camera.id in [one.id for one in document.camera]:
+        raise WantedError(f"盒子 {box} 已有摄像头 {camera.id} / box {box}: it has a camera {camera.id} already")
+    more = document.model_copy(update={"camera": (*document.camera, camera)})
+    by = actor.id if actor.kind == "system" else str(actor)
+    row = wanted.want(session, box, more, by=by, now_ms=now_ms, based_on=last.revision)
+    told = {"number": row.number, "revision": row.revision, "digest": row.digest, "camera": camera.id}
+    audit.record(session, actor, "box.settings", f"box/{box}", told, now_ms)
+    return row
 
 
 def announce(

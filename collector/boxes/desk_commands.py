@@ -54,7 +54,7 @@ def _store(settings: Path) -> Iterator[Store]:
 
 def command(
     box: BoxArgument,
-    verb: Annotated[str, typer.Argument(help="snapshot, verify, scene, secret, restart, diagnostics or resend")],
+    verb: Annotated[str, typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics or resend")],
     settings: SettingsOption,
     *,
     camera: Annotated[str | None, typer.Option(help="a camera's id")] = None,
@@ -63,6 +63,8 @@ def command(
     action: Annotated[str | None, typer.Option(help="scene: approve or reset")] = None,
     name: Annotated[str | None, typer.Option(help="secret: what a camera's `credentials` names")] = None,
     user: Annotated[str | None, typer.Option(help="secret: the user; the password is asked for, or read")] = None,
+    source: Annotated[str | None, typer.Option(help="probe: rtsp://… without user and password")] = None,
+    credentials: Annotated[str | None, typer.Option(help="probe: name of a secret of the box")] = None,
     since: Annotated[str | None, typer.Option(help="resend: an instant such as 2026-05-01T00:00:00Z")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for pictures and bundles that come back")] = None,
     wait: Annotated[bool, typer.Option(help="for the reply")] = True,
@@ -70,6 +72,7 @@ def command(
 ) -> None:
     """Have a box do something; exits with 0 if it did, 1 if not, 2 if that cannot be asked."""
     given = {"camera": camera, "zone": zone, "incident": incident, "action": action, "name": name, "since": since}
+    given |= {"source": source, "credentials": credentials}
     args: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with _store(settings) as store:
         asked_ms = now_ms()

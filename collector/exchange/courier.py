@@ -18,8 +18,9 @@ from sqlalchemy import and_, delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.exchange import webhooks
-from collector.exchange.webhooks import KEPT_MS, Message
+from collector.exchange.webhooks import KEPT_MS, STOPPED, Message
 from collector.notices.http import Answer, Line, call
+from collector.notices.outcomes import Report
 from collector.people.vault import Vault, VaultError
 from collector.places.codes import Codes
 from collector.store import DeliveryRow, Store, Ticket, TicketEvent, WebhookRow
@@ -94,15 +95,7 @@ class Courier:
     ) -> None:
         self._store, self._vault, self._center, self._codes, self._now_ms = store, vault, center, codes, now_ms
         self._chance = chance or random.Random()  # noqa: S311 - so that receivers are not all called at once
-        private = [ip_network(one) for one in networks]
-
-        def allowed(address: str) -> bool:
-            found = ip_address(address)
-            found = getattr(found, "ipv4_mapped", None) or found
-            embeds = any(found in network for network in EMBEDDING)
-            return (found.is_global and not embeds) or any(found in network for network in private)
-
-        self._line = Line(timeout_s, proxy, peer=None if proxy else allowed)
+        self._line = line_to(networks, proxy, timeout_s)
         self._busy: dict[str, Future[None]] = {}
         self._swept_ms = 0
         self._stopping = threading.Event()
@@ -176,7 +169,7 @@ class Courier:
         with self._store.writing() as session:
             row = session.get(WebhookRow, webhook)
             if row is None or not row.active:
-                session.execute(update(DeliveryRow).where(of).values(state="parked", done_ms=now_ms, said="stopped"))
+                session.execute(update(DeliveryRow).where(of).values(state="parked", done_ms=now_ms, said=STOPPED))
                 return None
             # new ones first: what a receiver does not take holds up nothing else
             ordered = select(DeliveryRow.event_id).where(of).order_by(DeliveryRow.tries, DeliveryRow.event_id)
@@ -200,10 +193,7 @@ class Courier:
         """One delivery; how many seconds the others wait after it: 0 where it came, or was refused by itself."""
         headers = due.message.headers(batch.secret, self._now_ms() // 1000)
         answer = call(self._line, "POST", batch.url, headers, due.message.body)
-        good = isinstance(answer, Answer) and 200 <= answer.status < 300
-        said = f"{answer.status}" if isinstance(answer, Answer) else f"{answer.code}: {answer.text}"
-        if isinstance(answer, Answer) and 300 <= answer.status < 400:
-            said = f"{answer.status}: it points elsewhere, which is not followed"
+        good, said = taken(answer)
         now_ms = self._now_ms()
         values: dict[str, object] = {"state": "sent", "done_ms": now_ms, "tries": due.tries + 1, "said": said[:300]}
         after_s = answer.after_s if isinstance(answer, Answer) else 0.0
@@ -233,6 +223,28 @@ class Courier:
         of = and_(DeliveryRow.webhook_id == webhook, DeliveryRow.state == "waiting", DeliveryRow.event_id.in_(events))
         with self._store.writing() as session:
             session.execute(update(DeliveryRow).where(of).values(due_ms=self._now_ms() + round(wait_s * 1000)))
+
+
+def line_to(networks: Sequence[str], proxy: str | None, timeout_s: float = TIMEOUT_S) -> Line:
+    """How receivers are called: in the internet, and in private networks that are named."""
+    private = [ip_network(one) for one in networks]
+
+    def allowed(address: str) -> bool:
+        found = ip_address(address)
+        found = getattr(found, "ipv4_mapped", None) or found
+        embeds = any(found in network for network in EMBEDDING)
+        return (found.is_global and not embeds) or any(found in network for network in private)
+
+    return Line(timeout_s, proxy, peer=None if proxy else allowed)
+
+
+def taken(answer: Answer | Report) -> tuple[bool, str]:
+    """Whether a receiver took a message, and how that try ended."""
+    if not isinstance(answer, Answer):
+        return False, f"{answer.code}: {answer.text}"
+    if 300 <= answer.status < 400:
+        return False, f"{answer.status}: it points elsewhere, which is not followed"
+    return 200 <= answer.status < 300, f"{answer.status}"
 
 
 def _host(url: str) -> str:

@@ -57,6 +57,14 @@ class OnvifSection(Section):
         return self
 
 
+class StreetPageSection(Section):
+    """The page of each street for residents and shops, at `/street`; nobody signs in for it."""
+
+    enabled: bool = Field(default=False, description="show it at all")
+    proposals: bool = Field(default=True, description="take proposals and comments, shown once a person allowed them")
+    keep_days: int = Field(default=365, ge=30, le=3650, description="that a proposal is kept after its last change")
+
+
 class ExchangeSection(Section):
     """All of it."""
 

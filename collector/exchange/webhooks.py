@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from collector.people.actor import Actor
@@ -39,6 +39,9 @@ MOST: Final = 50
 LONGEST_URL: Final = 500
 KEPT_MS: Final = 30 * 86_400_000
 """What was sent, or parked, can be replayed for this long; then its line leaves the outbox."""
+STOPPED: Final = "stopped"
+"""Said of what was parked as its subscription is not active."""
+PAUSED: Final = "paused by a person"
 _MARK: Final = "whsec_"
 """Of a secret, as Standard Webhooks have it."""
 _DETAIL: Final = ("version", "due_ms", "shop_due_ms", "outcome", "level", "urgency", "result", "of", "case_number")
@@ -93,7 +96,7 @@ def add(
         raise WebhookError(f"街道编号有误 / street: expected the id of a street, got {street!r:.80}")
     if len(session.scalars(select(WebhookRow.id)).all()) >= MOST:
         raise WebhookError(f"最多 {MOST} 个订阅 / expected at most {MOST} subscriptions; remove one first")
-    made = NewWebhook(secrets.token_hex(6), _MARK + base64.b64encode(secrets.token_bytes(32)).decode())
+    made = NewWebhook(secrets.token_hex(6), _new_secret())
     session.add(
         WebhookRow(
             id=made.id,
@@ -109,6 +112,10 @@ def add(
     record(session, actor, "webhook.add", f"webhook/{made.id}", detail, now_ms)
     session.flush()
     return made
+
+
+def _new_secret() -> str:
+    return _MARK + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def check_url(url: str) -> None:
@@ -148,6 +155,64 @@ def remove(session: Session, actor: Actor, webhook_id: str, now_ms: int) -> None
     session.execute(delete(DeliveryRow).where(DeliveryRow.webhook_id == row.id))
     session.delete(row)
     record(session, actor, "webhook.remove", f"webhook/{webhook_id}", {}, now_ms)
+
+
+def pause(session: Session, actor: Actor, webhook_id: str, now_ms: int) -> bool:
+    """Send a receiver nothing until `resume`; what waits is parked. Whether that is new; raises WebhookError."""
+    row = find(session, webhook_id)
+    if not row.active:
+        return False
+    row.active, row.stopped = 0, PAUSED
+    record(session, actor, "webhook.pause", f"webhook/{row.id}", {}, now_ms)
+    return True
+
+
+def resume(session: Session, actor: Actor, webhook_id: str, now_ms: int) -> bool:
+    """Go on after a pause, with what was parked by it; what happened meanwhile takes `replay`. Raises WebhookError."""
+    row = find(session, webhook_id)
+    if row.active:
+        return False
+    row.active, row.stopped = 1, ""
+    parked = (DeliveryRow.webhook_id == row.id) & (DeliveryRow.state == "parked") & (DeliveryRow.said == STOPPED)
+    session.execute(update(DeliveryRow).where(parked).values(state="waiting", due_ms=now_ms, done_ms=None))
+    record(session, actor, "webhook.resume", f"webhook/{row.id}", {}, now_ms)
+    return True
+
+
+def rotate(session: Session, actor: Actor, vault: Vault, webhook_id: str, now_ms: int) -> NewWebhook:
+    """Give a subscription another secret, good from now on; raises WebhookError, VaultError."""
+    row, made = find(session, webhook_id), NewWebhook(webhook_id, _new_secret())
+    row.secret = vault.seal(owner(row.id), made.secret)
+    record(session, actor, "webhook.rotate", f"webhook/{row.id}", {}, now_ms)
+    return made
+
+
+def trial(center: str, webhook_id: str, now_ms: int) -> Message:
+    """What is sent to try a receiver: of no ticket, and of a type that no other message has."""
+    number = f"test_{now_ms}-{secrets.token_hex(4)}"
+    body = {
+        "specversion": "1.0",
+        "id": number,
+        "source": f"/center/{center}",
+        "type": "cityeye.webhook.test",
+        "subject": f"webhook/{webhook_id}",
+        "time": rfc3339(from_epoch(now_ms / 1000)),
+        "datacontenttype": "application/json",
+        "data": {},
+    }
+    return Message(number, json.dumps(body).encode())
+
+
+def tried(session: Session, actor: Actor, webhook_id: str, said: str, now_ms: int) -> None:
+    """Note that somebody tried a receiver, and how that ended."""
+    record(session, actor, "webhook.test", f"webhook/{webhook_id}", {"said": said[:200]}, now_ms)
+
+
+def deliveries(session: Session, webhook_id: str, limit: int) -> list[tuple[DeliveryRow, TicketEvent]]:
+    """The last ones, newest first, each with the line that it tells of."""
+    query = select(DeliveryRow, TicketEvent).join(TicketEvent, TicketEvent.id == DeliveryRow.event_id)
+    newest = query.where(DeliveryRow.webhook_id == webhook_id).order_by(DeliveryRow.event_id.desc()).limit(limit)
+    return [(row[0], row[1]) for row in session.execute(newest)]
 
 
 def replay(

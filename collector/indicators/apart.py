@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from collector.indicators.definitions import WEEKDAYS
 from collector.indicators.figures import Figures, Loaded
 from collector.indicators.packs import Spot
 from collector.places import cameras, grid, shops
@@ -20,16 +21,28 @@ def apart(session: Session, loaded: Loaded, by: str) -> dict[str, tuple[str, Fig
     """By key: what it is called, and its figures; raises KeyError for what there is no taking apart by."""
     if by == "hour":
         return {key: (f"{key}:00", one) for key, one in loaded.by_hour().items()}
-    if by == "day":
-        return {key: (key, one) for key, one in loaded.by_day().items()}
-    key, name = {"street": _street, "shop": _shop, "camera": _camera, "category": _category, "grid": _grid}[by](
-        session, loaded
-    )
+    if by in ("day", "week"):
+        return {key: (key, one) for key, one in (loaded.by_day() if by == "day" else loaded.by_week()).items()}
+    if by == "weekday":
+        return {key: (_weekday(key), one) for key, one in loaded.by_weekday().items()}
+    if by == "weekday_hour":
+        return {key: (f"{_weekday(key[0])} {key[2:]}:00", one) for key, one in loaded.by_weekday_hour().items()}
+    key, name = split(session, loaded, by)
     found = loaded.by_spot([key(spot) for spot in loaded.spots])
     return {one: (name.get(one, one), figures) for one, figures in sorted(found.items())}
 
 
 Split = tuple[Callable[[Spot], str], Mapping[str, str]]
+
+
+def split(session: Session, loaded: Loaded, by: str) -> Split:
+    """The key of each spot, and what some of them are called; raises KeyError for what spots are not taken apart by."""
+    ways = {"street": _street, "shop": _shop, "camera": _camera, "category": _category, "grid": _grid}
+    return ways[by](session, loaded)
+
+
+def _weekday(key: str) -> str:
+    return " ".join(WEEKDAYS[int(key) - 1])
 
 
 def _street(_session: Session, _loaded: Loaded) -> Split:

@@ -276,9 +276,19 @@ BY: Final = {
     "camera": ("摄像头", "camera"),
     "category": ("类别", "category"),
     "hour": ("出现时段", "hour of appearance"),
+    "weekday": ("星期", "day of the week"),
+    "weekday_hour": ("星期与时段", "day of the week and hour"),
     "day": ("日期", "day"),
+    "week": ("周（周一起）", "week, from Monday"),
 }
 """What figures can be taken apart by."""
+WEEKDAYS: Final = tuple(
+    zip(
+        (f"周{one}" for one in "一二三四五六日"),
+        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+        strict=True,
+    )
+)
 
 HEAD: Final = """# 指标 / Indicators
 

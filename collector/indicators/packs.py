@@ -24,10 +24,11 @@ from collector.store import PackedDay, Ticket
 from collector.tickets.facts import Verdict
 from collector.tickets.machine import ENFORCED, State
 
-VERSION: Final = 1
-"""Of the form of packs; one of another form is no good."""
+VERSION: Final = 2
+"""Of the form of packs; one of another form is no good. Counted into its marks, so that it is packed anew."""
 FORM: Final = np.dtype(
     [
+        ("number", "<i8"),
         ("place", "<i4"),
         ("opened_s", "<i8"),
         ("hour", "i1"),
@@ -114,7 +115,7 @@ _COLUMNS: Final = (
     *(Ticket.street, Ticket.key, Ticket.rule, Ticket.shop, Ticket.box_id, Ticket.camera, Ticket.opened_ms),
     *(Ticket.state, Ticket.open, Ticket.cleared_ms, Ticket.closed_ms, Ticket.outcome, Ticket.due_ms, Ticket.late),
     *(Ticket.reopened, Ticket.verdict, Ticket.first_told_ms, Ticket.registered_ms, Ticket.fed_back, Ticket.reworked),
-    *(Ticket.overdue, Ticket.mark),
+    *(Ticket.overdue, Ticket.mark, Ticket.number),
 )
 
 
@@ -155,6 +156,7 @@ def _cases(rows: Iterable[Any], zone: ZoneInfo) -> Cases:
         goes_on = row.registered_ms is not None and row.state in ENFORCED and row.due_ms is not None
         made.append(
             (
+                row.number,
                 spots.setdefault(spot, len(spots)),
                 row.opened_ms // 1000,
                 datetime.fromtimestamp(row.opened_ms // 1000, zone).hour,
@@ -307,7 +309,7 @@ def _good(column: Any, streets: Sequence[str], spans: Sequence[tuple[int, int]])
         PackedDay.street.in_(streets),
         PackedDay.from_ms >= spans[0][0],
         PackedDay.until_ms <= spans[-1][1],
-        PackedDay.marks == func.coalesce(marks, 0),
+        PackedDay.marks == func.coalesce(marks, 0) + VERSION,
     )
 
 
@@ -340,5 +342,5 @@ def pack_day(session: Session, street: str, day: date, zone: ZoneInfo) -> None:
     begin, end = _span(day, zone)
     wanted = select(*_COLUMNS).where(Ticket.street == street, Ticket.opened_ms >= begin, Ticket.opened_ms < end)
     rows = session.execute(wanted.order_by(Ticket.opened_ms)).all()
-    marks, pack = sum(row.mark for row in rows), _pack(_cases(rows, zone))
+    marks, pack = VERSION + sum(row.mark for row in rows), _pack(_cases(rows, zone))
     session.merge(PackedDay(street=street, from_ms=begin, until_ms=end, marks=marks, pack=pack))

@@ -204,7 +204,7 @@ class Paper:
         chart.categoryAxis.categoryNames = [name if index % every == 0 else "" for index, name in enumerate(labels)]
         chart.data = data
         highest = max((value for values in data for value in values if value is not None), default=0)
-        step = _step(highest)
+        step = round_step(highest)
         chart.valueAxis.valueMin, chart.valueAxis.valueStep = 0, step
         chart.valueAxis.valueMax = max(math.ceil(highest / step - 1e-9), 1) * step
         chart.valueAxis.labelTextFormat = form.format
@@ -241,7 +241,7 @@ class _Numbered(Canvas):  # type: ignore[misc]  # reportlab ships no type inform
         super().save()
 
 
-def _step(highest: float) -> float:
+def round_step(highest: float) -> float:
     """From one line of a grid to the next: 1, 2 or 5 times a power of ten, so that there are at most five."""
     if highest <= 0:
         return 1

@@ -9,6 +9,7 @@ right              admin operator grid_worker officer auditor viewer  what it is
 tickets.read       x     x        x           x       x       x       see tickets and their time lines
 tickets.act        x     x        x           x       -       -       take a step; the machine of tickets says more
 reports.write      x     x        x           x       -       -       report what no camera saw
+proposals.moderate x     x        -           -       -       -       show, refuse and answer proposals of residents
 tickets.export     x     x        -           -       x       -       fetch cases in the municipal platform's names
 webhooks.write     x     -        -           -       -       -       have programs elsewhere told of tickets
 tasks.work         -     -        x           x       -       -       see one's own tasks on a phone, and do them
@@ -28,6 +29,7 @@ notices.write      x     x        -           -       -       -       change cha
 law.read           x     x        -           -       x       -       see and make the papers that the law asks for
 law.write          x     x        -           -       -       -       note a filing; takes the role at all streets
 audit.read         x     -        -           -       x       -       read the audit log; takes the role at all streets
+center.read        x     -        -           -       x       -       see tables of codes, how long what is kept, holds
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
 boxes.write        x     -        -           -       -       -       change boxes and their settings

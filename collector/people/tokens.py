@@ -81,6 +81,27 @@ def make(
     return token
 
 
+def make_for_program(
+    session: Session, actor: Actor, program: str, name: str, grant: Grant, days: float, now_ms: int
+) -> NewToken:
+    """Make a token of a program, which is made where it is not there, with the role; raises PeopleError.
+
+    A program is who has neither a password nor single sign-on: so nobody acts in the name of a person by it.
+    """
+    row = session.get(PersonRow, program)
+    if row is None:
+        row = roster.add(session, actor, program, name, [], now_ms=now_ms)
+    if row.password is not None or row.sso_subject is not None:
+        raise PeopleError(
+            "只能为程序账号代建令牌；有密码或统一认证的人员在“我的账号”自建 / "
+            f"{program}: expected a program, without password and single sign-on; people make their own tokens"
+        )
+    roster.check_may_change(session, actor, program)
+    roster.give(session, actor, program, grant, now_ms)
+    session.flush()
+    return make(session, actor, program, name, [grant], days, now_ms)
+
+
 def read(session: Session, text: str, now_ms: int) -> Bearer | None:
     """Who a token speaks for, with the roles that it and its owner both have; None: nobody."""
     match = _SHAPE.fullmatch(text)

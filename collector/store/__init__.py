@@ -24,6 +24,7 @@ from collector.store.people import (
     TokenRow,
 )
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
+from collector.store.proposals import ProposalRow
 from collector.store.tables import (
     Base,
     Box,
@@ -74,6 +75,7 @@ __all__ = [
     "PictureRow",
     "PlaceRevision",
     "PolicyRow",
+    "ProposalRow",
     "RecoveryRow",
     "Refused",
     "ReportRow",

@@ -39,10 +39,12 @@ from collector.places.settings import MapSection
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import Store
 from collector.web import (
+    admin_pages,
     assets,
     audit_pages,
     board,
     box_pages,
+    camera_pages,
     documents,
     evidence_api,
     exchange_api,
@@ -59,12 +61,16 @@ from collector.web import (
     register_pages,
     report_pages,
     sign_in,
+    statistics_pages,
+    street_pages,
     task_pages,
     text_pages,
     thumbnails,
     ticket_pages,
     tickets_api,
+    token_pages,
     wall_pages,
+    webhook_pages,
     zone_pages,
 )
 from collector.web.kept import kept
@@ -310,6 +316,13 @@ def make_app(
     app.include_router(exchange_api.router(desk, gate.signing.vault, codes, center.region, zone))
     app.include_router(open311_pages.router(desk, exchange.open311, codes, center.name))
     app.include_router(report_pages.router(desk, codes, zone))
+    whole = settings or _plain(center)
+    app.include_router(admin_pages.router(desk, whole))
+    app.include_router(camera_pages.router(desk))
+    networks, proxy = exchange.webhooks.networks, whole.notices.proxy
+    app.include_router(webhook_pages.router(desk, gate.signing.vault, center.id, zone, networks, proxy))
+    app.include_router(token_pages.router(desk, gate.signing))
+    app.include_router(street_pages.router(desk, whole, zone))
     app.include_router(task_pages.router(desk, zone, files_of_pages, center.name))
     app.include_router(thumbnails.router(desk))
     app.include_router(tickets_api.router(desk))
@@ -320,6 +333,7 @@ def make_app(
     app.include_router(people_api.router(desk, gate.signing))
     app.include_router(places_api.router(desk, center.region, zone))
     app.include_router(indicators_api.router(desk, center.name, zone, typeface))
+    app.include_router(statistics_pages.router(desk, center.name, zone, typeface))
     app.include_router(learning_pages.router(desk, zone))
     app.include_router(wall_pages.router(desk, zone, files_of_pages, lies_beneath, streets, health.broker_connected))
     app.include_router(learning_api.router(desk, zone))

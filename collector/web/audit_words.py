@@ -79,6 +79,11 @@ person.totp_drop  停用两步验证  Second factor turned off
 person.totp_reset  取消两步验证  Second factor taken away
 person.unlock  清除失败次数  Failed tries forgotten
 policy.set  修改策略  Policy changed
+proposal.received  收到建议  Proposal received
+proposal.shown  展示建议  Proposal shown
+proposal.refused  不予展示建议  Proposal not shown
+proposal.answered  答复建议  Proposal answered
+proposal.deleted  到期删除建议  Proposals deleted, their time over
 shop.looked_at  查看店铺联系方式  Looked at a shop's people and numbers
 sign_in  登录  Signed in
 sign_in.delayed  登录失败过多  Too many failed sign-ins
@@ -89,6 +94,10 @@ ticket.reported  登记上报  Report taken in
 token.add  新建令牌  Token made
 token.revoke  吊销令牌  Token revoked
 webhook.add  新建推送  Webhook added
+webhook.pause  暂停推送  Webhook paused
+webhook.resume  恢复推送  Webhook goes on
+webhook.rotate  更换推送密钥  New secret for a webhook
+webhook.test  推送测试  Webhook tried
 webhook.remove  删除推送  Webhook removed
 webhook.replay  重新推送  Sent again
 zones.drawn  绘制区域  Zones drawn

@@ -38,6 +38,7 @@ SNAPSHOT: Final = N_("Asked for")
 PROOF: Final = N_("From a ticket")
 VERBS: Final = {
     "snapshot": N_("Picture now"),
+    "probe": N_("Camera tried"),
     "verify": N_("Look now"),
     "scene": N_("Clear place"),
     "secret": N_("Password of a camera"),

@@ -28,11 +28,11 @@ MEDIA: Final = {
     "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-By = Literal["street", "grid", "shop", "camera", "category", "hour", "day"]
+By = Literal["street", "grid", "shop", "camera", "category", "hour", "weekday", "weekday_hour", "day", "week"]
 Street = Annotated[str, Query(max_length=63)]
 
 
-def _period(session: Session, acting: Actor, first: date, last: date, street: str, zone: ZoneInfo) -> Period:
+def period_of(session: Session, acting: Actor, first: date, last: date, street: str, zone: ZoneInfo) -> Period:
     """Of what somebody may see; raises HTTPException."""
     if not 0 <= (last - first).days < MOST_DAYS or not 1971 <= first.year <= last.year <= 9000:
         raise HTTPException(
@@ -63,7 +63,7 @@ def router(desk: Desk, center: str, zone: ZoneInfo, face: Path | None = None) ->
         """Indicators of the tickets that appeared on these days, the last one included; see docs/ref/indicators.md."""
         now_ms = desk.now_ms()
         with desk.store.reading() as session:
-            period = _period(session, acting, first, last, street, zone)
+            period = period_of(session, acting, first, last, street, zone)
             loaded = Loaded(session, period, now_ms)
             parts = {} if by is None else apart(session, loaded, by)
         return {
@@ -86,7 +86,7 @@ def router(desk: Desk, center: str, zone: ZoneInfo, face: Path | None = None) ->
     ) -> dict[str, Any]:
         """Mean and most of the people in each zone on these days, and the mean at each hour of the day."""
         with desk.store.reading() as session:
-            period = _period(session, acting, first, last, street, zone)
+            period = period_of(session, acting, first, last, street, zone)
             from_ms, until_ms = day_start_ms(first, zone), day_start_ms(last + timedelta(days=1), zone)
             found = footfall.of_period(session, period.streets, from_ms, until_ms, zone)
         return {"from": first.isoformat(), "to": last.isoformat(), "zones": [vars(one) for one in found]}
@@ -114,7 +114,7 @@ def router(desk: Desk, center: str, zone: ZoneInfo, face: Path | None = None) ->
     ) -> Response:
         first, last = _named(name)
         with desk.store.reading() as session:
-            period = _period(session, acting, first, last, street, zone)
+            period = period_of(session, acting, first, last, street, zone)
             report = gather(session, center, period, desk.now_ms())
         language: Literal["zh", "en"] = "en" if page.reader.language == "en" else "zh"
         content = as_pdf(report, typeface(face), language) if kind == "pdf" else as_workbook(report, language)

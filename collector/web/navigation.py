@@ -17,11 +17,16 @@ class Place:
         path: of the page; what lies below it belongs to it.
         right: who sees it; OWN: everybody who is signed in.
         text: its name, in English.
+        within: who administers finds it at `ADMIN`, so that the rest fits a line; for all others it is here.
     """
 
     path: str
     right: str
     text: str
+    within: bool = False
+
+
+ADMIN: Final = "/admin"
 
 
 PLACES: Final = (
@@ -33,14 +38,16 @@ PLACES: Final = (
     Place("/boxes", "boxes.read", N_("Boxes")),
     Place("/shops", "places.read", N_("Shops")),
     Place("/permits", "places.read", N_("Permits")),
-    Place("/reports", "indicators.read", N_("Reports")),
+    Place("/statistics", "indicators.read", N_("Statistics")),
+    Place("/proposals", "proposals.moderate", N_("Proposals")),
     Place("/wall", "wall.read", N_("Wall")),
     Place("/policies", "policies.read", N_("Policies")),
     Place("/learning", "learning.read", N_("Learning from verdicts")),
-    Place("/templates", "notices.read", N_("Texts")),
-    Place("/people", "people.read", N_("People")),
-    Place("/papers", "law.read", N_("Papers")),
-    Place("/audit", "audit.read", N_("Audit log")),
+    Place("/templates", "notices.read", N_("Texts"), within=True),
+    Place("/people", "people.read", N_("People"), within=True),
+    Place("/papers", "law.read", N_("Papers"), within=True),
+    Place("/audit", "audit.read", N_("Audit log"), within=True),
+    Place(ADMIN, "center.read", N_("Administration")),
     Place("/account", OWN, N_("My account")),
 )
 
@@ -58,4 +65,8 @@ def shown(path: str, may: frozenset[str], own: bool) -> list[tuple[Place, bool]]
     found = [one for one in PLACES if one.right in may or (one.right == OWN and own)]
     inside = [one for one in found if path == one.path or (one.path != "/" and path.startswith(f"{one.path}/"))]
     here = max(inside, key=lambda one: len(one.path), default=None)
+    admin = next((one for one in found if one.path == ADMIN), None)
+    if admin is not None:
+        here = admin if here is not None and here.within else here
+        found = [one for one in found if not one.within]
     return [(one, one is here) for one in found]

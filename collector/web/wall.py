@@ -154,9 +154,9 @@ def tiles(
     today = _day(now_ms, zone)
     alike = [(today - timedelta(weeks=week)).isoformat() for week in range(1, WEEKS + 1)]
     long = Loaded(session, Period(today - timedelta(weeks=WEEKS), today, streets, zone), now_ms)
-    whole = long.whole(today - timedelta(days=RECENT_DAYS - 1))
+    whole = long.since(today - timedelta(days=RECENT_DAYS - 1)).whole()
     by_day = long.by_day()
-    so_far = long.by_day((now_ms - day_start_ms(today, zone)) / 1000)
+    so_far = long.until((now_ms - day_start_ms(today, zone)) / 1000).by_day()
     first = [session.scalar(select(func.min(Ticket.opened_ms)).where(Ticket.street == one)) for one in streets]
     begin = min((_day(at_ms, zone) for at_ms in first if at_ms is not None), default=today)
     known = [so_far[day] for day in alike if day >= begin.isoformat()]

@@ -84,9 +84,10 @@ def test_packs_of_another_form_or_another_time_zone_are_left_aside(filled, monke
     before = figures(filled)
     elsewhere = Period(PERIOD.first, PERIOD.last, PERIOD.streets, ZoneInfo("Europe/Berlin"))
     there = figures(filled, elsewhere)
-    monkeypatch.setattr(packs, "VERSION", 2)
+    monkeypatch.setattr(packs, "VERSION", packs.VERSION + 1)
     assert figures(filled) == before
     assert figures(filled, elsewhere) == there
+    assert keeping.pack(filled, ZONE, NOW.date()) > 300  # and all is packed anew
     with filled.writing() as session:
         session.query(PackedDay).delete()
     assert figures(filled, elsewhere) == there

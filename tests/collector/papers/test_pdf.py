@@ -102,7 +102,7 @@ def test_no_line_is_drawn_over_a_gap():
     ("highest", "step"), [(0, 1), (1, 0.2), (5, 1), (5.1, 2), (16, 5), (99, 20), (100, 20), (101, 50), (0.93, 0.2)]
 )
 def test_an_axis_has_at_most_five_round_steps(highest, step):
-    assert pdf._step(highest) == pytest.approx(step)
+    assert pdf.round_step(highest) == pytest.approx(step)
 
 
 def test_the_same_paper_is_the_same_bytes():

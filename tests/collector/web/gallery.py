@@ -37,10 +37,17 @@ MORE = (
     ("/policies/street?street=xiaohe", "admin"),
     ("/cameras/xiaohe-1/market/zones", "operator"),
     ("/learning/xiaohe-1/market/front-1/encroachment?dwell_s=300", "operator"),
+    ("/street/xiaohe", None),
+    ("/admin/cameras/new", "admin"),
+    ("/admin/codes", "admin"),
+    ("/admin/tokens", "admin"),
     ("/tickets/9", "officer"),
     ("/tickets/3", "auditor"),
     ("/tasks/9", "officer"),
     ("/tasks/6", "grid_worker"),
+    ("/reports", "viewer"),
+    ("/statistics?period=year&measure=soft_rate", "viewer"),
+    ("/statistics/tickets?period=year&measure=confirmed", "viewer"),
     ("/sign-in", None),
     ("/sign-in/code", None),
     ("/nothing", "viewer"),
@@ -49,6 +56,7 @@ MORE = (
 SIZES = {"desktop": browser.DESKTOP, "phone": browser.PHONE}
 ENROLMENT = '[enrolment]\nurl = "https://center.example:8884"\n'
 SHOP_PAGES = '[shop_pages]\nlisten = "127.0.0.1:{port}"\nurl = "http://127.0.0.1:{port}"\nimprint = "小河街道办事处"\n'
+STREET_PAGE = "[street_page]\nenabled = true\n"
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ def center_of(folder):
     made = town.fill(desk)
     Authority.create(folder / "ca", "demo", time.time())
     shops = SHOP_PAGES.format(port=free_port())
-    with browser.Center(desk, more=ENROLMENT + shops) as center:
+    with browser.Center(desk, more=ENROLMENT + shops + STREET_PAGE) as center:
         base = shops.split('"')[3]
         center.links = {number: f"{base}/s/{made.link(number)}" for number in (3, 5, 7, 13)}
         yield center

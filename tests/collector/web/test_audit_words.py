@@ -14,6 +14,7 @@ from tests.services import ROOT
 MADE = {
     "ticket.{verb}": {f"ticket.{verb}" for verb in VERBS},
     "box.{verb}": {f"box.{verb}" for verb in commands.VERBS},
+    "proposal.{state}": {"proposal.shown", "proposal.refused"},
     "{kind}.{step.action}": {f"{kind}.added" for kind in audit_words.KINDS} | {"cell.retired", "shop.forgotten"},
     "{kind.name}.exported": {"shop.exported", "permit.exported"},
 }

@@ -11,6 +11,7 @@ import pytest
 from collector.web import language
 from collector.web.reader import Reader
 from tests import town
+from tests.collector.exchange.test_street_page import settings
 from tests.collector.web import gallery
 from tests.people import browser, make_pages, sign_in
 from tests.services import ROOT
@@ -86,7 +87,7 @@ def test_no_page_in_chinese_has_an_english_sentence_and_each_has_all_that_it_sho
 
     desk = Desk(tmp_path)
     town.fill(desk, pictures=False)
-    app = make_pages(desk)
+    app = make_pages(desk, settings=settings())
     found = []
     for shown in gallery.pages():
         path, client = shown.path, browser(app)

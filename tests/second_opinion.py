@@ -217,15 +217,20 @@ def _cell(session, ticket):
 
 
 def _at(session, place):
-    """Code of the cell of a position: a line from it to the east crosses the cell's edges an odd number of times."""
+    """The first cell of a position: a line from it to the east crosses the cell's edges an odd number of times.
+
+    Or it is on an edge itself, and so in all cells that meet there.
+    """
     cells = session.scalars(select(GridCell).where(GridCell.state == "active").order_by(GridCell.code))
     for cell in () if place.lon is None else cells:
-        crossed = 0
+        crossed, on = 0, False
         for ring in json.loads(cell.rings):
             for (x1, y1), (x2, y2) in itertools.pairwise(ring):
+                beside = (x2 - x1) * (place.lat - y1) - (y2 - y1) * (place.lon - x1)
+                on |= beside == 0 and (x1 - place.lon) * (x2 - place.lon) <= 0 >= (y1 - place.lat) * (y2 - place.lat)
                 if (y1 > place.lat) != (y2 > place.lat):
                     crossed += place.lon < x1 + (place.lat - y1) / (y2 - y1) * (x2 - x1)
-        if crossed % 2:
+        if on or crossed % 2:
             return cell.code
     return ""
 

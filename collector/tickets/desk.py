@@ -499,7 +499,8 @@ def _anew(one: Step) -> State:
     ticket.round += 1
     ticket.told_ms = ticket.shop_due_ms = ticket.shop_asked_ms = None
     ticket.verify = ticket.left_ms = None
-    ticket.duplicate_of = None
+    # whoever had it has nothing to do now, and is not told as if
+    ticket.duplicate_of = ticket.assignee = None
     if one.line.verb != "reopen":
         ticket.outcome = None
     return State.PENDING_REVIEW

@@ -91,7 +91,7 @@ def router(desk: Desk, press: Press) -> APIRouter:
 
     @routes.post("/evidence/tickets/{number}/package", dependencies=[needs("evidence.original")])
     def make_package(acting: Acting, number: Number, fields: Fields) -> Response:
-        """A signed ZIP with all that proves a ticket; on record before it is sent."""
+        """A signed ZIP with all that proves a ticket; who asked for it is on record before it is made."""
         reason = reason_of(fields)
         try:
             with desk.store.writing() as session:

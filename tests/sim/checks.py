@@ -112,7 +112,7 @@ def _told(day: Day, mine: list[TicketEvent], number: int) -> list[str]:
     return [
         f"told at {event.at_ms}, and no channel had its notice"
         for event in told
-        if not any(at_s * 1000 <= event.at_ms for at_s in had)
+        if not any(int(at_s * 1000) <= event.at_ms for at_s in had)
     ]
 
 

@@ -234,7 +234,9 @@ def test_while_the_storage_is_away_people_are_told_so_and_nothing_is_half_done(a
     ):
         assert (answer.status_code, answer.json()["code"]) == (503, "busy"), answer.text
         assert "请稍后再试" in answer.json()["detail_zh"]
-    assert rows() == before
+    tickets, pictures, logged = rows()
+    assert [tickets, pictures] == before[:2]
+    assert logged == [*before[2], "evidence.package"], "who asked for a package is on record before it is made"
     with desk.store.transaction() as session:
         assert pictures_of(session, type("Link", (), {"ticket_number": 1}), desk.files) == () or "has" not in named
 

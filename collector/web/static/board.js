@@ -9,6 +9,7 @@ const PART = 40; // cards that are fetched at once
 const PAUSE_MS = 150; // a burst of changes is fetched once
 const AGAIN_MS = 2000;
 const SAID_MS = 8000;
+const END_MS = 100; // after cards were fetched: whether their end is in view is known then
 const TALLY_MS = 50;
 const HUSH_MS = 1000; // the timekeeper looks three times a second
 const SPREAD_MS = 4000;
@@ -570,18 +571,22 @@ function want(numbers) {
 
 let filling = false;
 /** Fetch the cards that are scrolled to. */
+let at_end = false; // the end of the cards is in view
 async function fill(ahead = false) {
   if (filling) return;
   filling = true;
+  let missing = [];
   try {
     const list = shown();
-    const missing = list.slice(0, Math.max(PART, reach(list) + (ahead ? PART : 0))).filter((one) => !one.card).map((one) => one.number);
+    missing = list.slice(0, Math.max(PART, reach(list) + (ahead ? PART : 0))).filter((one) => !one.card).map((one) => one.number);
     for (let at = 0; at < missing.length; at += PART) {
       await refresh(missing.slice(at, at + PART), { all: true });
     }
   } finally {
     filling = false;
   }
+  // who waits at the end sees no change that would have more fetched
+  if (missing.length) setTimeout(() => { if (at_end) fill(true).catch(() => {}); }, END_MS);
 }
 
 // --- sound, filters, help
@@ -647,7 +652,7 @@ $("letters").addEventListener("change", (event) => store("board-letters", event.
 said.lastElementChild.addEventListener("click", take_back);
 fresh.addEventListener("click", () => { box.scrollTop = 0; const first = shown().find((one) => one.arrived); if (first) select(first.number, { focus: true }); });
 box.addEventListener("scroll", show_fresh, { passive: true });
-new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) fill(true).catch(() => {}); }).observe(more);
+new IntersectionObserver((seen) => { at_end = seen[seen.length - 1].isIntersecting; if (at_end) fill(true).catch(() => {}); }).observe(more);
 
 for (const row of JSON.parse($("rows").textContent)) { take(row); entries.get(row[0]).arrived = false; }
 for (const card of queue.children) entries.get(Number(card.dataset.number)).card = card;

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import wishes
@@ -202,6 +202,7 @@ def test_it_is_reported_anew_on_each_connection_and_once_on_one(box):
     assert box.told() == (1, "pending", 1)
 
 
+@settings(deadline=None)  # each example syncs two files
 @given(
     st.binary(max_size=200)
     | st.dictionaries(

@@ -54,7 +54,7 @@ def machine(state_dir: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg(),
-        "memory_kb": _memory(MEMORY),
+        "memory_kb": memory_kib(),
         "disk_bytes": {"total": disk.total, "free": disk.free},
         "temperature_c": temperatures(SYS / "class/thermal"),
     }
@@ -62,7 +62,7 @@ def machine(state_dir: Path) -> dict[str, Any]:
 
 def machine_load(state_dir: Path) -> MachineLoad:
     """The same in short, as each health report has it."""
-    disk, memory, power = shutil.disk_usage(state_dir), _memory(MEMORY), read_power()
+    disk, memory, power = shutil.disk_usage(state_dir), memory_kib(), read_power()
     return MachineLoad(
         temperature_c=power.temperature_c,
         undervoltage=power.low if power.known else None,
@@ -79,7 +79,8 @@ def _bytes(kib: int | None) -> int | None:
     return None if kib is None else kib * 1024
 
 
-def _memory(path: Path) -> dict[str, int]:
+def memory_kib(path: Path = MEMORY) -> dict[str, int]:
+    """MemTotal, MemAvailable and SwapFree as the kernel tells them; what it does not tell is not there."""
     try:
         pairs = (line.split(":") for line in path.read_text("ascii").splitlines())
         wanted = ("MemTotal", "MemAvailable", "SwapFree")

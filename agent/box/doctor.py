@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from agent.box.clock import kernel_synchronised
+from agent.box.diagnostics import memory_kib
 from agent.box.enrolment import FOLDER, Lifetime, Membership, center_time
-from agent.box.power import Power, read_line, read_power
+from agent.box.power import Power, read_power, read_text
 from agent.findings import Finding, FindingState
 
 WARM_C, TOO_HOT_C = 75.0, 85.0
@@ -65,13 +66,10 @@ def _temperature(hottest: float | None) -> list[Finding]:
 
 
 def _memory(roots: Roots) -> list[Finding]:
-    for line in read_line(roots.proc / "meminfo").splitlines():
-        if line.startswith("MemTotal:"):
-            total = int(line.split()[1]) * 1024
-            small = total < LEAST_MEMORY_BYTES
-            todo = "take a board with 1 GB or more, or few cameras" if small else ""
-            return [Finding("memory", "warn" if small else "ok", f"{total / 1e9:.1f} GB", todo)]
-    return []
+    total = memory_kib(roots.proc / "meminfo").get("MemTotal", 0) * 1024
+    small = 0 < total < LEAST_MEMORY_BYTES
+    todo = "take a board with 1 GB or more, or few cameras" if small else ""
+    return [Finding("memory", "warn" if small else "ok", f"{total / 1e9:.1f} GB", todo)] if total else []
 
 
 def _disk(state_dir: Path, outbox_bytes: int) -> list[Finding]:
@@ -93,13 +91,13 @@ def _wear(roots: Roots) -> list[Finding]:
     found = []
     for device in sorted(roots.sys.glob("block/mmcblk*/device")):
         name = device.parent.name
-        worn = max((int(part, 16) for part in read_line(device / "life_time").split()), default=0)
+        worn = max((int(part, 16) for part in read_text(device / "life_time").split()), default=0)
         if worn:
             todo = "take another card or board before it becomes read-only" if worn >= WORN else ""
             says = f"{name}: {(worn - 1) * 10} to {worn * 10} % of its life used" if worn < 11 else f"{name}: worn out"
             found.append(Finding("disk", "warn" if worn >= WORN else "ok", says, todo))
     for errors in sorted(roots.sys.glob("fs/ext4/*/errors_count")):
-        count = read_line(errors)
+        count = read_text(errors)
         if count not in ("", "0"):
             says = f"{errors.parent.name}: {count} errors of the file system"
             found.append(
@@ -110,14 +108,10 @@ def _wear(roots: Roots) -> list[Finding]:
 
 def examine_clock(state_dir: Path, now: Callable[[], float] = time.time) -> list[Finding]:
     """Whether somebody keeps the clock right, and how far it is from the center's."""
-    kept = kernel_synchronised()
-    found = [
-        Finding("clock", "ok", "kept right by NTP")
-        if kept
-        else Finding(
-            "clock", "warn", "nobody keeps it right", "timedatectl set-ntp true, with a time server of this network"
-        )
-    ]
+    found = [Finding("clock", "ok", "kept right by NTP")]
+    if not kernel_synchronised():
+        todo = "timedatectl set-ntp true, with a time server of this network"
+        found = [Finding("clock", "warn", "nobody keeps it right", todo)]
     member = Membership.load(state_dir)
     if member is None:
         return found

@@ -39,8 +39,8 @@ class Power:
 
 def read_power(sys: Path = SYS) -> Power:
     """Ask the kernel; takes well below a millisecond."""
-    alarms = [read_line(path) for path in sys.glob(ALARMS)]
-    text = read_line(sys / THROTTLED)
+    alarms = [read_text(path) for path in sys.glob(ALARMS)]
+    text = read_text(sys / THROTTLED)
     try:
         bits = int(text or "0", 16)
     except ValueError:
@@ -65,8 +65,8 @@ def temperatures(folder: Path) -> dict[str, float]:
     return found
 
 
-def read_line(path: Path) -> str:
-    """The text of one of the kernel's files; empty where there is none."""
+def read_text(path: Path) -> str:
+    """The text of one of the kernel's files, empty where there is none."""
     try:
         return path.read_text("ascii").strip()
     except (OSError, ValueError):

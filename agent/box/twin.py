@@ -52,9 +52,10 @@ def read_twice(path: Path, parse: Callable[[bytes], T]) -> T:
     copy = copy_of(path)
     kept = _read_copy(copy)
     if kept is None:
-        value = parse(path.read_bytes())
+        own = path.read_bytes()
+        value = parse(own)
         with contextlib.suppress(OSError):
-            _write_copy(path, path.read_bytes(), path.stat().st_mode & 0o777)
+            _write_copy(path, own, path.stat().st_mode & 0o777)
         return value
     content: bytes | None = None
     with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,7 +27,8 @@ OPEN_S: Final = 6.0
 SILENT_S: Final = 4.0
 KEY_FRAMES_S: Final = 2.0
 LEAST_FPS: Final = 5.0
-WIDEST_PX, NARROWEST_PX = 2560, 640
+WIDEST_PX: Final = 2560
+NARROWEST_PX: Final = 640
 DARK: Final = 24
 PLAIN: Final = 6.0
 CLOCK_S: Final = 30.0
@@ -37,6 +38,7 @@ _ASK_TIME: Final = (
     '<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
     '<GetSystemDateAndTime xmlns="http://www.onvif.org/ver10/device/wsdl"/></s:Body></s:Envelope>'
 )
+_PARTS: Final = ("Year", "Month", "Day", "Hour", "Minute", "Second")
 _SCHEMA: Final = "{http://www.onvif.org/ver10/schema}"
 
 
@@ -254,6 +256,3 @@ def _onvif_time(host: str, port: int) -> float | None:
         return None
     finally:
         line.close()
-
-
-_PARTS: Final[Sequence[str]] = ("Year", "Month", "Day", "Hour", "Minute", "Second")

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.boxes.enrolment import DeniedError, Desk
-from collector.boxes.limits import Failures, network_of
+from collector.boxes.limits import RateLimit, network_of
 from protocol.enrolment import MAX_BODY_BYTES, Denied, EnrolRequest, RenewRequest
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Door(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.desk = desk
         self.ca = ca
-        self.failures = Failures(monotonic)
+        self.failures = RateLimit(monotonic)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._context.load_cert_chain(folder / "server.pem")

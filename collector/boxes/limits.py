@@ -18,8 +18,8 @@ LOOKS_IN_ALL: Final = 1200
 """Of all addresses: 20 a second."""
 
 
-class Failures:
-    """Counts failures of the last ten minutes, by address and in all; or visits, of any time.
+class RateLimit:
+    """Counts what somebody did in the last minutes, by address and in all: failures of ten minutes, or looks of one.
 
     With 85 random bits nobody guesses a code; this keeps guessing from costing anything.
 
@@ -76,6 +76,6 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-def looks_of_anybody(monotonic: Callable[[], float]) -> Failures:
+def looks_of_anybody(monotonic: Callable[[], float]) -> RateLimit:
     """What who does not sign in may look at: each look works something out."""
-    return Failures(monotonic, per_address=LOOKS, in_all=LOOKS_IN_ALL, window_s=LOOK_S)
+    return RateLimit(monotonic, per_address=LOOKS, in_all=LOOKS_IN_ALL, window_s=LOOK_S)

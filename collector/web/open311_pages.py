@@ -8,7 +8,7 @@ from typing import Final, cast, get_args
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from collector.boxes.limits import Failures, looks_of_anybody
+from collector.boxes.limits import RateLimit, looks_of_anybody
 from collector.exchange import open311, reports
 from collector.exchange.open311 import Format, Open311Error
 from collector.exchange.reports import Report, ReportError
@@ -36,7 +36,7 @@ def failure(path: str, status: int, text: str, wait_s: float | None = None) -> R
 def router(desk: Desk, section: Open311Section, codes: Codes, agency: str) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix=ROOT, include_in_schema=False)
-    visits = Failures(time.monotonic)
+    visits = RateLimit(time.monotonic)
     looks = looks_of_anybody(time.monotonic)
 
     def read(given: str) -> Format:
@@ -159,14 +159,14 @@ def _check(actor: Actor, street: str) -> None:
         raise NOT_ALLOWED
 
 
-def _let_in(request: Request, section: Open311Section, visits: Failures) -> None:
+def _let_in(request: Request, section: Open311Section, visits: RateLimit) -> None:
     """Let somebody report who has shown no key; raises Open311Error."""
     if not section.anonymous:
         raise Open311Error(403, "api_key: expected an API token of this center, got none")
     _count(request, visits)
 
 
-def _count(request: Request, visits: Failures) -> None:
+def _count(request: Request, visits: RateLimit) -> None:
     """One more of an address; raises Open311Error where it has had all of its own."""
     address = rights.source(request).address
     wait_s = visits.wait_s(address)

@@ -16,7 +16,7 @@ from babel.units import format_unit
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from collector.boxes.limits import Failures, looks_of_anybody
+from collector.boxes.limits import RateLimit, looks_of_anybody
 from collector.exchange import proposals, reports
 from collector.exchange.proposals import LONGEST, LONGEST_ANSWER, STATES, Nameless, ProposalError
 from collector.exchange.street import COUNTS, ENDS, MINUTES, SHARES, gather
@@ -59,7 +59,7 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
     """The routes."""
     section, contact = settings.street_page, settings.notices.contact
     routes = APIRouter(include_in_schema=False)
-    visits, looks = Failures(time.monotonic, per_address=PER_ADDRESS), looks_of_anybody(time.monotonic)
+    visits, looks = RateLimit(time.monotonic, per_address=PER_ADDRESS), looks_of_anybody(time.monotonic)
 
     def known() -> list[str]:
         if not section.enabled:

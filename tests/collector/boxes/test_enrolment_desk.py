@@ -21,7 +21,7 @@ from collector.boxes import register
 from collector.boxes.authority import Authority, private_pem, write_secret
 from collector.boxes.door import CONNECTIONS, TIMEOUT_S, Door
 from collector.boxes.enrolment import MAX_ATTEMPTS, DeniedError, Desk
-from collector.boxes.limits import IN_ALL, PER_ADDRESS, WINDOW_S, Failures
+from collector.boxes.limits import IN_ALL, PER_ADDRESS, WINDOW_S, RateLimit
 from collector.boxes.register import RegisterError
 from collector.boxes.revocation import Lists
 from collector.store import Box, CameraRow, CertificateRow, Claim, open_store
@@ -360,7 +360,7 @@ def test_the_inbox_takes_only_who_is_enrolled_once_there_is_a_ca(desk):
 
 def test_failures_are_limited_by_address_and_in_all():
     clock = [0.0]
-    failures = Failures(lambda: clock[0])
+    failures = RateLimit(lambda: clock[0])
     for _ in range(PER_ADDRESS):
         assert failures.wait_s("10.0.0.1") == 0
         failures.count("10.0.0.1")

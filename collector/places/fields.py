@@ -272,7 +272,8 @@ def weekdays(value: str) -> tuple[int, ...]:
     if plain == "周末":
         return (5, 6)
     found: set[int] = set()
-    for part in filter(None, re.split(r"[;；,，、\s]+", re.sub(r"\s*(?:-|—|~|至|到)\s*", "-", plain))):
+    # a cell of nothing but separators names no day: that is a slip, not a permit for no day
+    for part in _parts(re.split(r"[;；,，、\s]+", re.sub(r"\s*(?:-|—|~|至|到)\s*", "-", plain))):
         ends = [_weekday(name) for name in part.split("-")]
         if len(ends) > 2 or None in ends:
             raise BadValueError(
@@ -283,6 +284,11 @@ def weekdays(value: str) -> tuple[int, ...]:
         first, last = (one for one in (ends[0], ends[-1]) if one is not None)
         found.update((first + n) % 7 for n in range((last - first) % 7 + 1))
     return tuple(sorted(found))
+
+
+def _parts(split: Sequence[str]) -> Sequence[str]:
+    """What stands between separators; one empty part where nothing does, which no reader takes."""
+    return [part for part in split if part] or [""]
 
 
 def _weekday(name: str) -> int | None:
@@ -314,7 +320,7 @@ def times(value: str) -> Times:
     if plain in ("全天", "24小时", "24h", "24/7"):
         return ((0, DAY_MIN),)
     found: set[tuple[int, int]] = set()
-    for part in filter(None, re.split(r"[;,、\s]+", plain)):
+    for part in _parts(re.split(r"[;,、\s]+", plain)):
         match = _TIMES.fullmatch(part)
         numbers = [int(one) for one in match.groups()] if match else [99, 0, 0, 0]
         start, end = numbers[0] * 60 + numbers[1], numbers[2] * 60 + numbers[3]

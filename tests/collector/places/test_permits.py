@@ -124,6 +124,8 @@ WRONG = [
     ({"hours": "晚上"}, "hours", "hours"),
     ({"hours": ""}, "hours", "missing"),
     ({"weekdays": "工作日"}, "weekdays", "weekdays"),
+    ({"weekdays": ";"}, "weekdays", "weekdays"),
+    ({"hours": "、"}, "hours", "hours"),
     ({"weekdays": "Su", "from_day": "2026-05-25", "until_day": "2026-05-30"}, "weekdays", "never"),
     ({"excluded": "2026-05-01..2026-09-30"}, "weekdays", "never"),
     ({"excluded": "2026-05-09..2026-05-01"}, "excluded", "dates"),

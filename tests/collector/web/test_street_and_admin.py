@@ -54,7 +54,6 @@ def test_an_admin_adds_a_camera_after_its_test_picture_and_gives_programs_what_t
         session.get_one(Box, "xiaohe-1").encryption_key = base64.b64encode(key).decode()
         before = wanted.newest(session, "xiaohe-1").revision
     with browser.Tab(chromium, center, "zhao") as tab:
-        tab.page.clock.install()
         page = tab.open("/admin")
         page.locator("main").get_by_role("link", name="添加摄像头").click()
         page.get_by_label("盒子").select_option("xiaohe-1")
@@ -68,7 +67,7 @@ def test_an_admin_adds_a_camera_after_its_test_picture_and_gives_programs_what_t
             row.state, row.data, row.replied_ms = "ok", '{"stream": "1920x1080, h264"}', now_ms()
             jpeg = {"role": "snapshot", "sha256": "0" * 64, "jpeg": scenes.jpeg(scenes.street(3)), "received_ms": 1}
             session.add(CommandPicture(command_id=row.id, view="wide", **jpeg))
-        page.clock.fast_forward(2000)  # it looks again by itself
+        # it looks again by itself
         page.get_by_role("img", name="摄像头测试图").wait_for()
         tab.check()
         page.get_by_role("button", name="保存摄像头").click()

@@ -21,7 +21,7 @@ def chromium():
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
-    # tests elsewhere begin a Playwright or another loop of their own, and a thread has one at a time
+    # tests elsewhere have a Playwright or a loop of their own; a thread has one at a time
     if FOUND and (nextitem is None or nextitem.path.parent != item.path.parent):
         FOUND.clear()
         KEPT.close()

@@ -250,6 +250,7 @@ def _put_sqlite(copy: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     shutil.copyfile(copy, part)
+    part.chmod(0o600)
     _sync(part)
     for left in ("-wal", "-shm"):
         path.with_name(path.name + left).unlink(missing_ok=True)

@@ -253,6 +253,7 @@ def _put_sqlite(copy: Path, path: Path, owed: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     shutil.copyfile(copy, part)
+    part.chmod(0o600)
     with contextlib.closing(sqlite3.connect(part)) as database, database:
         database.execute("DROP TABLE IF EXISTS heritage")
         database.execute(OWE)

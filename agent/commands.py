@@ -16,7 +16,7 @@ from agent.bench import Bench
 from agent.box import orders
 from agent.box.clock import Clock
 from agent.box.document import in_force
-from agent.box.door import Door, Doorman, nobody_yet, state_dir_of, wait_for_claim
+from agent.box.door import Door, Doorman, nobody_yet, state_dir_of
 from agent.box.enrolment import EnrolmentError, enrol
 from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
@@ -101,7 +101,7 @@ def run(settings: SettingsOption) -> None:
     with _one_line(), _doorman(settings) as doorman:
         _log_to_stderr(logging.INFO)
         if nobody_yet(settings):
-            wait_for_claim(doorman, lambda: nobody_yet(settings))
+            doorman.wait_for_claim()
         again = live.run(load_settings(settings), Clock(), doorman.tend)
     if again:
         # the same process goes on as a new one, whoever watches over it
@@ -111,8 +111,8 @@ def run(settings: SettingsOption) -> None:
 @contextlib.contextmanager
 def _doorman(settings: Path) -> Iterator[Doorman]:
     clock = Clock()
-    door = Door(state_dir_of(settings), clock.now)
-    doorman = Doorman(door, settings, setup_of(settings).open_file, clock.monotonic)
+    file = settings.resolve().parent / setup_of(settings).open_file
+    doorman = Doorman(Door(state_dir_of(settings), clock.now), settings, file, clock.monotonic)
     try:
         yield doorman
     finally:
@@ -123,12 +123,11 @@ def _doorman(settings: Path) -> Iterator[Doorman]:
 def setup(
     settings: SettingsOption,
     *,
-    label: Annotated[
-        bool, typer.Option("--label", help="say what belongs on the box's label, and open nothing")
-    ] = False,
+    label: Annotated[bool, typer.Option("--label", help="say what belongs on the box's label; opens nothing")] = False,
 ) -> None:
-    """Serve the set-up page until set-up has been finished for 30 minutes; a running agent serves it by itself."""
-    from agent.setup.serving import label_of, serve  # noqa: PLC0415 - a running agent leaves the page to a process of its own
+    """Open the set-up page and serve it, if no agent does that here; until 30 minutes after set-up."""
+    # a running agent leaves the page to a process of its own
+    from agent.setup.serving import label_of, serve  # noqa: PLC0415 - as said
 
     with _one_line():
         try:
@@ -136,10 +135,13 @@ def setup(
                 typer.echo(label_of(settings))
                 return
             door = Door(state_dir_of(settings), Clock().now)
-            door.begin() if nobody_yet(settings) else door.open_for_a_while()
+            if nobody_yet(settings):
+                door.begin()
+            else:
+                door.open_again()
             _log_to_stderr(logging.INFO)
-            if not serve(settings, typer.echo):
-                raise StateError("the set-up page is served already, by the agent that runs here")
+            if not serve(settings):
+                typer.echo("the agent that runs here serves it")
         except OSError as fault:
             raise StateError(f"the set-up page cannot be served: {fault.strerror}") from None
 

@@ -185,7 +185,7 @@ def _restart(agent: Agent, _command: str, _args: RestartArguments) -> Answer:
 
 def _setup(agent: Agent, _command: str, _args: SetupArguments) -> Answer:
     try:
-        plate = agent.door.open_for_a_while()
+        plate = agent.door.open_again()
     except OSError as fault:
         raise CommandError("not_written", f"{agent.door.folder}: {fault.strerror}") from None
     address = f"https://cityeye-{plate.name}.local:{agent.config.settings.setup.port}/"

@@ -67,12 +67,13 @@ class Phone:
 def page(settings, **desk):
     """The set-up page of a box; yields a phone with the desk and the PIN behind it."""
     door = Door(state_dir_of(settings), time.time)
-    plate = door.begin()
+    door.begin()
+    plate = door.plate
     path, _ = certificate(door.folder, f"cityeye-{plate.name}.local")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     made = Desk(settings, door, **desk)
-    pages = Pages(made, Gate(plate.pin, time.monotonic), door, f"cityeye-{plate.name}.local")
+    pages = Pages(made, Gate(plate.pin, time.monotonic), f"cityeye-{plate.name}.local")
     with Server(("127.0.0.1", 0), context, pages) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         phone = Phone(server.server_address[1])

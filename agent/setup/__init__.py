@@ -1,6 +1,5 @@
-"""The page by which a box is set up, on the local network and in a process of its own; nothing imports it.
+"""The page by which a box is set up, on the local network, in a process of its own; the agent imports nothing of it.
 
-`server` speaks HTTPS within limits, `gate` lets in who knows the PIN, `pages` knows the calls of the page (`static/`),
-`desk` does what they ask for: it claims the box, finds cameras (`finding`), watches one (`watch`, `aim`) and hands
-what was drawn to the agent (`agent.box.door`). `mdns` answers for the box's name.
+`server` speaks HTTPS within limits, `gate` knows the PIN, `pages` the calls of `static/`, `desk` does them with
+`finding`, `watch` and `aim`, and leaves what was drawn to the agent (`agent.box.door`); `mdns` answers for the name.
 """

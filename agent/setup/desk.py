@@ -1,29 +1,26 @@
 """What the page's calls do: claim the box, find and test cameras, watch one, keep what was drawn, examine the box."""
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from agent import VERSION, live
 from agent.box.document import in_force
 from agent.box.door import Door, state_dir_of
-from agent.box.enrolment import EnrolmentError, Membership, enrol
+from agent.box.enrolment import FOLDER, EnrolmentError, Membership, enrol
 from agent.box.secrets_file import SecretsError, put_secret
 from agent.camera.errors import CameraError
-from agent.camera.examination import LOOK_S, examine
+from agent.camera.examination import LOOK_S
 from agent.camera.source import Source
-from agent.camera.views import compare_views
-from agent.doctor import examine_box
-from agent.findings import Finding
+from agent.doctor import examine_box, examine_camera
 from agent.settings import BoxConfig, load_settings
 from agent.setup import finding
-from agent.setup.network import addresses, gateway, name_servers
+from agent.setup.network import addresses, gateway
 from agent.setup.watch import Watch
 from agent.vision.detector import DetectorError
 from protocol.documents import SettingsError, read_toml
@@ -32,26 +29,17 @@ from protocol.settings import Camera, CamerasDocument, DocumentError, read_docum
 
 log = logging.getLogger(__name__)
 
-ENDS_S: Final = 10.0
-
 
 class DeskError(Exception):
     """What was asked cannot be done; one line for the page, without any secret."""
 
-    def __init__(self, text: str, code: str = "refused") -> None:
-        super().__init__(text)
-        self.code = code
+
+FAULTS = (DeskError, EnrolmentError, SettingsError, CameraError, SecretsError, DetectorError, DocumentError)
 
 
 @dataclass
 class Job:
-    """Something that takes a while, one at a time.
-
-    Args:
-        name: of the call.
-        result: None until it is done, or where it failed.
-        fault: why it failed.
-    """
+    """Something that takes a while, one at a time."""
 
     name: str
     done: bool = False
@@ -61,94 +49,64 @@ class Job:
 
 @dataclass
 class Desk:
-    """One box being set up.
-
-    Args:
-        settings: `box.toml`.
-        door: of the box.
-        now: seconds since the epoch.
-        look_s: for how long a camera is looked at when it is tested.
-        find: looks for cameras.
-        paths: of streams that are tried.
-    """
+    """One box being set up; what cannot be done raises one of FAULTS."""
 
     settings: Path
     door: Door
-    now: Callable[[], float] = time.time
     look_s: float = LOOK_S
     find: Callable[[], list[finding.Found]] = finding.find
-    paths: tuple[tuple[str, str], ...] = finding.PATHS
     job: Job | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _watch: Watch | None = field(default=None, init=False)
     _eyes: live.Eyes | None = field(default=None, init=False)
 
-    # how it stands
-
     def state(self) -> dict[str, Any]:
         """All that the page shows of the box; no secret is among it."""
         member = self._member()
-        plate = self.door.plate
-        document = self._document() if member is not None else CamerasDocument()
+        document = CamerasDocument() if member is None else self._document(self._config())
         return {
-            "name": plate.name if plate else "",
+            "name": self.door.plate.name,
+            "until_s": self.door.plate.until_s,
             "version": VERSION,
-            "box": None if member is None else member.box,
-            "site": None if member is None else member.site,
-            "center": None if member is None else member.url,
-            "now_s": self.now(),
-            "host": socket.gethostname(),
-            "addresses": [asdict(one) for one in addresses()],
+            "member": None if member is None else member.model_dump(),
+            "now_s": time.time(),
+            "address": [f"{one.address}/{one.prefix} ({one.interface})" for one in addresses()],
             "gateway": gateway(),
-            "name_servers": name_servers(),
             "cameras": [one.model_dump(mode="json") for one in document.camera],
-            "waits": self.door.waiting() is not None,
-            "until_s": plate.until_s if plate else None,
             "job": None if self.job is None else asdict(self.job),
         }
 
     def _member(self) -> Membership | None:
-        try:
-            return Membership.load(state_dir_of(self.settings))
-        except (EnrolmentError, SettingsError):
-            return None
+        # the file comes last: to read it earlier would mend it while it is being written
+        folder = state_dir_of(self.settings)
+        return Membership.load(folder) if (folder / FOLDER / "center.json").exists() else None
 
     def _config(self) -> BoxConfig:
-        try:
-            return in_force(load_settings(self.settings))
-        except SettingsError as fault:
-            raise DeskError(str(fault)) from None
+        return in_force(load_settings(self.settings))
 
-    def _document(self) -> CamerasDocument:
+    def _document(self, config: BoxConfig) -> CamerasDocument:
         """What was drawn here last, else what the agent watches."""
         waiting = self.door.waiting()
-        if waiting is not None:
-            return waiting[0]
-        try:
-            return self._config().document
-        except DeskError:
-            return CamerasDocument()
+        return config.document if waiting is None else waiting[0]
 
-    def _camera(self, camera_id: str) -> Camera:
-        for camera in self._document().camera:
+    def _camera(self, document: CamerasDocument, camera_id: str) -> Camera:
+        for camera in document.camera:
             if camera.id == camera_id:
                 return camera
-        raise DeskError(f"camera {camera_id}: this box has none of that name", "unknown")
-
-    # what takes a while
+        raise DeskError(f"camera {camera_id}: this box has none of that name")
 
     def start(self, name: str, work: Callable[[], Any]) -> None:
-        """Begin a job; raises DeskError while another one goes on."""
+        """Begin a job."""
         with self._lock:
             if self.job is not None and not self.job.done:
-                raise DeskError(f"{self.job.name} goes on; wait for it", "busy")
-            job = self.job = Job(name)
-        threading.Thread(target=self._work, args=(job, work), name=f"setup-{name}", daemon=True).start()
+                raise DeskError(f"{self.job.name} goes on; wait for it")
+            self.job = Job(name)
+        threading.Thread(target=self._work, args=(self.job, work), daemon=True).start()
 
     def _work(self, job: Job, work: Callable[[], Any]) -> None:
         try:
             job.result = work()
-        except (DeskError, EnrolmentError, SettingsError, CameraError, SecretsError) as fault:
+        except FAULTS as fault:
             job.fault = str(fault)
         except Exception as fault:
             log.exception("set-up: %s", job.name)
@@ -156,16 +114,16 @@ class Desk:
         finally:
             job.done = True
 
-    def claim(self, label: str) -> dict[str, str]:
+    def claim(self, label: str) -> None:
         """Make this box one of a center's, by the text of its label."""
+        if self._member() is not None:
+            raise DeskError("this box is one of a center's already")
         try:
             invitation = Invitation.read(label)
         except ValueError as fault:
             raise DeskError(str(fault)) from None
-        box = read_toml(self.settings).get("box", {}).get("id")
-        member = enrol(state_dir_of(self.settings), invitation, VERSION, box)
+        member = enrol(state_dir_of(self.settings), invitation, VERSION, read_toml(self.settings)["box"].get("id"))
         log.info("set-up: enrolled: box %s at site %s", member.box, member.site)
-        return {"box": member.box, "site": member.site}
 
     def cameras(self) -> list[dict[str, Any]]:
         """Devices on the local network that may be cameras."""
@@ -173,89 +131,60 @@ class Desk:
 
     def streams(self, host: str, port: int, user: str, password: str) -> dict[str, Any]:
         """The streams of one device, by the paths of common makers."""
-        return asdict(finding.find_streams(host, port, user, password, self.paths))
+        return asdict(finding.find_streams(host, port, user, password))
 
     def test_camera(self, camera: Camera, user: str, password: str) -> list[dict[str, Any]]:
-        """Look at a camera as the doctor does."""
-        source = self._source(camera, user, password)
-        found = examine(source, self.look_s)
-        sub = source.of_sub()
-        if sub is not None and all(one.state != "FAIL" for one in found):
-            name = f"sub-stream {camera.id}"
-            try:
-                found.append(Finding(name, "ok", compare_views(source, sub)))
-            except CameraError as fault:
-                found.append(Finding(name, "FAIL", str(fault)))
-        return [asdict(one) for one in found]
-
-    def _source(self, camera: Camera, user: str, password: str) -> Source:
-        """With the login that was typed; without one, with the one that the box has."""
-        known = camera.credentials if not user else None
-        source = Source.from_camera(camera.model_copy(update={"credentials": known}), self._config())
-        return replace(source, user=user, password=password) if user else source
+        """Look at a camera as the doctor does, with the login that was typed, else with the one that the box has."""
+        config = self._config()
+        if not user:
+            known = {one.id: one.credentials for one in self._document(config).camera}
+            camera = camera.model_copy(update={"credentials": known.get(camera.id)})
+        source = Source.from_camera(camera, config)
+        source = replace(source, user=user, password=password) if user else source
+        return [asdict(one) for one in examine_camera(source, self.look_s)]
 
     def doctor(self) -> list[dict[str, Any]]:
         """Examine the box."""
-        config = self._config().with_cameras(self._document())
-        return [asdict(one) for one in examine_box(config)]
-
-    # cameras and zones
+        config = self._config()
+        return [asdict(one) for one in examine_box(config.with_cameras(self._document(config)))]
 
     def keep_camera(self, camera: Camera, user: str, password: str) -> None:
-        """Have the agent watch a camera; one of the same id is replaced and keeps what is drawn on it."""
-        config, document = self._config(), self._document()
+        """Have the agent watch a camera; one of the same id is replaced, and keeps what is drawn on it."""
+        config = self._config()
         if config.settings.center is None:
             raise DeskError("this box has no center: its cameras stand in box.toml, and are changed there")
-        known = {one.id: one for one in document.camera}
-        before = known.get(camera.id)
-        kept = before or camera
-        secret = camera.id if user else (before.credentials if before else None)
-        addressed = {"source": camera.source, "substream": camera.substream, "credentials": secret}
-        known[camera.id] = kept.model_copy(update=addressed)
+        known = {one.id: one for one in self._document(config).camera}
+        before = known.get(camera.id, camera)
+        update = {"source": camera.source, "substream": camera.substream}
         if user:
-            try:
-                put_secret(config.secrets_file, camera.id, user, password)
-            except SecretsError as fault:
-                raise DeskError(str(fault)) from None
-        self._hand_over(tuple(known.values()), (camera.id,) if user else ())
+            put_secret(config.secrets_file, camera.id, user, password)
+            update["credentials"] = camera.id
+        known[camera.id] = before.model_copy(update=update)
+        self.door.hand_over(CamerasDocument(camera=tuple(known.values())), (camera.id,) if user else ())
 
     def drop_camera(self, camera_id: str) -> None:
         """Have the agent watch it no more."""
-        self._camera(camera_id)
-        self._hand_over(tuple(one for one in self._document().camera if one.id != camera_id))
+        document = self._document(self._config())
+        gone = self._camera(document, camera_id)
+        self.door.hand_over(CamerasDocument(camera=tuple(one for one in document.camera if one != gone)))
 
     def draw(self, camera_id: str, drawing: dict[str, Any]) -> None:
-        """Have other zones, masks and ground of a camera; raises DeskError with what is wrong with them."""
-        changed = self._camera(camera_id).model_dump(mode="json") | drawing
-        document = self._document().values()
-        cameras = [changed if one["id"] == camera_id else one for one in document["camera"]]
-        try:
-            made = read_document({**document, "camera": cameras})
-        except DocumentError as fault:
-            raise DeskError("; ".join(fault.faults)) from None
-        self._hand_over(made.camera)
-
-    def _hand_over(self, cameras: tuple[Camera, ...], renewed: tuple[str, ...] = ()) -> None:
-        try:
-            self.door.hand_over(CamerasDocument(camera=cameras), renewed)
-        except OSError as fault:
-            raise DeskError(f"it cannot be written: {fault.strerror}") from None
-
-    # the picture
+        """Have other zones, masks and ground of a camera."""
+        document = self._document(self._config())
+        changed = self._camera(document, camera_id).model_dump(mode="json") | drawing
+        cameras = [changed if one["id"] == camera_id else one for one in document.values().get("camera", [])]
+        self.door.hand_over(read_document({"camera": cameras}))
 
     def watch(self, camera_id: str, *, test: bool) -> None:
-        """Begin to watch a camera in place of what was watched."""
-        camera, config = self._camera(camera_id), self._config()
-        try:
-            source = Source.from_camera(camera, config)
-            if self._eyes is None:
-                self._eyes = live.open_eyes(config)
-        except (SettingsError, CameraError, DetectorError) as fault:
-            raise DeskError(str(fault)) from None
-        eyes = self._eyes
-        if eyes.crowd is None:
-            self._eyes = eyes = replace(eyes, crowd=live.open_crowd(eyes.detector, [camera]))
+        """Watch a camera in place of what was watched."""
+        config = self._config()
+        camera = self._camera(self._document(config), camera_id)
+        source = Source.from_camera(camera, config)
         with self._lock:
+            eyes = self._eyes or live.open_eyes(config)
+            if eyes.crowd is None:
+                eyes = replace(eyes, crowd=live.open_crowd(eyes.detector, [camera]))
+            self._eyes = eyes
             self._end_watch()
             self._watch = Watch(camera, source, eyes, ZoneInfo(config.settings.box.timezone), test=test)
             self._watch.start()
@@ -263,9 +192,7 @@ class Desk:
     def look(self) -> dict[str, Any]:
         """What the watched camera shows."""
         watch = self._watch
-        if watch is None or not watch.is_alive():
-            return {"state": "off"}
-        return watch.look()
+        return {"state": "off"} if watch is None or not watch.is_alive() else watch.look()
 
     def picture(self, name: str) -> bytes | None:
         """One of its pictures."""
@@ -279,7 +206,7 @@ class Desk:
     def _end_watch(self) -> None:
         if self._watch is not None:
             self._watch.close()
-            self._watch.join(ENDS_S)
+            self._watch.join(10)
             self._watch = None
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,18 +15,13 @@ MOST_SESSIONS: Final = 8
 
 @dataclass
 class Gate:
-    """Tries and sessions, in memory: who cuts the power stands before the box.
-
-    Args:
-        pin: the right one.
-        monotonic: seconds that never jump.
-    """
+    """Tries and sessions, in memory: who cuts the power stands before the box."""
 
     pin: str
     monotonic: Callable[[], float]
     _failed: int = field(default=0, init=False)
     _not_before_s: float = field(default=float("-inf"), init=False)
-    _sessions: "OrderedDict[str, float]" = field(default_factory=OrderedDict, init=False)
+    _sessions: dict[str, float] = field(default_factory=dict, init=False)
 
     @property
     def wait_s(self) -> float:
@@ -35,20 +29,19 @@ class Gate:
         return max(0.0, self._not_before_s - self.monotonic())
 
     def enter(self, pin: str) -> str | None:
-        """Begin a session; None for a wrong PIN, or where the gate is shut for a while."""
+        """Begin a session; None for a wrong PIN, or while the gate is shut."""
         if self.wait_s:
             return None
-        if not hmac.compare_digest(pin.encode(), self.pin.encode()):
-            self._failed += 1
-            over = self._failed - FREE_TRIES
+        if not hmac.compare_digest(pin.encode("utf-8", "replace"), self.pin.encode()):
+            over, self._failed = self._failed + 1 - FREE_TRIES, self._failed + 1
             if over >= 0:
                 self._not_before_s = self.monotonic() + min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(over, 10))
             return None
         self._failed = 0
         session = secrets.token_urlsafe(32)
         self._sessions[session] = self.monotonic() + SESSION_S
-        while len(self._sessions) > MOST_SESSIONS:
-            self._sessions.popitem(last=False)
+        if len(self._sessions) > MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
         return session
 
     def knows(self, session: str) -> bool:

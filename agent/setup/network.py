@@ -11,7 +11,7 @@ from typing import Final
 
 SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B
 WIDEST: Final = 22
-"""Bits of the prefix: larger networks are not searched, but for the 256 addresses around the box's own."""
+"""Bits of the prefix; of a larger network the 256 addresses around the box's own are searched."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,10 @@ def addresses() -> list[Address]:
     return found
 
 
-def gateway(routes: Path = Path("/proc/net/route")) -> str | None:
-    """The default route's."""
+def gateway() -> str:
+    """The default route's; empty: there is none."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in routes.read_text("ascii").splitlines()[1:]:
-            fields = line.split()
-            if fields[1] == "00000000":
-                return socket.inet_ntoa(int(fields[2], 16).to_bytes(4, "little"))
-    return None
-
-
-def name_servers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
-    """Those that names are asked of."""
-    with contextlib.suppress(OSError):
-        words = [line.split() for line in path.read_text("utf-8", "replace").splitlines()]
-        return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
-    return []
+        for line in Path("/proc/net/route").read_text("ascii").splitlines()[1:]:
+            if line.split()[1] == "00000000":
+                return socket.inet_ntoa(int(line.split()[2], 16).to_bytes(4, "little"))
+    return ""

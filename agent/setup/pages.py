@@ -1,4 +1,4 @@
-"""The calls of the set-up page, from plain values to plain values; what speaks HTTP around them is `server`.
+"""The calls of the set-up page; what speaks HTTP around them is `server`.
 
 Files are open to all, `POST /api/enter` takes the PIN, everything else wants the session's cookie. What changes
 something is JSON from this very page: no form of another one can send it.
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 import protocol
-from agent.box.door import Door
-from agent.setup.desk import Desk, DeskError
+from agent.setup.desk import FAULTS, Desk
 from agent.setup.gate import SESSION_S, Gate
+from protocol.commands import Arguments
 from protocol.ids import Slug
 from protocol.settings import Camera, without_password
 
@@ -28,14 +28,8 @@ log = logging.getLogger(__name__)
 
 COOKIE: Final = "__Host-setup"
 MAX_BODY_BYTES: Final = 64 * 1024
-TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-}
-RtspUrl = Annotated[
-    str, StringConstraints(max_length=500, pattern=r"^rtsps?://[^\s/@]+"), AfterValidator(without_password)
-]
+TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+Rtsp = Annotated[str, StringConstraints(max_length=500, pattern=r"^rtsps?://[^\s/]+"), AfterValidator(without_password)]
 
 
 @dataclass(frozen=True)
@@ -45,32 +39,22 @@ class Answer:
     status: int
     body: bytes
     media_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
+    cookie: str = ""
 
 
-class Body(BaseModel):
-    """What a call takes; anything else is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Nothing(Body):
-    """No arguments."""
-
-
-class EnterBody(Body):
-    """The PIN."""
+class EnterBody(Arguments):
+    """The PIN on the box."""
 
     pin: str = Field(max_length=64)
 
 
-class ClaimBody(Body):
+class ClaimBody(Arguments):
     """What the center's label says."""
 
     label: str = Field(max_length=1000)
 
 
-class Login(Body):
+class Login(Arguments):
     """User and password of a camera."""
 
     user: str = Field(default="", max_length=200)
@@ -88,177 +72,126 @@ class CameraBody(Login):
     """A camera as it is to be."""
 
     id: Slug
-    source: RtspUrl
-    substream: RtspUrl | None = None
+    source: Rtsp
+    substream: Rtsp | None = None
 
     def camera(self) -> Camera:
         """As the settings have it."""
         return Camera(id=self.id, source=self.source, substream=self.substream)
 
 
-class OfBody(Body):
-    """One camera of the box."""
+class OfBody(Arguments):
+    """A camera of the box; `test`: the rules run."""
 
     id: Slug
-
-
-class WatchBody(OfBody):
-    """Which camera is watched, and whether the rules run."""
-
     test: bool = False
 
 
-class DrawBody(OfBody):
-    """What is drawn on its picture."""
+class DrawBody(Arguments):
+    """What is drawn on a camera's picture; the settings check it."""
 
-    drawing: "Drawing"
-
-
-class Drawing(Body):
-    """As the settings have it; they check it."""
-
-    plane: dict[str, Any] | None = None
-    mask: list[dict[str, Any]] = []
-    zone: list[dict[str, Any]] = []
+    id: Slug
+    drawing: dict[str, Any]
 
 
-DrawBody.model_rebuild()
+CALLS: Final[dict[str, tuple[type[Arguments], Callable[[Desk, Any], None]]]] = {
+    "claim": (ClaimBody, lambda desk, one: desk.start("claim", lambda: desk.claim(one.label))),
+    "find": (Arguments, lambda desk, _: desk.start("find", desk.cameras)),
+    "streams": (StreamsBody, lambda desk, one: desk.start("streams", lambda: desk.streams(**one.model_dump()))),
+    "test": (
+        CameraBody,
+        lambda desk, one: desk.start("test", lambda: desk.test_camera(one.camera(), one.user, one.password)),
+    ),
+    "doctor": (Arguments, lambda desk, _: desk.start("doctor", desk.doctor)),
+    "camera": (CameraBody, lambda desk, one: desk.keep_camera(one.camera(), one.user, one.password)),
+    "drop": (OfBody, lambda desk, one: desk.drop_camera(one.id)),
+    "watch": (OfBody, lambda desk, one: desk.watch(one.id, test=one.test)),
+    "focus": (Arguments, lambda desk, _: desk.focus()),
+    "draw": (DrawBody, lambda desk, one: desk.draw(one.id, one.drawing)),
+    "finish": (Arguments, lambda desk, _: desk.door.finish()),
+}
 
 
 @dataclass
 class Pages:
-    """The set-up page of one box.
-
-    Args:
-        desk: does what is asked.
-        gate: knows the PIN.
-        door: stays open while somebody works.
-        host: `cityeye-NAME.local`.
-    """
+    """The set-up page of one box, `host`: its name."""
 
     desk: Desk
     gate: Gate
-    door: Door
     host: str
     _files: dict[str, Answer] = field(init=False)
 
     def __post_init__(self) -> None:
         folders = (Path(__file__).parent / "static", Path(protocol.__file__).parent / "drawing")
-        self._files = {
-            f"/{path.name}": Answer(200, path.read_bytes(), TYPES[path.suffix])
-            for folder in folders
-            for path in sorted(folder.iterdir())
-            if path.suffix in TYPES
-        }
+        paths = [path for folder in folders for path in folder.iterdir() if path.suffix in TYPES]
+        self._files = {f"/{path.name}": Answer(200, path.read_bytes(), TYPES[path.suffix]) for path in paths}
         self._files["/"] = self._files["/index.html"]
 
-    def get(self, target: str, headers: Mapping[str, str]) -> Answer:
-        """Answer a GET; never raises."""
-        return self._guarded(headers, lambda: self._get(urlsplit(target).path, headers))
-
-    def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer a POST; never raises."""
-        return self._guarded(headers, lambda: self._post(target, headers, body))
-
-    def _guarded(self, headers: Mapping[str, str], work: Callable[[], Answer]) -> Answer:
+    def answer(self, target: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        """Answer a GET, or a POST where there is a body; never raises."""
         try:
-            # a name that is not this box's: a page elsewhere has its name lead here (DNS rebinding)
-            return work() if self._is_own(headers.get("host", "")) else told(421, "another_host", "not this box's name")
-        except DeskError as fault:
-            return told(409, fault.code, str(fault))
+            # a name that is not this box's: a page elsewhere has its own name lead here (DNS rebinding)
+            if not self._is_own(headers.get("host", "")):
+                return told(421, "this is not the box's name")
+            path = urlsplit(target).path
+            return self._get(path, headers) if body is None else self._post(path, headers, body)
         except ValidationError as fault:
             # never the input: it may be a password
             first = fault.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            return told(422, "invalid", f"{where}: {first['msg']}".replace("Value error, ", "")[:300])
+            return told(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300])
+        except FAULTS as fault:
+            return told(409, str(fault))
         except Exception:
             log.exception("set-up: a call failed")
-            return told(500, "failed", "the log of the box says more")
+            return told(500, "it failed; the log of the box says more")
 
     def _is_own(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
+            return name in (self.host, "localhost") or bool(ip_address(name))
         except ValueError:
             return False
-        if name in (self.host, "localhost"):
-            return True
-        try:
-            ip_address(name)
-        except ValueError:
-            return False
-        return True
 
     def _get(self, path: str, headers: Mapping[str, str]) -> Answer:
         if path in self._files:
             return self._files[path]
+        known = self._knows(headers)
         if path == "/api/hello":
-            return good({"known": self._knows(headers)})
-        if not self._knows(headers):
-            return told(401, "who", "expected the PIN first")
-        return self._shown(path)
-
-    def _shown(self, path: str) -> Answer:
-        if path == "/api/state":
-            return good(self.desk.state())
-        if path == "/api/look":
-            return good(self.desk.look())
-        if found := re.fullmatch(r"/picture/([0-9a-f]{1,16})", path):
-            jpeg = self.desk.picture(found[1])
-            return told(404, "gone", "this picture is gone") if jpeg is None else Answer(200, jpeg, "image/jpeg")
-        return told(404, "unknown", "there is no such page")
+            return good({"known": known})
+        if not known:
+            return told(401, "expected the PIN first")
+        if path in ("/api/state", "/api/look"):
+            return good(self.desk.state() if path == "/api/state" else self.desk.look())
+        found = re.fullmatch(r"/picture/([0-9a-f]{1,16})", path)
+        jpeg = self.desk.picture(found[1]) if found else None
+        return told(404, "there is none") if jpeg is None else Answer(200, jpeg, "image/jpeg")
 
     def _post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        origin = headers.get("origin")
-        if headers.get("content-type", "").partition(";")[0].strip() != "application/json" or (
-            origin is not None and origin != f"https://{headers.get('host', '')}"
-        ):
-            return told(403, "foreign", "expected JSON from the set-up page itself")
+        own = headers.get("origin", f"https://{headers['host']}") == f"https://{headers['host']}"
+        if not own or headers.get("content-type") != "application/json":
+            return told(403, "expected JSON from the set-up page itself")
         try:
             values = json.loads(body)
         except (ValueError, RecursionError):
-            return told(400, "invalid", "expected JSON")
+            return told(400, "expected JSON")
         if path == "/api/enter":
-            return self._enter(EnterBody.model_validate(values))
+            return self._enter(EnterBody.model_validate(values).pin)
         if not self._knows(headers):
-            return told(401, "who", "expected the PIN first")
-        call = self._calls.get(path)
-        if call is None:
-            return told(404, "unknown", "there is no such call")
-        model, work = call
-        self.door.stay()
-        work(model.model_validate(values))
+            return told(401, "expected the PIN first")
+        model, work = CALLS.get(path.removeprefix("/api/"), (None, None))
+        if model is None or work is None:
+            return told(404, "there is no such call")
+        work(self.desk, model.model_validate(values))
+        self.desk.door.stay()
         return good({})
 
-    @property
-    def _calls(self) -> dict[str, tuple[type[Body], Callable[[Any], None]]]:
-        desk = self.desk
-        return {
-            "/api/claim": (ClaimBody, lambda one: desk.start("claim", lambda: desk.claim(one.label))),
-            "/api/find": (Nothing, lambda _: desk.start("find", desk.cameras)),
-            "/api/streams": (
-                StreamsBody,
-                lambda one: desk.start("streams", lambda: desk.streams(one.host, one.port, one.user, one.password)),
-            ),
-            "/api/test": (
-                CameraBody,
-                lambda one: desk.start("test", lambda: desk.test_camera(one.camera(), one.user, one.password)),
-            ),
-            "/api/doctor": (Nothing, lambda _: desk.start("doctor", desk.doctor)),
-            "/api/camera": (CameraBody, lambda one: desk.keep_camera(one.camera(), one.user, one.password)),
-            "/api/drop": (OfBody, lambda one: desk.drop_camera(one.id)),
-            "/api/watch": (WatchBody, lambda one: desk.watch(one.id, test=one.test)),
-            "/api/focus": (Nothing, lambda _: desk.focus()),
-            "/api/draw": (DrawBody, lambda one: desk.draw(one.id, one.drawing.model_dump())),
-            "/api/finish": (Nothing, lambda _: self.door.finish()),
-        }
-
-    def _enter(self, body: EnterBody) -> Answer:
-        session = self.gate.enter(body.pin.replace(" ", "").replace("-", ""))
+    def _enter(self, pin: str) -> Answer:
+        session = self.gate.enter(re.sub(r"[\s-]", "", pin))
         if session is None:
             wait_s = round(self.gate.wait_s)
-            return told(429, "wait", str(wait_s)) if wait_s else told(403, "wrong", "this is not the PIN")
+            return told(429, str(wait_s)) if wait_s else told(403, "this is not the PIN")
         kept = f"{COOKIE}={session}; Path=/; Max-Age={SESSION_S:.0f}; Secure; HttpOnly; SameSite=Strict"
-        return Answer(200, b"{}", headers=(("Set-Cookie", kept),))
+        return Answer(200, b"{}", cookie=kept)
 
     def _knows(self, headers: Mapping[str, str]) -> bool:
         try:
@@ -273,6 +206,6 @@ def good(values: Any) -> Answer:
     return Answer(200, json.dumps(values, ensure_ascii=False).encode())
 
 
-def told(status: int, code: str, text: str) -> Answer:
+def told(status: int, text: str) -> Answer:
     """One that did not."""
-    return Answer(status, json.dumps({"code": code, "text": text}, ensure_ascii=False).encode())
+    return Answer(status, json.dumps({"text": text}).encode())

@@ -305,7 +305,7 @@ on("#camera form", async ({ source, substream, id, user, password }) => {
     tested.substream = found.substream;
   }
   const findings = await job("test", tested);
-  fill("#tested", [make("p", tested.source), ...findings.map(finding)]);
+  fill("#tested", [make("li", tested.source), ...findings.map(finding)]);
   hide("#use", findings.some((one) => one.state === "FAIL"));
   $("#tested").scrollIntoView({ block: "nearest" });
 }, true);

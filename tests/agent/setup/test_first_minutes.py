@@ -151,7 +151,8 @@ def test_a_box_that_nobody_has_claimed_serves_the_page_and_then_watches_without_
         phone = Phone(port)
         phone.post("/api/enter", pin=door.plate.pin)
         (claim,) = fleet.claims()
-        assert phone.job("claim", label=str(fleet.invitation(claim)))["site"] == "xiaohe"
+        phone.job("claim", label=str(fleet.invitation(claim)))
+        assert phone.get("/api/state")["member"]["site"] == "xiaohe"
         wait_for(lambda: "connected to" in agent.text(), "the agent runs", 40)
         assert ("tcp", port) in listening(agent.process.pid)
         phone.post("/api/camera", id="cam-1", source=camera.url, **LOGIN)

@@ -54,7 +54,7 @@ def documents() -> dict[str, str]:
     schemas |= {name: model.model_json_schema(mode="serialization") for name, model in _ORDERS.items()}
     schemas["verified"] = commands.Verified.model_json_schema(mode="serialization")
     schemas |= {f"command-{verb}": model.model_json_schema() for verb, model in commands.VERBS.items()}
-    files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
+    files = {f"{name}.schema.json": _json(schema | _untitled(schema)) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files
 
@@ -108,6 +108,13 @@ def _asyncapi() -> dict[str, Any]:
         "channels": channels,
         "operations": operations,
     }
+
+
+def _untitled(value: Any) -> Any:
+    """The same without what Pydantic makes of the names of fields."""
+    if isinstance(value, dict):
+        return {k: _untitled(one) for k, one in value.items() if k != "title" or not isinstance(one, str)}
+    return [_untitled(one) for one in value] if isinstance(value, list) else value
 
 
 def _json(value: dict[str, Any]) -> str:

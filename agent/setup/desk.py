@@ -54,7 +54,7 @@ class Desk:
     settings: Path
     door: Door
     look_s: float = LOOK_S
-    find: Callable[[], list[finding.Found]] = finding.find
+    finder: Callable[[], list[finding.Found]] = finding.find
     job: Job | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _watch: Watch | None = field(default=None, init=False)
@@ -125,17 +125,17 @@ class Desk:
         member = enrol(state_dir_of(self.settings), invitation, VERSION, read_toml(self.settings)["box"].get("id"))
         log.info("set-up: enrolled: box %s at site %s", member.box, member.site)
 
-    def cameras(self) -> list[dict[str, Any]]:
+    def find(self) -> list[dict[str, Any]]:
         """Devices on the local network that may be cameras."""
-        return [asdict(one) for one in self.find()]
+        return [asdict(one) for one in self.finder()]
 
     def streams(self, host: str, port: int, user: str, password: str) -> dict[str, Any]:
         """The streams of one device, by the paths of common makers."""
         return asdict(finding.find_streams(host, port, user, password))
 
-    def test_camera(self, camera: Camera, user: str, password: str) -> list[dict[str, Any]]:
+    def test(self, user: str, password: str, **addressed: Any) -> list[dict[str, Any]]:
         """Look at a camera as the doctor does, with the login that was typed, else with the one that the box has."""
-        config = self._config()
+        config, camera = self._config(), Camera(**addressed)
         if not user:
             known = {one.id: one.credentials for one in self._document(config).camera}
             camera = camera.model_copy(update={"credentials": known.get(camera.id)})
@@ -148,45 +148,43 @@ class Desk:
         config = self._config()
         return [asdict(one) for one in examine_box(config.with_cameras(self._document(config)))]
 
-    def keep_camera(self, camera: Camera, user: str, password: str) -> None:
+    def camera(self, user: str, password: str, **addressed: Any) -> None:
         """Have the agent watch a camera; one of the same id is replaced, and keeps what is drawn on it."""
-        config = self._config()
+        config, camera = self._config(), Camera(**addressed)
         if config.settings.center is None:
             raise DeskError("this box has no center: its cameras stand in box.toml, and are changed there")
         known = {one.id: one for one in self._document(config).camera}
-        before = known.get(camera.id, camera)
-        update = {"source": camera.source, "substream": camera.substream}
         if user:
             put_secret(config.secrets_file, camera.id, user, password)
-            update["credentials"] = camera.id
-        known[camera.id] = before.model_copy(update=update)
+            addressed["credentials"] = camera.id
+        known[camera.id] = known.get(camera.id, camera).model_copy(update=addressed)
         self.door.hand_over(CamerasDocument(camera=tuple(known.values())), (camera.id,) if user else ())
 
-    def drop_camera(self, camera_id: str) -> None:
+    def drop(self, camera: str) -> None:
         """Have the agent watch it no more."""
         document = self._document(self._config())
-        gone = self._camera(document, camera_id)
+        gone = self._camera(document, camera)
         self.door.hand_over(CamerasDocument(camera=tuple(one for one in document.camera if one != gone)))
 
-    def draw(self, camera_id: str, drawing: dict[str, Any]) -> None:
+    def draw(self, camera: str, drawing: dict[str, Any]) -> None:
         """Have other zones, masks and ground of a camera."""
         document = self._document(self._config())
-        changed = self._camera(document, camera_id).model_dump(mode="json") | drawing
-        cameras = [changed if one["id"] == camera_id else one for one in document.values().get("camera", [])]
+        changed = self._camera(document, camera).model_dump(mode="json") | drawing
+        cameras = [changed if one["id"] == camera else one for one in document.values().get("camera", [])]
         self.door.hand_over(read_document({"camera": cameras}))
 
-    def watch(self, camera_id: str, *, test: bool) -> None:
+    def watch(self, camera: str, *, test: bool) -> None:
         """Watch a camera in place of what was watched."""
         config = self._config()
-        camera = self._camera(self._document(config), camera_id)
-        source = Source.from_camera(camera, config)
+        known = self._camera(self._document(config), camera)
+        source = Source.from_camera(known, config)
         with self._lock:
             eyes = self._eyes or live.open_eyes(config)
             if eyes.crowd is None:
-                eyes = replace(eyes, crowd=live.open_crowd(eyes.detector, [camera]))
+                eyes = replace(eyes, crowd=live.open_crowd(eyes.detector, [known]))
             self._eyes = eyes
             self._end_watch()
-            self._watch = Watch(camera, source, eyes, ZoneInfo(config.settings.box.timezone), test=test)
+            self._watch = Watch(known, source, eyes, ZoneInfo(config.settings.box.timezone), test=test)
             self._watch.start()
 
     def look(self) -> dict[str, Any]:
@@ -197,6 +195,10 @@ class Desk:
     def picture(self, name: str) -> bytes | None:
         """One of its pictures."""
         return None if self._watch is None else self._watch.picture(name)
+
+    def finish(self) -> None:
+        """The page shuts half an hour from now."""
+        self.door.finish()
 
     def focus(self) -> None:
         """Begin to compare anew."""

@@ -7,8 +7,9 @@ something is JSON from this very page: no form of another one can send it.
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,7 +23,7 @@ from agent.setup.desk import FAULTS, Desk
 from agent.setup.gate import SESSION_S, Gate
 from protocol.commands import Arguments
 from protocol.ids import Slug
-from protocol.settings import Camera, without_password
+from protocol.settings import without_password
 
 log = logging.getLogger(__name__)
 
@@ -75,41 +76,42 @@ class CameraBody(Login):
     source: Rtsp
     substream: Rtsp | None = None
 
-    def camera(self) -> Camera:
-        """As the settings have it."""
-        return Camera(id=self.id, source=self.source, substream=self.substream)
-
 
 class OfBody(Arguments):
-    """A camera of the box; `test`: the rules run."""
+    """A camera of the box."""
 
-    id: Slug
+    camera: Slug
+
+
+class WatchBody(OfBody):
+    """`test`: the rules run."""
+
     test: bool = False
 
 
-class DrawBody(Arguments):
+class DrawBody(OfBody):
     """What is drawn on a camera's picture; the settings check it."""
 
-    id: Slug
     drawing: dict[str, Any]
 
 
-CALLS: Final[dict[str, tuple[type[Arguments], Callable[[Desk, Any], None]]]] = {
-    "claim": (ClaimBody, lambda desk, one: desk.start("claim", lambda: desk.claim(one.label))),
-    "find": (Arguments, lambda desk, _: desk.start("find", desk.cameras)),
-    "streams": (StreamsBody, lambda desk, one: desk.start("streams", lambda: desk.streams(**one.model_dump()))),
-    "test": (
-        CameraBody,
-        lambda desk, one: desk.start("test", lambda: desk.test_camera(one.camera(), one.user, one.password)),
-    ),
-    "doctor": (Arguments, lambda desk, _: desk.start("doctor", desk.doctor)),
-    "camera": (CameraBody, lambda desk, one: desk.keep_camera(one.camera(), one.user, one.password)),
-    "drop": (OfBody, lambda desk, one: desk.drop_camera(one.id)),
-    "watch": (OfBody, lambda desk, one: desk.watch(one.id, test=one.test)),
-    "focus": (Arguments, lambda desk, _: desk.focus()),
-    "draw": (DrawBody, lambda desk, one: desk.draw(one.id, one.drawing)),
-    "finish": (Arguments, lambda desk, _: desk.door.finish()),
+QUICK: Final[dict[str, type[Arguments]]] = {
+    "camera": CameraBody,
+    "drop": OfBody,
+    "watch": WatchBody,
+    "focus": Arguments,
+    "draw": DrawBody,
+    "finish": Arguments,
 }
+SLOW: Final[dict[str, type[Arguments]]] = {
+    "claim": ClaimBody,
+    "find": Arguments,
+    "streams": StreamsBody,
+    "test": CameraBody,
+    "doctor": Arguments,
+}
+"""Those take a while; methods of the desk, as all of them are."""
+CALLS: Final = QUICK | SLOW
 
 
 @dataclass
@@ -178,10 +180,14 @@ class Pages:
             return self._enter(EnterBody.model_validate(values).pin)
         if not self._knows(headers):
             return told(401, "expected the PIN first")
-        model, work = CALLS.get(path.removeprefix("/api/"), (None, None))
-        if model is None or work is None:
+        name = path.removeprefix("/api/")
+        if name not in CALLS:
             return told(404, "there is no such call")
-        work(self.desk, model.model_validate(values))
+        work = partial(getattr(self.desk, name), **CALLS[name].model_validate(values).model_dump())
+        if name in SLOW:
+            self.desk.start(name, work)
+        else:
+            work()
         self.desk.door.stay()
         return good({})
 

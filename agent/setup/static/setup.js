@@ -11,7 +11,7 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
 const put = (selector, text) => { $(selector).textContent = text; };
 const fill = (selector, rows) => $(selector).replaceChildren(...rows);
-const hide = (selector, hidden) => { $(selector).hidden = hidden; };
+const hide = (selector, hidden) => { $(selector).hidden = Boolean(hidden); };
 const time = (at_s) => new Date(at_s * 1000).toLocaleTimeString(tongue());
 
 function make(name, text, attributes = {}, ...inner) {
@@ -129,7 +129,7 @@ const shows = {
       make("span", `${id} · ${_("many", zone.length)}`, { className: "wide" }),
       button(_("open"), () => doing(() => { camera = id; return go("picture"); })),
       button(_("remove"), (one) => doing(async () => {
-        if (one.textContent === _("sure")) { await call("drop", { id }); camera = null; await go("camera"); } else one.textContent = _("sure");
+        if (one.textContent === _("sure")) { await call("drop", { camera: id }); camera = null; await go("camera"); } else one.textContent = _("sure");
       }), { className: "plain" }))));
     let n = 1;
     while (state.cameras.some((one) => one.id === `cam-${n}`)) n += 1;
@@ -164,7 +164,7 @@ const shows = {
 async function watch(test) {
   if (!state.cameras.some((one) => one.id === camera)) camera = state.cameras[0]?.id;
   if (!camera) throw new Error(_("first"));
-  await call("watch", { id: camera, test });
+  await call("watch", { camera, test });
   seen = { state: "starting" };
   look(round);
 }
@@ -240,11 +240,11 @@ function show_drawn() {
   const { sheet, shape } = view;
   const { open } = sheet.now;
   const [begin, end] = all(".tools span");
-  begin.hidden = open;
+  begin.hidden = Boolean(open);
   end.hidden = !open;
   $("[data-do=undo]").disabled = !sheet.can_undo;
-  $("[data-do=drop]").disabled = !shape || open;
-  $("#save").disabled = open;
+  $("[data-do=drop]").disabled = !shape || Boolean(open);
+  $("#save").disabled = Boolean(open);
   const form = $("#shape");
   const mine = open ? null : shape;
   if (form.dataset.of === String(mine?.key)) return;
@@ -323,7 +323,7 @@ on("#save", async () => {
   const { shapes } = view.sheet.now;
   const bad = shapes.find((one) => one.kind !== "plane" && polygon_fault(one.points));
   if (bad) throw new Error(_("crossing", bad.values.id || _(bad.kind)));
-  await call("draw", { id: camera, drawing: settings_of(shapes).settings });
+  await call("draw", { camera, drawing: settings_of(shapes).settings });
   await go("trial");
 });
 on("#doctor", async () => fill("#examined", (await job("doctor", {})).map(finding)), true);

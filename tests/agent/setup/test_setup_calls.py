@@ -18,7 +18,7 @@ from tests.phone import page
 def phone(tmp_path_factory):
     path = tmp_path_factory.mktemp("box") / "box.toml"
     path.write_text("version = 1\n[box]\n")
-    with page(path, find=list) as phone:
+    with page(path, finder=list) as phone:
         phone.post("/api/enter", pin=phone.pin)
         yield phone
 
@@ -63,8 +63,8 @@ def test_what_is_sent_says_that_no_other_page_may_use_it(phone):
         ("test", {"id": "cam-1", "source": "file:///etc/passwd"}, 422),
         ("test", {"id": "cam-1", "source": "rtsp://u:secret-1@h/1"}, 422),
         ("camera", {"id": "../x", "source": "rtsp://h/1"}, 422),
-        ("watch", {"id": "cam-1"}, 409),
-        ("draw", {"id": "cam-1", "drawing": {}}, 409),
+        ("watch", {"camera": "cam-1"}, 409),
+        ("draw", {"camera": "cam-1", "drawing": {}}, 409),
         ("focus", {"more": 1}, 422),
         ("focus", [], 422),
         ("nothing", {}, 404),
@@ -79,7 +79,7 @@ def test_what_makes_no_sense_is_refused_and_quotes_no_secret(phone, name, body, 
 
 VALUES = st.recursive(
     st.none() | st.text(max_size=9) | st.integers() | st.floats(),
-    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.sampled_from(["id", "drawing", "x"]), one),
+    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.sampled_from(["camera", "drawing", "x"]), one),
 )
 
 

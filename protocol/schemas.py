@@ -117,8 +117,13 @@ def _untitled(value: Any) -> Any:
     return [_untitled(one) for one in value] if isinstance(value, list) else value
 
 
+_SHORT = re.compile(r"([\[{])\n\s*([^\[\]{}]{1,90}?)\n\s*([\]}])")
+
+
 def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """JSON with what is short on a line of its own."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return _SHORT.sub(lambda found: found[1] + re.sub(r"\n\s*", " ", found[2]) + found[3], text) + "\n"
 
 
 def stale(folder: Path) -> list[str]:

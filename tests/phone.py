@@ -17,23 +17,15 @@ from tests.services import wait_for
 
 
 class Phone:
-    """Calls as the page makes them.
-
-    Args:
-        port: of the page, on loopback.
-    """
+    """Calls as the page makes them, on loopback."""
 
     def __init__(self, port):
         self.port, self.cookie = port, ""
 
     def ask(self, method, path, body=None, **headers):
         """Status, headers and body of an answer."""
-        line = http.client.HTTPSConnection(
-            "127.0.0.1",
-            self.port,
-            timeout=20,
-            context=ssl._create_unverified_context(),  # noqa: S323 - as a telephone does once it was told so
-        )
+        trusting = ssl._create_unverified_context()  # noqa: S323 - as a telephone does once it was told so
+        line = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trusting)
         try:
             sent = {"Cookie": self.cookie, **({} if body is None else {"Content-Type": "application/json"}), **headers}
             line.request(method, path, body if isinstance(body, bytes | None) else json.dumps(body), sent)

@@ -120,16 +120,8 @@ class Watch(threading.Thread):
             clock=lambda: ClockReport(state="replay", boot_id="setup", uptime_s=0.0),
             tell=self._tell,
         )
-        return CameraRunner(
-            self.camera,
-            self._timezone,
-            LEARN_S,
-            self._eyes.detector,
-            self._masker,
-            reporter,
-            crowd=self._eyes.crowd,
-            shown=True,
-        )
+        eyes, zone = self._eyes, self._timezone
+        return CameraRunner(self.camera, zone, LEARN_S, eyes.detector, self._masker, reporter, crowd=eyes.crowd)
 
     def _tell(self, event: IncidentEvent, pictures: Sequence[Picture]) -> None:
         if event.type != INCIDENT_OPENED or len(self._reports) >= MOST_REPORTS:

@@ -101,7 +101,7 @@ class Watch(threading.Thread):
                     if isinstance(event, Frame):
                         live.demand(FPS, 5.0)
                         self._see(event, runner)
-                    elif event is not None:
+                    elif event is not None and event.state != "live":  # that is said with its first picture
                         self._state = {**self._state, "state": event.state, "text": event.text}
         except Exception as fault:
             log.exception("set-up: camera %s", self.camera.id)

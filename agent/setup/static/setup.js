@@ -121,7 +121,7 @@ const shows = {
     const { member } = state;
     hide("#claim form", member);
     hide("#claim .ways", !member);
-    fill("#claim dl", member ? pairs([["box", member.box], ["site", member.site], ["center", member.url]]) : []);
+    fill("#claim dl", member ? pairs([["box", member.box], ["site", member.site], ["claim", member.url]]) : []);
   },
 
   camera() {

@@ -18,7 +18,7 @@ from tests.fleet import AGENT
 from tests.phone import Phone, page
 from tests.services import Process, answers, free_port, wait_for
 
-EMPTY_S = 9.0
+EMPTY_S = 8.0
 PAVEMENT = clips.pavement()
 LOGIN = {"user": "admin", "password": "right-1"}
 
@@ -75,7 +75,6 @@ def test_an_installer_comes_from_the_pin_to_a_test_incident(fleet, camera, tmp_p
         shown.fill("#claim textarea", str(fleet.invitation(claim)))
         shown.click("#claim button")
         shown.wait_for_selector("#claim dt")
-        check(shown, faults)
         shown.click("#claim .ways button")
         shown.click("#find")
         shown.click(f"#found button:has-text(':{camera.port}')")
@@ -103,7 +102,6 @@ def test_an_installer_comes_from_the_pin_to_a_test_incident(fleet, camera, tmp_p
         shown.click('#trial [data-go="leave"]')
         shown.click("#finish")
         shown.wait_for_selector("#finished:has-text('设置完毕')")
-        check(shown, faults)
         (drawn,) = phone.door.waiting()[0].camera
         assert (drawn.id, drawn.credentials, drawn.zone[0].id) == ("cam-1", "cam-1", "front-1")
         assert drawn.source == f"rtsp://127.0.0.1:{camera.port}/stream1"

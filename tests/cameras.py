@@ -65,7 +65,9 @@ class RtspCamera(services.Process):
         if subprocess.run(["/usr/bin/python3", "-c", probe], capture_output=True, check=False).returncode:
             pytest.skip("needs GStreamer's RTSP server (deploy/setup.sh tools)")
         folder.mkdir(parents=True, exist_ok=True)
-        stream = clips.write(folder / "street.h264", frame, seconds, gop=10, container="h264")
+        stream = clips.write(
+            folder / "street.h264", frame, seconds, gop=10, container="h264", threads=1 if anew else None
+        )
         script = folder / "server.py"
         script.write_text(SERVER)
         port = services.free_port()

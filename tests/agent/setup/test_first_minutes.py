@@ -18,7 +18,7 @@ from tests.fleet import AGENT
 from tests.phone import Phone, page
 from tests.services import Process, answers, free_port, wait_for
 
-EMPTY_S = 8.0
+EMPTY_S = 9.0
 PAVEMENT = clips.pavement()
 LOGIN = {"user": "admin", "password": "right-1"}
 

@@ -163,7 +163,7 @@ WIDEST = """() => [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
   .slice(0, 5).map((one) => one.outerHTML.slice(0, 120))"""
 WEIGHT = """() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-  .filter((one) => !/\\/evidence\\//.test(one.name)).reduce((sum, one) => sum + (one.transferSize || 0), 0)"""
+  .filter((one) => !/\\/(evidence|picture)\\//.test(one.name)).reduce((sum, one) => sum + (one.transferSize || 0), 0)"""
 RUN = "(tags) => axe.run(document, { runOnly: { type: 'tag', values: tags }, resultTypes: ['violations'] })"
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 

@@ -29,6 +29,7 @@ from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.power import read_power
 from agent.box.state import StateFolder
+from agent.box.writes import Writes
 from agent.camera.errors import CameraError
 from agent.camera.events import KEYS_EVERY_S
 from agent.camera.frame import Frame
@@ -449,6 +450,7 @@ class Agent:
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._load, self._kept_house_s = Load(), clock.monotonic()
+        self.examining, self.writes = threading.Lock(), Writes(clock.monotonic)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -679,6 +681,11 @@ class Agent:
             self._session.stop()
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a line to the center."""
+        return self._session is not None and self._session.connected
+
+    @property
     def figures(self) -> Figures:
         """What was read of all cameras so far."""
         figures = [thread.figures for thread in self.cameras]
@@ -711,6 +718,7 @@ class Agent:
         except OutboxError as fault:
             log.warning("what the center has is not forgotten: %s", fault)
         self.clock.remember(self.config.state_dir)
+        self.writes.note(self.outbox.taken_bytes)
         if self._session is not None:
             counts = tuple(count for thread in self.cameras for count in thread.counts())
             self._session.publish_health(self.health().model_copy(update={"counts": counts[:MAX_COUNTS]}))
@@ -784,6 +792,8 @@ class Agent:
             refused_connections=None if self._session is None else self._session.refused_connections,
             refused_publishes=None if self._session is None else self._session.refused_publishes,
             machine=machine_load(self.config.state_dir),
+            written_bytes=self.writes.bytes,
+            written_limit_bytes=self.writes.limit_bytes,
             cameras=tuple(thread.load() for thread in self.cameras),
         )
 

@@ -20,7 +20,7 @@ from protocol.ids import uuid7
 from protocol.sealed import seal_secret
 from protocol.settings import Camera, read_document
 
-HARMLESS: Final = ("snapshot", "verify", "restart")
+HARMLESS: Final = ("snapshot", "verify", "restart", "examine")
 """Verbs that leave a box as it was; `boxes.ask` is enough for these."""
 
 

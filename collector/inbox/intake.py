@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from collector.boxes import orders, wanted
+from collector.boxes import examinations, orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
 from collector.evidence.uploads import REPORTED
@@ -417,7 +417,10 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
 
 def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, ReplyEvent)
-    orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
+    box, reply = box_of(session, topic, received_ms), event.data
+    row = orders.take_reply(session, box, reply, received_ms)
+    if row is not None and row.verb == "examine" and reply.outcome == "ok":
+        examinations.take(session, row, reply, received_ms)
     return Outcome(ticket=ticket_of(event.data.command))
 
 

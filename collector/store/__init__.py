@@ -8,6 +8,7 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.evidence import HoldRow, LedgerRow, SealRow
+from collector.store.examinations import ExaminationRow
 from collector.store.exchange import DeliveryRow, ReportRow, WebhookRow
 from collector.store.indicators import FootfallRow, PackedDay
 from collector.store.learning import TrainingRelease
@@ -56,6 +57,7 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "DeliveryRow",
+    "ExaminationRow",
     "FailureRow",
     "FootfallRow",
     "GrantRow",

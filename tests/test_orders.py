@@ -180,6 +180,21 @@ def test_a_secret_a_scene_a_bundle_and_a_restart(tmp_path, street):
         assert any("secret cam-1 is set" in line for line in bundle["log"])
         assert password not in json.dumps(bundle, ensure_ascii=False)
 
+        # the doctor, beside the running agent, and what else is asked meanwhile
+        asked = here.command("examine", "--no-wait")["command"]
+        assert here.command("snapshot", "--camera", "cam-1")["state"] == "ok"
+        (report, by) = wait_for(
+            lambda: here.db("SELECT report, by FROM examination WHERE command_id = ?", asked), "it", 60
+        )[0]
+        said = {one["name"]: one for one in json.loads(report)["findings"]}
+        assert {"power", "disk", "clock", "center", "detector", "camera cam-1", "writes"} <= said.keys()
+        assert (said["center"]["says"], said["camera cam-1"]["state"], by) == (
+            "the agent is connected",
+            "ok",
+            here.user(),
+        )
+        assert here.agent.text().count("connected to") == 1, "it does not cut the line"
+
         pid = here.agent.process.pid
         reply = here.command("restart")
         assert reply["state"] == "ok"
@@ -188,7 +203,7 @@ def test_a_secret_a_scene_a_bundle_and_a_restart(tmp_path, street):
         assert here.command("snapshot", "--camera", "cam-1")["state"] == "ok"
         assert here.agent.stop() == 0
         begun = here.box_db("commands.db", "SELECT verb, count(*) FROM command GROUP BY verb")
-        assert dict(begun) == {"secret": 1, "scene": 2, "diagnostics": 1, "restart": 1, "snapshot": 1}
+        assert dict(begun) == {"secret": 1, "scene": 2, "diagnostics": 1, "restart": 1, "snapshot": 2, "examine": 1}
 
 
 def test_a_camera_is_added_by_its_address_after_a_test_picture(tmp_path, street):

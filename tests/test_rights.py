@@ -37,7 +37,7 @@ RECOGNISING = re.compile(
 PERSONAL = re.compile(
     r"face|identity|embedding|feature|gender|age$|person|track|plate|name$|phone|licence", re.IGNORECASE
 )
-HARMLESS = {("Model", "name"), ("MachineLoad", "undervoltage")}
+HARMLESS = {("Model", "name"), ("Found", "name"), ("MachineLoad", "undervoltage")}
 """Of a detector; no age."""
 
 

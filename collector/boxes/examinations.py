@@ -26,7 +26,6 @@ def take(session: Session, row: CommandRow, reply: Reply, received_ms: int) -> N
         return
     values = {"command_id": row.id, "by": row.by, "report": report.model_dump_json(), "received_ms": received_ms}
     session.add(ExaminationRow(box_id=row.box_id, accepted_by="", handed_over_by="", note="", **values))
-    row.data = "{}"
     session.flush()
     open_ones = ExaminationRow.box_id == row.box_id, ExaminationRow.accepted_ms.is_(None)
     kept = select(ExaminationRow.number).where(*open_ones).order_by(ExaminationRow.number.desc()).limit(KEPT)

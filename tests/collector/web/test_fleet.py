@@ -1,8 +1,10 @@
 """Cameras and boxes: what their pages say, who may do what there, and the main jobs in a browser."""
 
+import ast
 import gzip
 import hashlib
 import json
+import re
 import time
 from base64 import b64encode
 
@@ -15,8 +17,8 @@ from collector.boxes.authority import Authority
 from collector.boxes.counter import Counter
 from collector.inbox.reading import Delivery
 from collector.people import audit
-from collector.store import Box, CameraRow, CommandRow, SettingsRow
-from collector.web import fleet
+from collector.store import Box, CameraRow, CommandRow, ExaminationRow, SettingsRow
+from collector.web import examination_pages, fleet
 from protocol.commands import Reply, ReplyEvent
 from protocol.enrolment import Invitation
 from protocol.instants import from_epoch
@@ -28,6 +30,7 @@ from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.people import browser as client_of
 from tests.people import make_pages, make_person, sign_in
+from tests.services import ROOT
 
 SITE = town.STREET
 NEW_URL = "https://center.example:8884"
@@ -78,6 +81,10 @@ def street(tmp_path_factory):
     desk.lists = Lists()
     yield desk, make_pages(desk, counter=Counter(NEW_URL, "ab" * 32, 30, desk.lists))
     desk.store.close()
+
+
+def source(name):
+    return (ROOT / name).read_text("utf-8")
 
 
 def client(street, person):
@@ -235,6 +242,69 @@ def center(tmp_path_factory):
     with browser.Center(desk, more=f'[enrolment]\nurl = "{NEW_URL}"\n') as running:
         yield running
     desk.store.close()
+
+
+def examined(desk, command, *findings):
+    """A box's doctor answers."""
+    with desk.store.writing() as session:
+        asked = {"id": command, "box_id": "xiaohe-3", "verb": "examine", "args": "{}", "by": "person:li"}
+        if session.get(CommandRow, command) is None:
+            session.add(CommandRow(**asked, asked_ms=1, expires_ms=2, state="accepted"))
+    data = {"at": "2026-05-01T00:00:00Z", "version": "1", "findings": findings}
+    event = ReplyEvent(
+        id=command,
+        source=f"/cityeye/{SITE}/xiaohe-3",
+        type="cityeye.box.reply",
+        time=from_epoch(time.time()),
+        dataschema=dataschema("reply"),
+        data=Reply(command=command, outcome="ok", data=data),
+    )
+    desk.take_any(Delivery(f"cityeye/1/{SITE}/xiaohe-3/reply", event.to_json()))
+
+
+HOT = {"name": "temperature", "state": "FAIL", "says": "91 °C", "todo": "shade it", "code": "hot"}
+FINE = {"name": "camera yard", "state": "ok", "says": "1920 × 1080, h264"}
+
+
+def test_what_the_doctor_found_is_the_record_of_an_installation(street):
+    desk, _ = street
+    examined(desk, "e-0", {"name": "x"})
+    assert rows(desk, id="e-0")[0].code == "invalid"
+    examined(desk, "e-1", HOT, FINE)
+    examined(desk, "e-1", FINE)  # again
+    (row,) = rows(desk, ExaminationRow)
+    path = f"/boxes/xiaohe-3/examinations/{row.number}"
+    found = client(street, "li")
+    assert found.get(path.replace("xiaohe-3", "xiaohe-1")).status_code == 404
+    page = found.get(path).text
+    assert all(text in page for text in ("温度过高", "遮阳", "91 °C", "摄像头 yard", "1920 × 1080", "故障"))
+    assert "温度过高" in found.get("/boxes/xiaohe-3").text
+    assert "shade it" in found.get(path, headers={"accept-language": "en"}).text
+    assert "请填写移交人" in post(found, path, name=" ", note="x").text
+    assert "有故障项" in post(found, path, name="老周").text
+    assert post(client(street, town.PEOPLE["viewer"][0]), path, name="x", note="x").status_code == 403
+    assert post(found, path, name="老周", note="明天装遮阳板").status_code == 303
+    assert "已经验收" in post(found, path, name="another", note="x").text
+    page = found.get(path).text
+    assert all(text in page for text in ("老周", "明天装遮阳板", "验收人"))
+    assert 'name="note"' not in page
+    with desk.store.transaction() as session:
+        assert audit.show(session, limit=1)[0].action == "box.accepted"
+
+
+def test_each_thing_that_a_doctor_finds_wrong_has_its_chinese():
+    """The codes as they stand in the agent's source."""
+    codes = {*re.findall(r'errno\.\w+: "(\w+)"|return "(bad_password|no_stream)"', source("agent/camera/decoding.py"))}
+    codes = {one for pair in codes for one in pair if one}
+    for name in ("agent/doctor.py", "agent/box/doctor.py", "agent/box/writes.py", "agent/camera/examination.py"):
+        for call in ast.walk(ast.parse(source(name))):
+            if isinstance(call, ast.Call):
+                kind = getattr(call.func, "id", "")
+                at = {"Finding": 4, "add": 1, "CameraError": 1}.get(kind, 9)
+                given = [*call.args[at : at + 1], *(one.value for one in call.keywords if one.arg == "code")]
+                parts = (part for one in given for part in ast.walk(one))
+                codes |= {part.value for part in parts if isinstance(part, ast.Constant) and part.value}
+    assert codes | {"hot", "black", "plain", "no_picture"} == examination_pages.CHINESE.keys()
 
 
 def test_an_operator_finds_what_is_red_and_asks_for_a_picture(chromium, center):

@@ -513,6 +513,11 @@ class Outbox:
                 sizes.append(path.stat().st_size)
         return sum(sizes)
 
+    def newest_s(self) -> float | None:
+        """When the newest message was made, by the clock of then."""
+        row = self._read(lambda db: db.execute("SELECT max(made_s) FROM outgoing").fetchone())
+        return None if row[0] is None else float(row[0])
+
     # sending
 
     def begin_backlog(self) -> None:

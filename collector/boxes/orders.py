@@ -163,16 +163,15 @@ def forget_pictures(session: Session, now_ms: int) -> None:
     session.execute(delete(CommandPicture).where(CommandPicture.received_ms < now_ms - KEEP_PICTURES_MS))
 
 
-def take_reply(session: Session, box: Box, reply: Reply, received_ms: int) -> CommandRow | None:
-    """Take a box's reply; raises MessageError. One that comes again, or after the last one, changes nothing: None."""
+def take_reply(session: Session, box: Box, reply: Reply, received_ms: int) -> None:
+    """Take a box's reply; raises MessageError. One that comes again, or after the last one, changes nothing."""
     row = _of_box(session, box, reply.command)
     if row.state not in (*OPEN, "timed_out") or (row.state == "accepted" and reply.outcome == "accepted"):
-        return None
+        return
     row.state, row.code, row.text = reply.outcome, reply.code, reply.text
     row.data, row.replied_ms = json.dumps(reply.data), received_ms
     if row.verb == "secret":
         row.args = json.dumps({"name": json.loads(row.args).get("name")})
-    return row
 
 
 def take_picture(session: Session, box: Box, header: AnswerHeader, jpeg: bytes, received_ms: int) -> None:

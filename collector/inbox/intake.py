@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from collector.boxes import examinations, orders, wanted
+from collector.boxes import orders, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
 from collector.evidence.uploads import REPORTED
@@ -419,18 +419,13 @@ def _born_ms(session: Session, box: Box, clock: ClockReport) -> int:
     """When a box got its first certificate; asked where its clock is not to be trusted."""
     if clock.state in clocks.TRUSTED:
         return 0
-    query = select(func.min(CertificateRow.issued_ms)).where(
-        CertificateRow.name == box.id, CertificateRow.usage == "box"
-    )
-    return session.scalars(query).one() or 0
+    first = select(func.min(CertificateRow.issued_ms)).where(CertificateRow.name == box.id)
+    return session.scalars(first.where(CertificateRow.usage == "box")).one() or 0
 
 
 def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     event = read_event(delivery.payload, ReplyEvent)
-    box, reply = box_of(session, topic, received_ms), event.data
-    row = orders.take_reply(session, box, reply, received_ms)
-    if row is not None and row.verb == "examine" and reply.outcome == "ok":
-        examinations.take(session, row, reply, received_ms)
+    orders.take_reply(session, box_of(session, topic, received_ms), event.data, received_ms)
     return Outcome(ticket=ticket_of(event.data.command))
 
 

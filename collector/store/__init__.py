@@ -8,7 +8,6 @@ Instants are milliseconds since the epoch in UTC, columns named `…_ms`.
 from collector.store.bulk import among, rewrite, write
 from collector.store.engine import Store, StoreError, alone, is_away, is_race, lock, next_numbers, open_store
 from collector.store.evidence import HoldRow, LedgerRow, SealRow
-from collector.store.examinations import ExaminationRow
 from collector.store.exchange import DeliveryRow, ReportRow, WebhookRow
 from collector.store.indicators import FootfallRow, PackedDay
 from collector.store.learning import TrainingRelease
@@ -27,6 +26,7 @@ from collector.store.people import (
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
 from collector.store.tables import (
+    AcceptanceRow,
     Base,
     Box,
     CameraRow,
@@ -46,6 +46,7 @@ from collector.store.tables import (
 )
 
 __all__ = [
+    "AcceptanceRow",
     "AuditRow",
     "Base",
     "Box",
@@ -57,7 +58,6 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "DeliveryRow",
-    "ExaminationRow",
     "FailureRow",
     "FootfallRow",
     "GrantRow",

@@ -120,7 +120,6 @@ days  天数  days
 decision  判定  decision
 deleted  已删除  deleted
 due_ms  时限  due
-examination  检查  examination
 failed  故障项  failed
 fields  修改项  fields
 first  首先  first

@@ -1,19 +1,21 @@
 """The page of what a box's doctor found, to be printed, and where an installation is accepted by it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.boxes import examinations
+from collector.boxes import changes
 from collector.boxes.orders import OrderError
 from collector.people import rights
 from collector.people.actor import Actor
-from collector.store import Box, ExaminationRow
+from collector.store import AcceptanceRow, Box, CommandRow
 from collector.web import story
 from collector.web.language import N_, Text, Words
 from collector.web.pages import Page, Showing
@@ -89,7 +91,7 @@ CHINESE: Final = {
 
 @dataclass(frozen=True)
 class Line:
-    """A finding; in Chinese by its code, in English in the doctor's own words."""
+    """A finding; in Chinese by its code, in English in the doctor's own words, which `says` has where they differ."""
 
     level: str
     state: Text
@@ -101,27 +103,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Examination:
-    """A report with who asked and who accepted."""
+    """The doctor's answer to a command, who asked for it and who accepted the installation by it."""
 
-    row: ExaminationRow
+    row: CommandRow
+    accepted: AcceptanceRow | None
     report: Examined
-    by: Text
-    accepted_by: Text
+    names: Mapping[str, Text]
 
     @property
-    def state(self) -> str:
-        """The worst of its findings."""
-        return next((one for one in LEVELS if any(found.state == one for found in self.report.findings)), "ok")
-
-    @property
-    def level(self) -> str:
-        """How bad that is."""
-        return LEVELS[self.state]
-
-    @property
-    def word(self) -> Text:
-        """How that is called."""
-        return STATES[self.state]
+    def badge(self) -> tuple[Text, str]:
+        """The worst of its findings, and how bad that is."""
+        states = {one.state for one in self.report.findings} | {"ok"}
+        worst = next(one for one in LEVELS if one in states)
+        return STATES[worst], LEVELS[worst]
 
     @property
     def lines(self) -> list[Line]:
@@ -129,64 +123,59 @@ class Examination:
         return [_line(one) for state in LEVELS for one in self.report.findings if one.state == state]
 
 
-def of_box(session: Session, box: str) -> list[Examination]:
-    """The newest reports of a box, the newest first."""
-    query = select(ExaminationRow).where(ExaminationRow.box_id == box).order_by(ExaminationRow.number.desc())
-    rows = session.scalars(query.limit(SHOWN)).all()
-    names = story.names(session, [author for one in rows for author in (one.by, one.accepted_by)])
-    return [_examination(one, names) for one in rows]
+def of_box(session: Session, box: str, command: str | None = None) -> list[Examination]:
+    """The newest reports of a box, the newest first; or one."""
+    query = select(CommandRow, AcceptanceRow).outerjoin(AcceptanceRow).order_by(CommandRow.asked_ms.desc())
+    query = query.where(CommandRow.box_id == box, CommandRow.verb == "examine", CommandRow.state == "ok")
+    rows = session.execute(query if command is None else query.where(CommandRow.id == command)).fetchmany(SHOWN)
+    names = story.names(session, [one.by for pair in rows for one in pair if one is not None])
+    found = []
+    for row, accepted in rows:
+        with contextlib.suppress(ValidationError):  # of an agent that this center does not understand
+            found.append(Examination(row, accepted, Examined.model_validate_json(row.data), names))
+    return found
 
 
 def router(desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
 
-    def find(session: Session, acting: Actor, box: str, number: int) -> tuple[Box, ExaminationRow]:
-        row, own = session.get(ExaminationRow, number), in_streets(acting, "boxes.read")
-        owner = session.get(Box, box)
-        if row is None or owner is None or row.box_id != box or (own is not None and owner.site not in own):
+    def find(session: Session, acting: Actor, box: str, command: str) -> tuple[Box, Examination]:
+        owner, own = session.get(Box, box), in_streets(acting, "boxes.read")
+        if owner is None or (own is not None and owner.site not in own) or not (found := of_box(session, box, command)):
             raise HTTPException(404, "没有这份检查 / there is no such examination")
-        return owner, row
+        return owner, found[0]
 
-    @routes.get("/boxes/{box}/examinations/{number}", dependencies=[needs("boxes.read")])
-    def show(page: Showing, acting: Acting, box: str, number: int) -> HTMLResponse:
-        return _page(page, acting, box, number)
+    @routes.get("/boxes/{box}/examinations/{command}", dependencies=[needs("boxes.read")])
+    def show(page: Showing, acting: Acting, box: str, command: str) -> HTMLResponse:
+        return _page(page, acting, box, command)
 
-    def _page(page: Page, acting: Actor, box: str, number: int, fault: str = "") -> HTMLResponse:
+    def _page(page: Page, acting: Actor, box: str, command: str, fault: str = "") -> HTMLResponse:
         with desk.store.transaction() as session:
-            owner, row = find(session, acting, box, number)
-            found = _examination(row, story.names(session, [row.by, row.accepted_by]))
+            owner, found = find(session, acting, box, command)
             may = rights.may(acting, "boxes.accept", owner.site)
             return page("examination.html", 409 if fault else 200, box=owner, found=found, accepts=may, fault=fault)
 
-    @routes.post("/boxes/{box}/examinations/{number}", dependencies=[needs("boxes.accept")])
-    def accept(page: Showing, acting: Acting, fields: Fields, box: str, number: int) -> Any:
+    @routes.post("/boxes/{box}/examinations/{command}", dependencies=[needs("boxes.accept")])
+    def accept(page: Showing, acting: Acting, fields: Fields, box: str, command: str) -> Any:
         try:
             with desk.store.writing() as session:
-                owner, row = find(session, acting, box, number)
+                owner, found = find(session, acting, box, command)
                 check(acting, "boxes.accept", owner.site)
+                failed = sum(one.state == "FAIL" for one in found.report.findings)
                 name, note = fields.get("name", ""), fields.get("note", "")
-                examinations.accept(session, acting, row, name, note, desk.now_ms())
+                changes.accept(session, acting, found.row, failed, name, note, desk.now_ms())
         except OrderError as fault:
-            return _page(page, acting, box, number, str(fault))
-        return RedirectResponse(f"/boxes/{box}/examinations/{number}", 303)
+            return _page(page, acting, box, command, str(fault))
+        return RedirectResponse(f"/boxes/{box}/examinations/{command}", 303)
 
     return routes
-
-
-def _examination(row: ExaminationRow, names: Mapping[str, Text]) -> Examination:
-    return Examination(row, examinations.read(row), names[row.by], names[row.accepted_by] if row.accepted_by else "")
 
 
 def _line(found: Found) -> Line:
     kind, _, of = found.name.partition(" ")
     name = Words(f"{_NAMES.get(kind, kind)} {of}".strip(), found.name)
     what, todo = CHINESE.get(found.code, (found.says, found.todo))
-    return Line(
-        level=LEVELS[found.state],
-        state=STATES[found.state],
-        name=name,
-        what=Words(what, found.says),
-        todo=Words(todo, found.todo),
-        says="" if what == found.says else found.says,
-    )
+    says = "" if what == found.says else found.says
+    state = found.state
+    return Line(LEVELS[state], STATES[state], name, Words(what, found.says), Words(todo, found.todo), says)

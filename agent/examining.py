@@ -25,10 +25,7 @@ def report(findings: Sequence[Finding], at_s: float) -> Examined:
 
 
 def examine_beside(config: BoxConfig, *, connected: bool) -> list[Finding]:
-    """What the doctor says now.
-
-    Raises OSError, subprocess.SubprocessError where it does not come to an end, ValueError for what is no report.
-    """
+    """What the doctor says now; raises OSError, subprocess.SubprocessError, ValueError where it comes to no end."""
     given = json.dumps({"settings": config.settings.model_dump(mode="json"), "folder": str(config.folder)})
     command = [sys.executable, "-m", "agent.doctor", *(["connected"] if connected else [])]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=LONGEST_S)

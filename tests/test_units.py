@@ -39,14 +39,10 @@ def test_systemd_knows_each_line_of_it(unit, tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["cityeye-agent", "cityeye-collector"])
-def test_what_fails_is_started_again_for_ever_and_ever_more_slowly(unit):
-    said = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / f"deploy/units/{unit}.service").read_text("utf-8"), re.MULTILINE))
-    # no limit after which systemd would leave it lying, and no action that would take the box down
-    assert (said["StartLimitIntervalSec"], said["Restart"]) == ("0", "always")
-    assert not {"StartLimitAction", "FailureAction", "SuccessAction"} & said.keys()
-    assert int(said["RestartSec"]) >= 5
-    assert (said["RestartSteps"], said["RestartMaxDelaySec"]) == ("8", "300")
-    assert int(said["WatchdogSec"]) >= 60
+def test_what_fails_is_started_again_for_ever(unit):
+    text = (ROOT / f"deploy/units/{unit}.service").read_text("utf-8")
+    assert {"StartLimitIntervalSec=0", "Restart=always", "RestartMaxDelaySec=300"} <= {*text.splitlines()}
+    assert not re.search("StartLimitAction|FailureAction|SuccessAction", text)
 
 
 READ_ONLY = """

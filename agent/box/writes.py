@@ -13,18 +13,13 @@ log = logging.getLogger(__name__)
 
 DAY_S: Final = 86400.0
 IDLE_BYTES: Final = 200_000_000
-"""A day, where nothing happens; a card of 16 GB that takes 1,000 times its size then lasts for two centuries."""
+"""A day, where nothing happens."""
 EACH: Final = 3
 """What is committed goes into the log, from there into the file, and pages are written whole."""
 
 
 class Writes:
-    """What was written within the last day, or since the agent's start.
-
-    Args:
-        monotonic: seconds that never jump.
-        written: bytes that these processes wrote so far; None where the kernel does not tell.
-    """
+    """What was written within the last day, or since the start; `written` says how much so far, where the kernel does."""
 
     def __init__(self, monotonic: Callable[[], float], written: Callable[[], int | None] | None = None) -> None:
         self._monotonic, self._written = monotonic, written or written_bytes

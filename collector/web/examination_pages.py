@@ -31,15 +31,15 @@ _NAMES: Final = {
     "TLS": "TLS", "center": "中心", "detector": "检测模型", "camera": "摄像头", "sub-stream": "子码流",
 }  # fmt: skip
 _CHINESE: Final = """
-undervoltage 电压过低 换用板卡厂家指定的电源，缩短或加粗供电线
-undervoltage_was 启动以来曾电压过低 换用板卡厂家指定的电源，缩短或加粗供电线
+undervoltage 电压过低 换用原厂电源，加粗供电线
+undervoltage_was 启动以来曾电压过低 换用原厂电源，加粗供电线
 slowed 处理器被降频 查看温度
 hot 温度过高 遮阳、周围留出空隙、清洁风扇
 little_memory 内存偏少 换用 1 GB 以上的板卡，或减少摄像头
 little_room 存储空间不足 清理空间，或调小 outbox_mb
-read_only 数据目录不可写 查看内核日志；磨损的存储卡会变为只读，请更换
-worn 存储寿命将尽 在变为只读之前更换存储卡或板卡
-fs_errors 文件系统有错误 下次启动时 fsck；再次出现则更换
+read_only 数据目录不可写 查看内核日志，更换存储卡
+worn 存储寿命将尽 尽快更换
+fs_errors 文件系统有错误 运行 fsck；再现则更换
 smart 硬盘自报故障（SMART） 立即备份并更换硬盘
 many_writes 写入过多，会磨损存储卡 取回诊断并反馈
 no_ntp 时钟无人校准 timedatectl set-ntp true，并设本网络的时间服务器
@@ -50,15 +50,15 @@ cert_over 证书已过期 向中心要新标签，重新登记
 cert_soon 证书即将到期 连上中心后会自动续期
 no_name 域名解析失败 检查本网络的域名服务器
 no_way 没有通往中心的路由 检查网线、VLAN 和网关
-small_mtu MTU 过小，TLS 会卡住 将调制解调器或隧道的 MTU 设为 1400
-no_broker 中心端口不通 消息服务器是否在运行？防火墙是否放行？
-tls TLS 握手失败 盒子时钟是否正确？是否是本中心的服务器？否则重新登记
+small_mtu MTU 过小，TLS 会卡住 将 MTU 设为 1400
+no_broker 中心端口不通 检查服务器与防火墙
+tls TLS 握手失败 核对盒子时钟；否则重新登记
 tls_soon 消息服务器证书即将到期 请中心续期
 no_center 未设置中心 登记本盒子
 broker 消息服务器不接受本盒子 检查证书；是否已被停用？
 state 数据目录不能使用 检查权限和磁盘
 no_detector 检测模型不能使用 见 cityeye-models list
-slow_detector 检测偏慢 运行 cityeye-models tune，或换小模型、换板卡
+slow_detector 检测偏慢 cityeye-models tune，或换板卡
 open_secrets 他人可读密码文件 chmod 600
 bad_password 摄像头不接受用户名或密码 检查密码
 nothing_listens 该地址和端口无应答 检查地址和端口
@@ -71,17 +71,17 @@ unreadable 无法读取画面 检查地址、网线和摄像头
 no_secret 盒子上没有这个密码 在盒子页面重新填写
 rtsp_off 网页可达但 RTSP 不通 在摄像头中打开 RTSP，或更正端口
 wrong_codec 画面无法解码 改为 H.264
-black 画面全黑 镜头盖或保护膜未取下？是否夜间？
+black 画面全黑 检查镜头盖和保护膜
 plain 画面无内容 镜头盖或保护膜未取下？
 ten_bits 画面超过 8 位 改为 H.264 或 H.265 Main
 heavy_codec 编码格式耗处理器 摄像头多时改为 H.264
 too_wide 分辨率过高 1920 × 1080 即可；另设子码流
 too_small 画面太小，看不清 5 米外的物品 用主码流，1280 × 720 以上
-portrait 画面竖向 转正摄像头或其画面（走廊模式），或按此画区域
+portrait 画面竖向 转正画面，或按此画区域
 stalled 画面卡住 检查网线、供电和摄像头负载
 few_pictures 帧率过低 设为每秒 10 至 25 帧
 rare_keys 关键帧太少 关键帧（I 帧）间隔设为 2 秒，关闭智能编码
-camera_clock 摄像头时钟不准 设置本网络的时间服务器：画面上的时间是证据
+camera_clock 摄像头时钟不准 设置时间服务器
 other_view 子码流画面与主码流不同 让两者画面一致
 """
 CHINESE: Final = {

@@ -53,7 +53,6 @@ done
 touch /tmp/writable 2>/dev/null && exit 9
 exec "$@"
 """
-"""All that is mounted becomes read-only but a state folder of its own, in a namespace of its own."""
 
 
 def can_unshare():

@@ -141,7 +141,7 @@ def _smart(name: str, text: str) -> list[Finding]:
     used = 100 - min(left) if used is None and left else used
     if used is not None:
         return [_life(f"{name}: {used} % of its life used", worn=used >= WORN_PERCENT)]
-    return [] if good is None else [Finding("disk", "ok", f"{name}: it says that it is well (SMART)")]
+    return []
 
 
 def told(command: Sequence[str]) -> tuple[bool, str]:

@@ -19,7 +19,7 @@ EACH: Final = 3
 
 
 class Writes:
-    """What was written within the last day, or since the start; `written` says how much so far, where the kernel does."""
+    """What was written within the last day, or since the start; `written` says how much so far."""
 
     def __init__(self, monotonic: Callable[[], float], written: Callable[[], int | None] | None = None) -> None:
         self._monotonic, self._written = monotonic, written or written_bytes
@@ -32,7 +32,6 @@ class Writes:
         now_s, written = self._monotonic(), self._written()
         if written is None:
             return
-        # a reading process that dies takes its count with it, until its parent has heard of that
         before = self._notes[-1][1] if self._notes else 0
         self._notes.append((now_s, max(before, written), owed_bytes))
         while now_s - self._notes[0][0] > DAY_S:

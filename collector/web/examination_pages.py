@@ -91,7 +91,7 @@ CHINESE: Final = {
 
 @dataclass(frozen=True)
 class Line:
-    """A finding; in Chinese by its code, in English in the doctor's own words, which `says` has where they differ."""
+    """A finding, in Chinese by its code; `says`: the doctor's own words, where they differ."""
 
     level: str
     state: Text

@@ -74,7 +74,6 @@ def test_a_clock_that_is_set_right_for_the_first_time_makes_nothing_older(tmp_pa
     assert [one.data.opened_at.year for one in told] == [1970] * 2 + [2026] * (len(told) - 2)
     assert {one.data.incident for one in told} == {here.incident}, "nothing else became an incident"
     assert here.dwell_s < 300
-    assert [one.data.seq for one in told] == list(range(1, len(told) + 1))
 
 
 def test_an_incident_of_a_zone_that_is_gone_is_ended(tmp_path, street):

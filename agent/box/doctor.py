@@ -30,8 +30,6 @@ LEAST_MEMORY_BYTES: Final = 900 * 1024 * 1024
 WORN: Final = 8
 """Of eleven steps of `life_time` (JEDEC eMMC 5.1, EXT_CSD 268): 70 to 80 % used."""
 WORN_PERCENT: Final = 80
-LIFE_LEFT: Final = ("Wear_Leveling_Count", "Media_Wearout_Indicator", "SSD_Life_Left", "Percent_Lifetime_Remain")
-"""SATA disks count these from 100 down."""
 LEAST_MTU: Final = 1280
 """Less is no network for IPv6 (RFC 8200), and TLS of common servers does not come through."""
 CLOCK_S: Final = 5.0
@@ -131,14 +129,11 @@ def _smart(name: str, text: str) -> list[Finding]:
         told = json.loads(text)
         good = told.get("smart_status", {}).get("passed")
         used = told.get("nvme_smart_health_information_log", {}).get("percentage_used")
-        rows = told.get("ata_smart_attributes", {}).get("table", ())
-        left = [int(row["value"]) for row in rows if row["name"] in LIFE_LEFT]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
     if good is False:
         todo = "save what is on it and take another disk now"
         return [Finding("disk", "FAIL", f"{name}: it says that it fails (SMART)", todo, "smart")]
-    used = 100 - min(left) if used is None and left else used
     if used is not None:
         return [_life(f"{name}: {used} % of its life used", worn=used >= WORN_PERCENT)]
     return []

@@ -54,7 +54,6 @@ def test_each_thing_that_is_wrong_with_a_machine_is_named(tmp_path, files, name,
 
 
 NVME = '{"smart_status": {"passed": true}, "nvme_smart_health_information_log": {"percentage_used": %d}}'
-SATA = '{"ata_smart_attributes": {"table": [{"name": "Wear_Leveling_Count", "value": 12}]}}'
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,6 @@ SATA = '{"ata_smart_attributes": {"table": [{"name": "Wear_Leveling_Count", "val
         ("", None, ""),
         ('{"smart_status": {"passed": false}}', "FAIL", "it fails"),
         (NVME % 91, "warn", "91 % of its life"),
-        (SATA, "warn", "88 % of its life"),
     ],
 )
 def test_what_a_disk_says_of_itself(tmp_path, told, state, says):

@@ -363,7 +363,6 @@ def test_beyond_the_budget_pictures_go_and_incidents_never(tmp_path, now):
 
 
 def test_six_weeks_without_network_or_battery_keep_order_and_budget(tmp_path, monkeypatch):
-    """Each day the power is cut, without a good-bye, and the kernel begins in 1970 again."""
     ticks = {"s": 0.0, "boot": 0.0}
     monkeypatch.setattr(clock, "kernel_synchronised", lambda: False)
     monkeypatch.setattr(clock.time, "time", lambda: ticks["s"] - ticks["boot"])

@@ -55,7 +55,7 @@ exec "$@"
 """
 
 
-@pytest.mark.skipif(subprocess.getstatusoutput("unshare -m true")[0] != 0, reason="needs a mount namespace: root")
+@pytest.mark.skipif(subprocess.getstatusoutput("unshare -m true")[0] != 0, reason="needs a mount namespace")
 def test_agent_and_collector_write_only_into_their_state_folders(tmp_path, street):
     def run(state, *command, **more):
         return Process(

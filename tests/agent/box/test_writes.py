@@ -27,4 +27,3 @@ def test_a_day_that_is_too_much_is_said_once_and_incidents_have_their_share(capl
     at.update(s=at["s"] + 86_400)
     writes.note(50 * MB)
     assert writes.bytes == 0, "a day later it is over"
-    assert Writes(lambda: 0.0, lambda: None).finding().state == "ok"

@@ -5,7 +5,11 @@ A frame goes one way: `camera` (reads it) → `vision` (what is in it) → `rule
 reads `box.toml`; `box` is the machine itself: its identity, its clock.
 """
 
+import os
 from importlib.metadata import PackageNotFoundError, version
+
+# onnxruntime 1.32 keeps a device id in ~/.cache/Microsoft and sends events to its maker, unless it is told before
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 try:
     VERSION = version("cityeye")

@@ -25,7 +25,8 @@ from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.camera.views import compare_views
-from agent.doctor import examine_box, report
+from agent.doctor import examine_box
+from agent.examining import report
 from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera, setup_of
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
@@ -212,9 +213,7 @@ def doctor(
         typer.echo(finding.line())
         findings.append(finding)
     if out is not None:
-        out.write_text(
-            json.dumps(report(config, findings, Clock().now()), ensure_ascii=False, indent=1) + "\n", "utf-8"
-        )
+        out.write_text(report(findings, Clock().now()).model_dump_json(indent=1) + "\n", "utf-8")
     if any(finding.state == "FAIL" for finding in findings):
         raise typer.Exit(EXIT_FAILED)
 

@@ -15,12 +15,14 @@ class Finding:
         state: `warn`: it works, and may not for long, or not well.
         says: what was found.
         todo: what a person does about it; empty where that is said already, or nothing is to be done.
+        code: which kind it is, for programs; of a camera's faults the one that `probe` gives.
     """
 
     name: str
     state: FindingState
     says: str
     todo: str = ""
+    code: str = ""
 
     def line(self) -> str:
         """As it is printed."""

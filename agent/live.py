@@ -30,6 +30,7 @@ from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.power import read_power
 from agent.box.state import StateFolder
+from agent.box.writes import Writes
 from agent.camera.errors import CameraError
 from agent.camera.events import KEYS_EVERY_S
 from agent.camera.frame import Frame
@@ -62,6 +63,7 @@ from agent.vision.selection import (
     plan_by_hand,
     shipped_detector,
 )
+from agent.vision.still import StillScene
 from agent.vision.tuned import cores
 from agent.wishes import Wishes
 from protocol.documents import SettingsError
@@ -88,6 +90,8 @@ SHIPS: Final = f"{SHIPPED} is used, which ships with the project and knows peopl
 LEARN_S: Final = 60.0
 TEND_S: Final = 5.0
 HEALTH_S: Final = 60.0
+REMEMBER_S: Final = 600.0
+"""Each writes six pages to the card; what the outbox holds tells the time as well."""
 KEEP_ACKNOWLEDGED_S: Final = 7 * 86400.0
 START_GAP_S: Final = 0.1
 START_ALL_S: Final = 2.0
@@ -450,7 +454,8 @@ class Agent:
         """Threads that were told to end and have not."""
         self._session: Session | None = None
         self._executor: Executor | None = None
-        self._load, self._kept_house_s = Load(), clock.monotonic()
+        self._load, self._kept_house_s, self._remembered_s = Load(), clock.monotonic(), float("-inf")
+        self.examining, self.writes = threading.Lock(), Writes(clock.monotonic)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -497,6 +502,10 @@ class Agent:
             clock=clock.report,
             tell=self._tell,
         )
+        clock.not_before(outbox.newest_s())
+        clock.follow()
+        if clock.lost_s:
+            self._move(clock.lost_s)
         end_removed(self._reporter, cameras, clock.now())
         self._renewal = Renewal(folder.path, VERSION, clock.now, clock.monotonic)
         if settings.center is not None and self.wishes is not None:
@@ -564,6 +573,7 @@ class Agent:
             handlers=handlers,
             retained=retained,
         )
+        self._session.greeting = self.health
         for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
             self._session.forget_camera(camera)
 
@@ -689,8 +699,14 @@ class Agent:
         if self._executor is not None:
             self._executor.stop()
         _end(self.cameras)
+        self.clock.remember(self.config.state_dir)
         if self._session is not None:
             self._session.stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a line to the center."""
+        return self._session is not None and self._session.connected
 
     @property
     def figures(self) -> Figures:
@@ -705,7 +721,12 @@ class Agent:
     def tend(self) -> None:
         """What is done every TEND_S: write what a full disk did not take, fit the detector's budget, keep house."""
         memory.give_back()
-        self.clock.follow()
+        if self.clock.follow():
+            # on the thread that ends and begins cameras
+            if self._executor is None:
+                self._set_clock()
+            else:
+                self._executor.put(self._set_clock)
         if self.outbox.write_down():
             self._reporter.tell_dropped(self.clock.now())
         busy_share = self._load.busy_share()
@@ -718,13 +739,37 @@ class Agent:
             self._keep_house()
         self._renewal.tend()
 
+    def _set_clock(self) -> None:
+        """The clock is right for the first time: cameras begin anew, and what they have found is moved with it."""
+        self._lingering += _end(self.cameras)
+        step_s = self.clock.jump()
+        self._move(step_s)
+        self._hours.clear()
+        try:
+            self._apply(self.config.document, {camera.id for camera in self.config.settings.camera})
+        except (SettingsError, CameraError) as fault:
+            log.warning("the cameras cannot begin anew (%s); the agent is started again", fault)
+            self.restart()
+
+    def _move(self, step_s: float) -> None:
+        """Move what is kept by the clock: open incidents and what stands in scenes would be older than they are."""
+        self._reporter.move(step_s)
+        for path in (self.config.state_dir / "scenes").glob("*.npz"):
+            with contextlib.suppress(Exception):  # a damaged one is told of when it is loaded
+                scene = StillScene.load(path, LEARN_S)
+                scene.shift(step_s)
+                scene.save(path)
+
     def _keep_house(self) -> None:
         """Forget what the center has had for long, say how the box is."""
         try:
             self.outbox.prune(KEEP_ACKNOWLEDGED_S)
         except OutboxError as fault:
             log.warning("what the center has is not forgotten: %s", fault)
-        self.clock.remember(self.config.state_dir)
+        if self.clock.monotonic() - self._remembered_s >= REMEMBER_S:
+            self._remembered_s = self.clock.monotonic()
+            self.clock.remember(self.config.state_dir)
+        self.writes.note(self.outbox.taken_bytes)
         if self._session is not None:
             counts = tuple(count for thread in self.cameras for count in thread.counts())
             self._session.publish_health(self.health().model_copy(update={"counts": counts[:MAX_COUNTS]}))
@@ -798,6 +843,8 @@ class Agent:
             refused_connections=None if self._session is None else self._session.refused_connections,
             refused_publishes=None if self._session is None else self._session.refused_publishes,
             machine=machine_load(self.config.state_dir),
+            written_bytes=self.writes.bytes,
+            written_limit_bytes=self.writes.limit_bytes,
             cameras=tuple(thread.load() for thread in self.cameras),
         )
 

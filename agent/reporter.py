@@ -70,6 +70,17 @@ class Reporter:
         self.tell(event, sealed)
         return record
 
+    def move(self, step_s: float) -> None:
+        """The clock was set: move what is remembered of incidents; it is told with their next messages."""
+        for row in self.outbox.incidents():
+            record = Record.from_json(row.state)
+            if not record.open and step_s > 0:
+                continue  # it is over, and lies in the past all the same
+            times = {name: getattr(record, name) for name in ("opened_s", "sent_s", "hidden_since_s", "cleared_s")}
+            moved = replace(record, **{name: at_s + step_s for name, at_s in times.items() if at_s is not None})
+            with self.outbox.sealing() as ledger:
+                ledger.commit(replace(row, state=moved.to_json()), [], ledger.head)
+
     def tell_dropped(self, at_s: float) -> None:
         """Say which pictures have made room on the box, with a message of each incident that they were to prove."""
         for incident in dict.fromkeys(incident for incident, _ in self.outbox.dropped()):

@@ -50,7 +50,8 @@ from protocol.settings import Camera, FrontageZone, GatheringZone, Zone
 
 log = logging.getLogger(__name__)
 
-SAVE_S: Final = 600.0
+SAVE_S: Final = 3600.0
+"""A scene is 50 to 150 KB, and is written at each change as well: each 10 minutes would be 132 MB a day for twelve."""
 GAP_S: Final = 10.0
 """Without a picture for longer than this nothing was seen."""
 BACK_S: Final = 5.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as TooLate
 from functools import partial
@@ -16,12 +17,14 @@ from agent.box.door import OPEN_S
 from agent.box.orders import Order
 from agent.box.secrets_file import SecretsError, put_secret, read_secrets
 from agent.camera.errors import CameraError
+from agent.examining import examine_beside, report
 from agent.rules.life import Record
 from agent.settings import SECRET_VARIABLES, secret_variable
 from agent.trying import try_out
 from agent.uplink.executor import Answer, AnswerPicture, CommandError, Verb
 from protocol.commands import (
     DiagnosticsArguments,
+    ExamineArguments,
     Login,
     PlaceSeen,
     ProbeArguments,
@@ -73,6 +76,7 @@ def verbs_of(agent: Agent) -> dict[str, Verb]:
         "resend": partial(_resend, agent),
         "try": partial(_try, agent),
         "setup": partial(_setup, agent),
+        "examine": partial(_examine, agent),
     }
 
 
@@ -201,6 +205,7 @@ def _diagnostics(agent: Agent, _command: str, _args: DiagnosticsArguments) -> An
         "health": agent.health().model_dump(mode="json"),
         "parked": agent.outbox.parked()[:100],
         "machine": diagnostics.machine(agent.config.state_dir),
+        "writes": agent.writes.finding().line(),
     }
     text = diagnostics.bundle(parts, agent.log_tail.lines(), _known_secrets(agent, os.environ))
     return Answer("gzipped JSON in base64", {"bundle": text})
@@ -234,6 +239,24 @@ def _try(agent: Agent, command: str, args: TryArguments) -> Answer:
     )
     text = f"{len(found.incidents)} incidents in {len(seen)} samples"
     return Answer(text, tried.model_dump(mode="json"), found.pictures)
+
+
+def _examine(agent: Agent, _command: str, _args: ExamineArguments) -> Answer:
+    if not agent.examining.acquire(blocking=False):
+        raise CommandError("busy", "the doctor is looking already; its report comes")
+
+    def look() -> Answer:
+        try:
+            found = [*examine_beside(agent.config, connected=agent.connected), agent.writes.finding()]
+        except (OSError, subprocess.SubprocessError, ValueError) as fault:
+            raise CommandError("failed", f"the doctor came to no end ({type(fault).__name__}); ask again") from None
+        finally:
+            agent.examining.release()
+        examined = report(found, agent.clock.now())
+        bad = sum(one.state == "FAIL" for one in examined.findings)
+        return Answer(f"{len(found)} findings, {bad} of them FAIL", examined.model_dump(mode="json"))
+
+    return Answer("the doctor looks; this takes a minute or two", later=look)
 
 
 def _known_secrets(agent: Agent, environment: Mapping[str, str]) -> list[str]:

@@ -121,6 +121,10 @@ class SetupArguments(Arguments):
     """`setup`: open the set-up page on the box's own network for 30 minutes; its PIN is on the box."""
 
 
+class ExamineArguments(Arguments):
+    """`examine`: what the doctor says of machine, network, center, detector and cameras. `accepted`, then `ok`."""
+
+
 VERBS: Final[Mapping[str, type[Arguments]]] = {
     "snapshot": SnapshotArguments,
     "probe": ProbeArguments,
@@ -132,6 +136,7 @@ VERBS: Final[Mapping[str, type[Arguments]]] = {
     "resend": ResendArguments,
     "try": TryArguments,
     "setup": SetupArguments,
+    "examine": ExamineArguments,
 }
 
 
@@ -211,6 +216,27 @@ class Tried(Value):
     learned: tuple[Slug, ...] = Field(default=(), description="zones whose clear look could be learned")
     untried: tuple[Slug, ...] = Field(default=(), description="zones whose limits such rare samples do not show")
     incidents: tuple[TriedIncident, ...] = Field(default=(), max_length=100)
+
+
+FindingText = Annotated[str, StringConstraints(max_length=500), AfterValidator(_for_a_database)]
+
+
+class Found(Value):
+    """One thing that the doctor looked at."""
+
+    name: FindingText
+    state: str = Field(pattern=r"^(ok|warn|FAIL)$", description="warn: it works, and may not for long, or not well")
+    says: FindingText
+    todo: FindingText = Field(default="", description="what a person does about it")
+    code: str = Field(default="", pattern=r"^[a-z_]{0,32}$", description="of what is not ok: why, for machines")
+
+
+class Examined(Value):
+    """`data` of the last reply to `examine`."""
+
+    at: Instant = Field(description="by the box's clock")
+    version: str = Field(max_length=100, description="of the agent")
+    findings: tuple[Found, ...] = Field(max_length=400)
 
 
 def read_arguments(verb: str, args: Mapping[str, Any]) -> Arguments:

@@ -251,6 +251,10 @@ class BoxHealth(Value):
         description="since the agent started, replies, reports and states by the broker; incidents would be parked",
     )
     machine: MachineLoad | None = None
+    written_bytes: int | None = Field(
+        default=None, description="that the agent gave to disks within the last 24 h, or since its start"
+    )
+    written_limit_bytes: int | None = Field(default=None, description="what is right for a day with these incidents")
     cameras: tuple[CameraLoad, ...] = Field(default=(), max_length=200)
     counts: tuple[ZoneCount, ...] = Field(default=(), max_length=MAX_COUNTS)
 

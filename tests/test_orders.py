@@ -180,6 +180,17 @@ def test_a_secret_a_scene_a_bundle_and_a_restart(tmp_path, street):
         assert any("secret cam-1 is set" in line for line in bundle["log"])
         assert password not in json.dumps(bundle, ensure_ascii=False)
 
+        # the doctor, beside the running agent, and what else is asked meanwhile
+        asked = here.command("examine", "--no-wait")["command"]
+        assert here.command("snapshot", "--camera", "cam-1")["state"] == "ok"
+        query = "SELECT data, by FROM command WHERE id = ? AND state = 'ok'"
+        data, by = wait_for(lambda: here.db(query, asked), "the doctor's report", 60)[0]
+        said = {one["name"]: one for one in json.loads(data)["findings"]}
+        assert {"power", "disk", "clock", "detector", "writes"} <= said.keys()
+        assert (said["center"]["says"], said["camera cam-1"]["state"]) == ("the agent is connected", "ok")
+        assert by == here.user()
+        assert here.agent.text().count("connected to") == 1, "it does not cut the line"
+
         pid = here.agent.process.pid
         reply = here.command("restart")
         assert reply["state"] == "ok"
@@ -188,7 +199,7 @@ def test_a_secret_a_scene_a_bundle_and_a_restart(tmp_path, street):
         assert here.command("snapshot", "--camera", "cam-1")["state"] == "ok"
         assert here.agent.stop() == 0
         begun = here.box_db("commands.db", "SELECT verb, count(*) FROM command GROUP BY verb")
-        assert dict(begun) == {"secret": 1, "scene": 2, "diagnostics": 1, "restart": 1, "snapshot": 1}
+        assert dict(begun) == {"secret": 1, "scene": 2, "diagnostics": 1, "restart": 1, "snapshot": 2, "examine": 1}
 
 
 def test_a_camera_is_added_by_its_address_after_a_test_picture(tmp_path, street):

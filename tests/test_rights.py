@@ -3,7 +3,9 @@
 import ast
 import importlib.util
 import re
+import sys
 
+import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
@@ -15,7 +17,7 @@ from collector.web.calls import application
 from collector.web.rights import calls
 from protocol import commands, desired, messages
 from protocol.settings import Camera
-from tests.services import ROOT
+from tests.services import ROOT, run
 
 PAGES = sorted((ROOT / "docs/rights").glob("*.md"))
 ARTICLES = {"pipl": "6 26 28 55", "video": "13 14 15 16 17 18 19 20 21 22", "penalty": "33 41 42", "city": "17"}
@@ -37,7 +39,7 @@ RECOGNISING = re.compile(
 PERSONAL = re.compile(
     r"face|identity|embedding|feature|gender|age$|person|track|plate|name$|phone|licence", re.IGNORECASE
 )
-HARMLESS = {("Model", "name"), ("MachineLoad", "undervoltage")}
+HARMLESS = {("Model", "name"), ("Found", "name"), ("MachineLoad", "undervoltage")}
 """Of a detector; no age."""
 
 
@@ -164,3 +166,11 @@ def test_what_everybody_may_call_shows_no_picture():
     shown = [one for one in calls(application().routes) if re.search("evidence|picture", one.path)]
     assert len(shown) > 3
     assert all(one.rights and set(one.rights) <= set(MAY) for one in shown), shown
+
+
+@pytest.mark.parametrize("module", ["agent.vision.runtime", "models.tools"])
+def test_the_runtime_of_models_leaves_no_device_id_and_tells_nobody(module, tmp_path):
+    """Events would lie in a database under the home folder until they are sent to its maker."""
+    done = run(sys.executable, "-c", f"import {module}, onnxruntime", HOME=tmp_path, ORT_DISABLE_TELEMETRY="")
+    assert done.returncode == 0, done.stderr
+    assert not [*tmp_path.iterdir()]

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 _STA_UNSYNC: Final = 0x0040
 _FILE: Final = "clock"
 STEP_S: Final = 2.0
+LOST_S: Final = 3600.0
+"""A box may have been off for so long; more, and its clock was wrong."""
 SAMPLES: Final = 8
 DRIFT: Final = 50e-6
 """A quartz that nobody disciplines goes wrong by up to this share; an old sample is worth that much less."""
@@ -81,17 +83,21 @@ class Clock:
     """The real clock; tests hand in another."""
 
     center: CenterTime = field(default_factory=CenterTime)
+    lost_s: float = field(default=0.0, init=False)
+    """By how much what was kept under an earlier clock is to be moved: that one was never right, this one is."""
+    _trusted: bool = field(default=False, init=False)
+    """Whether the kernel's clock was disciplined since the start."""
     _least: tuple[float, float] | None = field(default=None, init=False)
     """A time that was once reached, and when it was recalled, by the monotonic clock."""
     _ahead_s: float | None = field(default=None, init=False)
-    """The time minus the monotonic clock, since the kernel's was disciplined."""
+    """The time minus the monotonic clock, since the kernel's was first followed."""
     _astray: bool = field(default=False, init=False)
 
     def now(self) -> float:
         """Seconds since the epoch.
 
-        Until the kernel's clock is disciplined for the first time, it is followed wherever it goes, but never to before
-        what it was known to be at the last start. After that it is no longer followed where it jumps (see `follow`).
+        It begins as the kernel's, but not before what it was known to be at the last start. Then it follows that one
+        where it does not jump (see `follow`).
         """
         return self._system_s() if self._ahead_s is None else self.monotonic() + self._ahead_s
 
@@ -103,21 +109,33 @@ class Clock:
                 return least_s
         return now_s
 
-    def follow(self) -> None:
-        """Follow the kernel's clock, as long as it does not jump; to be called every few seconds.
+    def follow(self) -> bool:
+        """Follow the kernel's clock; to be called every few seconds. Says whether there is a jump to be followed.
 
-        A day that somebody adds by mistake would turn minutes into a day: what stands there would have stood for long.
+        Until the clock was disciplined for the first time, it may be wrong by years, and the jump that sets it right is
+        followed with all that goes by it (see `jump`). After that none is: a day that somebody adds by mistake would
+        turn minutes into a day, and what stands there would have stood for long.
         """
         if self._ahead_s is None:
-            if kernel_synchronised():
-                self._ahead_s = self._system_s() - self.monotonic()
-            return
+            self._ahead_s = self._system_s() - self.monotonic()
         step_s = self._system_s() - self.now()
-        if abs(step_s) <= STEP_S:
+        far = abs(step_s) > STEP_S
+        if not far:
             self._ahead_s += step_s
-        elif not self._astray:
+            self._trusted = self._trusted or bool(kernel_synchronised())
+        elif self._trusted and not self._astray:
             log.warning("the clock was set by %+.0f s; not followed until the agent is started again", step_s)
-        self._astray = abs(step_s) > STEP_S
+        self._astray = far and self._trusted
+        return far and not self._trusted
+
+    def jump(self) -> float:
+        """Follow a jump; returns by how many seconds."""
+        step_s = self._system_s() - self.now()
+        if self._ahead_s is None or self._trusted or abs(step_s) <= STEP_S:
+            return 0.0
+        self._ahead_s += step_s
+        log.warning("the clock was set by %+.0f s for the first time; what goes on is moved with it", step_s)
+        return step_s
 
     def monotonic(self) -> float:
         """Seconds that never jump, for deadlines."""
@@ -130,13 +148,22 @@ class Clock:
     def recall(self, folder: Path) -> None:
         """Read what time it was when the box ran last: a box without a battery starts in 1970 after a power cut."""
         with contextlib.suppress(OSError, ValueError):
-            self._least = float((folder / _FILE).read_text("ascii")), self.monotonic()
+            at, *unsure = (folder / _FILE).read_text("ascii").split()
+            self._least = float(at), self.monotonic()
+            gap_s = time.time() - self._least[0]
+            if unsure and abs(gap_s) > LOST_S and kernel_synchronised():
+                self.lost_s = gap_s
+
+    def not_before(self, at_s: float | None) -> None:
+        """Something happened then: as long as nobody disciplines the clock, it is later now."""
+        if at_s is not None and (self._least is None or at_s > self._least[0]):
+            self._least = at_s, self.monotonic()
 
     def remember(self, folder: Path) -> None:
         """Leave the time in the state folder for the next start."""
         part = folder / f"{_FILE}.part"
         with contextlib.suppress(OSError):
-            part.write_text(f"{self.now():.0f}", "ascii")
+            part.write_text(f"{self.now():.0f}{'' if self._trusted else ' unsure'}", "ascii")
             part.replace(folder / _FILE)
 
     def heard(self, center_s: float, asked_s: float, heard_s: float) -> None:

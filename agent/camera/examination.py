@@ -33,6 +33,7 @@ DARK: Final = 24
 PLAIN: Final = 6.0
 CLOCK_S: Final = 30.0
 WEB_PORTS: Final = (80, 8000, 8080, 8899)
+RTSP_OFF: Final = "switch RTSP on in the camera"
 TEN_BITS: Final = ("10le", "10be", "12le", "12be")
 _ASK_TIME: Final = (
     '<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
@@ -85,7 +86,8 @@ def examine(source: Source, look_s: float = LOOK_S, now: Callable[[], float] = t
     try:
         stream = read_stream(source, look_s)
     except CameraError as fault:
-        return [Finding(name, "FAIL", str(fault), _elsewhere(source) if source.kind == "network" else "")]
+        code, todo = fault.code or "unreadable", _elsewhere(source) if source.kind == "network" else ""
+        return [Finding(name, "FAIL", str(fault), todo, "rtsp_off" if RTSP_OFF in todo else code)]
     found = judge(name, stream)
     if source.kind == "network":
         found += _clock(name, source, now)
@@ -97,7 +99,7 @@ def read_stream(source: Source, look_s: float) -> Stream:
     import av  # noqa: PLC0415 - a running agent leaves FFmpeg to its reading processes
     from av.error import FFmpegError  # noqa: PLC0415 - as said
 
-    from agent.camera.decoding import fault_text  # noqa: PLC0415 - as said
+    from agent.camera.decoding import fault_code, fault_text  # noqa: PLC0415 - as said
 
     options = {"rtsp_transport": "tcp"} if source.kind == "network" else {}
     address = f"/dev/video{source.address}" if source.kind == "usb" else source.url
@@ -107,7 +109,8 @@ def read_stream(source: Source, look_s: float) -> Stream:
     try:
         container = av.open(address, options=options, timeout=(OPEN_S, SILENT_S))
         if not container.streams.video:
-            raise CameraError(f"{source.address}: expected a video stream, found none; is it a camera's address?")
+            text = f"{source.address}: expected a video stream, found none; is it a camera's address?"
+            raise CameraError(text, "no_video")
         video = container.streams.video[0]
         context = video.codec_context
         stream = Stream(context.name, context.profile or "", context.pix_fmt or "", context.width, context.height)
@@ -116,14 +119,15 @@ def read_stream(source: Source, look_s: float) -> Stream:
         if stream is None:
             late = time.monotonic() - began_s >= OPEN_S
             text = f"{source.address}: no answer within {OPEN_S:.0f} s" if late else fault_text(source, fault)
-            raise CameraError(text) from None
+            raise CameraError(text, "no_route" if late else fault_code(fault)) from None
         stream.longest_gap_s = max(stream.longest_gap_s, SILENT_S)
     finally:
         if container is not None:
             # closing waits for a camera that does not answer
             threading.Thread(target=container.close, daemon=True).start()
     if not stream.times_s:
-        raise CameraError(f"{source.address}: it answers, but sends no picture within {SILENT_S:.0f} s; start it again")
+        text = f"{source.address}: it answers, but sends no picture within {SILENT_S:.0f} s; start it again"
+        raise CameraError(text, "no_picture")
     return stream
 
 
@@ -157,42 +161,71 @@ def judge(name: str, stream: Stream) -> list[Finding]:
     says = f"{stream.width} × {stream.height}, {stream.codec} {stream.profile}".rstrip()
     found = [Finding(name, "ok", f"{says}, {stream.fps:.1f} pictures a second")]
 
-    def add(state: Any, what: str, todo: str) -> None:
-        found.append(Finding(name, state, what, todo))
+    def add(state: Any, code: str, what: str, todo: str) -> None:
+        found.append(Finding(name, state, what, todo, code))
 
     if stream.luma is None:
-        add("FAIL", f"no picture could be decoded of {stream.codec} {stream.profile}", "set it to H.264")
+        add("FAIL", "wrong_codec", f"no picture could be decoded of {stream.codec} {stream.profile}", "set it to H.264")
     elif stream.luma[1] < PLAIN:
         what = "black" if stream.luma[0] < DARK else "plain"
-        add("warn", f"its picture is {what}", "is there a cap or a film on the lens, or is it night?")
+        add("warn", what, f"its picture is {what}", "is there a cap or a film on the lens, or is it night?")
     if stream.pixels.endswith(TEN_BITS):
         add(
             "warn",
+            "ten_bits",
             f"its pictures have more than 8 bits ({stream.codec} {stream.profile})",
             "set it to H.264 or to H.265 Main: no box decodes this in hardware",
         )
     elif stream.codec in ("hevc", "av1", "vp9"):
         add(
             "warn",
+            "heavy_codec",
             f"{stream.codec} takes twice the processor of H.264",
             "set it to H.264 where the box has many cameras",
         )
     if stream.width > WIDEST_PX:
-        add("warn", f"{stream.width} pixels wide", "1920 × 1080 is enough; name a sub-stream for what moves")
+        add(
+            "warn", "too_wide", f"{stream.width} pixels wide", "1920 × 1080 is enough; name a sub-stream for what moves"
+        )
     if min(stream.width, stream.height) < NARROWEST_PX / 2 or max(stream.width, stream.height) < NARROWEST_PX:
-        add("warn", "too small to see goods 5 m away", "take the main stream, 1280 × 720 or more")
+        add("warn", "too_small", "too small to see goods 5 m away", "take the main stream, 1280 × 720 or more")
     if stream.height > stream.width:
-        add("warn", "taller than wide", "turn the camera, or its picture (corridor mode), or draw zones as it is")
+        add(
+            "warn",
+            "portrait",
+            "taller than wide",
+            "turn the camera, or its picture (corridor mode), or draw zones as it is",
+        )
     if stream.longest_gap_s >= SILENT_S:
-        add("FAIL", f"it stalled: nothing came for {stream.longest_gap_s:.0f} s", "check cable, power and its load")
+        add(
+            "FAIL",
+            "stalled",
+            f"it stalled: nothing came for {stream.longest_gap_s:.0f} s",
+            "check cable, power and its load",
+        )
     if 0 < stream.fps < LEAST_FPS:
-        add("warn", f"{stream.fps:.1f} pictures a second", "set 10 to 25; fewer than 5 show nobody who passes")
+        add(
+            "warn",
+            "few_pictures",
+            f"{stream.fps:.1f} pictures a second",
+            "set 10 to 25; fewer than 5 show nobody who passes",
+        )
     distance_s = stream.key_distance_s
     seen_s = max(stream.times_s) - min(stream.times_s)
     if distance_s is None and seen_s > KEY_FRAMES_S + 1:
-        add("warn", f"no second key frame within {seen_s:.0f} s", "set a key frame (I-frame) each 2 s; no smart codec")
+        add(
+            "warn",
+            "rare_keys",
+            f"no second key frame within {seen_s:.0f} s",
+            "set a key frame (I-frame) each 2 s; no smart codec",
+        )
     elif distance_s is not None and distance_s > KEY_FRAMES_S + 0.5:
-        add("warn", f"a key frame each {distance_s:.1f} s", "set a key frame (I-frame) each 2 s, or name a sub-stream")
+        add(
+            "warn",
+            "rare_keys",
+            f"a key frame each {distance_s:.1f} s",
+            "set a key frame (I-frame) each 2 s, or name a sub-stream",
+        )
     return found
 
 
@@ -204,7 +237,7 @@ def _elsewhere(source: Source) -> str:
     for web in WEB_PORTS:
         if _answers(host, web):
             onvif = " and ONVIF" if _onvif_time(host, web) is not None else ""
-            return f"its web page{onvif} answers at port {web}: switch RTSP on in the camera, or correct the port"
+            return f"its web page{onvif} answers at port {web}: {RTSP_OFF}, or correct the port"
     return "nothing answers at that address: check cable, PoE and the address"
 
 
@@ -220,7 +253,7 @@ def _clock(name: str, source: Source, now: Callable[[], float]) -> list[Finding]
             if abs(off_s) <= CLOCK_S:
                 return [Finding(name, "ok", f"its clock is right ({off_s:+.0f} s)")]
             todo = "set its time server to this network's; the time in its picture is evidence"
-            return [Finding(name, "warn", f"its clock is off by {off_s:+.0f} s", todo)]
+            return [Finding(name, "warn", f"its clock is off by {off_s:+.0f} s", todo, "camera_clock")]
     return []
 
 

@@ -80,12 +80,14 @@ class Answer:
         data: of the reply.
         pictures: sent before it, and it not without them.
         after: done once the reply is on its way; there is one where it goes on, and the reply says `accepted`.
+        later: the same, done beside what else is asked meanwhile; its own answer follows. May raise CommandError.
     """
 
     text: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     pictures: Sequence[AnswerPicture] = ()
     after: Callable[[], None] | None = None
+    later: "Callable[[], Answer] | None" = None
 
 
 Verb = Callable[[str, Any], Answer]
@@ -259,7 +261,7 @@ class Executor:
     def start(self) -> None:
         """Begin; what an earlier run of the agent left is answered first."""
         for left in self._journal.unfinished():
-            if left.reply is None:
+            if left.reply is None or left.verb != "restart":
                 reply = Reply(
                     command=left.id,
                     outcome="failed",
@@ -318,8 +320,6 @@ class Executor:
             return
         log.info("command %s: %s", event.id, verb)
         reply, answer = self._judge(event, received_s)
-        if len(reply.model_dump_json()) > MAX_JSON_BYTES - 2048:  # room for the envelope
-            reply = Reply(command=event.id, outcome="failed", code="too_large", text="the reply is too large")
         log.info("command %s: %s: %s %s", event.id, verb, reply.outcome, reply.text)
         if answer.pictures:
             self._unsent[event.id] = reply, deque(answer.pictures)
@@ -331,6 +331,12 @@ class Executor:
         self._tell(reply)
         if answer.after is not None:
             answer.after()
+        if answer.later is not None:
+            threading.Thread(target=self._go_on, args=(event.id, answer.later), name="later", daemon=True).start()
+
+    def _go_on(self, command: str, later: Callable[[], Answer]) -> None:
+        reply, _ = self._answer(command, later)
+        self._journal.finish(reply)  # told between commands
 
     def _judge(self, event: CommandEvent, received_s: float) -> tuple[Reply, Answer]:
         command = event.id
@@ -341,16 +347,22 @@ class Executor:
             args: Arguments = read(event.data.verb, event.data.args)
         except MessageError as fault:
             return Reply(command=command, outcome="refused", code=fault.code, text=plain(str(fault))), Answer()
+        return self._answer(command, lambda: self._verbs[event.data.verb](command, args))
+
+    def _answer(self, command: str, carry_out: Callable[[], Answer]) -> tuple[Reply, Answer]:
         try:
-            answer = self._verbs[event.data.verb](command, args)
+            answer = carry_out()
         except CommandError as fault:
             return Reply(command=command, outcome="failed", code=fault.code, text=plain(str(fault))), Answer()
         except Exception as fault:
-            log.exception("command %s: %s", command, event.data.verb)
+            log.exception("command %s", command)
             text = f"an error of the agent ({type(fault).__name__}); its log says more"
             return Reply(command=command, outcome="failed", code="internal", text=text), Answer()
-        outcome = "ok" if answer.after is None else "accepted"
-        return Reply(command=command, outcome=outcome, text=plain(answer.text), data=dict(answer.data)), answer
+        outcome = "ok" if answer.after is None and answer.later is None else "accepted"
+        reply = Reply(command=command, outcome=outcome, text=plain(answer.text), data=dict(answer.data))
+        if len(reply.model_dump_json()) > MAX_JSON_BYTES - 2048:  # room for the envelope
+            reply = Reply(command=command, outcome="failed", code="too_large", text="the reply is too large")
+        return reply, answer
 
     def _expired(self, event: CommandEvent, received_s: float) -> bool:
         expires_s = event.data.expires_at.timestamp()

@@ -180,6 +180,8 @@ class Outbox:
         """What has a number up to this is backlog."""
         self._turn = itertools.count(1)
         self._parked_why = ""
+        self.taken_bytes = 0
+        """Of incidents and pictures, since it was opened."""
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit, for whoever sends."""
         try:
@@ -327,6 +329,7 @@ class Outbox:
 
     def _insert(self, db: sqlite3.Connection, entry: _Entry) -> None:
         row = entry.row
+        self.taken_bytes += len(row.state) + sum(len(one.payload) for one in entry.outgoing)
         db.executemany(
             "UPDATE outgoing SET state = 'gone' WHERE id = ? AND state = 'dropped'", [(one,) for one in entry.told]
         )
@@ -509,6 +512,11 @@ class Outbox:
             with contextlib.suppress(FileNotFoundError):
                 sizes.append(path.stat().st_size)
         return sum(sizes)
+
+    def newest_s(self) -> float | None:
+        """When the newest message was made, by the clock of then."""
+        row = self._read(lambda db: db.execute("SELECT max(made_s) FROM outgoing").fetchone())
+        return None if row[0] is None else float(row[0])
 
     # sending
 

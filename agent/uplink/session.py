@@ -126,6 +126,8 @@ class Session:
         retained: Retained | None = None,
         keepalive_s: int = KEEPALIVE_S,
     ) -> None:
+        self.greeting: Callable[[], BoxHealth] | None = None
+        """How the box is, told first on each connection: it tells the center the time of what waits."""
         self._handlers = {"ack": self._take_acknowledgement, **(handlers or {})}
         self._address = center.address
         self._site, self._box = site, box
@@ -334,6 +336,10 @@ class Session:
         name, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._here())
         self._asked_s = {name: self._monotonic()}
         self._hand_over(Sent("status"), self._topic("status"), payload, retain=True)
+        if self.greeting is not None:
+            _, payload = self._event(HealthEvent, "health", messages.BOX_HEALTH, self.greeting())
+            # not kept by a broker whose center is away: what comes is fresh
+            self._hand_over(Sent("health"), self._topic("health"), payload, 0)
         for state in cameras:
             self._publish_camera(state)
         for camera in gone:

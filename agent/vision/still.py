@@ -533,6 +533,11 @@ class StillScene:
             np.savez_compressed(file, **arrays)
         part.replace(path)
 
+    def shift(self, step_s: float) -> None:
+        """The clock was set by so much: move what goes by it."""
+        self._since_s += step_s
+        self._last_s = None if self._last_s is None else self._last_s + step_s
+
     @classmethod
     def load(cls, path: Path, learn_s: float) -> Self:
         """Read a memory back; raises OSError, ValueError, KeyError or zipfile.BadZipFile for a damaged file."""

@@ -14,14 +14,17 @@ from collector.boxes.register import NewClaim
 from collector.boxes.wanted import WantedError
 from collector.people import audit
 from collector.people.actor import Actor
-from collector.store import CommandRow, SettingsRow, lock
+from collector.store import AcceptanceRow, CommandRow, SettingsRow, lock
 from protocol.commands import Login
 from protocol.ids import uuid7
 from protocol.sealed import seal_secret
 from protocol.settings import Camera, read_document
 
-HARMLESS: Final = ("snapshot", "verify", "restart")
+HARMLESS: Final = ("snapshot", "verify", "restart", "examine")
 """Verbs that leave a box as it was; `boxes.ask` is enough for these."""
+
+
+LONGEST: Final = 500
 
 
 def new_command(now_ms: int) -> str:
@@ -61,6 +64,23 @@ def sealed_login(session: Session, box: str, command_id: str, name: str, login: 
             f"box {box}: expected a key to seal the secret to, it has published none; update its agent"
         )
     return {"name": name, "sealed": seal_secret(login.model_dump_json().encode(), key, box, command_id, name)}
+
+
+def accept(
+    session: Session, actor: Actor, row: CommandRow, failed: int, name: str, note: str, now_ms: int
+) -> AcceptanceRow:
+    """Accept an installation as the doctor's report in `row` says, of which so many fail; raises OrderError."""
+    name, note = name.strip(), note.strip()
+    if session.get(AcceptanceRow, row.id) is not None:
+        raise OrderError("已经验收 / it was accepted already")
+    if not name or max(len(name), len(note)) > LONGEST:
+        raise OrderError(f"请填写移交人，最多 {LONGEST} 字 / expected who hands it over, at most {LONGEST} letters")
+    if failed and not note:
+        raise OrderError("有故障项，请写明为何仍予验收 / something fails: expected why it is accepted all the same")
+    accepted = AcceptanceRow(command_id=row.id, at_ms=now_ms, by=str(actor), handed_over_by=name, note=note)
+    session.add(accepted)
+    audit.record(session, actor, "box.accepted", f"box/{row.box_id}", {"command": row.id, "failed": failed}, now_ms)
+    return accepted
 
 
 def add_camera(session: Session, actor: Actor, box: str, camera: Camera, now_ms: int) -> SettingsRow:

@@ -55,7 +55,8 @@ def _store(settings: Path) -> Iterator[Store]:
 def command(
     box: BoxArgument,
     verb: Annotated[
-        str, typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics, resend, setup")
+        str,
+        typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics, resend, setup or examine"),
     ],
     settings: SettingsOption,
     *,

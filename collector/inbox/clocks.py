@@ -25,27 +25,31 @@ def milliseconds(instant: datetime) -> int:
 
 
 def learn(box: Box, report: ClockReport, received_ms: int) -> None:
-    """Keep when the box started by the center's clock: what comes is at most as late as its way was long."""
+    """Keep when the box started by the center's clock, from a health report: no broker keeps one, so it is fresh."""
     started_ms = received_ms - round(report.uptime_s * 1000)
     if box.clock_boot != report.boot_id or box.started_ms is None or started_ms < box.started_ms - BETTER_MS:
         box.clock_boot, box.started_ms = report.boot_id, started_ms
 
 
-def shift(box: Box, report: ClockReport, at_ms: int, received_ms: int) -> tuple[int, str]:
+def shift(box: Box, report: ClockReport, at_ms: int, received_ms: int, born_ms: int = PAST_MS) -> tuple[int, str]:
     """What to add to a box's times, in milliseconds, and by what that is known.
 
-    `at_ms` is the message's time by the box's clock, written together with `report`.
+    `at_ms` is the message's time by the box's clock, written together with `report`; it cannot be before `born_ms`,
+    when the box got its first certificate.
 
     Returns:
         The shift and how it is known. `told`: the box is believed; `offset`: it measured its clock against the
-        center's; `uptime`: its clock makes no sense, the time since its start does; `received`: nothing else is known.
+        center's; `uptime`: its clock makes no sense, or is far off and nobody disciplined it, but the time since its
+        start is known; `received`: nothing else is known.
     """
     if report.state not in TRUSTED and report.offset_s is not None:
         by_ms = round(report.offset_s * 1000)
         if PAST_MS <= at_ms + by_ms <= received_ms + FUTURE_MS:
             return by_ms, "offset"
-    if report.state == "replay" or PAST_MS <= at_ms <= received_ms + FUTURE_MS:
-        return 0, "told"
+    told = report.state == "replay" or max(PAST_MS, born_ms - FUTURE_MS) <= at_ms <= received_ms + FUTURE_MS
     if box.clock_boot == report.boot_id and box.started_ms is not None:
-        return min(box.started_ms + round(report.uptime_s * 1000), received_ms) - at_ms, "uptime"
-    return received_ms - at_ms, "received"
+        by_ms = min(box.started_ms + round(report.uptime_s * 1000), received_ms) - at_ms
+        # a clock that nobody disciplined may be wrong by years and look right
+        if not told or (report.state not in TRUSTED and abs(by_ms) > FUTURE_MS):
+            return by_ms, "uptime"
+    return (0, "told") if told else (received_ms - at_ms, "received")

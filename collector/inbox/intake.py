@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from collector.boxes import orders, wanted
@@ -19,7 +19,7 @@ from collector.inbox.clocks import milliseconds
 from collector.inbox.orphans import find_orphans, remember_list
 from collector.inbox.reading import INCIDENT_KINDS, Delivery, Reading, claimed_id
 from collector.indicators import footfall
-from collector.store import Box, CameraRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
+from collector.store import Box, CameraRow, CertificateRow, IncidentRow, MessageRow, PictureRow, Ticket, lock, write
 from collector.tickets.attend import ticket_of
 from collector.tickets.book import Book, News, ticket_key
 from collector.tickets.desk import look
@@ -30,6 +30,7 @@ from protocol.desired import MAX_REPORT_BYTES, ReportedEvent
 from protocol.messages import (
     BoxStatus,
     CameraEvent,
+    ClockReport,
     HealthEvent,
     IncidentEvent,
     MessageError,
@@ -289,8 +290,7 @@ def _take_incident(batch: Batch, book: Book, topic: topics.Topic, event: Inciden
     if event.id in batch.known:
         return Outcome(stored=event.id)
     told_ms = milliseconds(data.at)
-    by_ms, how = clocks.shift(box, data.clock, told_ms, batch.received_ms)
-    clocks.learn(box, data.clock, batch.received_ms)
+    by_ms, how = clocks.shift(box, data.clock, told_ms, batch.received_ms, _born_ms(batch.session, box, data.clock))
     batch.known.add(event.id)
     batch.messages.append(
         {
@@ -413,6 +413,14 @@ def _take_camera(session: Session, topic: topics.Topic, delivery: Delivery, rece
     row.state, row.since_ms, row.text, row.restarts = state.state, milliseconds(state.since), state.text, state.restarts
     row.learning, row.unavailable = json.dumps(state.learning_zones), json.dumps(state.unavailable_zones)
     return Outcome()
+
+
+def _born_ms(session: Session, box: Box, clock: ClockReport) -> int:
+    """When a box got its first certificate; asked where its clock is not to be trusted."""
+    if clock.state in clocks.TRUSTED:
+        return 0
+    first = select(func.min(CertificateRow.issued_ms)).where(CertificateRow.name == box.id)
+    return session.scalars(first.where(CertificateRow.usage == "box")).one() or 0
 
 
 def _take_reply(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:

@@ -32,6 +32,7 @@ audit.read         x     -        -           -       x       -       read the a
 center.read        x     -        -           -       x       -       see tables of codes, how long what is kept, holds
 boxes.read         x     x        x           x       x       x       see boxes, cameras and their states
 boxes.ask          x     x        -           -       -       -       ask a camera for a picture, a box to start again
+boxes.accept       x     x        -           -       -       -       accept an installation as its doctor found it
 boxes.write        x     -        -           -       -       -       change boxes and their settings
 zones.write        x     x        -           -       -       -       draw zones and ground planes, and try them
 indicators.read    x     x        x           x       x       x       see indicators and reports of a street

@@ -26,6 +26,7 @@ from collector.store.people import (
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
 from collector.store.tables import (
+    AcceptanceRow,
     Base,
     Box,
     CameraRow,
@@ -45,6 +46,7 @@ from collector.store.tables import (
 )
 
 __all__ = [
+    "AcceptanceRow",
     "AuditRow",
     "Base",
     "Box",

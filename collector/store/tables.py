@@ -409,6 +409,18 @@ class CommandRow(Base):
     replied_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class AcceptanceRow(Base):
+    """An installation that was accepted as the report of its box's doctor says, which answers a command."""
+
+    __tablename__ = "acceptance"
+
+    command_id: Mapped[str] = mapped_column(ForeignKey("command.id"), primary_key=True)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    by: Mapped[str] = mapped_column(Text)
+    handed_over_by: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(Text)
+
+
 class CommandPicture(Base):
     """A picture that a command asked for, kept for a day; here, where each collector finds it."""
 

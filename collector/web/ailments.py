@@ -3,6 +3,7 @@
 What a box said before its line was lost is not held against it: it may have changed.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -199,6 +200,11 @@ TABLE: Final = {
         N_("Its clock is off by some seconds."),
         N_("Check its time server. Times of tickets are corrected here."),
     ),
+    "writes": Ailment(
+        WARN,
+        N_("It writes more to its card than is right for what it sees: that wears the card out."),
+        N_("Fetch its diagnostics and tell whoever maintains the agent."),
+    ),
     "hot": Ailment(
         BAD,
         N_("It is too hot and slows itself down."),
@@ -324,6 +330,8 @@ def _settings(box: BoxFacts) -> list[Found]:
 def _health(health: BoxHealth) -> Iterator[Found]:
     if health.unwritten_messages:
         yield Found("disk_full")
+    if (health.written_bytes or 0) > (health.written_limit_bytes or math.inf):
+        yield Found("writes")
     if health.outbox_budget_bytes and health.state_bytes > FULL_SHARE * health.outbox_budget_bytes:
         yield Found("outbox_full")
     elif health.waiting_messages and health.oldest_waiting_s > WAITING_S:

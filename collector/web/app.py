@@ -47,6 +47,7 @@ from collector.web import (
     camera_pages,
     documents,
     evidence_api,
+    examination_pages,
     exchange_api,
     indicators_api,
     law_pages,
@@ -305,6 +306,7 @@ def make_app(
     app.include_router(board.router(desk))
     app.include_router(ticket_pages.router(desk))
     app.include_router(box_pages.router(desk, counter, health.broker_connected))
+    app.include_router(examination_pages.router(desk))
     app.include_router(zone_pages.router(desk))
     app.include_router(people_pages.router(desk, gate.signing))
     app.include_router(audit_pages.router(desk, zone))

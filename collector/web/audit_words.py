@@ -36,6 +36,7 @@ ENDS: Final = {
 TABLE: Final = """
 audit.exported  导出审计日志  Audit log exported
 box.settings  更改盒子设置  Settings of a box changed
+box.accepted  验收安装  Installation accepted
 boxes.add  登记盒子  Boxes announced
 boxes.admit  接纳盒子  Box admitted
 boxes.renew  重新制作标签  New label for a box
@@ -120,6 +121,7 @@ days  天数  days
 decision  判定  decision
 deleted  已删除  deleted
 due_ms  时限  due
+failed  故障项  failed
 fields  修改项  fields
 first  首先  first
 given  授予  given

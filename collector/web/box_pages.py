@@ -19,7 +19,7 @@ from collector.boxes.wanted import WantedError
 from collector.people import rights
 from collector.people.actor import Actor
 from collector.store import Box, CameraRow, CertificateRow, CommandPicture, CommandRow
-from collector.web import ailments, fleet, thumbnails
+from collector.web import ailments, examination_pages, fleet, thumbnails
 from collector.web.fleet import BoxCard
 from collector.web.language import N_
 from collector.web.pages import Page, Showing
@@ -129,12 +129,12 @@ def router(desk: Desk, counter: Counter | None, connected: Callable[[], bool]) -
                 raise HTTPException(404, f"没有盒子 {box} / there is no box {box}")
             cards = fleet.with_pictures(session, known, now_ms, in_streets(acting, "evidence.read"))
             found = fleet.box_page(session, cards[0])
+            examined = examination_pages.of_box(session, box)
             refused = counter is not None and counter.is_refused(_revoked(session, box, now_ms))
         can = {one for one in ("boxes.ask", "boxes.write") if rights.may(acting, one, found.box.site)}
         status = 409 if fault else 200
-        return page(
-            "box.html", status, found=found, box=found.box, can=can, counter=counter, refused=refused, fault=fault
-        )
+        shown = {"found": found, "box": found.box, "examined": examined, "can": can, "refused": refused}
+        return page("box.html", status, **shown, counter=counter, fault=fault)
 
     def change(page: Page, acting: Actor, box: str, right: str, do: Callable[[Session, Box], Any]) -> Any:
         """Do something to a box at one's streets; what is refused is said on its page."""

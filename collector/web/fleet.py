@@ -47,6 +47,7 @@ VERBS: Final = {
     "resend": N_("Send again"),
     "try": N_("Try settings on the last hour"),
     "setup": N_("Open the set-up page"),
+    "examine": N_("Examination"),
 }
 OUTCOMES: Final = {
     "waiting": N_("Waits to be sent"),

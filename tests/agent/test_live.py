@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from agent.box import clock
 from agent.box.clock import Clock
 from agent.box.load import Load
 from agent.box.power import Power
@@ -52,6 +53,26 @@ def test_a_stalled_camera_shows_at_the_center_and_others_go_on(tmp_path, street)
             assert agent.stop() == 0
         wait_for(lambda: states(listening, "cam-1")[-1] == "off", "a good-bye")
         assert listening.states()[-1] == "stopped"
+
+
+def test_a_clock_that_is_set_right_for_the_first_time_makes_nothing_older(tmp_path, street, monkeypatch):
+    wall = {"ahead_s": 1000.0 - time.monotonic(), "right": False}
+    monkeypatch.setattr(clock, "kernel_synchronised", lambda: wall["right"])
+    monkeypatch.setattr(clock.time, "time", lambda: time.monotonic() + wall["ahead_s"])
+    zone = {**boxes.FRONTAGE, "dwell_s": 3.0}
+    settings = boxes.settings(tmp_path, zone, source=str(street), camera={"learn_s": 5.0, "sample_s": 0.5})
+    told = []
+    with Agent(load_settings(settings), clock.Clock(), tell=lambda event, _: told.append(event)) as agent:
+        wait_for(lambda: told, "the crate is found", 90)
+        agent.tend()
+        assert told[0].data.opened_at.year == 1970
+        wall.update(ahead_s=1_790_000_000.0 - time.monotonic(), right=True)
+        agent.tend()
+        wait_for(lambda: told[-1].data.visibility == "seen" and len(told) > 1, "it is seen again", 60)
+    here = told[-1].data
+    assert [one.data.opened_at.year for one in told] == [1970] * 2 + [2026] * (len(told) - 2)
+    assert {one.data.incident for one in told} == {here.incident}
+    assert here.dwell_s < 300
 
 
 def test_an_incident_of_a_zone_that_is_gone_is_ended(tmp_path, street):

@@ -5,7 +5,7 @@ import json
 import pytest
 from sqlalchemy import select
 
-from collector.store import Box, FootfallRow, IncidentRow, MessageRow, Ticket
+from collector.store import Box, CertificateRow, FootfallRow, IncidentRow, MessageRow, Ticket
 from protocol.instants import from_epoch
 from protocol.messages import (
     BoxHealth,
@@ -198,6 +198,22 @@ def test_nothing_is_misdated_by_a_wrong_clock(desk, box_s, clock, opened_s, how)
     assert message.payload.encode() == payload.payload  # as it came
     assert message.at_ms == row.opened_ms + 12_000
     assert ("clock" in kinds(desk)[0][1]) == (how != "told")
+
+
+def test_a_year_that_looks_right_and_is_not_is_known_by_the_uptime_or_the_certificate(desk):
+    """Without a battery many boards begin when their system was made: here in 2023."""
+    desk.writer._now = lambda: START_S + HOUR_S
+    desk.take(health(START_S + HOUR_S))
+    issued = {"usage": "box", "name": "box-1", "issued_ms": 1_700_000_000_000, "not_after_ms": 2**50}
+    with desk.store.writing() as session:
+        session.add(CertificateRow(serial="1", key_sha256="", pem="", **issued))
+    for number, boot, how in ((1, "b", "uptime"), (2, "earlier", "received")):
+        case = Case(number=number, zone=boot, opened_s=1_680_000_000.0)
+        desk.take(case.message("opened", 1_680_000_012.0, clock=LOST.model_copy(update={"boot_id": boot})))
+        with desk.store.transaction() as session:
+            row = session.get_one(IncidentRow, case.id)
+            assert row.clock == how
+            assert row.opened_ms > START_S * 1000
 
 
 def test_uptime_dates_what_waited_through_a_wrong_clock(desk):

@@ -85,9 +85,13 @@ def test_a_clock_that_jumps_is_not_followed_once_it_was_right(box, caplog):
     clock = Clock()
     box["wall"] += 3600
     clock.follow()
-    assert clock.now() == box["wall"]  # nobody had set it yet
+    assert clock.now() == pytest.approx(box["wall"], abs=1)  # nobody had set it yet
     box.update(wall=box["wall"] + 5000, synchronised=True)
-    clock.follow()
+    assert clock.follow()
+    assert clock.now() == pytest.approx(box["wall"] - 5000, abs=1), "all that goes by it is to end first"
+    assert clock.jump() == pytest.approx(5000, abs=1)
+    assert not clock.follow()
+    assert clock.jump() == 0
     assert clock.now() == pytest.approx(box["wall"], abs=1)
     right_s = box["wall"]
     for jump_s in (86400.0, -86400.0, 86400.0):
@@ -96,11 +100,29 @@ def test_a_clock_that_jumps_is_not_followed_once_it_was_right(box, caplog):
         clock.follow()
         assert clock.now() == pytest.approx(right_s, abs=1)
         assert clock.report().state == "unsynchronised"
-    assert caplog.text.count("the clock was set by") == 1
+    assert caplog.text.count("not followed") == 1
     box["wall"] = right_s + 1.5
     clock.follow()
     assert clock.now() == pytest.approx(right_s + 1.5, abs=0.2)
     assert clock.report().state == "synchronised"
+
+
+@pytest.mark.parametrize(
+    ("kept", "wall", "synchronised", "lost_s"),
+    [
+        ("1000 unsure", 1_790_000_000.0, True, 1_789_999_000.0),  # it never knew better than 1970
+        ("1000", 1_790_000_000.0, True, 0.0),  # by a clock that was right
+        ("1000 unsure", 1_790_000_000.0, False, 0.0),  # nobody knows better now either
+    ],
+)
+def test_what_was_kept_by_a_clock_that_was_never_right_is_moved_once_it_is(
+    box, tmp_path, kept, wall, synchronised, lost_s
+):
+    (tmp_path / "clock").write_text(kept)
+    box.update(wall=wall, synchronised=synchronised)
+    clock = Clock()
+    clock.recall(tmp_path)
+    assert clock.lost_s == lost_s
 
 
 def test_nothing_is_recalled_from_a_damaged_file(box, tmp_path):

@@ -53,6 +53,25 @@ def test_each_thing_that_is_wrong_with_a_machine_is_named(tmp_path, files, name,
     assert (worst.todo == "") == (state == "ok"), "what is wrong comes with what to do"
 
 
+NVME = '{"smart_status": {"passed": true}, "nvme_smart_health_information_log": {"percentage_used": %d}}'
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "says"),
+    [
+        ("", None, ""),
+        ('{"smart_status": {"passed": false}}', "FAIL", "it fails"),
+        (NVME % 91, "warn", "91 % of its life"),
+    ],
+)
+def test_what_a_disk_says_of_itself(tmp_path, told, state, says):
+    roots = machine(tmp_path, {})
+    (roots.sys / "block/nvme0n1").mkdir(parents=True)
+    found = examine_machine(tmp_path, 0, roots, lambda command: told if command[-1] == "/dev/nvme0n1" else "")
+    lines = [(one.state, one.code) for one in found if "nvme0n1" in one.says and says in one.says]
+    assert [line[0] for line in lines] == ([] if state is None else [state])
+
+
 def test_an_outbox_that_does_not_fit_the_disk_is_told_with_one_that_does(tmp_path):
     (finding, *_) = (one for one in examine_machine(tmp_path, 2**60, machine(tmp_path, {})) if one.name == "disk")
     assert finding.state == "warn"

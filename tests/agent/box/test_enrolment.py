@@ -113,7 +113,7 @@ def test_the_whole_way_with_real_commands(fleet, tmp_path):
         assert looked.returncode == 0, looked.stdout
         for line in ("clock: [+-][0-2] s from the center's", "certificate: good for 36[45] days", "center: .* answers"):
             assert re.search(f"ok +{line}", looked.stdout), looked.stdout
-        assert json.loads((box / "report.json").read_text())["good"] is True
+        assert json.loads((box / "report.json").read_text())["findings"]
         # a second box with the same label gets nothing
         (tmp_path / "thief").mkdir()
         stolen = run(AGENT, "enrol", label, "--settings", tmp_path / "thief" / "box.toml")

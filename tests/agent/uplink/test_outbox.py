@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.box import clock
 from agent.uplink.outbox import (
     KEEP_CLOSED,
     LOG_ROOM_BYTES,
@@ -359,6 +360,37 @@ def test_beyond_the_budget_pictures_go_and_incidents_never(tmp_path, now):
     assert size_on_disk(tmp_path) > budget
     assert {f"m{n}" for n in range(180)} <= {one.id for one in outbox.due(1000, 10**9)}
     outbox.close()
+
+
+def test_six_weeks_without_network_or_battery_keep_order_and_budget(tmp_path, monkeypatch):
+    ticks = {"s": 0.0, "boot": 0.0}
+    monkeypatch.setattr(clock, "kernel_synchronised", lambda: False)
+    monkeypatch.setattr(clock.time, "time", lambda: ticks["s"] - ticks["boot"])
+    monkeypatch.setattr(clock.time, "monotonic", lambda: ticks["s"])
+    budget, made = LOG_ROOM_BYTES + RESERVE_BYTES + 3 * WAL_BYTES, []
+    for day in range(42):
+        ticks["boot"] = ticks["s"]
+        here = clock.Clock()
+        here.recall(tmp_path)
+        outbox = Outbox(tmp_path / "outbox.db", here.now, budget)
+        here.not_before(outbox.newest_s())
+        here.follow()
+        for hour in range(20):
+            ticks["s"] += 3600
+            assert not here.follow()
+            commit(
+                outbox, message(f"m{day}-{hour}", 2000), picture(f"p{day}-{hour}", 50_000), incident=f"i{day}-{hour}"
+            )
+            made.append(here.now())
+            if hour % 7 == 0:
+                here.remember(tmp_path)
+        assert size_on_disk(tmp_path) <= budget
+        waiting = [one.id for one in outbox.due(2000, 10**9) if one.kind == "incident"]
+        assert len(waiting) == len(made), "incidents never go"
+        outbox.close()
+        ticks["s"] += 600
+    assert made == sorted(made)
+    assert waiting == [f"m{day}-{hour}" for day in range(42) for hour in range(20)]
 
 
 def test_pictures_that_went_after_they_were_acknowledged_are_told_when_they_are_wanted_again(tmp_path, now):

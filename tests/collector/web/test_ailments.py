@@ -59,6 +59,8 @@ BOXES = [
     ({"settings": "rejected"}, ["settings_refused"]),
     ({"settings": "rolled_back"}, ["settings_refused"]),
     ({"behind": True}, ["behind"]),
+    (says(written_bytes=5, written_limit_bytes=5), []),
+    (says(written_bytes=6, written_limit_bytes=5), ["writes"]),
     (says(unwritten_messages=3, machine=MachineLoad(disk_bytes=100, disk_free_bytes=0)), ["disk_full"]),
     (machine(disk_bytes=100, disk_free_bytes=4), ["disk"]),
     (machine(disk_bytes=100, disk_free_bytes=5), []),

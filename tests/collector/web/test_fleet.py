@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import time
 from base64 import b64encode
 
@@ -16,7 +17,7 @@ from collector.boxes.counter import Counter
 from collector.inbox.reading import Delivery
 from collector.people import audit
 from collector.store import Box, CameraRow, CommandRow, SettingsRow
-from collector.web import fleet
+from collector.web import examination_pages, fleet
 from protocol.commands import Reply, ReplyEvent
 from protocol.enrolment import Invitation
 from protocol.instants import from_epoch
@@ -28,6 +29,7 @@ from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.people import browser as client_of
 from tests.people import make_pages, make_person, sign_in
+from tests.services import ROOT
 
 SITE = town.STREET
 NEW_URL = "https://center.example:8884"
@@ -235,6 +237,62 @@ def center(tmp_path_factory):
     with browser.Center(desk, more=f'[enrolment]\nurl = "{NEW_URL}"\n') as running:
         yield running
     desk.store.close()
+
+
+def examined(desk, command, *findings):
+    """A box's doctor answers."""
+    with desk.store.writing() as session:
+        asked = {"id": command, "box_id": "xiaohe-3", "verb": "examine", "args": "{}", "by": "person:li"}
+        if session.get(CommandRow, command) is None:
+            session.add(CommandRow(**asked, asked_ms=1, expires_ms=2, state="accepted"))
+    data = {"at": "2026-05-01T00:00:00Z", "version": "1", "findings": findings}
+    event = ReplyEvent(
+        id=command,
+        source=f"/cityeye/{SITE}/xiaohe-3",
+        type="cityeye.box.reply",
+        time=from_epoch(time.time()),
+        dataschema=dataschema("reply"),
+        data=Reply(command=command, outcome="ok", data=data),
+    )
+    desk.take_any(Delivery(f"cityeye/1/{SITE}/xiaohe-3/reply", event.to_json()))
+
+
+HOT = {"name": "temperature", "state": "FAIL", "says": "91 °C", "todo": "shade it", "code": "hot"}
+FINE = {"name": "camera yard", "state": "ok", "says": "1920 × 1080, h264"}
+
+
+def test_what_the_doctor_found_is_the_record_of_an_installation(street):
+    desk, _ = street
+    examined(desk, "e-0", {"name": "no finding"})
+    examined(desk, "e-1", HOT, FINE)
+    examined(desk, "e-1", FINE)  # again
+    path = "/boxes/xiaohe-3/examinations/e-1"
+    found = client(street, "li")
+    for wrong in ("/boxes/xiaohe-1/examinations/e-1", "/boxes/xiaohe-3/examinations/e-0"):
+        assert found.get(wrong).status_code == 404
+    page = found.get(path).text
+    assert all(text in page for text in ("温度过高", "遮阳", "91 °C", "摄像头 yard", "1920 × 1080", "故障"))
+    assert "温度过高" in found.get("/boxes/xiaohe-3").text
+    assert "shade it" in found.get(path, headers={"accept-language": "en"}).text
+    assert "请填写移交人" in post(found, path, name=" ", note="x").text
+    assert "有故障项" in post(found, path, name="老周").text
+    assert post(client(street, town.PEOPLE["viewer"][0]), path, name="x", note="x").status_code == 403
+    assert post(found, path, name="老周", note="明天装遮阳板").status_code == 303
+    assert "已经验收" in post(found, path, name="another", note="x").text
+    page = found.get(path).text
+    assert all(text in page for text in ("老周", "明天装遮阳板", "验收人"))
+    assert 'name="note"' not in page
+    with desk.store.transaction() as session:
+        assert audit.show(session, limit=1)[0].action == "box.accepted"
+
+
+def test_what_a_doctor_finds_wrong_has_its_chinese():
+    names = ("doctor.py", "box/doctor.py", "box/writes.py", "camera/examination.py", "camera/decoding.py")
+    sources = "".join((ROOT / "agent" / name).read_text("utf-8") for name in names)
+    assert not [code for code in examination_pages.CHINESE if f'"{code}"' not in sources]
+    told = {*re.findall(r'(?:todo|"[^"]*"), "([a-z_]+)"\)', sources), *re.findall(r'code="(\w+)"', sources)}
+    assert len(told) > 20
+    assert told - {"true"} <= examination_pages.CHINESE.keys()
 
 
 def test_an_operator_finds_what_is_red_and_asks_for_a_picture(chromium, center):

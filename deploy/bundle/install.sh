@@ -112,7 +112,8 @@ programs() {
         if [ -e "$model" ] && [ ! -e "$new/models/${model##*/}" ]; then cp -p "$model" "$new/models/"; fi
     done
     for role in $roles; do
-        "$new/bin/$(unit_of "$role")" --version >/dev/null || fail "新版本无法运行，正在使用的版本未受影响" "the new $role does not run; what was in use still is"
+        # libraries leave things in the home of whoever runs them
+        HOME=$here TMPDIR=$here "$new/bin/$(unit_of "$role")" --version >/dev/null || fail "新版本无法运行，正在使用的版本未受影响" "the new $role does not run; what was in use still is"
     done
     # installed by hand, as a folder
     if [ -d /opt/cityeye ] && [ ! -L /opt/cityeye ]; then mv /opt/cityeye "$HOME_OF_ALL/by-hand.$$"; fi
@@ -130,7 +131,7 @@ services() {
     done
     systemd_runs || {
         say "systemd 未运行：单元已放好，未启用" "systemd does not run here: units lie in $UNITS, none is enabled"
-        return 0
+        return
     }
     systemctl daemon-reload
     for role in $roles; do
@@ -226,7 +227,7 @@ if [ -n "$before" ]; then
     say "已升级，设置与数据未变" "upgraded; settings and data are as they were"
 else
     say "已安装" "installed"
+    next_steps
 fi
-next_steps
 exit 0
 }

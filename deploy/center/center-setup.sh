@@ -51,6 +51,7 @@ else
     mv "$settings.part" "$settings"
 fi
 if [ ! -e "$data/ca/ca.key" ]; then
+    install -d -m 755 -o cityeye-center -g cityeye-center "$data/broker"
     # shellcheck disable=SC2086 # words
     as_center /opt/cityeye/bin/cityeye-collector init --settings "$settings" $hosts ${admin:+--admin "$admin"} | sed '/^put into/,$d'
 fi

@@ -1,14 +1,7 @@
 """Makes one file that installs CityEye where there is no network: `make bundle`.
 
-    cityeye-center-0.1.0-debian12-amd64.run
-        head.sh          compares every byte (SHA-256), unpacks what follows
-        install.sh       does the work; bundle: for which machine; SHA256SUMS of all files
-        wheels/ pip/     of that Debian's Python, pinned by pins.txt; requirements.txt with their hashes
-        debs/            Debian packages with all they need, as a repository
-        models/          detectors of CITYEYE_MODELS
-        units/ center/ share/   systemd units, a center's first run, guides and examples
-
-Mirror and keys of Debian packages are those of this machine's own apt, the index of wheels that of its pip.
+`head.sh`, then a tar with install.sh, bundle (for which machine), SHA256SUMS, requirements.txt, wheels, pip, debs, models,
+units, center and share. Debian packages come by this machine's own apt, wheels by its pip: docs/design/bundle.md.
 """
 
 import argparse
@@ -45,13 +38,12 @@ PARTS = {
         ],
     },
 }
-"""What a role takes from the repository: folder in the bundle, files."""
 SPARE = 1.5
-"""Compiled Python, file system blocks, and a little."""
+"""For compiled Python."""
 
 
 class BuildError(Exception):
-    """One line that says what was expected, what came, what to do."""
+    """One line that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def our_wheel(to: Path, version: str) -> Path:
 
 
 def wheels(folder: Path, roles: list[str], debian: Debian, machine: str, version: str, *, pinned: bool) -> str:
-    """Fetch wheels into `wheels/`, pip's into `pip/`; returns requirements with hashes. Nothing is compiled."""
+    """Fetch wheels, and pip's; returns requirements with hashes."""
     to = folder / "wheels"
     to.mkdir()
     wheel = our_wheel(to, version)
@@ -187,13 +179,7 @@ def take(folder: Path, roles: list[str]) -> None:
 
 
 def pack(folder: Path, facts: dict[str, str], target: Path) -> None:
-    """Make the one file of a folder.
-
-    Args:
-        folder: with all but `bundle` and SHA256SUMS.
-        facts: what `install.sh` wants to know, without `id` and `needed_kb`.
-        target: `….run`; `….run.sha256` is written beside it.
-    """
+    """Make the one file of a folder, and its .sha256; `facts`: what `install.sh` wants to know, but id and needed_kb."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     unpacked = 0
     for name, content in files.items():

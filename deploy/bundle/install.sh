@@ -115,8 +115,8 @@ programs() {
         # libraries leave things in the home of whoever runs them
         HOME=$here TMPDIR=$here "$new/bin/$(unit_of "$role")" --version >/dev/null || fail "新版本无法运行，正在使用的版本未受影响" "the new $role does not run; what was in use still is"
     done
-    # installed by hand, as a folder
-    if [ -d /opt/cityeye ] && [ ! -L /opt/cityeye ]; then mv /opt/cityeye "$HOME_OF_ALL/by-hand.$$"; fi
+    # one installed by hand
+    [ -L /opt/cityeye ] || [ ! -d /opt/cityeye ] || mv /opt/cityeye "$HOME_OF_ALL/by-hand"
     ln -s "$new" "$HOME_OF_ALL/next.$$"
     mv -T "$HOME_OF_ALL/next.$$" /opt/cityeye
     trap - EXIT

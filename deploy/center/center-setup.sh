@@ -1,6 +1,6 @@
 #!/bin/sh
 # A center's first run, after the bundle: settings, CA, broker, first admin. May be run again; what is there is kept.
-#   sh center-setup.sh --id xiaohe --host center.example [--host 10.0.0.5]… [--admin wang] [--name 小河街道] [--region 330105] [--postgresql]
+#   sh center-setup.sh --id xiaohe --host center.example [--host 10.0.0.5]… [--admin wang] [--name 小河街道] [--region 330105]
 # --host: every name and address that boxes reach this machine by.
 {
 set -eu
@@ -16,10 +16,9 @@ fail() {
 }
 as_center() { (cd "$data" && runuser -u cityeye-center -- env HOME="$data" "$@"); }
 
-id='' hosts='' host='' admin='' name=CityEye region='' database=sqlite
+id='' hosts='' host='' admin='' name=CityEye region=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --postgresql) database=postgresql; shift; continue ;;
     --id | --host | --admin | --name | --region) [ $# -gt 1 ] || fail "$1 缺少值" "expected a value after $1" ;;
     *) sed -n '2,4s/^# *//p' "$0"; [ "$1" = --help ] && exit 0; fail "不认识 $1" "expected one of these, got $1" ;;
     esac
@@ -40,12 +39,6 @@ if [ -e "$settings" ]; then
     say "沿用 $settings" "$settings is there and stays as it is"
 else
     sed -e "s|@ID@|$id|" -e "s|@NAME@|$name|" -e "s|@REGION@|$region|" -e "s|@HOST@|$host|" "$share/center.toml" >"$settings.part"
-    if [ "$database" = postgresql ]; then
-        getent passwd postgres >/dev/null || fail "未安装 PostgreSQL" "PostgreSQL is not here; make the bundle WITH=postgresql"
-        # the user of the system is the one of the database; no password
-        (cd / && runuser -u postgres -- createuser cityeye-center && runuser -u postgres -- createdb -O cityeye-center -E UTF8 -T template0 cityeye)
-        sed -i 's|^# database_url|database_url|' "$settings.part"
-    fi
     chown cityeye-center:cityeye-center "$settings.part"
     chmod 640 "$settings.part"
     mv "$settings.part" "$settings"

@@ -80,15 +80,15 @@ def machine():
 
 
 def make(folder, version, roles=ROLES, debian=None, program="print"):
-    """A small bundle: stubs for programs, a Debian package of one file, the installer and units as they are."""
+    """A small bundle: stubs for programs, the installer and units as they are."""
     inside = folder / f"{version}-{'-'.join(roles)}"
     inside.mkdir()
     build.take(inside, [*roles])
     pip = [*(Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"), *Path("/usr/share").glob("*/pip-*.whl")]
     if not pip:
         pytest.skip("needs pip's wheel")
-    for name in ("pip", "wheels", "debs", "deb/DEBIAN", "deb/usr/share/cityeye-stub"):
-        (inside / name).mkdir(parents=True)
+    for name in ("pip", "wheels"):
+        (inside / name).mkdir()
     shutil.copy(pip[0], inside / "pip")
     wheel = inside / f"wheels/cityeye-{version}-py3-none-any.whl"
     facts = f"cityeye-{version}.dist-info"
@@ -101,18 +101,10 @@ def make(folder, version, roles=ROLES, debian=None, program="print"):
         archive.writestr(f"{facts}/RECORD", "")
     sha256 = build.digest(wheel.read_bytes())
     (inside / "requirements.txt").write_text(f"cityeye=={version} --hash=sha256:{sha256}\n")
-    control = "Package: cityeye-stub\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: stub\n"
-    (inside / "deb/DEBIAN/control").write_text(control)
-    (inside / "deb/usr/share/cityeye-stub/file").write_text("here")
-    deb = inside / "debs/cityeye-stub_1_all.deb"
-    said_by("dpkg-deb", "--build", "--root-owner-group", "-Znone", inside / "deb", deb)
-    place = f"Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {build.digest(deb.read_bytes())}\n"
-    (inside / "debs/Packages").write_text(control + place)
-    shutil.rmtree(inside / "deb")
     release = re.search(r'VERSION_ID="?(\d+)', Path("/etc/os-release").read_text())
     python = said_by("/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     about = {"version": version, "roles": " ".join(roles), "debian": debian or release[1], "python": python}
-    about |= {"arch": said_by("dpkg", "--print-architecture"), "packages": "python3 cityeye-stub"}
+    about |= {"arch": said_by("dpkg", "--print-architecture"), "packages": "python3"}
     target = folder / f"{inside.name}.run"
     build.pack(inside, about, target)
     return target
@@ -145,7 +137,6 @@ def test_it_installs_upgrades_and_leaves_settings_and_data(machine, tmp_path):
     assert done.returncode == 0, done.stderr
     assert machine.run("cityeye-agent").stdout == "1.0\n"
     assert machine.run("runuser", "-u", "cityeye-center", "--", "cityeye-collector").stdout == "1.0\n"
-    assert (root / "usr/share/cityeye-stub/file").exists()
     assert (root / "etc/systemd/system/cityeye-broker-reload.path").exists()
     assert machine.run("stat", "-c", "%U %a", "/etc/cityeye/box.toml", "/var/lib/cityeye").stdout == (
         "cityeye 640\ncityeye 700\n"

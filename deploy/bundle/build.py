@@ -1,7 +1,6 @@
 """Makes one file that installs CityEye where there is no network: `make bundle`.
 
-`head.sh`, then a tar with install.sh, bundle (for which machine), SHA256SUMS, requirements.txt, wheels, pip, debs, models,
-units, center and share. Debian packages come by this machine's own apt, wheels by its pip: docs/design/bundle.md.
+`head.sh`, then a tar of all it needs. Debian packages come by this machine's own apt, wheels by its pip.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +32,10 @@ PARTS = {
         "center": ["deploy/center/center-setup.sh", "deploy/center/broker.sh"],
         "share": [
             *(f"docs/guide/{name}.md" for name in ("center", "enrol", "people")),
-            *("config/center.example.toml", "deploy/center/center.toml", "deploy/center/nginx.conf"),
+            *("config/center.example.toml", "deploy/center/center.toml"),
         ],
     },
 }
-SPARE = 1.5
-"""For compiled Python."""
 
 
 class BuildError(Exception):
@@ -179,16 +175,10 @@ def take(folder: Path, roles: list[str]) -> None:
 
 
 def pack(folder: Path, facts: dict[str, str], target: Path) -> None:
-    """Make the one file of a folder, and its .sha256; `facts`: what `install.sh` wants to know, but id and needed_kb."""
+    """Make the one file of a folder, and its .sha256; `facts`: of `bundle`, without id."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    unpacked = 0
-    for name, content in files.items():
-        if name.endswith(".whl"):
-            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
-                unpacked += sum(member.file_size for member in wheel.infolist())
-    needed = int((unpacked + sum(map(len, files.values()))) * SPARE)
     identity = digest("".join(f"{name} {digest(content)}\n" for name, content in sorted(files.items())).encode())[:12]
-    facts = {"id": identity, **facts, "needed_kb": str(needed // 1024)}
+    facts = {"id": identity, **facts}
     files["bundle"] = "".join(f'{key}="{value}"\n' for key, value in facts.items()).encode()
     files["SHA256SUMS"] = "".join(f"{digest(files[name])}  {name}\n" for name in sorted(files)).encode()
     payload = io.BytesIO()

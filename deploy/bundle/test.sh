@@ -30,7 +30,7 @@ if [ "${2:-}" != inside ]; then
         for role in agent center; do
             [ -e "$(bundle $role $version)" ] && [ -z "${BUILD:-}" ] && continue
             .venv/bin/python deploy/bundle/build.py --for $role --debian "$debian" --arch "$arch" --version $version --out "$work/$version"
-            done
+        done
     done
     exec unshare --mount --net --pid --fork --kill-child --mount-proc sh "$0" "$debian" inside
 fi

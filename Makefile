@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench million eval catalog screenshots faults fuzz docs pictures sim-day clean
+.PHONY: help demo test bench million eval catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -84,5 +84,18 @@ fuzz: ## fuzz every decoder, SECONDS=600 each, two at a time
 	@deploy/setup.sh venv dev
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+FOR ?= both
+DEBIAN ?= 12
+ARCH ?= amd64
+bundle: ## one file in dist/ that installs without a network; FOR=agent|center|both DEBIAN=12|13 ARCH= WITH=postgresql DETECTORS= PINS=new
+	@deploy/setup.sh venv $(demo_extra)
+	@$(BIN)/python deploy/bundle/build.py --for $(FOR) --debian $(DEBIAN) --arch $(ARCH) --with $(WITH) --detectors $(DETECTORS) \
+		$(if $(filter new,$(PINS)),--new-pins)
+
+bundle-test: ## install, upgrade and remove bundles of agent and center in fresh roots without a route; as root; DEBIAN=12|13
+	@deploy/setup.sh venv $(demo_extra)
+	@deploy/setup.sh clip
+	@deploy/bundle/test.sh $(DEBIAN)
+
 clean: ## remove everything that was set up
-	rm -rf .venv .cache .demo *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache .demo dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache

@@ -15,7 +15,7 @@ from typing import Final
 from protocol.broker import MAX_PACKET_BYTES
 from protocol.topics import BOX_READS, BOX_WRITES, PER_CAMERA, ROOT
 
-DEPLOYED: Final = Path("/var/lib/cityeye/broker")
+DEPLOYED: Final = Path("/var/lib/cityeye-center/broker")
 """Where the example in `deploy/broker/` has its files."""
 CHECK_USER: Final = "cityeye-check"
 """Who `broker check` is besides its boxes; also the site of these. It may do nothing anywhere else."""

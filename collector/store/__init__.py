@@ -25,6 +25,7 @@ from collector.store.people import (
 )
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
+from collector.store.rollouts import DetectorReport, DetectorRow, RolloutBox, RolloutRow
 from collector.store.tables import (
     Base,
     Box,
@@ -56,6 +57,8 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "DeliveryRow",
+    "DetectorReport",
+    "DetectorRow",
     "FailureRow",
     "FootfallRow",
     "GrantRow",
@@ -79,6 +82,8 @@ __all__ = [
     "RecoveryRow",
     "Refused",
     "ReportRow",
+    "RolloutBox",
+    "RolloutRow",
     "SealRow",
     "Secret",
     "SettingsReport",

@@ -254,6 +254,8 @@ class CameraThread(threading.Thread):
         self.frame_s: float | None = None
         """Time of the newest picture."""
         self._stopping = threading.Event()
+        self._again = threading.Event()
+        """Whether a pipeline that failed may begin anew at once."""
         self._live: LiveCamera | None = None
         self._runner: CameraRunner | None = None
         self._since_s = 0.0
@@ -302,9 +304,10 @@ class CameraThread(threading.Thread):
         return self._source.sub is not None
 
     def look_by(self, detector: Detector | None) -> None:
-        """Use another detector from the next look on."""
+        """Use another detector from the next look on; a pipeline that failed begins anew with it."""
         if self._runner is not None:
             self._runner.detector = detector
+        self._again.set()
 
     def ask(self, question: Callable[[CameraRunner, Frame], T], *, small: bool = False) -> "Future[T]":
         """Have a question answered on this thread, with the next picture once that was looked at.
@@ -333,6 +336,7 @@ class CameraThread(threading.Thread):
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
         self._stopping.set()
+        self._again.set()
         if self._live is not None:
             self._live.close()
 
@@ -348,7 +352,8 @@ class CameraThread(threading.Thread):
                 log.exception(
                     "camera %s: its pipeline failed; starting it again in %.0f s", self._source.camera, RESTART_S
                 )
-                self._stopping.wait(RESTART_S)
+                self._again.wait(RESTART_S)
+                self._again.clear()
 
     def _wait_for_others(self) -> None:
         """Two that watch one camera would report its incidents twice."""

@@ -495,7 +495,7 @@ class Agent:
         if settings.center is not None:
             self.wishes = self._make_wishes(folder.path)
             self.config = self.config.with_cameras(self.wishes.document)
-            self.rollout = self._make_rollout(folder.path)
+            self.rollout = self._make_rollout()
         cameras = self.config.settings.camera
         self.eyes = eyes = self._open_eyes()
         sources = [self._source_of(camera, self.config) for camera in cameras]
@@ -561,13 +561,9 @@ class Agent:
             return None
         return InUse(model, path, detector.min_score)
 
-    def _make_rollout(self, state_dir: Path) -> Rollout:
+    def _make_rollout(self) -> Rollout:
         return Rollout(
-            site=self.config.settings.box.site,
-            box=self.config.settings.box.id,
-            folder=state_dir,
-            section=self.config.settings.detector,
-            cameras=lambda: len(self.cameras),
+            config=self.config,
             in_use=self._in_use,
             use=self._look_by,
             publish=self._publish,

@@ -1,13 +1,8 @@
 """A detector that the center rolls out: fetched, compared in a shadow run, tried, taken or taken back, reported.
 
 ```
- desired ─▶ signed? for this board, this detector? ─no─▶ refused
-                │ yes
-                ▼
-             fetching ─▶ shadow ─▶ refused | undecided
-                            │ good
-                            ▼
-                          trial ─▶ taken        whenever it fails or ends the agent: rolled_back
+ desired ─▶ signed? for this board and detector? ─▶ fetching ─▶ shadow ─▶ trial ─▶ taken
+                 └─▶ refused                            └─▶ refused, undecided   └─▶ rolled_back, whenever it fails
 ```
 
 What is decided is on the disk before it takes effect. Everything but `offer`, `crashed` and the work of `_Job` happens
@@ -21,35 +16,26 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from agent.box import detectors
-from agent.box.detectors import SETTLED, FetchError, Standing, file_of
+from agent.box.detectors import FetchError, Standing, file_of
 from agent.box.enrolment import EnrolmentError, own_ca
 from agent.camera.frame import Frame
-from agent.settings import BoxConfig, DetectorSection
-from agent.shadow import Shadow, ShadowError, verdict
+from agent.settings import BoxConfig
+from agent.shadow import ShadowError, shadow, verdict
 from agent.uplink.executor import plain
 from agent.vision.detector import DetectorError
 from agent.vision.selection import is_pinned
-from protocol.detectors import (
-    MODEL_REPORTED,
-    Compared,
-    Manifest,
-    ModelDesired,
-    ModelDesiredEvent,
-    ModelReported,
-    ModelReportedEvent,
-    verified,
-)
+from protocol.detectors import Manifest, ModelDesired, ModelDesiredEvent, ModelReported, ModelReportedEvent, verified
 from protocol.instants import from_epoch
 from protocol.messages import MessageError, Model, dataschema, read_event, source
 
 log = logging.getLogger(__name__)
 
 LASTS_S: Final = 600.0
-"""A detector that has run for so long is taken, and a start of the agent that has, is forgotten."""
-SHADOW_S: Final = 24 * 3600.0
+"""A detector that has run for so long is taken, and so is a start of the agent that has."""
+SHADOW_S: Final = 86_400.0
 """A street shows in a day what it has to show."""
 EVERY_S: Final = 4.0
 """Between two pictures of a shadow run: two looks by a process that gives way to all others."""
@@ -57,16 +43,12 @@ WIDEST: Final = 960
 """Pixels of a picture there; detectors take less."""
 AGAIN_S: Final = (5.0, 300.0)
 """Between two tries to reach the center, doubling."""
+GOES_ON: Final = ("fetching", "shadow")
 
 
 @dataclass(frozen=True)
 class InUse:
-    """The detector in use.
-
-    Args:
-        path: its file.
-        min_score: detections below it are dropped.
-    """
+    """The detector that looks, its file, and the score below which detections are dropped."""
 
     model: Model
     path: Path
@@ -78,11 +60,7 @@ class Rollout:
     """The box's side of `model/desired` and `model/reported`.
 
     Args:
-        site: the box's site.
-        box: its id.
-        folder: the state folder.
-        section: the settings.
-        cameras: how many there are.
+        config: the box's settings.
         in_use: the detector that looks; None: there is none.
         use: has another one look, the file of one that was rolled out, or the box's own; raises DetectorError.
         publish: sends on one of the box's leaves; False where there is no line.
@@ -92,11 +70,7 @@ class Rollout:
         every_s: between two pictures of a shadow run.
     """
 
-    site: str
-    box: str
-    folder: Path
-    section: DetectorSection
-    cameras: Callable[[], int]
+    config: BoxConfig
     in_use: Callable[[], InUse | None]
     use: Callable[[Path | None], None]
     publish: Callable[..., bool]
@@ -112,25 +86,24 @@ class Rollout:
     _reported: object = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._kept = detectors.load(self.folder)
-        self.standing = self._kept
+        self.standing = self._kept = detectors.load(self.folder)
         self._began_s = self.monotonic()
-        if is_pinned(self.section.model):
-            return
-        self._keep(self._kept.begun())
-        if self.standing.state == "rolled_back":
-            log.warning("detector: %s", self.standing.text)
+        self._keep(self.standing.begun())
+
+    @property
+    def folder(self) -> Path:
+        """The state folder."""
+        return self.config.state_dir
 
     @property
     def path(self) -> Path | None:
         """File of the detector that was rolled out here; None: the box's own."""
-        model = None if is_pinned(self.section.model) else self.standing.now
-        return None if model is None else file_of(self.folder, model)
+        return None if is_pinned(self.config.settings.detector.model) else file_of(self.folder, self.standing.now)
 
     def failed(self, why: str) -> None:
         """It cannot be used: go back to what was before."""
-        log.error("detector: taken back: %s", why)
-        self._keep(self.standing.reverted("rolled_back", plain(why)))
+        log.error("detector: %s is taken back: %s", self.standing.now, why)
+        self._keep(self.standing.reverted(plain(why)))
 
     def crashed(self, fault: Exception) -> None:
         """Its session failed; from any thread."""
@@ -138,38 +111,35 @@ class Rollout:
 
     def take(self, payload: bytes) -> None:
         """Take what the center wants, as it came."""
-        if not payload:
-            return
         try:
             desired = read_event(payload, ModelDesiredEvent).data
         except MessageError as fault:
             log.warning("detector: %s", fault)
             return
         known = desired.rollout == self.standing.rollout
-        if desired.action == "take":
-            if known and (self._job is not None or self.standing.state in SETTLED | {"trial"}):
-                return
-            self._end_job()
+        if known and (self._job is not None or self.standing.state not in GOES_ON) and desired.signed is not None:
+            return
+        if desired.signed is None and not (known and self.standing.state in (*GOES_ON, "trial")):
+            return
+        self._end_job()
+        if self.standing.state == "trial":
+            self._swap(self.standing.reverted("the center has stopped it", "kept"))
+        if desired.signed is None:
+            self._tell("kept", "the center has stopped it")
+        else:
+            self._keep(self.standing.but(rollout=desired.rollout, compared=None))
             self._begin(desired)
-        elif known:
-            self._give_up(desired.action)
 
     def _begin(self, desired: ModelDesired) -> None:
-        held = self.standing
-        if held.state == "trial":  # another one is wanted before this one is known to be good
-            held = held.reverted("rolled_back", "")
-            self._swap(held)
-        self._keep(held.model_copy(update={"rollout": desired.rollout, "compared": None}).told("fetching"))
+        assert desired.signed is not None  # noqa: S101 - asked before
+        self._tell("fetching")
         present = self.in_use()
-        if desired.signed is None:
-            self._tell("refused", "expected a signed manifest, got none")
-            return
         try:
             manifest = verified(desired.signed, own_ca(self.folder))
         except (ValueError, EnrolmentError) as fault:
             self._tell("refused", str(fault))
             return
-        if present is None or is_pinned(self.section.model):
+        if present is None or is_pinned(self.config.settings.detector.model):
             self._tell("refused", "this box's settings say which detector it has; change [detector] model there")
         elif (unfit := manifest.fault(detectors.board(), present.model.name)) is not None:
             self._tell("refused", unfit)
@@ -179,43 +149,31 @@ class Rollout:
             self._job = _Job(self, manifest, present)
             self._job.start()
 
-    def _give_up(self, action: str) -> None:
-        """Stop what goes on (`keep`), or go back from what was taken (`back`)."""
-        self._end_job()
-        if self.standing.state == "trial" or (action == "back" and self.standing.state == "taken"):
-            self._swap(self.standing.reverted("back" if action == "back" else "kept", "the center wants it so"))
-        elif self.standing.state not in SETTLED:
-            self._tell("kept", "the center has stopped it")
-
     def tick(self) -> None:
         """Take what a shadow run has found, judge what is in use, and report what is new."""
-        if self._crash:
-            why, self._crash = self._crash, ""
-            if self.standing.now is not None:
-                self._swap_back(why)
-        job = self._job
-        while job is not None and (said := job.said()) is not None:
-            self._follow(job, *said)
+        crash, self._crash = self._crash, ""
+        if crash and self.standing.now is not None:
+            self._swap_back(crash)
+        if self._job is not None and not self._job.said.empty():
+            self._follow(self._job, *self._job.said.get())
         if self.standing.now is not None and self.monotonic() - self._began_s >= LASTS_S:
-            lasting = self.standing.model_copy(update={"starts": 0})
-            if lasting.state == "trial":
-                log.info("detector: %s is taken", lasting.now)
-                lasting = lasting.told("taken")
-            self._keep(lasting)
+            state = "taken" if self.standing.state == "trial" else self.standing.state
+            self._keep(self.standing.but(starts=0, state=state))
         told = self.connects(), self._report()
         if told != self._reported and self.publish("model/reported", self._event(told[1]), retain=True):
             self._reported = told
 
-    def _follow(self, job: "_Job", state: str, text: str, compared: Compared | None) -> None:
-        if state != "good":
-            self._tell(state, text, compared)
-            if state in SETTLED:
-                self._end_job()
+    def _follow(self, job: "_Job", state: str, text: str, compared: Any) -> None:
+        self._keep(self.standing.but(compared=compared))
+        if state == "good":
+            self._job = None
+            model = Model(name=job.manifest.name, sha256=job.manifest.sha256)
+            log.info("detector: %s is on trial: %s", model, compared)
+            self._swap(self.standing.but(now=model, before=self.standing.now, starts=1, state="trial", text=""))
             return
-        self._job = None
-        model = Model(name=job.manifest.name, sha256=job.manifest.sha256)
-        log.info("detector: %s was as good in its shadow run (%s); on trial", model.name, compared)
-        self._swap(self.standing.told("trial", "", compared).tried(model))
+        self._tell(state, text)
+        if state not in GOES_ON:
+            self._end_job()
 
     def _swap(self, standing: Standing) -> None:
         """Put what a standing says into use, once it is on the disk."""
@@ -232,37 +190,34 @@ class Rollout:
             self.failed(why)
             try:
                 self.use(self.path)
+                break
             except DetectorError as fault:
                 why = str(fault)
-            else:
-                break
         self._prune()
 
     def offer(self, camera: str, frame: Frame) -> None:
         """Show a shadow run a picture, if there is one that wants it; from a camera's thread."""
-        job = self._job
-        if job is not None:
+        if (job := self._job) is not None:
             job.offer(camera, frame)
 
     def close(self) -> None:
         """The agent ends in order: this start has not failed."""
         if self._job is not None:
-            self._job.end()  # what it has fetched stays
-        self._keep(self.standing.model_copy(update={"starts": 0}))
+            self._job.ended.set()  # what it has fetched stays
+        self._keep(self.standing.but(starts=0))
 
     def _end_job(self) -> None:
         if self._job is not None:
-            self._job.end()
+            self._job.ended.set()
             self._job = None
             self._prune()
 
     def _prune(self) -> None:
-        kept = (self.standing.now, self.standing.before)
-        detectors.prune(self.folder, {one.sha256 for one in kept if one is not None})
+        detectors.prune(self.folder, (self.standing.now, self.standing.before))
 
-    def _tell(self, state: str, text: str = "", compared: Compared | None = None) -> None:
+    def _tell(self, state: str, text: str = "") -> None:
         log.info("detector: roll-out %s: %s %s", self.standing.rollout, state, text)
-        self._keep(self.standing.told(state, plain(text), compared))
+        self._keep(self.standing.but(state=state, text=plain(text)))
 
     def _keep(self, standing: Standing) -> None:
         if standing != self._kept:
@@ -270,22 +225,18 @@ class Rollout:
         self.standing = self._kept = standing
 
     def _report(self) -> ModelReported:
-        present, standing = self.in_use(), self.standing
+        present, held = self.in_use(), self.standing
+        model = None if present is None else present.model
         return ModelReported(
-            model=None if present is None else present.model,
-            board=detectors.board(),
-            rollout=standing.rollout,
-            state=standing.state,
-            text=standing.text,
-            compared=standing.compared,
+            model=model, rollout=held.rollout, state=held.state, text=held.text, compared=held.compared
         )
 
     def _event(self, report: ModelReported) -> bytes:
-        now_s = self.now()
+        now_s, box = self.now(), self.config.settings.box
         return ModelReportedEvent(
-            id=f"{self.box}:model:{int(now_s * 1000)}",
-            source=source(self.site, self.box),
-            type=MODEL_REPORTED,
+            id=f"{box.id}:model:{int(now_s * 1000)}",
+            source=source(box.site, box.id),
+            type="cityeye.model.reported",
             time=from_epoch(now_s),
             dataschema=dataschema("model-reported"),
             data=report,
@@ -296,92 +247,70 @@ def rolled_out(config: BoxConfig) -> Path | None:
     """File of the detector that the center has rolled out here; None: the box's own is in use."""
     if config.settings.center is None or is_pinned(config.settings.detector.model):
         return None
-    model = detectors.load(config.state_dir).now
-    return None if model is None else file_of(config.state_dir, model)
+    return file_of(config.state_dir, detectors.load(config.state_dir).now)
 
 
 class _Job:
-    """Fetching and the shadow run, on a thread of their own."""
+    """Fetching and the shadow run, on a thread of their own; `said` is what it has come to: state, why, figures."""
 
     def __init__(self, rollout: Rollout, manifest: Manifest, present: InUse) -> None:
-        self.manifest = manifest
+        self.manifest, self.said, self.ended = manifest, queue.SimpleQueue[tuple[str, str, Any]](), threading.Event()
         self._rollout, self._present = rollout, present
-        self._said: queue.SimpleQueue[tuple[str, str, Compared | None]] = queue.SimpleQueue()
+        self._cameras = max(1, len(rollout.config.settings.camera))
         self._frames: queue.Queue[Frame] = queue.Queue(1)
-        self._ended = threading.Event()
         self._wanted = False
         self._offered_s: dict[str, float] = {}
         """When each camera's picture was taken last."""
-        self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        """Stop; the thread ends by itself."""
-        self._ended.set()
-
-    def said(self) -> tuple[str, str, Compared | None] | None:
-        """What it has come to since this was last asked: state, why, figures."""
-        try:
-            return self._said.get_nowait()
-        except queue.Empty:
-            return None
+        threading.Thread(target=self._run, name="rollout", daemon=True).start()
 
     def offer(self, camera: str, frame: Frame) -> None:
         """Take a picture where it is wanted and this camera's turn."""
-        if not self._wanted or self._frames.full():
-            return
         now_s = self._rollout.monotonic()
-        gap_s = self._rollout.every_s * max(1, self._rollout.cameras())
-        if now_s - self._offered_s.get(camera, float("-inf")) < gap_s:
-            return
-        self._offered_s[camera] = now_s
-        with contextlib.suppress(queue.Full):  # another camera was quicker
-            self._frames.put_nowait(frame)
+        since_s = now_s - self._offered_s.get(camera, float("-inf"))
+        if self._wanted and not self._frames.full() and since_s >= self._rollout.every_s * self._cameras:
+            self._offered_s[camera] = now_s
+            with contextlib.suppress(queue.Full):  # another camera was quicker
+                self._frames.put_nowait(frame)
 
     def _run(self) -> None:
         try:
             path = self._fetch()
             if path is not None:
-                self._said.put(("shadow", "", None))
+                self.said.put(("shadow", "", None))
                 self._compare(path)
         except (FetchError, ShadowError) as fault:
-            self._said.put(("refused", str(fault), None))
+            self.said.put(("refused", str(fault), None))
         except Exception as fault:
             log.exception("detector: its roll-out failed")
-            self._said.put(("refused", f"an error of the agent ({type(fault).__name__}); its log says more", None))
+            self.said.put(("refused", f"an error of the agent ({type(fault).__name__}); its log says more", None))
 
     def _fetch(self) -> Path | None:
-        wait_s, told = AGAIN_S[0], ""
-        while not self._ended.is_set():
+        wait_s, most_s = AGAIN_S
+        while not self.ended.is_set():
             try:
-                return detectors.fetch(self._rollout.folder, self.manifest, self._ended.is_set)
+                return detectors.fetch(self._rollout.folder, self.manifest, self.ended.is_set)
             except FetchError as fault:
                 if fault.final:
                     raise
-                if str(fault) != told:
-                    log.warning("detector: not fetched yet: %s", fault)
-                told = str(fault)
-            self._ended.wait(wait_s)
-            wait_s = min(AGAIN_S[1], 2 * wait_s)
+                log.warning("detector: not fetched yet: %s", fault)
+            self.ended.wait(wait_s)
+            wait_s = min(most_s, 2 * wait_s)
         return None
 
     def _compare(self, path: Path) -> None:
-        rollout, limits = self._rollout, self.manifest.limits
-        present = self._present
+        rollout, present, section = self._rollout, self._present, self._rollout.config.settings.detector
         until_s = rollout.monotonic() + SHADOW_S
-        with Shadow(present.path, present.min_score, path, rollout.section, rollout.cameras()) as shadow:
+        how = section.provider, section.precision, self._cameras
+        with shadow(present.path, present.min_score, path, *how) as run:
             self._wanted = True
-            while not self._ended.is_set():
-                try:
+            while not self.ended.is_set():
+                with contextlib.suppress(queue.Empty):
                     frame = self._frames.get(timeout=1.0)
-                except queue.Empty:
-                    pass
-                else:
                     share = min(1.0, WIDEST / max(frame.width, frame.height))
-                    shadow.look(frame.rgb((round(frame.width * share), round(frame.height * share))))
-                decided = verdict(shadow.compared, limits, last=rollout.monotonic() >= until_s)
+                    run.look(frame.rgb((round(frame.width * share), round(frame.height * share))))
+                decided = verdict(run.compared, self.manifest.limits, last=rollout.monotonic() >= until_s)
                 if decided is not None:
-                    self._said.put((*decided, shadow.compared))
+                    self.said.put((*decided, run.compared))
                     return

@@ -61,7 +61,7 @@ class Dispatch:
         with self._store.transaction() as session:
             waiting = orders.any_open(session)
             settings = wanted.any_due(session) or rollouts.any_due(session)
-            busy = waiting or rollouts.any_running(session)
+            busy = waiting or rollouts.running(session) is not None
         tidy = self._now() - self._tidied_s >= (BUSY_TIDY_S if busy else TIDY_S)
         if not (waiting or settings or tidy):
             return
@@ -77,7 +77,7 @@ class Dispatch:
                     wanted.sent(session, int(one.key), now_ms)
             for row, topic, payload in rollouts.due(session, self._center):
                 if self._publish(topic, payload, retain=True):
-                    row.sent_ms = now_ms
+                    row.due = False
             if tidy:
                 self._tidied_s = self._now()
                 orders.overdue(session, now_ms)

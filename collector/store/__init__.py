@@ -25,7 +25,7 @@ from collector.store.people import (
 )
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
-from collector.store.rollouts import DetectorReport, DetectorRow, RolloutBox, RolloutRow
+from collector.store.rollouts import DetectorRow, RolloutBox, RolloutRow
 from collector.store.tables import (
     Base,
     Box,
@@ -57,7 +57,6 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "DeliveryRow",
-    "DetectorReport",
     "DetectorRow",
     "FailureRow",
     "FootfallRow",

@@ -45,7 +45,6 @@ cases.exported  导出案卷  Cases exported
 certificate.issue  签发证书  Certificate issued
 clock.jump  时钟跳变  The clock jumped
 detectors.add  登记检测模型  Detector taken up
-detectors.remove  删除检测模型  Detector deleted
 dataset.export  导出训练数据  Dataset exported
 evidence.original  调取原图  Original fetched
 filing.filed  备案材料已报送  Filing handed in
@@ -86,10 +85,8 @@ proposal.shown  展示建议  Proposal shown
 proposal.refused  不予展示建议  Proposal not shown
 proposal.answered  答复建议  Proposal answered
 proposal.deleted  到期删除建议  Proposals deleted, their time over
-rollout.back  撤回检测模型  Detector sent back
 rollout.start  开始推送检测模型  Roll-out begun
 rollout.stop  停止推送检测模型  Roll-out stopped
-rollout.stopped  推送因失败过多自动停止  Roll-out stopped by itself
 shop.looked_at  查看店铺联系方式  Looked at a shop's people and numbers
 sign_in  登录  Signed in
 sign_in.delayed  登录失败过多  Too many failed sign-ins
@@ -155,14 +152,12 @@ role  类型  role
 rows  行数  rows
 seen  所见  seen
 seen_ms  查看时间  looked at
-sha256  文件校验值  SHA-256
 sessions_ended 结束登录  sessions ended
 shop_due_ms 商户时限  the shop's time ends
 since  自  since
 site  街道  street
 source  来源文件  file
 state  状态  state
-streets  街道  streets
 strays  无记录文件  files without a row
 taken  收回  taken away
 text  说明  text

@@ -41,7 +41,7 @@ from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture, shoot
 from agent.evidence.samples import EVERY_S, Sample, Samples
 from agent.reporter import Reporter
-from agent.rollout import InUse, Rollout
+from agent.rollout import Rollout
 from agent.rules.life import Record, end
 from agent.runner import NOBODY, CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
@@ -495,7 +495,7 @@ class Agent:
         if settings.center is not None:
             self.wishes = self._make_wishes(folder.path)
             self.config = self.config.with_cameras(self.wishes.document)
-            self.rollout = self._make_rollout()
+            self.rollout = Rollout(self)
         cameras = self.config.settings.camera
         self.eyes = eyes = self._open_eyes()
         sources = [self._source_of(camera, self.config) for camera in cameras]
@@ -547,30 +547,13 @@ class Agent:
             return eyes
         return replace(eyes, detector=detector.watched(rollout.crashed))
 
-    def _look_by(self, rolled_out: Path | None) -> None:
+    def look_by(self, rolled_out: Path | None) -> None:
         """Have all cameras go on with another detector; raises DetectorError."""
         eyes = self._seen_by(rolled_out)
         self.eyes = replace(eyes, crowd=self.eyes.crowd or eyes.crowd)
         self._reporter.model = eyes.model
         for thread in self.cameras:
             thread.look_by(eyes.detector)
-
-    def _in_use(self) -> InUse | None:
-        model, path, detector = self.eyes.model, self.eyes.path, self.eyes.detector
-        if model is None or path is None or detector is None:
-            return None
-        return InUse(model, path, detector.min_score)
-
-    def _make_rollout(self) -> Rollout:
-        return Rollout(
-            config=self.config,
-            in_use=self._in_use,
-            use=self._look_by,
-            publish=self._publish,
-            connects=lambda: 0 if self._session is None else self._session.connects,
-            now=self.clock.now,
-            monotonic=self.clock.monotonic,
-        )
 
     def _make_wishes(self, state_dir: Path) -> Wishes:
         return Wishes(
@@ -581,8 +564,8 @@ class Agent:
             check=self._missing,
             apply=self._apply,
             failing=lambda: {thread.camera: thread.failure for thread in self.cameras if thread.failures},
-            publish=self._publish,
-            connects=lambda: 0 if self._session is None else self._session.connects,
+            publish=self.publish,
+            connects=lambda: self.connects,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
         )
@@ -595,7 +578,7 @@ class Agent:
             box=box.id,
             journal=journal,
             verbs=verbs_of(self),
-            publish=self._publish,
+            publish=self.publish,
             now=clock.now,
             monotonic=clock.monotonic,
             center_now=self._center_now,
@@ -632,7 +615,13 @@ class Agent:
         for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
             self._session.forget_camera(camera)
 
-    def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
+    @property
+    def connects(self) -> int:
+        """How often the line was made."""
+        return 0 if self._session is None else self._session.connects
+
+    def publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
+        """Send on one of the box's leaves; False where there is no line."""
         return self._session is not None and self._session.publish(leaf, payload, **more)
 
     def _center_now(self) -> float | None:

@@ -3,6 +3,9 @@
 What it does there harms nobody: it may end that process, stop it, or fill its memory, and is refused for it. The parent
 is `Shadow`, the child `python -m agent.shadow`: a line of JSON with what to load, then picture after picture (a line
 with height and width, then the bytes), each answered by a line of JSON. Pictures are not kept.
+
+They are compared by what they are sure of: the other one must have found it as well, with whatever score. So one that
+sees more, and says so with low scores, is not held for worse. Only classes that both know count.
 """
 
 import json
@@ -12,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,16 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.box import memory
-from agent.vision.agreement import agree
-from agent.vision.detector import Detector, DetectorError
+from agent.vision.detector import Detections, Detector, DetectorError
 from agent.vision.selection import open_as
-from protocol.detectors import Compared, Limits
+from protocol.detectors import Limits
 
 LOAD_S: Final = 300.0
 """Some providers build a network for the board first."""
 ANSWER_S: Final = 30.0
-FIRST_TO_GO: Final = "1000"
-"""Where the box runs out of memory, the kernel ends this process before any other."""
+SURE: Final = 0.5
+OVERLAP: Final = 0.5
+"""Intersection over union of a find and its partner."""
 
 
 class ShadowError(Exception):
@@ -50,22 +53,6 @@ class Shadow:
         height, width = rgb.shape[:2]
         self._said.append(self.exchange(f"{height} {width}\n".encode() + rgb.tobytes(), ANSWER_S))
 
-    @property
-    def compared(self) -> Compared:
-        """What it has come to."""
-        if not self._said:
-            return Compared()
-        finds, shared, others, confirmed, ms, present_ms, memory_mb = zip(*self._said, strict=True)
-        return Compared(
-            pictures=len(self._said),
-            finds=int(sum(finds)),
-            recall=round(sum(shared) / max(1, sum(finds)), 3),
-            precision=round(sum(confirmed) / max(1, sum(others)), 3),
-            ms=round(median(ms), 1),
-            present_ms=round(median(present_ms), 1),
-            memory_mb=round(max(memory_mb), 1),
-        )
-
     def exchange(self, message: bytes, wait_s: float) -> Any:
         """Send, and read the answer; one that does not come in time ends the child."""
         child, line = self.child, b""
@@ -73,22 +60,38 @@ class Shadow:
         assert child.stdout is not None  # noqa: S101 - as well
         timer = threading.Timer(wait_s, child.kill)
         timer.start()
-        try:
+        with suppress(OSError):  # it has ended: its status says how
             child.stdin.write(message)
             child.stdin.flush()
             line = child.stdout.readline()
-        except OSError:
-            pass  # it has ended: its status says how
         late = not timer.is_alive()
         timer.cancel()
         if not line.endswith(b"\n"):
-            status = child.wait()
-            how = f"gave no answer within {wait_s:g} s" if late else f"ended its process (status {status})"
+            how = f"gave no answer within {wait_s:g} s" if late else f"ended its process (status {child.wait()})"
             raise ShadowError(f"it {how}")
         said = json.loads(line)
         if isinstance(said, str):
             raise ShadowError(said)
         return said
+
+    def verdict(self, limits: Limits, *, last: bool = False) -> tuple[str, str] | None:
+        """`trial`, `refused` or `undecided`, and why; None: more pictures are needed, and these were not the `last`."""
+        columns = zip(*self._said, strict=True) if self._said else [(0.0,)] * 7
+        finds, shared, others, confirmed, ms, present_ms, memory_mb = columns
+        recall, precision = sum(shared) / max(1, sum(finds)), sum(confirmed) / max(1, sum(others))
+        text = (
+            f"it has {recall:.1%} of {sum(finds):.0f} finds in {len(self._said)} pictures, {precision:.1%} of its own "
+            f"are confirmed; {median(ms):.0f} ms a look (now {median(present_ms):.0f}), {max(memory_mb):+.0f} MB"
+        )
+        if len(self._said) < limits.pictures or sum(finds) < limits.finds:
+            return ("undecided", f"too little to compare by: {text}") if last else None
+        good = (
+            recall >= limits.recall
+            and precision >= limits.precision
+            and median(ms) <= limits.slower * median(present_ms)
+            and max(memory_mb) <= limits.memory_mb
+        )
+        return ("trial", text) if good else ("refused", f"{text}; limits: {limits}")
 
 
 @contextmanager
@@ -110,32 +113,6 @@ def shadow(present: Path, min_score: float, other: Path, *how: Any) -> Iterator[
     finally:
         child.kill()
         child.communicate()
-
-
-def verdict(compared: Compared, limits: Limits, *, last: bool) -> tuple[str, str] | None:
-    """`good`, `refused` or `undecided`, and why; None: more pictures are needed, if these were not the last."""
-    seen = f"{compared.finds} finds of the present detector in {compared.pictures} pictures"
-    if compared.pictures < limits.pictures or compared.finds < limits.finds:
-        wanted = f"expected {limits.finds} in {limits.pictures}"
-        return ("undecided", f"{wanted} to compare by, a day has shown {seen}") if last else None
-    slowest = limits.slower * compared.present_ms
-    faults = [
-        text
-        for bad, text in (
-            (compared.recall < limits.recall, f"of {seen} it has {compared.recall:.0%}, not {limits.recall:.0%}"),
-            (
-                compared.precision < limits.precision,
-                f"of its own finds the present one has {compared.precision:.0%}, not {limits.precision:.0%}",
-            ),
-            (compared.ms > slowest, f"a look takes {compared.ms:.0f} ms, expected at most {slowest:.0f}"),
-            (
-                compared.memory_mb > limits.memory_mb,
-                f"it takes {compared.memory_mb:.0f} MB more, expected at most {limits.memory_mb}",
-            ),
-        )
-        if bad
-    ]
-    return ("refused", "; ".join(faults)) if faults else ("good", "")
 
 
 def _resident_mb() -> float:
@@ -167,14 +144,41 @@ def _serve(stdin: IO[bytes]) -> Iterator[Any]:
         yield [*agree(seen, found), ms, present_ms, _resident_mb() - before_mb]
 
 
-def _timed(detector: Detector, rgb: NDArray[np.uint8]) -> tuple[Any, float]:
+def _timed(detector: Detector, rgb: NDArray[np.uint8]) -> tuple[Detections, float]:
     began_s = time.perf_counter()
     return detector.detect(rgb), 1000 * (time.perf_counter() - began_s)
 
 
+def agree(present: Detections, other: Detections) -> list[int]:
+    """Count sure finds of the present detector, those of them that the other has; and the other way round."""
+    counts = [0, 0, 0, 0]
+    for name in set(present.names.values()) & set(other.names.values()):
+        one, two = present.of(name), other.of(name)
+        finds, others = one.of(name, SURE), two.of(name, SURE)
+        for place, count in enumerate((len(finds), _found(finds, two), len(others), _found(others, one))):
+            counts[place] += count
+    return counts
+
+
+def _found(sure: Detections, among: Detections) -> int:
+    """How many have a partner of their own, best first."""
+    a, b, count = sure.boxes, among.boxes, 0
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
+    inside = np.clip(high - low, 0, None).prod(axis=2)
+    overlaps = inside / np.maximum(a[:, 2:].prod(axis=1)[:, None] + b[:, 2:].prod(axis=1)[None] - inside, 1e-12)
+    for row in overlaps if len(b) else ():
+        best = row.argmax()
+        if row[best] >= OVERLAP:
+            overlaps[:, best] = 0
+            count += 1
+    return count
+
+
 if __name__ == "__main__":
     os.nice(19)
-    Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
+    # where the box runs out of memory, the kernel ends this process before any other
+    Path("/proc/self/oom_score_adj").write_text("1000")
     memory.spare()
     for said in _serve(sys.stdin.buffer):
         sys.stdout.write(json.dumps(said) + "\n")

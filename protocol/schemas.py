@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from protocol import commands, desired, detectors, enrolment, messages, pictures, topics
+from protocol import commands, desired, enrolment, messages, pictures, topics
 from protocol.messages import Event
 from protocol.settings import Camera, CamerasDocument
 
@@ -22,7 +22,6 @@ _TITLES = {
 _RECEIVED = {
     "command": ("command", "What the box is to do; not retained, expires"),
     "settings-desired": ("settings/desired", "Cameras, zones and rules as the center wants them; retained"),
-    "model-desired": ("model/desired", "A signed detector that the center rolls out; retained"),
 }
 _ANSWERED = {
     "reply": ("reply", "What became of a command"),
@@ -30,15 +29,12 @@ _ANSWERED = {
         "settings/reported",
         "Settings in force, and what became of those wanted; retained",
     ),
-    "model-reported": ("model/reported", "The detector in use, and what became of the one wanted; retained"),
 }
 _ORDERS: dict[str, type[Event[Any]]] = {
     "command": commands.CommandEvent,
     "reply": commands.ReplyEvent,
     "settings-desired": desired.DesiredEvent,
     "settings-reported": desired.ReportedEvent,
-    "model-desired": detectors.ModelDesiredEvent,
-    "model-reported": detectors.ModelReportedEvent,
 }
 
 

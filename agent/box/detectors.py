@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agent.box.enrolment import TIMEOUT_S, EnrolmentError, Membership, own_context
 from agent.box.twin import read_twice, sync, write_twice
 from agent.vision.tuned import processor
-from protocol.detectors import PART_BYTES, PATH, Compared, Manifest
+from protocol.detectors import PART_BYTES, PATH, Manifest
 from protocol.messages import Model
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Standing(BaseModel):
         now: in use; None: the box's own, as its settings say.
         before: what is gone back to.
         starts: of the agent with `now`, of which none has lasted yet.
-        rollout: of the center, that `state`, `text` and `compared` are about.
+        rollout: of the center, that `state` and `text` are about.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -64,15 +64,14 @@ class Standing(BaseModel):
     rollout: int | None = None
     state: str = "own"
     text: str = ""
-    compared: Compared | None = None
 
     def but(self, **other: Any) -> "Standing":
         """The same with other values."""
         return self.model_copy(update=other)
 
-    def reverted(self, text: str, state: str = "rolled_back") -> "Standing":
+    def reverted(self, text: str) -> "Standing":
         """Go back to what was before."""
-        return self.but(now=self.before, before=None, starts=0, state=state, text=text)
+        return self.but(now=self.before, before=None, starts=0, state="rolled_back", text=text)
 
     def begun(self) -> "Standing":
         """At a start of the agent: count it, and go back where none has lasted."""

@@ -1,4 +1,4 @@
-"""`cityeye-collector detectors …`: taking detectors up, and rolling them out."""
+"""`cityeye-collector detectors add`: what is rolled out from the page of detectors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +12,13 @@ from collector.commandline import SettingsOption, now_ms, one_line, open_data, s
 from collector.settings import load_settings
 from protocol.detectors import Limits
 
-detectors = typer.Typer(no_args_is_help=True, help="Detectors of this center, and their way to the boxes.")
+detectors = typer.Typer(no_args_is_help=True, help="Detectors for the boxes of this center.")
 LIMITS = ", ".join(f"{name} {one.default:g} ({one.description})" for name, one in Limits.model_fields.items())
+
+
+@detectors.callback()
+def _group() -> None:
+    """Detectors for the boxes of this center."""
 
 
 @detectors.command()
@@ -40,33 +45,4 @@ def add(
         with store.writing() as session:
             one = rollouts.add(session, authority, system(), content, wanted, now_ms())
         store.close()
-        typer.echo(f"detector {one.name}: SHA-256 {one.sha256}, signed; roll it out with `detectors start {one.name}`")
-
-
-@detectors.command()
-def start(
-    name: Annotated[str, typer.Argument(help="a detector's name", show_default=False)],
-    settings: SettingsOption,
-    streets: Annotated[list[str] | None, typer.Option("--street", help="whose boxes get it; default: all")] = None,
-    steps: Annotated[list[int] | None, typer.Option("--step", help="percent of the boxes after a group")] = None,
-    most: Annotated[int, typer.Option(help="percent of a group that may refuse it")] = rollouts.MOST,
-) -> None:
-    """Begin a roll-out, one at a time; the page of detectors shows how far it is."""
-    with one_line():
-        store = open_data(load_settings(settings))
-        with store.writing() as session:
-            row = rollouts.start(session, system(), name, streets, now_ms(), steps or rollouts.STEPS, most)
-            typer.echo(f"roll-out {row.number}: begun")
-        store.close()
-
-
-@detectors.command()
-def stop(
-    number: Annotated[int, typer.Argument(help="a roll-out's number", show_default=False)], settings: SettingsOption
-) -> None:
-    """No further box takes it; who has taken it keeps it."""
-    with one_line():
-        store = open_data(load_settings(settings))
-        with store.writing() as session:
-            rollouts.stop(session, system(), number, now_ms())
-        store.close()
+        typer.echo(f"detector {one.name}: SHA-256 {one.sha256}, signed; the page of detectors rolls it out")

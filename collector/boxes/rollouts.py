@@ -5,8 +5,8 @@ one at least has taken the detector. Each box decides for itself. Where more tha
 it back, the roll-out stops: who has taken it keeps it.
 """
 
+import base64
 import hashlib
-import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from collector.boxes.register import RegisterError
 from collector.people import audit
 from collector.people.actor import SYSTEM, Actor
 from collector.store import Box, DetectorRow, RolloutBox, RolloutRow, lock
-from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelDesiredEvent, ModelReported, Signed, sign
+from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelDesiredEvent, ModelReported, Signed
 from protocol.instants import from_epoch
 from protocol.messages import dataschema, source
 from protocol.topics import Topic
@@ -38,8 +38,8 @@ KEPT: Final = 5
 """Newest detectors whose files stay in the database."""
 
 
-def _signer(session: Session, authority: Authority, now_ms: int) -> tuple[Ed25519PrivateKey, str]:
-    """The key that detectors are signed with and its certificate, made where there is none; raises RegisterError."""
+def _sign(session: Session, authority: Authority, manifest: Manifest, now_ms: int) -> Signed:
+    """Sign a manifest, with a key that is made where there is none; raises RegisterError."""
     path = authority.folder / "detectors.pem"
     if not path.exists():
         fresh = Ed25519PrivateKey.generate()
@@ -47,12 +47,16 @@ def _signer(session: Session, authority: Authority, now_ms: int) -> tuple[Ed2551
         register.record(session, issued, "detectors", SIGNER, now_ms)
         write_secret(path, private_pem(fresh) + issued.pem.encode())
     try:
-        content = path.read_bytes()
+        content, text = path.read_bytes(), manifest.model_dump_json()
         key, certificate = load_pem_private_key(content, None), x509.load_pem_x509_certificate(content)
         assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 - nobody else writes there
     except (OSError, ValueError) as fault:
         raise RegisterError(f"{path}: expected a key and its certificate, got: {fault}") from None
-    return key, certificate.public_bytes(Encoding.PEM).decode()
+    return Signed(
+        manifest=text,
+        signature=base64.b64encode(key.sign(text.encode())).decode(),
+        certificate=certificate.public_bytes(Encoding.PEM).decode(),
+    )
 
 
 def add(
@@ -67,7 +71,7 @@ def add(
     same = select(DetectorRow.name).where((DetectorRow.sha256 == digest) | (DetectorRow.name == manifest.name))
     if (known := session.scalars(same).first()) is not None:
         raise RegisterError(f"expected a new file and a new name, there is {known}")
-    signed = sign(manifest, *_signer(session, authority, now_ms)).model_dump_json()
+    signed = _sign(session, authority, manifest, now_ms).model_dump_json()
     session.add(DetectorRow(sha256=digest, name=manifest.name, signed=signed, added_ms=now_ms, content=content))
     session.flush()
     newest = select(DetectorRow.sha256).order_by(DetectorRow.added_ms.desc()).limit(KEPT)
@@ -213,4 +217,3 @@ def take_reported(session: Session, box: Box, reported: ModelReported, received_
     if row.state != reported.state:
         row.state, row.since_ms = reported.state, received_ms
     row.text = reported.text
-    row.compared = json.dumps(None if reported.compared is None else reported.compared.model_dump())

@@ -52,6 +52,4 @@ class RolloutBox(Base):
     state: Mapped[str] = mapped_column(Text)
     """`waiting`, or what the box says."""
     text: Mapped[str] = mapped_column(Text, default="")
-    compared: Mapped[str] = mapped_column(Text, default="null")
-    """What its shadow run has found, JSON."""
     since_ms: Mapped[int] = mapped_column(BigInteger)

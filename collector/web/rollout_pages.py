@@ -1,6 +1,5 @@
 """The page of detectors: which box runs what, what is being rolled out, and how far that is."""
 
-import json
 from collections import Counter
 from typing import Any, Final
 
@@ -102,8 +101,8 @@ def _rollouts(session: Session, acting: Actor) -> list[dict[str, Any]]:
         groups: dict[int, list[Any]] = {}
         for one, box in rollouts.members(session, row.number):
             if may(acting, "boxes.read", box.site):
-                groups.setdefault(one.group, []).append((one, json.loads(one.compared)))
-        counts = {number: Counter(one.state for one, _ in group) for number, group in groups.items()}
+                groups.setdefault(one.group, []).append(one)
+        counts = {number: Counter(one.state for one in group) for number, group in groups.items()}
         if groups:
             found.append({"row": row, "name": name, "by": names[row.by], "groups": groups, "counts": counts})
     return found

@@ -40,7 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "rollout_box",
         sa.Column("number", _NUMBER, nullable=False),
-        *_columns(sa.Text, "box_id", "state", "text", "compared"),
+        *_columns(sa.Text, "box_id", "state", "text"),
         *_columns(sa.Integer, "group"),
         *_columns(sa.Boolean, "due"),
         *_columns(sa.BigInteger, "since_ms"),

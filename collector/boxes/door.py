@@ -178,7 +178,8 @@ class _Request(BaseHTTPRequestHandler):
         if self.path == "/enrol":
             return self.server.desk.enrol(self._read(EnrolRequest))
         if self.path == "/renew":
-            return self.server.desk.renew(self._read(RenewRequest), self._serial())
+            serial = self._serial()
+            return self.server.desk.renew(self._read(RenewRequest), serial)
         raise DeniedError(404, "not_found", "expected /enrol or /renew")
 
     def _serial(self) -> str:

@@ -51,7 +51,9 @@ def _sign(session: Session, authority: Authority, manifest: Manifest, now_ms: in
         key, certificate = load_pem_private_key(content, None), x509.load_pem_x509_certificate(content)
         assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 - nobody else writes there
     except (OSError, ValueError) as fault:
-        raise RegisterError(f"{path}: expected a key and its certificate, got: {fault}") from None
+        raise RegisterError(
+            f"{path}：密钥无法读取 / {path}: expected a key and its certificate, got: {fault}"
+        ) from None
     return Signed(
         manifest=text,
         signature=base64.b64encode(key.sign(text.encode())).decode(),
@@ -67,10 +69,10 @@ def add(
     try:
         manifest = Manifest.model_validate({**wanted, "size": len(content), "sha256": digest})
     except ValueError as fault:  # pydantic's is one
-        raise RegisterError(f"expected what a manifest may say: {fault}") from None
+        raise RegisterError(f"清单有误 / expected what a manifest may say: {fault}") from None
     same = select(DetectorRow.name).where((DetectorRow.sha256 == digest) | (DetectorRow.name == manifest.name))
     if (known := session.scalars(same).first()) is not None:
-        raise RegisterError(f"expected a new file and a new name, there is {known}")
+        raise RegisterError(f"已有 {known} / expected a new file and a new name, there is {known}")
     signed = _sign(session, authority, manifest, now_ms).model_dump_json()
     session.add(DetectorRow(sha256=digest, name=manifest.name, signed=signed, added_ms=now_ms, content=content))
     session.flush()

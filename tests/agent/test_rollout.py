@@ -275,7 +275,7 @@ def test_one_that_fails_on_the_street_is_rolled_back_and_the_incident_comes(cent
     networks.fixed(tmp_path / "own.onnx", ANSWER)
     # the letterbox puts 640 × 360 into the rows 14 to 50 of 64
     new = networks.touchy(tmp_path / "new.onnx", ANSWER, (33, 33, 40, 38), 0.35)
-    clip = clips.write(tmp_path / "clip.mp4", lambda t: clips.street_frame(t + 4), 30)
+    clip = clips.write(tmp_path / "clip.mp4", lambda t: clips.street_frame(t + 9), 18)
     signed = center.add(new.read_bytes(), "touchy")
     with Broker("iotcore", tmp_path / "broker") as broker, listening_center(broker.port) as listening:
 

@@ -20,7 +20,6 @@ from collector import VERSION
 from collector.boxes.authority import AuthorityError
 from collector.boxes.commands import boxes, broker, certificates, init, open_counter, open_door
 from collector.boxes.desk_commands import command, settings_commands
-from collector.boxes.detector_commands import detectors
 from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, open_pictures
@@ -76,7 +75,6 @@ app.add_typer(boxes, name="boxes")
 app.add_typer(broker, name="broker")
 app.command()(command)
 app.add_typer(settings_commands, name="settings")
-app.add_typer(detectors, name="detectors")
 app.add_typer(notices_commands, name="notices")
 app.add_typer(people, name="people")
 app.add_typer(api_tokens, name="tokens")

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import Field, StringConstraints
 
-from protocol.commands import PlainText
+from protocol.commands import Arguments, PlainText
 from protocol.ids import Sha256
-from protocol.messages import Event, Model, Value
+from protocol.messages import Event, Model, Share, Value
 
 SIGNER: Final = "cityeye-detectors"
 """CN of the key; no box may have a name that begins so."""
@@ -26,15 +26,24 @@ PATH: Final = "/detectors/"
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
-class Limits(Value):
-    """How much a detector may differ from the one in use, both on the same live pictures."""
+class Limits(Arguments):
+    """How much a detector may differ from the one in use, both on the same live pictures.
 
-    recall: float = Field(default=0.7, ge=0, le=1, description="share of the present one's sure finds that it has")
-    precision: float = Field(default=0.7, ge=0, le=1, description="share of its sure finds that the present one has")
-    slower: float = Field(default=1.5, gt=0, le=100, description="times the present one's time")
-    memory_mb: float = Field(default=64, ge=0, le=4096, description="that it takes beside the present one")
-    pictures: int = Field(default=120, ge=1, le=10_000, description="that are compared at least")
-    finds: int = Field(default=100, ge=1, le=100_000, description="of the present one in them, at least")
+    Args:
+        recall: share of the present one's sure finds that it has.
+        precision: share of its sure finds that the present one has.
+        slower: times the present one's time.
+        memory_mb: that it takes beside the present one.
+        pictures: that are compared at least.
+        finds: of the present one in them, at least.
+    """
+
+    recall: Share = 0.7
+    precision: Share = 0.7
+    slower: float = Field(default=1.5, gt=0, le=100)
+    memory_mb: float = Field(default=64, ge=0, le=4096)
+    pictures: int = Field(default=120, ge=1, le=10_000)
+    finds: int = Field(default=100, ge=1, le=100_000)
 
 
 class Manifest(Value):

@@ -117,6 +117,10 @@ class TryArguments(Arguments):
     zone: tuple[Zone, ...] = ()
 
 
+class SetupArguments(Arguments):
+    """`setup`: open the set-up page on the box's own network for 30 minutes; its PIN is on the box."""
+
+
 VERBS: Final[Mapping[str, type[Arguments]]] = {
     "snapshot": SnapshotArguments,
     "probe": ProbeArguments,
@@ -127,6 +131,7 @@ VERBS: Final[Mapping[str, type[Arguments]]] = {
     "diagnostics": DiagnosticsArguments,
     "resend": ResendArguments,
     "try": TryArguments,
+    "setup": SetupArguments,
 }
 
 

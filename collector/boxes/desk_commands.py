@@ -54,7 +54,9 @@ def _store(settings: Path) -> Iterator[Store]:
 
 def command(
     box: BoxArgument,
-    verb: Annotated[str, typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics or resend")],
+    verb: Annotated[
+        str, typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics, resend, setup")
+    ],
     settings: SettingsOption,
     *,
     camera: Annotated[str | None, typer.Option(help="a camera's id")] = None,

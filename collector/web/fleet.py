@@ -46,6 +46,7 @@ VERBS: Final = {
     "diagnostics": N_("Diagnostics"),
     "resend": N_("Send again"),
     "try": N_("Try settings on the last hour"),
+    "setup": N_("Open the set-up page"),
 }
 OUTCOMES: Final = {
     "waiting": N_("Waits to be sent"),

@@ -298,7 +298,6 @@ def measure(
     }
     found = {}
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        settle_memory()  # as `serve` does
         for name, address in routes.items():
             took, computed = [], []
             for _ in range(calls):
@@ -360,6 +359,7 @@ def main() -> int:
     arguments.add_argument("--postgresql", action="store_true")
     arguments.add_argument("--folder", type=Path, help="where SQLite's is left, and found filled the next time")
     given = arguments.parse_args()
+    settle_memory()  # as `serve` does
     with ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = f"sqlite:///{folder / 'center.db'}"

@@ -27,6 +27,7 @@ from agent.camera.source import Source
 from agent.camera.views import compare_views
 from agent.doctor import examine_box
 from agent.examining import report
+from agent.rollout import rolled_out
 from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera, setup_of
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
@@ -234,7 +235,7 @@ def _check_state(config: BoxConfig) -> bool:
 def _check_detector(config: BoxConfig) -> bool:
     try:
         find_detector(config.settings.detector.model, config.folder)  # here, one that is named must be at hand
-        eyes = live.open_eyes(config)
+        eyes = live.open_eyes(config, rolled_out=rolled_out(config))
     except DetectorError as fault:
         return _line("detector", str(fault), good=False)
     faces = "faces masked by " + eyes.face_model.name if eyes.face_model else "no face model: evidence is pixelated"

@@ -22,6 +22,7 @@ from agent.camera.examination import LOOK_S, examine
 from agent.camera.source import Source
 from agent.camera.views import compare_views
 from agent.findings import Finding
+from agent.rollout import rolled_out
 from agent.settings import BoxConfig, BoxSettings
 from agent.vision.detector import Detector, DetectorError
 from agent.vision.selection import find_detector
@@ -87,7 +88,7 @@ def _main() -> None:
 def _detector(config: BoxConfig) -> Finding:
     try:
         find_detector(config.settings.detector.model, config.folder)  # here, one that is named must be at hand
-        detector = live.open_eyes(config).detector
+        detector = live.open_eyes(config, rolled_out=rolled_out(config)).detector
     except DetectorError as fault:
         return Finding("detector", "FAIL", str(fault), code="no_detector")
     if detector is None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
+from agent.box.detectors import is_whole
 from agent.box.diagnostics import LogTail, machine_load
 from agent.box.door import Door
 from agent.box.enrolment import Renewal
@@ -42,6 +43,7 @@ from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture, shoot
 from agent.evidence.samples import EVERY_S, Sample, Samples
 from agent.reporter import Reporter
+from agent.rollout import Rollout
 from agent.rules.life import Record, end
 from agent.runner import NOBODY, CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
@@ -52,15 +54,14 @@ from agent.uplink.session import Session
 from agent.verbs import verbs_of
 from agent.vision.attention import Attention
 from agent.vision.crowds import CrowdCounter, load_counter
-from agent.vision.detector import Detector, DetectorMissingError
+from agent.vision.detector import Detector, DetectorError, DetectorMissingError
 from agent.vision.naming import PERSON
 from agent.vision.providers import Plan
 from agent.vision.selection import (
     SHIPPED,
     find_detector,
     find_face_model,
-    open_detector,
-    plan_by_hand,
+    open_as,
     shipped_detector,
 )
 from agent.vision.still import StillScene
@@ -122,6 +123,8 @@ class Eyes:
     detector: Detector | None
     face_model: Path | None
     crowd: CrowdCounter | None = None
+    path: Path | None = None
+    """The detector's file."""
 
     @property
     def model(self) -> Model | None:
@@ -134,7 +137,7 @@ class Eyes:
         return Attention(cpu_share * cores(), workers=plan.streams, threads=max(1, plan.threads))
 
 
-def open_eyes(config: BoxConfig, cameras: int = 1) -> Eyes:
+def open_eyes(config: BoxConfig, cameras: int = 1, rolled_out: Path | None = None) -> Eyes:
     """Load the detector; raises DetectorError. Says in one line what is missing and what to do.
 
     A detector that is named and not at hand is no error: the box does what it can with the one that ships.
@@ -142,23 +145,23 @@ def open_eyes(config: BoxConfig, cameras: int = 1) -> Eyes:
     Args:
         config: the box's settings.
         cameras: that are watched at a time.
+        rolled_out: file of the detector that the center has rolled out here; it goes before one that is named.
     """
     section = config.settings.detector
-    path, min_score = None, section.min_score
+    path, min_score = rolled_out, None  # what suits one detector does not suit another
     try:
-        path = find_detector(section.model, config.folder)
-        if section.model is None:
-            log.info("no detector is named: %s", SHIPS)
+        if path is None:
+            path, min_score = find_detector(section.model, config.folder), section.min_score
+            if section.model is None:
+                log.info("no detector is named: %s", SHIPS)
     except DetectorMissingError as fault:
         path = shipped_detector()
-        min_score = None  # what suits one detector does not suit another
         log.warning("%s; until then %s", fault, SHIPS)
     detector = None
     if path is None:
         log.warning("no detector, as the settings say: encroachment works unnamed, crowding is unavailable")
     else:
-        by_hand = None if section.provider is None else plan_by_hand(section.provider, section.precision)
-        detector = open_detector(path, min_score, by_hand=by_hand, cameras=cameras)
+        detector = open_as(path, min_score, section.provider, section.precision, cameras)
         log.info("detector %s: %s, %dx%d, %s", detector.name, detector.layout, *detector.input_size, detector.plan)
     face_model = find_face_model()
     if face_model is None:
@@ -166,7 +169,7 @@ def open_eyes(config: BoxConfig, cameras: int = 1) -> Eyes:
             "no face model: evidence is pixelated outside the item's place; "
             "put yunet-s-640.onnx into a folder of CITYEYE_MODELS to mask faces only"
         )
-    return Eyes(detector, face_model, open_crowd(detector, config.settings.camera))
+    return Eyes(detector, face_model, open_crowd(detector, config.settings.camera), path)
 
 
 def open_crowd(detector: Detector | None, cameras: Sequence[Camera]) -> CrowdCounter | None:
@@ -221,6 +224,7 @@ class CameraThread(threading.Thread):
         clock: the time.
         delay_s: it begins after this long.
         after: threads of this camera that were told to end and have not: it begins once they have.
+        show: gets each picture once it was looked at.
     """
 
     def __init__(
@@ -232,6 +236,7 @@ class CameraThread(threading.Thread):
         clock: Clock,
         delay_s: float = 0.0,
         after: Sequence["CameraThread"] = (),
+        show: Callable[[str, Frame], None] = lambda _camera, _frame: None,
     ) -> None:
         super().__init__(name=f"camera-{source.camera}")
         self.camera, self.zones = source.camera, zones
@@ -248,11 +253,14 @@ class CameraThread(threading.Thread):
         self._clock = clock
         self._delay_s = delay_s
         self._after = after
+        self._show = show
         self.lags_s: deque[float] = deque(maxlen=LAGS)
         """Age of the last pictures when all was decided on them."""
         self.frame_s: float | None = None
         """Time of the newest picture."""
         self._stopping = threading.Event()
+        self._again = threading.Event()
+        """Whether a pipeline that failed may begin anew at once."""
         self._live: LiveCamera | None = None
         self._runner: CameraRunner | None = None
         self._since_s = 0.0
@@ -300,6 +308,12 @@ class CameraThread(threading.Thread):
         """Whether there is a sub-stream as well."""
         return self._source.sub is not None
 
+    def look_by(self, detector: Detector | None) -> None:
+        """Use another detector from the next look on; a pipeline that failed begins anew with it."""
+        if self._runner is not None:
+            self._runner.detector = detector
+        self._again.set()
+
     def ask(self, question: Callable[[CameraRunner, Frame], T], *, small: bool = False) -> "Future[T]":
         """Have a question answered on this thread, with the next picture once that was looked at.
 
@@ -327,6 +341,7 @@ class CameraThread(threading.Thread):
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
         self._stopping.set()
+        self._again.set()
         if self._live is not None:
             self._live.close()
 
@@ -342,7 +357,8 @@ class CameraThread(threading.Thread):
                 log.exception(
                     "camera %s: its pipeline failed; starting it again in %.0f s", self._source.camera, RESTART_S
                 )
-                self._stopping.wait(RESTART_S)
+                self._again.wait(RESTART_S)
+                self._again.clear()
 
     def _wait_for_others(self) -> None:
         """Two that watch one camera would report its incidents twice."""
@@ -364,6 +380,7 @@ class CameraThread(threading.Thread):
                     self.frame_s = event.time_s
                     runner.look(event)
                     self._answer(runner, event)
+                    self._show(self.camera, event)
                     self.lags_s.append(self._clock.now() - event.time_s)
                     demand = runner.demand(event.time_s)
                     live.demand(demand.fps, demand.until_s - event.time_s)
@@ -446,6 +463,8 @@ class Agent:
         """Whether it is to be started again once it has ended."""
         self.wishes: Wishes | None = None
         """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
+        self.rollout: Rollout | None = None
+        """The detector that the center wants; None where there is no center."""
         self.cameras: list[CameraThread] = []
         self._hours: dict[str, tuple[object, Samples]] = {}
         """What a camera shows, and its hour of samples."""
@@ -483,8 +502,9 @@ class Agent:
         if settings.center is not None:
             self.wishes = self._make_wishes(folder.path)
             self.config = self.config.with_cameras(self.wishes.document)
+            self.rollout = Rollout(self)
         cameras = self.config.settings.camera
-        self.eyes = eyes = open_eyes(self.config, len(cameras))
+        self.eyes = eyes = self._open_eyes()
         sources = [self._source_of(camera, self.config) for camera in cameras]
         self._masker = Masker(eyes.face_model)
         self.attention = eyes.attention(settings.detector.cpu_share)
@@ -519,6 +539,33 @@ class Agent:
         if self._executor is not None:
             self._executor.start()
 
+    def _open_eyes(self) -> Eyes:
+        """Load the detector in use; one that was rolled out and cannot be used is taken back."""
+        while self.rollout is not None and self.rollout.path is not None:
+            try:
+                return self._seen_by(self.rollout.path)
+            except DetectorError as fault:
+                self.rollout.failed(str(fault))
+        return self._seen_by(None)
+
+    def _seen_by(self, rolled_out: Path | None) -> Eyes:
+        """Load a detector; one that was rolled out is watched."""
+        if rolled_out is not None and not is_whole(rolled_out):
+            raise DetectorError(f"{rolled_out}: expected the file that was fetched, it is damaged or gone")
+        eyes = open_eyes(self.config, len(self.config.settings.camera), rolled_out)
+        detector, rollout = eyes.detector, self.rollout
+        if rolled_out is None or detector is None or rollout is None:
+            return eyes
+        return replace(eyes, detector=detector.watched(rollout.crashed))
+
+    def look_by(self, rolled_out: Path | None) -> None:
+        """Have all cameras go on with another detector; raises DetectorError."""
+        eyes = self._seen_by(rolled_out)
+        self.eyes = replace(eyes, crowd=self.eyes.crowd or eyes.crowd)
+        self._reporter.model = eyes.model
+        for thread in self.cameras:
+            thread.look_by(eyes.detector)
+
     def _make_wishes(self, state_dir: Path) -> Wishes:
         return Wishes(
             site=self.config.settings.box.site,
@@ -528,8 +575,8 @@ class Agent:
             check=self._missing,
             apply=self._apply,
             failing=lambda: {thread.camera: thread.failure for thread in self.cameras if thread.failures},
-            publish=self._publish,
-            connects=lambda: 0 if self._session is None else self._session.connects,
+            publish=self.publish,
+            connects=lambda: self.connects,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
         )
@@ -542,7 +589,7 @@ class Agent:
             box=box.id,
             journal=journal,
             verbs=verbs_of(self),
-            publish=self._publish,
+            publish=self.publish,
             now=clock.now,
             monotonic=clock.monotonic,
             center_now=self._center_now,
@@ -559,6 +606,9 @@ class Agent:
             "command": executor.take,
             "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
         }
+        rollout = self.rollout
+        if rollout is not None:
+            handlers["model/desired"] = lambda payload: executor.put(lambda: rollout.take(payload))
         retained = Retained(state_dir)
         self._session = Session(
             center,
@@ -577,7 +627,13 @@ class Agent:
         for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
             self._session.forget_camera(camera)
 
-    def _publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
+    @property
+    def connects(self) -> int:
+        """How often the line was made."""
+        return 0 if self._session is None else self._session.connects
+
+    def publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
+        """Send on one of the box's leaves; False where there is no line."""
         return self._session is not None and self._session.publish(leaf, payload, **more)
 
     def _center_now(self) -> float | None:
@@ -601,9 +657,14 @@ class Agent:
                 self.clock,
                 number * delay_s,
                 [thread for thread in lingering if thread.camera == camera.id],
+                self._show,
             )
             for number, (camera, source) in enumerate(zip(cameras, sources, strict=True))
         ]
+
+    def _show(self, camera: str, frame: Frame) -> None:
+        if self.rollout is not None:
+            self.rollout.offer(camera, frame)
 
     def _missing(self, document: CamerasDocument) -> list[str]:
         """What this box lacks for a document: a file, a secret."""
@@ -654,6 +715,8 @@ class Agent:
         if self.wishes is not None:
             self._take_drawn(self.wishes)
             self.wishes.tick()
+        if self.rollout is not None:
+            self.rollout.tick()
         self._let_go()
 
     def _take_drawn(self, wishes: Wishes) -> None:
@@ -698,6 +761,8 @@ class Agent:
     def _close(self) -> None:
         if self._executor is not None:
             self._executor.stop()
+        if self.rollout is not None:
+            self.rollout.close()
         _end(self.cameras)
         self.clock.remember(self.config.state_dir)
         if self._session is not None:

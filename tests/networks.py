@@ -152,3 +152,39 @@ def squares(rng: np.random.Generator, side: int = 64, count: int = 5) -> tuple[n
         rgb[8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = 255
         rows.append(f"0 {(x + 0.5) * 8 / side} {(y + 0.5) * 8 / side} {8 / side} {8 / side}")
     return rgb, "\n".join(rows)
+
+
+def touchy(path: Path, answer: np.ndarray, region: tuple[int, int, int, int], level: float, size: int = 64) -> Path:
+    """As `fixed`, but its session fails on a picture that is dark (not black) in a region x0 y0 x1 y1."""
+    fixed(path, answer, size)
+    model = onnx.load(path)
+    x0, y0, x1, y1 = region
+    values = {"from": np.array([y0, x0]), "to": np.array([y1, x1]), "axes": np.array([2, 3])}
+    values |= {"level": np.float32(level), "black": np.float32(0.01), "lone": np.zeros(1, np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(one), name) for name, one in values.items())
+    nodes = [
+        helper.make_node("Slice", ["images", "from", "to", "axes"], ["part"]),
+        helper.make_node("ReduceMean", ["part"], ["bright"], keepdims=0),
+        helper.make_node("Less", ["bright", "level"], ["darker"]),
+        helper.make_node("Greater", ["bright", "black"], ["seen"]),
+        helper.make_node("And", ["darker", "seen"], ["dark"]),
+        helper.make_node("Cast", ["dark"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["lone", "number"], ["picked"]),  # there is only number 0
+        helper.make_node("Add", ["plain", "picked"], ["output"]),
+    ]
+    model.graph.node[-1].output[0] = "plain"
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def damaged(content: bytes, share: float = 0.5) -> bytes:
+    """A network with a share of its weights set to zero, by chance."""
+    model = onnx.load_model_from_string(content)
+    rng = np.random.default_rng(1)
+    for one in model.graph.initializer:
+        weights = numpy_helper.to_array(one)
+        if weights.dtype == np.float32 and weights.size > 16:
+            one.CopyFrom(numpy_helper.from_array(np.where(rng.random(weights.shape) < share, 0, weights), one.name))
+    return bytes(model.SerializeToString())

@@ -153,17 +153,32 @@ def enrol(state_dir: Path, invitation: Invitation, version: str, box: str | None
 def renew(state_dir: Path, member: Membership, version: str) -> Lifetime:
     """Exchange key and certificate for new ones while they are valid; raises EnrolmentError."""
     folder = state_dir / FOLDER
-    try:
-        ca = (folder / "ca.crt").read_text("ascii")
-        context = _context(ca)
-        context.load_cert_chain(folder / "box.pem")
-    except (OSError, ValueError) as fault:
-        raise EnrolmentError(f"{folder}: expected a certificate and its CA, got: {fault}; enrol anew") from None
+    context, ca = own_context(state_dir), own_ca(state_dir)
     key = _pending(folder)
     answer = _ask(member.url, "/renew", RenewRequest(csr=_csr(key), version=version), context)
     _keep(folder / "box.pem", _checked(answer, key, ca, member.box))
     (folder / "pending.key").unlink(missing_ok=True)
     return Lifetime.of(folder / "box.pem")
+
+
+def own_ca(state_dir: Path) -> str:
+    """The center's CA, PEM; raises EnrolmentError."""
+    path = state_dir / FOLDER / "ca.crt"
+    try:
+        return path.read_text("ascii")
+    except (OSError, ValueError) as fault:
+        raise EnrolmentError(f"{path}: expected the center's CA, got: {fault}; enrol anew") from None
+
+
+def own_context(state_dir: Path) -> ssl.SSLContext:
+    """TLS to the center with this box's certificate; raises EnrolmentError."""
+    path = state_dir / FOLDER / "box.pem"
+    try:
+        context = _context(own_ca(state_dir))
+        context.load_cert_chain(path)
+    except (OSError, ValueError) as fault:
+        raise EnrolmentError(f"{path}: expected this box's certificate, got: {fault}; enrol anew") from None
+    return context
 
 
 class Renewal:

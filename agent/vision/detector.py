@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -65,6 +65,25 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class _Watched:
+    """A network with somebody who hears of its failures."""
+
+    network: Network
+    on_fault: Callable[[Exception], None]
+
+    @property
+    def shape(self) -> Sequence[object]:
+        return self.network.shape
+
+    def run(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            return self.network.run(blob)
+        except Exception as fault:
+            self.on_fault(fault)
+            raise
+
+
+@dataclass(frozen=True)
 class Detector:
     """A loaded detector; may be used by several threads."""
 
@@ -93,6 +112,10 @@ class Detector:
     def resized(self, width: int, height: int) -> "Detector | None":
         """The same detector with an input of another size; None where its input is fixed."""
         return replace(self, _layout=replace(self._layout, width=width, height=height)) if self.free else None
+
+    def watched(self, on_fault: Callable[[Exception], None]) -> "Detector":
+        """The same detector, which tells when its network fails, and fails all the same."""
+        return replace(self, _network=_Watched(self._network, on_fault))
 
     def fit(self, width: int, height: int) -> tuple[int, int]:
         """Size to which a picture should be scaled before `detect`, so that it is scaled once."""

@@ -1,7 +1,7 @@
 """Which model files are used, and how they are run; the one place where that is decided.
 
-A path in the settings, else a name in them, else the detector that ships. What `cityeye-models tune` found for it is
-used where it holds.
+A path in the settings, else one that the center has rolled out, else a name in the settings, else the detector that
+ships. What `cityeye-models tune` found for it is used where it holds.
 """
 
 import difflib
@@ -37,6 +37,11 @@ def shipped_detector() -> Path:
     return own_path(SHIPPED)
 
 
+def is_pinned(setting: str | None) -> bool:
+    """Whether the settings leave no choice: they name a file, or want no detector."""
+    return setting is not None and (setting == NONE or setting.endswith(".onnx") or "/" in setting)
+
+
 def find_detector(setting: str | None, folder: Path, environment: Mapping[str, str] = os.environ) -> Path | None:
     """Find the detector that the settings name, the shipped one where they name none; None where none is wanted.
 
@@ -53,7 +58,7 @@ def find_detector(setting: str | None, folder: Path, environment: Mapping[str, s
         return None
     if setting is None:
         return shipped_detector()
-    if setting.endswith(".onnx") or "/" in setting:
+    if is_pinned(setting):
         path = (folder / Path(setting).expanduser()).resolve()
         if not path.is_file():
             raise DetectorError(f"{path}: expected an ONNX file, found none; check [detector] model")
@@ -119,6 +124,14 @@ def open_detector(
     except (ValueError, OSError, DetectorError) as fault:
         log.warning("detector %s runs untuned: %s; run `cityeye-models tune` again", name_of(path), fault)
         return load_detector(path, min_score, plan=plan)
+
+
+def open_as(
+    path: Path, min_score: float | None, provider: str | None, precision: Precision | None, cameras: int
+) -> Detector:
+    """Load a detector as the settings say, `provider` and `precision` where they name one; raises DetectorError."""
+    by_hand = None if provider is None else plan_by_hand(provider, precision)
+    return open_detector(path, min_score, by_hand=by_hand, cameras=cameras)
 
 
 def _tuned(path: Path, notice: Path, min_score: float | None, cameras: int) -> Detector:

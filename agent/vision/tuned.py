@@ -94,10 +94,11 @@ def cores() -> int:
 
 def machine() -> str:
     """Name what decides about speed: the processor and the cores that this process may use."""
-    return f"{_processor() or platform.machine()}, {cores()} cores"
+    return f"{processor() or platform.machine()}, {cores()} cores"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the kernel calls the processor; empty where it does not say."""
     try:
         lines = _PROCESSOR.read_text("utf-8", "replace").splitlines()
     except OSError:

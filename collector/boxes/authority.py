@@ -7,6 +7,7 @@ are servers, and none can play the other. The CA's folder::
     ca.crt
     collector.pem   key and certificate of this collector, 0600
     server.pem      key and certificate of the enrolment, 0600
+    detectors.pem   key that signs detectors, Ed25519, and its certificate, 0600; made with the first one
 
 Instants are seconds since the epoch.
 """
@@ -26,6 +27,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -45,7 +47,8 @@ BOX_DAYS: Final = 365
 BACKDATED: Final = dt.timedelta(days=1)
 """A box whose clock is behind must not find its new certificate to be from the future."""
 
-Usage = Literal["box", "collector", "server"]
+Usage = Literal["box", "collector", "server", "detectors"]
+PURPOSES: Final = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "detectors": ExtendedKeyUsageOID.CODE_SIGNING}
 Names = Sequence[str]
 
 
@@ -146,7 +149,7 @@ class Authority:
 
     def issue(
         self,
-        public_key: ec.EllipticCurvePublicKey,
+        public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
         name: str,
         usage: Usage,
         now_s: float,
@@ -156,9 +159,10 @@ class Authority:
         """Sign a certificate.
 
         Args:
-            public_key: whose it is; P-256.
+            public_key: whose it is; P-256, or Ed25519 to sign detectors with.
             name: the CN; the broker takes it for the user's name.
-            usage: `box` and `collector` may only be clients, `server` may only be a server.
+            usage: `box` and `collector` may only be clients, `server` may only be a server,
+                `detectors` may only sign those.
             now_s: it begins a day before.
             days: it ends after so many, and never after the CA.
             hosts: DNS names and addresses of a server.
@@ -166,8 +170,7 @@ class Authority:
         if usage == "box" and name.startswith(RESERVED):
             raise AuthorityError(f"box {name}: names that begin with {RESERVED} are the center's own; choose another")
         now = from_epoch(now_s)
-        server = usage == "server"
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        purpose = PURPOSES.get(usage, ExtendedKeyUsageOID.CLIENT_AUTH)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(name))
@@ -251,12 +254,12 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 def key_sha256(key: object) -> str:
     """SHA-256 of a public key."""
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise TypeError(f"expected a P-256 key, got {type(key).__name__}")
+    if not isinstance(key, ec.EllipticCurvePublicKey | Ed25519PublicKey):
+        raise TypeError(f"expected a P-256 or an Ed25519 key, got {type(key).__name__}")
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
     """A private key as PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 

@@ -13,7 +13,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
-from collector.boxes import broker_files, changes, labels, register
+from collector.boxes import broker_files, changes, labels, register, rollouts
 from collector.boxes.authority import (
     OWN_DAYS,
     RESERVED,
@@ -39,6 +39,7 @@ from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
 from collector.store import Box, CameraRow, Store, lock
 from protocol.broker import BrokerError
+from protocol.detectors import Limits
 from protocol.documents import SettingsError
 from protocol.ids import is_slug
 from protocol.instants import from_epoch, rfc3339
@@ -350,6 +351,27 @@ def admit(
             audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
         store.close()
     typer.echo(f"box {box}: taken up at site {site}")
+
+
+@boxes.command("detector")
+def add_detector(
+    file: Annotated[Path, typer.Argument(help="NAME.onnx, with all weights inside", show_default=False)],
+    settings: SettingsOption,
+    board: Annotated[list[str], typer.Option(help="processors or boards that it is for: x86_64, *Pi 5*")],
+    replaces: Annotated[list[str] | None, typer.Option(help="detectors whose place it may take; default: any")] = None,
+    limit: Annotated[list[str] | None, typer.Option(help=f"NAME=NUMBER: {', '.join(Limits.model_fields)}")] = None,
+) -> None:
+    """Sign a detector for boxes; the page of detectors rolls it out."""
+    with _office(settings) as office:
+        try:
+            content = file.read_bytes()
+        except OSError as fault:
+            raise RegisterError(f"{file}: expected an ONNX file, got: {fault.strerror}") from None
+        limits = dict(one.partition("=")[::2] for one in limit or ())
+        wanted = {"name": file.stem, "boards": board, "replaces": replaces or ["*"], "limits": limits}
+        with office.store.writing() as session:
+            one = rollouts.add(session, office.authority, system(), content, wanted, now_ms())
+        typer.echo(f"detector {one.name}: SHA-256 {one.sha256}, signed with {one.limits}")
 
 
 @broker.command("config")

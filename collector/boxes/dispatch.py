@@ -1,4 +1,4 @@
-"""The thread that sends boxes their commands and settings; each collector has one, and twice does no harm."""
+"""The thread that sends boxes their commands, settings and detectors; each collector has one: twice does no harm."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from collector.boxes import orders, wanted
+from collector.boxes import orders, rollouts, wanted
 from collector.store import Store
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,9 @@ class Dispatch:
         now_ms = round(self._now() * 1000)
         with self._store.transaction() as session:
             waiting = orders.any_open(session)
-            settings = wanted.any_due(session)
-        tidy = self._now() - self._tidied_s >= (BUSY_TIDY_S if waiting else TIDY_S)
+            settings = wanted.any_due(session) or rollouts.any_due(session)
+            busy = waiting or rollouts.running(session) is not None
+        tidy = self._now() - self._tidied_s >= (BUSY_TIDY_S if busy else TIDY_S)
         if not (waiting or settings or tidy):
             return
         with self._store.writing() as session:
@@ -70,9 +71,13 @@ class Dispatch:
                     orders.sent(session, str(one.key), now_ms)
             if tidy:
                 wanted.forget_unheard(session, now_ms)
+                rollouts.step(session, now_ms)
             for one in wanted.due(session, self._center):
                 if self._publish(one.topic, one.payload, retain=True):
                     wanted.sent(session, int(one.key), now_ms)
+            for row, topic, payload in rollouts.due(session, self._center):
+                if self._publish(topic, payload, retain=True):
+                    row.due = False
             if tidy:
                 self._tidied_s = self._now()
                 orders.overdue(session, now_ms)

@@ -1,11 +1,13 @@
-"""The HTTPS listener that boxes get their certificates at; it serves nothing else.
+"""The HTTPS listener that boxes get their certificates and detectors at; it serves nothing else.
 
 `GET /ca` gives the CA, which a box compares with its label; `POST /enrol` takes a claim; `POST /renew` wants a valid
-certificate of a box. A thread for each connection, and few of them: each does one request and has ten seconds for all
-of it, and who has several open may be refused one more.
+certificate of a box, and so does `GET /detectors/SHA`, which gives a part of a file as `Range` says. A thread for each
+connection, and few of them: each does one request and has ten seconds for all of it, and who has several open may be
+refused one more.
 """
 
 import logging
+import re
 import socket
 import ssl
 import sys
@@ -23,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from collector.boxes.enrolment import DeniedError, Desk
 from collector.boxes.limits import RateLimit, network_of
+from protocol.detectors import PART_BYTES, PATH
 from protocol.enrolment import MAX_BODY_BYTES, Denied, EnrolRequest, RenewRequest
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ TIMEOUT_S: Final = 10.0
 CONNECTIONS: Final = 32
 PER_ADDRESS: Final = 8
 """Of these; a handshake and an answer take a tenth of a second, so that boxes behind one address hardly notice."""
+RANGE: Final = re.compile(r"bytes=(\d{1,10})-(\d{1,10})")
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -127,11 +131,29 @@ class _Request(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """The CA, and nothing else."""
+        """The CA, or a part of a detector."""
         if self.path == "/ca":
             self._send(200, self.server.ca.encode(), "application/x-pem-file")
+        elif self.path.startswith(PATH):
+            try:
+                self._send_part()
+            except DeniedError as fault:
+                self._deny(fault)
+            except SQLAlchemyError:
+                self._deny(DeniedError(503, "later", "the center's database does not answer"), 60)
         else:
             self._deny(DeniedError(404, "not_found", "this is where boxes enrol; scan the label on the box itself"))
+
+    def _send_part(self) -> None:
+        asked = RANGE.fullmatch(self.headers.get("range", ""))
+        if asked is None:
+            raise DeniedError(416, "invalid", "expected Range: bytes=FROM-TO")
+        at = int(asked[1])
+        count = min(PART_BYTES, int(asked[2]) + 1 - at)
+        part, whole = self.server.desk.part(self.path.removeprefix(PATH), at, count, self._serial())
+        if not part:
+            raise DeniedError(416, "invalid", f"expected a part of {whole} bytes")
+        self._send(206, part, "application/octet-stream", more=f"bytes {at}-{at + len(part) - 1}/{whole}")
 
     def do_POST(self) -> None:
         """Enrol or renew."""
@@ -156,14 +178,16 @@ class _Request(BaseHTTPRequestHandler):
         if self.path == "/enrol":
             return self.server.desk.enrol(self._read(EnrolRequest))
         if self.path == "/renew":
-            shown = (
-                self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
-            )
-            if shown is None:
-                raise DeniedError(401, "no_certificate", "expected a box's certificate; enrol first")
-            serial = f"{x509.load_der_x509_certificate(shown).serial_number:x}"
+            serial = self._serial()
             return self.server.desk.renew(self._read(RenewRequest), serial)
         raise DeniedError(404, "not_found", "expected /enrol or /renew")
+
+    def _serial(self) -> str:
+        """Of the certificate that was shown."""
+        shown = self.connection.getpeercert(binary_form=True) if isinstance(self.connection, ssl.SSLSocket) else None
+        if shown is None:
+            raise DeniedError(401, "no_certificate", "expected a box's certificate; enrol first")
+        return f"{x509.load_der_x509_certificate(shown).serial_number:x}"
 
     def _read(self, model: type[Body]) -> Body:
         length = self.headers.get("content-length", "")
@@ -180,11 +204,13 @@ class _Request(BaseHTTPRequestHandler):
         body = Denied(code=fault.code, text=str(fault)).model_dump_json().encode()
         self._send(fault.status, body, "application/json", wait_s)
 
-    def _send(self, status: int, body: bytes, media_type: str, wait_s: float = 0) -> None:
+    def _send(self, status: int, body: bytes, media_type: str, wait_s: float = 0, more: str = "") -> None:
         self.send_response(status)
         self.send_header("content-type", media_type)
         self.send_header("content-length", str(len(body)))
         self.send_header("cache-control", "no-store")
+        if more:
+            self.send_header("content-range", more)
         if wait_s > 0:
             self.send_header("retry-after", str(round(wait_s) + 1))
         self.end_headers()

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.boxes import register
+from collector.boxes import register, rollouts
 from collector.boxes.authority import Authority, key_sha256, read_request
 from collector.boxes.revocation import Lists
 from collector.people import audit
@@ -151,6 +151,27 @@ class Desk:
             row = self._issue(session, box, key, now_ms)
             log.info("box %s: certificate renewed, with version %r", box.id, request.version)
             return self._answer(row.pem, box)
+
+    def part(self, sha256: str, at: int, count: int, serial: str) -> tuple[bytes, int]:
+        """A part of a detector's file and the size of the whole, for a box; raises DeniedError.
+
+        Args:
+            sha256: of the file.
+            at: from this byte on.
+            count: so many, or those that there are.
+            serial: of the certificate that was shown, hexadecimal.
+        """
+        if self._is_refused(serial):
+            raise DeniedError(403, "revoked", "this certificate was revoked")
+        with self._store.reading() as session:
+            shown = session.get(CertificateRow, serial)
+            box = None if shown is None or shown.usage != "box" else session.get(Box, shown.name)
+            if shown is None or shown.revoked_ms is not None or box is None or box.standing != "enrolled":
+                raise DeniedError(403, "unknown_box", "this certificate is of no box of this center")
+            found = rollouts.part(session, sha256, at, count)
+        if found is None:
+            raise DeniedError(404, "not_found", "this center has no such detector")
+        return found
 
     def _is_refused(self, serial: str) -> bool:
         """Whether the broker refuses it: a database that was restored may not know of that any more."""

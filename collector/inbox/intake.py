@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from collector.boxes import orders, wanted
+from collector.boxes import orders, rollouts, wanted
 from collector.boxes.register import OUT, has_authority
 from collector.evidence import ledger, seals
 from collector.evidence.uploads import REPORTED
@@ -27,6 +27,7 @@ from collector.tickets.records import IncidentRecord
 from protocol import topics
 from protocol.commands import ReplyEvent
 from protocol.desired import MAX_REPORT_BYTES, ReportedEvent
+from protocol.detectors import ModelReportedEvent
 from protocol.messages import (
     BoxStatus,
     CameraEvent,
@@ -437,6 +438,13 @@ def _take_reported(session: Session, topic: topics.Topic, delivery: Delivery, re
     return Outcome()
 
 
+def _take_model(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+    if delivery.payload:  # else a retained report that was taken back
+        event = read_event(delivery.payload, ModelReportedEvent)
+        rollouts.take_reported(session, box_of(session, topic, received_ms), event.data, received_ms)
+    return Outcome()
+
+
 Taker = Callable[[Session, topics.Topic, Delivery, int], Outcome]
 """Takes one delivery; the number is when it came, in milliseconds. Raises MessageError to refuse it."""
 TAKERS: Final[dict[str, Taker]] = {
@@ -445,5 +453,6 @@ TAKERS: Final[dict[str, Taker]] = {
     "camera": _take_camera,
     "reply": _take_reply,
     "settings/reported": _take_reported,
+    "model/reported": _take_model,
 }
 """Leaf to what takes it; others are not taken. Incidents and pictures are taken by the batch."""

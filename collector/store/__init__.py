@@ -25,6 +25,7 @@ from collector.store.people import (
 )
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
+from collector.store.rollouts import DetectorRow, RolloutBox, RolloutRow
 from collector.store.tables import (
     AcceptanceRow,
     Base,
@@ -58,6 +59,7 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "DeliveryRow",
+    "DetectorRow",
     "FailureRow",
     "FootfallRow",
     "GrantRow",
@@ -81,6 +83,8 @@ __all__ = [
     "RecoveryRow",
     "Refused",
     "ReportRow",
+    "RolloutBox",
+    "RolloutRow",
     "SealRow",
     "Secret",
     "SettingsReport",

@@ -1,4 +1,4 @@
-"""Pages for whoever runs the center: its tables of codes, what it keeps for how long, which detector runs where."""
+"""Pages for whoever runs the center: its tables of codes, what it keeps for how long."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from collector.settings import CenterSettings
 from collector.store import AuditRow, HoldRow, Ticket
 from collector.tickets import calendar, reasons
 from collector.tickets.reasons import Reasons
-from collector.web import fleet, story
+from collector.web import story
 from collector.web.language import N_, Text
 from collector.web.navigation import PLACES
 from collector.web.pages import Showing
@@ -131,19 +131,6 @@ def router(desk: Desk, settings: CenterSettings) -> APIRouter:
             holds = _holds(session, own)
             runs = _runs(session) if own is None else None
         return page("admin_retention.html", periods=_periods(settings), due=due, holds=holds, runs=runs)
-
-    @routes.get("/admin/detectors", dependencies=[needs("boxes.read")])
-    def show_detectors(page: Showing, acting: Acting) -> HTMLResponse:
-        with desk.store.transaction() as session:
-            boxes = fleet.boxes(session, desk.now_ms(), in_streets(acting, "boxes.read"))
-        boxes.sort(key=lambda one: (one.site, one.id))
-        counts: dict[tuple[str, str], int] = {}
-        for one in boxes:
-            if one.health is not None and one.health.model is not None:
-                key = one.health.model.name, one.health.model.sha256
-                counts[key] = counts.get(key, 0) + 1
-        common = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        return page("admin_detectors.html", boxes=boxes, counts=common)
 
     return routes
 

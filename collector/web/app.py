@@ -61,6 +61,7 @@ from collector.web import (
     policy_pages,
     register_pages,
     report_pages,
+    rollout_pages,
     sign_in,
     statistics_pages,
     street_pages,
@@ -321,6 +322,7 @@ def make_app(
     whole = settings or _plain(center)
     app.include_router(admin_pages.router(desk, whole))
     app.include_router(camera_pages.router(desk))
+    app.include_router(rollout_pages.router(desk))
     networks, proxy = exchange.webhooks.networks, whole.notices.proxy
     app.include_router(webhook_pages.router(desk, gate.signing.vault, center.id, zone, networks, proxy))
     app.include_router(token_pages.router(desk, gate.signing))

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, select, update
 
-from collector.boxes import orders, wanted
+from collector.boxes import orders, rollouts, wanted
+from collector.boxes.authority import Authority
 from collector.evidence import retention
 from collector.evidence.settings import EvidenceSection
 from collector.exchange import webhooks
@@ -204,6 +205,27 @@ def test_detectors_are_those_that_boxes_reported(admin):
     )
     assert ("xiaohe-3", "yolox-s", "ab" * 8) in found
     assert any(box == "xiaohe-2" and "not known" in name for box, name, _ in found)
+
+
+def test_a_detector_is_rolled_out_and_stopped_from_its_page(desk, admin, tmp_path):
+    with desk.store.writing() as session:
+        session.get_one(Box, "xiaohe-1").standing = "enrolled"
+        wanted = {"name": "street-2", "boards": ["*"], "replaces": ["*"]}
+        authority = Authority.create(tmp_path / "ca", "xiaohe", now_ms() / 1000)
+        rollouts.add(session, authority, SYSTEM, b"a network", wanted, now_ms())
+    page, begin = "/admin/detectors", {"name": "street-2", "steps": "10，100", "most": "10"}
+    for wrong in ({"steps": "10,x"}, {"most": ""}, {"name": "other"}):
+        assert admin.post(page, data=begin | wrong).status_code == 422
+    assert admin.post(page, data=begin).status_code == 303
+    for language, words in (("zh", "每组允许失败的百分比"), ("en", "stops where more than 10 % of a group refuse it")):
+        seen = admin.get(f"{page}?lang={language}").text
+        assert (words in seen, "xiaohe-1" in seen) == (True, True)
+    sign_in(desk.store, "li", admin)
+    assert "Roll a detector out" not in admin.get(f"{page}?lang=en").text
+    assert admin.post(page, data={"stop": "1"}).status_code == 403
+    sign_in(desk.store, "zhao", admin)
+    assert admin.post(page, data={"stop": "1"}).status_code == 303
+    assert actions(desk, "rollout/1") == ["rollout.start", "rollout.stop"]
 
 
 @pytest.fixture

@@ -1,0 +1,185 @@
+"""Detectors that the center has rolled out, on this box's disk, and how they came there.
+
+In the state folder::
+
+    detectors.json            which one is in use, which was before, how often the agent began with it; with its copy
+    detectors/SHA/NAME.onnx   those two, and one that is being tried; no others
+    detectors/SHA.part        one that is being fetched
+"""
+
+import hashlib
+import http.client
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent.box.enrolment import TIMEOUT_S, EnrolmentError, Membership, own_context
+from agent.box.twin import read_twice, sync, write_twice
+from agent.vision.tuned import processor
+from protocol.detectors import PART_BYTES, PATH, Manifest
+from protocol.messages import Model
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "detectors.json"
+FOLDER: Final = "detectors"
+STARTS: Final = 3
+"""Of the agent with a detector; if none of them lasts, it is taken back at the next one."""
+SPARE_BYTES: Final = 128 << 20
+"""Of the disk, left to incidents."""
+_BOARD: Final = Path("/proc/device-tree/model")
+
+
+class FetchError(Exception):
+    """A detector that cannot be had; `final`: trying again is of no use."""
+
+    def __init__(self, text: str, *, final: bool) -> None:
+        super().__init__(text)
+        self.final = final
+
+
+class Standing(BaseModel):
+    """How the detectors stand.
+
+    Args:
+        now: in use; None: the box's own, as its settings say.
+        before: what is gone back to.
+        starts: of the agent with `now`, of which none has lasted yet.
+        rollout: of the center, that `state` and `text` are about.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    now: Model | None = None
+    before: Model | None = None
+    starts: int = 0
+    rollout: int | None = None
+    state: str = "own"
+    text: str = ""
+
+    def but(self, **other: Any) -> "Standing":
+        """The same with other values."""
+        return self.model_copy(update=other)
+
+    def reverted(self, text: str) -> "Standing":
+        """Go back to what was before."""
+        return self.but(now=self.before, before=None, starts=0, state="rolled_back", text=text)
+
+    def begun(self) -> "Standing":
+        """At a start of the agent: count it, and go back where none has lasted."""
+        if self.now is None:
+            return self
+        if self.starts >= STARTS:
+            return self.reverted(f"the agent began {self.starts} times with it and did not last")
+        return self.but(starts=self.starts + 1)
+
+
+def load(state_dir: Path) -> Standing:
+    """Read the standing; where it is damaged, the box's own detector is used and the center's tried anew."""
+    path = state_dir / FILE
+    try:
+        return read_twice(path, Standing.model_validate_json)
+    except FileNotFoundError:
+        return Standing()
+    except (OSError, ValidationError) as fault:
+        log.error("%s: damaged (%s); the box's own detector is used", path, type(fault).__name__)  # noqa: TRY400 - no trace
+        return Standing()
+
+
+def save(state_dir: Path, standing: Standing) -> None:
+    """Write it so that it survives a cut of the power; raises OSError."""
+    write_twice(state_dir / FILE, standing.model_dump_json(indent=1).encode())
+
+
+def file_of(state_dir: Path, model: Model | None) -> Path | None:
+    """Where a detector's file lies; None: the box's own is meant."""
+    return None if model is None else state_dir / FOLDER / model.sha256 / f"{model.name}.onnx"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a detector's file is still what was fetched."""
+    return path.is_file() and _sha256(path) == path.parent.name
+
+
+def prune(state_dir: Path, keep: Collection[Model | None]) -> None:
+    """Delete what belongs to none of these."""
+    kept = {one.sha256 for one in keep if one is not None}
+    for path in (state_dir / FOLDER).glob("*"):
+        if path.name.partition(".")[0] not in kept:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def board() -> tuple[str, ...]:
+    """What the processor and the board are called."""
+    model = _BOARD.read_text("utf-8", "replace").strip("\x00\n") if _BOARD.exists() else ""
+    return tuple(name for name in (platform.machine(), processor(), model) if name)
+
+
+def fetch(state_dir: Path, manifest: Manifest, cancelled: Callable[[], bool]) -> Path:
+    """Get a file from the center, going on where it was broken off; gives its path. Raises FetchError."""
+    path = state_dir / FOLDER / manifest.sha256 / f"{manifest.name}.onnx"
+    part = state_dir / FOLDER / f"{manifest.sha256}.part"
+    try:
+        if is_whole(path):
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun = part.stat().st_size if part.exists() else 0
+        if shutil.disk_usage(state_dir).free < manifest.size - begun + SPARE_BYTES:
+            raise FetchError(f"expected {(manifest.size + SPARE_BYTES) >> 20} MB free on the disk", final=True)
+        with part.open("ab") as file:
+            while file.tell() < manifest.size:
+                if cancelled():
+                    raise FetchError("it was broken off", final=True)
+                file.write(_part(state_dir, manifest, file.tell()))
+            file.flush()
+            os.fsync(file.fileno())
+        if (got := _sha256(part)) != manifest.sha256:
+            part.unlink()
+            # what a cut of the power left may be damaged: once more from the beginning
+            raise FetchError(f"expected a file of SHA-256 {manifest.sha256[:16]}…, got {got[:16]}…", final=not begun)
+        part.replace(path)
+        for folder in (path.parent, part.parent):
+            sync(folder)
+    except OSError as fault:
+        raise FetchError(str(fault) or type(fault).__name__, final=False) from None
+    return path
+
+
+def _part(state_dir: Path, manifest: Manifest, at: int) -> bytes:
+    """One part of the file, from a byte on; raises FetchError, OSError."""
+    count = min(PART_BYTES, manifest.size - at)
+    try:
+        member = Membership.load(state_dir)
+        if member is None:
+            raise FetchError("expected an enrolled box: only those fetch detectors", final=True)
+        where = urlsplit(member.url)
+        line = http.client.HTTPSConnection(
+            where.hostname or "", where.port or 443, timeout=TIMEOUT_S, context=own_context(state_dir)
+        )
+        try:
+            line.request("GET", PATH + manifest.sha256, headers={"range": f"bytes={at}-{at + count - 1}"})
+            answer = line.getresponse()
+            content = answer.read(count + 1)
+        finally:
+            line.close()
+    except (EnrolmentError, http.client.HTTPException) as fault:
+        raise FetchError(f"the center: {fault}", final=False) from None
+    whole = (answer.getheader("content-range") or "").rpartition("/")[2]
+    if answer.status == HTTPStatus.NOT_FOUND or (whole and whole != str(manifest.size)):
+        raise FetchError(f"expected a file of {manifest.size} bytes, the center has {whole or 'none'}", final=True)
+    if answer.status != HTTPStatus.PARTIAL_CONTENT or len(content) != count:
+        raise FetchError(f"the center: expected {count} bytes, got {len(content)}, {answer.status}", final=False)
+    return content
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,221 @@
+"""Detectors that the center has, and their roll-outs: which boxes get one when, and when that stops by itself.
+
+A roll-out goes to its boxes in groups. The next one begins once each box of the group that is there has settled, and
+one at least has taken the detector. Each box decides for itself. Where more than a share of a group refuse it or take
+it back, the roll-out stops: who has taken it keeps it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from sqlalchemy import LargeBinary, func, select, update
+from sqlalchemy.orm import Session
+
+from collector.boxes import register
+from collector.boxes.authority import OWN_DAYS, Authority, private_pem, write_secret
+from collector.boxes.orders import CENTER
+from collector.boxes.register import RegisterError
+from collector.people import audit
+from collector.people.actor import SYSTEM, Actor
+from collector.store import Box, DetectorRow, RolloutBox, RolloutRow, lock
+from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelDesiredEvent, ModelReported, Signed
+from protocol.instants import from_epoch
+from protocol.messages import dataschema, source
+from protocol.topics import Topic
+
+FAILED: Final = ("refused", "rolled_back")
+SETTLED: Final = (*FAILED, "taken", "undecided", "kept")
+STEPS: Final = (10, 50, 100)
+"""Percent of the boxes after each group."""
+MOST: Final = 10
+"""Percent of a group that may fail."""
+KEPT: Final = 5
+"""Newest detectors whose files stay in the database."""
+
+
+def _sign(session: Session, authority: Authority, manifest: Manifest, now_ms: int) -> Signed:
+    """Sign a manifest, with a key that is made where there is none; raises RegisterError."""
+    path = authority.folder / "detectors.pem"
+    if not path.exists():
+        fresh = Ed25519PrivateKey.generate()
+        issued = authority.issue(fresh.public_key(), SIGNER, "detectors", now_ms / 1000, OWN_DAYS)
+        register.record(session, issued, "detectors", SIGNER, now_ms)
+        write_secret(path, private_pem(fresh) + issued.pem.encode())
+    try:
+        content, text = path.read_bytes(), manifest.model_dump_json()
+        key, certificate = load_pem_private_key(content, None), x509.load_pem_x509_certificate(content)
+        assert isinstance(key, Ed25519PrivateKey)  # noqa: S101 - nobody else writes there
+    except (OSError, ValueError) as fault:
+        raise RegisterError(
+            f"{path}：密钥无法读取 / {path}: expected a key and its certificate, got: {fault}"
+        ) from None
+    return Signed(
+        manifest=text,
+        signature=base64.b64encode(key.sign(text.encode())).decode(),
+        certificate=certificate.public_bytes(Encoding.PEM).decode(),
+    )
+
+
+def add(
+    session: Session, authority: Authority, actor: Actor, content: bytes, wanted: dict[str, Any], now_ms: int
+) -> Manifest:
+    """Take a detector up and sign what `wanted` and its file say of it; raises RegisterError."""
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        manifest = Manifest.model_validate({**wanted, "size": len(content), "sha256": digest})
+    except ValueError as fault:  # pydantic's is one
+        raise RegisterError(f"清单有误 / expected what a manifest may say: {fault}") from None
+    same = select(DetectorRow.name).where((DetectorRow.sha256 == digest) | (DetectorRow.name == manifest.name))
+    if (known := session.scalars(same).first()) is not None:
+        raise RegisterError(f"已有 {known} / expected a new file and a new name, there is {known}")
+    signed = _sign(session, authority, manifest, now_ms).model_dump_json()
+    session.add(DetectorRow(sha256=digest, name=manifest.name, signed=signed, added_ms=now_ms, content=content))
+    session.flush()
+    newest = select(DetectorRow.sha256).order_by(DetectorRow.added_ms.desc()).limit(KEPT)
+    old = update(DetectorRow).where(DetectorRow.sha256.not_in(session.scalars(newest).all()))
+    session.execute(old.values(content=b""))
+    audit.record(session, actor, "detectors.add", f"detector/{manifest.name}", {"name": manifest.name}, now_ms)
+    return manifest
+
+
+def stored(session: Session) -> list[str]:
+    """Names of detectors that can be rolled out, newest first."""
+    query = select(DetectorRow.name).where(func.length(DetectorRow.content) > 0)
+    return list(session.scalars(query.order_by(DetectorRow.added_ms.desc())))
+
+
+def part(session: Session, sha256: str, at: int, count: int) -> tuple[bytes, int] | None:
+    """A part of a detector's file and the size of the whole; None: there is none."""
+    content = func.substr(DetectorRow.content, at + 1, max(0, count), type_=LargeBinary)
+    query = select(content, func.length(DetectorRow.content)).where(DetectorRow.sha256 == sha256)
+    found = session.execute(query).first()
+    return None if found is None or not found[1] else (bytes(found[0]), int(found[1]))
+
+
+def start(
+    session: Session,
+    actor: Actor,
+    name: str,
+    streets: Collection[str] | None,
+    now_ms: int,
+    steps: Sequence[int] = STEPS,
+    most: int = MOST,
+) -> RolloutRow:
+    """Begin a roll-out to the boxes of some streets, None: of all; raises RegisterError."""
+    lock(session, ["rollout"])
+    if (other := running(session)) is not None:
+        raise RegisterError(f"推送 {other.number} 尚未结束 / roll-out {other.number} goes on; stop it first")
+    if list(steps) != sorted(set(steps)) or not 0 < steps[0] <= steps[-1] == 100 or not 0 <= most <= 100:
+        raise RegisterError("分组应为递增的百分比，以 100 结束 / expected growing percentages that end with 100")
+    detector = session.scalars(select(DetectorRow).where(DetectorRow.name == name)).first()
+    if detector is None or name not in stored(session):
+        raise RegisterError(f"本中心没有检测模型 {name:.80} / expected a detector of this center, got {name:.80}")
+    query = select(Box.id).where(Box.standing == "enrolled")
+    found = list(session.scalars(query if streets is None else query.where(Box.site.in_(streets))))
+    if not found:
+        raise RegisterError("没有可推送的盒子 / expected enrolled boxes at these streets, there are none")
+    # by chance, and the same each time
+    found.sort(key=lambda box: hashlib.sha256(box.encode()).digest())
+    row = RolloutRow(
+        sha256=detector.sha256, state="running", group=1, most=most / 100, by=str(actor), started_ms=now_ms
+    )
+    session.add(row)
+    session.flush()
+    ends = sorted({-(-len(found) * step // 100) for step in steps})
+    for number, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), 1):
+        for box in found[begin:end]:
+            more = {"group": number, "due": number == 1, "state": "waiting", "since_ms": now_ms}
+            session.add(RolloutBox(number=row.number, box_id=box, **more))
+    session.flush()
+    audit.record(session, actor, "rollout.start", f"rollout/{row.number}", {"name": name, "boxes": len(found)}, now_ms)
+    return row
+
+
+def running(session: Session) -> RolloutRow | None:
+    """The one that goes on."""
+    return session.scalars(select(RolloutRow).where(RolloutRow.state == "running")).first()
+
+
+def members(session: Session, number: int) -> Sequence[tuple[RolloutBox, Box]]:
+    """Boxes of a roll-out, in their groups."""
+    query = select(RolloutBox, Box).join(Box, Box.id == RolloutBox.box_id).where(RolloutBox.number == number)
+    return [(one, box) for one, box in session.execute(query.order_by(RolloutBox.group, Box.id))]
+
+
+def stop(session: Session, actor: Actor, number: int, now_ms: int, why: str = "") -> None:
+    """No further box takes it, and who has not settled goes on with what it has; raises RegisterError."""
+    row = session.get(RolloutRow, number)
+    if row is None or row.state != "running":
+        raise RegisterError(f"推送 {number} 已结束 / expected a roll-out that goes on, {number} does not")
+    row.state, row.why = "stopped", why
+    for one, _ in members(session, number):
+        if one.group > row.group:
+            one.state, one.since_ms = "kept", now_ms
+        one.due = one.state not in SETTLED
+    audit.record(session, actor, "rollout.stop", f"rollout/{number}", {"why": why} if why else {}, now_ms)
+
+
+def step(session: Session, now_ms: int) -> None:
+    """Begin the next group, end what is through, stop what fails too often."""
+    row = running(session)
+    if row is None:
+        return
+    boxes = members(session, row.number)
+    for number in range(1, row.group + 1):
+        states = {one.box_id: one.state for one, _ in boxes if one.group == number}
+        failed = [box for box, state in states.items() if state in FAILED]
+        if len(failed) > row.most * len(states):
+            why = f"{len(failed)} of {len(states)} boxes of group {number}: {', '.join(failed[:5])}"
+            stop(session, SYSTEM, row.number, now_ms, why)
+            return
+    group = [(one, box) for one, box in boxes if one.group == row.group]
+    through = all(one.state in SETTLED or box.state != "online" for one, box in group)
+    last = row.group == boxes[-1][0].group
+    if last and all(one.state in SETTLED or box.standing in register.OUT for one, box in boxes):
+        row.state = "done"
+    elif through and not last and any(one.state == "taken" for one, _ in group):
+        row.group += 1
+        for one, _ in boxes:
+            if one.group == row.group:
+                one.due, one.since_ms = True, now_ms
+
+
+def any_due(session: Session) -> bool:
+    """Whether a box is to be told something."""
+    return session.scalars(select(RolloutBox.number).where(RolloutBox.due).limit(1)).first() is not None
+
+
+def due(session: Session, center: str) -> Iterator[tuple[RolloutBox, Topic, bytes]]:
+    """What boxes are to be told."""
+    query = (
+        select(RolloutBox, Box.site, RolloutRow.state, DetectorRow.signed)
+        .join(Box, Box.id == RolloutBox.box_id)
+        .join(RolloutRow, RolloutRow.number == RolloutBox.number)
+        .join(DetectorRow, DetectorRow.sha256 == RolloutRow.sha256)
+    )
+    for row, site, state, signed in session.execute(query.where(RolloutBox.due)).all():
+        wanted = None if state == "stopped" else Signed.model_validate_json(signed)
+        event = ModelDesiredEvent(
+            id=f"{row.box_id}:model:{row.number}:{state}",
+            source=source(CENTER, center),
+            type="cityeye.model.desired",
+            time=from_epoch(row.since_ms / 1000),
+            dataschema=dataschema("model-desired"),
+            data=ModelDesired(rollout=row.number, signed=wanted),
+        )
+        yield row, Topic(site, row.box_id, "model/desired"), event.to_json()
+
+
+def take_reported(session: Session, box: Box, reported: ModelReported, received_ms: int) -> None:
+    """Take what a box says of its detector."""
+    row = None if reported.rollout is None else session.get(RolloutBox, (reported.rollout, box.id))
+    if row is None:
+        return
+    if row.state != reported.state:
+        row.state, row.since_ms = reported.state, received_ms
+    row.text = reported.text

@@ -1,0 +1,177 @@
+"""Which boxes get a detector when, and what stops that; and what the listener gives to whom."""
+
+import ssl
+from http.client import HTTPSConnection
+
+import pytest
+
+from collector.boxes import register, rollouts
+from collector.boxes.register import RegisterError
+from collector.people.actor import SYSTEM
+from collector.store import Box, open_store
+from protocol.detectors import PART_BYTES, ModelDesiredEvent, ModelReported, verified
+from tests.rollouts import Center
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture(scope="module")
+def center(tmp_path_factory):
+    one = Center(tmp_path_factory.mktemp("center"))
+    yield one
+    one.close()
+
+
+class Fleet:
+    """Ten boxes that are rows, and what they say."""
+
+    def __init__(self, center, file):
+        self.store = open_store(f"sqlite:///{file}")
+        with self.store.writing() as session:
+            for number in range(10):
+                box = register.new_box(f"box-{number}", "east" if number < 4 else "west", NOW)
+                box.standing, box.state = "enrolled", "online"
+                session.add(box)
+            wanted = {"name": "new", "boards": ["*"], "replaces": ["*"]}
+            rollouts.add(session, center.authority, SYSTEM, b"a network", wanted, NOW)
+
+    def do(self, what, *args):
+        with self.store.writing() as session:
+            return what(session, *args)
+
+    def begin(self, steps, streets=None, most=10):
+        """Begin one; gives its number."""
+        return self.do(lambda *args: rollouts.start(*args).number, SYSTEM, "new", streets, NOW, steps, most)
+
+    def step(self):
+        """Let the center go on; gives what goes out: to whom, and whether it is to be taken."""
+        with self.store.writing() as session:
+            rollouts.step(session, NOW)
+            sent = {}
+            for row, topic, payload in rollouts.due(session, "c"):
+                assert str(topic) == f"cityeye/1/{session.get_one(Box, row.box_id).site}/{row.box_id}/model/desired"
+                sent[row.box_id] = ModelDesiredEvent.model_validate_json(payload).data.signed is not None
+                row.due = False
+            return sent
+
+    def say(self, number, box, state):
+        with self.store.writing() as session:
+            reported = ModelReported(rollout=number, state=state)
+            rollouts.take_reported(session, session.get_one(Box, box), reported, NOW)
+
+    def look(self, number):
+        """Its state, and the boxes of each group with theirs."""
+        with self.store.transaction() as session:
+            groups = {}
+            for one, _ in rollouts.members(session, number):
+                groups.setdefault(one.group, {})[one.box_id] = one.state
+            row = rollouts.running(session)
+            return "running" if row is not None else "ended", list(groups.values())
+
+    def put(self, box, **values):
+        with self.store.writing() as session:
+            for name, value in values.items():
+                setattr(session.get_one(Box, box), name, value)
+
+
+@pytest.fixture(scope="module")
+def fleet(center, tmp_path_factory):
+    one = Fleet(center, tmp_path_factory.mktemp("fleet") / "center.db")
+    yield one
+    one.store.close()
+
+
+def test_groups_follow_each_other_once_each_box_that_is_there_has_settled(fleet):
+    number = fleet.begin([10, 30, 100])
+    first, second, last = map(list, fleet.look(number)[1])
+    assert [len(one) for one in (first, second, last)] == [1, 2, 7]
+    assert fleet.step() == {first[0]: True}
+    with pytest.raises(RegisterError, match="goes on"):
+        fleet.begin([100])
+    # what is of another roll-out changes nothing, and who decides nothing leads to no next group
+    fleet.say(number + 1, first[0], "taken")
+    for state in ("fetching", "shadow", "trial", "undecided"):
+        fleet.say(number, first[0], state)
+        assert fleet.step() == {}
+    fleet.say(number, first[0], "taken")
+    assert set(fleet.step()) == set(second)
+    # one is away: it gets it when it comes, and holds up nobody
+    fleet.put(second[1], state="offline")
+    fleet.say(number, second[0], "taken")
+    assert set(fleet.step()) == set(last)
+    for box in (*last, second[1]):
+        assert (fleet.step(), fleet.look(number)[0]) == ({}, "running")
+        fleet.say(number, box, "taken")
+    assert (fleet.step(), fleet.look(number)[0]) == ({}, "ended")
+    fleet.put(second[1], state="online")
+
+
+def test_too_many_failures_stop_it_and_nobody_else_gets_it(fleet):
+    number = fleet.begin([50, 100], most=25)
+    first, last = map(list, fleet.look(number)[1])
+    assert fleet.step() == dict.fromkeys(first, True)
+    fleet.say(number, first[0], "refused")
+    fleet.say(number, first[1], "taken")
+    assert (fleet.step(), fleet.look(number)[0]) == ({}, "running")
+    # one that had taken it and goes back counts as well; who is still at it is told to leave it
+    fleet.say(number, first[1], "rolled_back")
+    assert fleet.step() == dict.fromkeys(first[2:], False)
+    state, groups = fleet.look(number)
+    assert (state, set(groups[1].values())) == ("ended", {"kept"})
+    assert list(groups[1]) == last
+
+
+def test_it_can_be_stopped_by_hand_and_goes_to_the_streets_that_were_named(fleet):
+    number = fleet.begin([100], ["east"])
+    assert sorted(fleet.step()) == ["box-0", "box-1", "box-2", "box-3"]
+    fleet.say(number, "box-0", "taken")
+    fleet.do(rollouts.stop, SYSTEM, number, NOW)
+    assert fleet.step() == dict.fromkeys(("box-1", "box-2", "box-3"), False)
+    with pytest.raises(RegisterError):
+        fleet.do(rollouts.stop, SYSTEM, number, NOW)
+
+
+def test_what_cannot_be_rolled_out_is_refused(fleet, center):
+    for arguments, text in (
+        (([50],), "end with 100"),
+        (([50, 20, 100],), "growing"),
+        (([100], None, 101), "growing"),
+        (([100], ["north"]), "enrolled boxes"),
+    ):
+        with pytest.raises(RegisterError, match=text):
+            fleet.begin(*arguments)
+    for content, name in ((b"", "c"), (b"a network", "c"), (b"c", "new"), (b"c", "a/b")):
+        wanted = {"name": name, "boards": ["*"], "replaces": ["*"]}
+        with pytest.raises(RegisterError):
+            fleet.do(rollouts.add, center.authority, SYSTEM, content, wanted, NOW)
+
+
+def test_parts_go_to_boxes_of_this_center_only_and_older_detectors_make_room(center, tmp_path):
+    content = bytes(range(256)) * 1200
+    manifest = verified(center.add(content, "whole"), center.authority.pem)
+    box = center.enrol(tmp_path / "state")
+    path, size = f"/detectors/{manifest.sha256}", len(content)
+
+    def get(asked="bytes=0-99", where=path, shown=True):
+        context = ssl.create_default_context(cadata=center.authority.pem)
+        if shown:
+            context.load_cert_chain(tmp_path / "state" / "center" / "box.pem")
+        line = HTTPSConnection("127.0.0.1", center.port, timeout=10, context=context)
+        line.request("GET", where, headers={"range": asked})
+        answer = line.getresponse()
+        found = answer.status, answer.read(), answer.getheader("content-range")
+        line.close()
+        return found
+
+    assert get() == (206, content[:100], f"bytes 0-99/{size}")
+    assert get(f"bytes={size - 5}-{size + 99}") == (206, content[-5:], f"bytes {size - 5}-{size - 1}/{size}")
+    assert len(get("bytes=0-9999999")[1]) == PART_BYTES
+    assert [get(one)[0] for one in (f"bytes={size}-{size + 9}", "bytes=9-1", "bytes=-5", "")] == [416] * 4
+    assert [get(where=f"/detectors/{one}")[0] for one in ("", "0" * 64, "../ca.key")] == [404] * 3
+    assert get(shown=False)[0] == 401
+    for number in range(rollouts.KEPT):
+        center.add(bytes([number]), f"newer-{number}")
+    assert get()[0] == 404
+    with center.store.writing() as session:
+        register.put_out(session, box, "revoked", NOW)
+    assert get()[0] == 403

@@ -53,6 +53,7 @@ docs: ## write docs/ref and deploy/broker again: schemas, AsyncAPI, who may call
 	@$(BIN)/python -m collector.tickets.machine docs/ref
 	@$(BIN)/python -m collector.web.documents docs/ref
 	@$(BIN)/python -m collector.indicators.definitions docs/ref
+	@$(BIN)/python -m tests.mounting
 
 pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder with yolo26n-640 and yunet-s-640
 	@deploy/setup.sh venv $(demo_extra)

@@ -1,4 +1,4 @@
-"""The command line of the box: `cityeye-agent enrol | run | check | doctor | replay | bench | scene | outbox`."""
+"""The command line of the box: `cityeye-agent enrol | setup | run | check | doctor | replay | bench | scene | …`."""
 
 import contextlib
 import json
@@ -16,6 +16,7 @@ from agent.bench import Bench
 from agent.box import orders
 from agent.box.clock import Clock
 from agent.box.document import in_force
+from agent.box.door import Door, Doorman, nobody_yet, state_dir_of
 from agent.box.enrolment import EnrolmentError, enrol
 from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
@@ -26,7 +27,7 @@ from agent.camera.source import Source
 from agent.camera.views import compare_views
 from agent.doctor import examine_box
 from agent.examining import report
-from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
+from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera, setup_of
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
@@ -98,13 +99,52 @@ def _log_to_stderr(level: int) -> None:
 @app.command()
 def run(settings: SettingsOption) -> None:
     """Watch the cameras and report to the center until stopped."""
-    with _one_line():
-        config = load_settings(settings)
+    with _one_line(), _doorman(settings) as doorman:
         _log_to_stderr(logging.INFO)
-        again = live.run(config, Clock())
+        if nobody_yet(settings):
+            doorman.wait_for_claim()
+        again = live.run(load_settings(settings), Clock(), doorman.tend)
     if again:
         # the same process goes on as a new one, whoever watches over it
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself, with its own arguments
+
+
+@contextlib.contextmanager
+def _doorman(settings: Path) -> Iterator[Doorman]:
+    clock = Clock()
+    file = settings.resolve().parent / setup_of(settings).open_file
+    doorman = Doorman(Door(state_dir_of(settings), clock.now), settings, file, clock.monotonic)
+    try:
+        yield doorman
+    finally:
+        doorman.close()
+
+
+@app.command()
+def setup(
+    settings: SettingsOption,
+    *,
+    label: Annotated[bool, typer.Option("--label", help="say what belongs on the box's label; opens nothing")] = False,
+) -> None:
+    """Open the set-up page and serve it, if no agent does that here; until 30 minutes after set-up."""
+    # a running agent leaves the page to a process of its own
+    from agent.setup.serving import label_of, serve  # noqa: PLC0415 - as said
+
+    with _one_line():
+        try:
+            if label:
+                typer.echo(label_of(settings))
+                return
+            door = Door(state_dir_of(settings), Clock().now)
+            if nobody_yet(settings):
+                door.begin()
+            else:
+                door.open_again()
+            _log_to_stderr(logging.INFO)
+            if not serve(settings):
+                typer.echo("the agent that runs here serves it")
+        except OSError as fault:
+            raise StateError(f"the set-up page cannot be served: {fault.strerror}") from None
 
 
 @app.command("enrol")

@@ -18,7 +18,7 @@ from agent import live
 from agent.box.doctor import examine_certificate, examine_clock, examine_machine, examine_tls, examine_way, fix, told
 from agent.box.state import StateError, StateFolder
 from agent.camera.errors import CameraError
-from agent.camera.examination import examine
+from agent.camera.examination import LOOK_S, examine
 from agent.camera.source import Source
 from agent.camera.views import compare_views
 from agent.findings import Finding
@@ -118,15 +118,20 @@ def _camera(camera: Camera, config: BoxConfig) -> Iterator[Finding]:
     except (CameraError, SettingsError) as fault:
         yield Finding(name, "FAIL", str(fault), code="no_secret" if isinstance(fault, SettingsError) else "unreadable")
         return
-    found = examine(source)
+    yield from examine_camera(source)
+
+
+def examine_camera(source: Source, look_s: float = LOOK_S) -> Iterator[Finding]:
+    """Look at a camera, and at its sub-stream beside it."""
+    found = examine(source, look_s)
     yield from found
     sub = source.of_sub()
     if sub is None or any(finding.state == "FAIL" for finding in found):
         return
     try:
-        yield Finding(f"sub-stream {camera.id}", "ok", compare_views(source, sub))
+        yield Finding(f"sub-stream {source.camera}", "ok", compare_views(source, sub))
     except CameraError as fault:
-        yield Finding(f"sub-stream {camera.id}", "FAIL", str(fault), code=fault.code or "other_view")
+        yield Finding(f"sub-stream {source.camera}", "FAIL", str(fault), code=fault.code or "other_view")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
 from agent.box.diagnostics import LogTail, machine_load
+from agent.box.door import Door
 from agent.box.enrolment import Renewal
 from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
@@ -440,6 +441,7 @@ class Agent:
     ) -> None:
         self.config, self.clock, self._tell, self._source_of = config, clock, tell, source_of
         self._on_restart = on_restart
+        self.door = Door(config.state_dir, clock.now)
         self.restarting = False
         """Whether it is to be started again once it has ended."""
         self.wishes: Wishes | None = None
@@ -650,8 +652,20 @@ class Agent:
     def _tick(self) -> None:
         """What is done about once a second on the executor's thread, which also puts settings in force."""
         if self.wishes is not None:
+            self._take_drawn(self.wishes)
             self.wishes.tick()
         self._let_go()
+
+    def _take_drawn(self, wishes: Wishes) -> None:
+        """Take what was drawn on the set-up page."""
+        waiting = self.door.waiting()
+        if waiting is None:
+            return
+        self.door.taken()  # first: what fails is not tried for ever
+        document, renewed = waiting
+        wishes.edit(document)
+        for name in renewed:
+            self.renew_secret(name)
 
     def _let_go(self) -> None:
         """Clear up behind threads that have ended at last: what they said then may be of a camera that is gone."""
@@ -835,8 +849,14 @@ class Agent:
         )
 
 
-def run(config: BoxConfig, clock: Clock) -> bool:
-    """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True."""
+def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: None) -> bool:
+    """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True.
+
+    Args:
+        config: its settings.
+        clock: the time.
+        beside: called every TEND_S as well; does not raise.
+    """
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -848,6 +868,7 @@ def run(config: BoxConfig, clock: Clock) -> bool:
         notify("READY=1")
         while not stopping.wait(TEND_S):
             agent.tend()
+            beside()
             notify("WATCHDOG=1")
         notify("STOPPING=1")
         log.info("stopping")

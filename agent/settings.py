@@ -67,6 +67,17 @@ class DetectorSection(Section):
     )
 
 
+class SetupSection(Section):
+    """The set-up page, where and by what it is opened again."""
+
+    address: str = Field(default="0.0.0.0", description="where it listens")  # noqa: S104 - telephones are on any of its networks
+    port: int = Field(default=8443, ge=1, le=65535)
+    open_file: Path = Field(
+        default=Path("/boot/firmware/cityeye-setup"),
+        description="on the boot partition: a new file of this name opens the page for 30 minutes",
+    )
+
+
 class BoxSettings(Section):
     """The whole of `box.toml`."""
 
@@ -74,6 +85,7 @@ class BoxSettings(Section):
     box: BoxSection
     center: CenterSection | None = Field(default=None, description="absent: incidents stay in the box's outbox")
     detector: DetectorSection = DetectorSection()
+    setup: SetupSection = SetupSection()
     camera: Cameras = ()
 
     def digest(self) -> str:
@@ -158,6 +170,11 @@ class BoxConfig:
         if not isinstance(table, dict) or not {"user", "password"} <= table.keys():
             raise missing
         return Credentials(str(table["user"]), str(table["password"]))
+
+
+def setup_of(path: Path) -> SetupSection:
+    """`[setup]` of settings that may not be whole yet; raises SettingsError."""
+    return SetupSection.of(read_toml(path).get("setup", {}), f"{path}: setup")
 
 
 def load_settings(path: Path) -> BoxConfig:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from agent import VERSION
 from agent.box import diagnostics
+from agent.box.door import OPEN_S
 from agent.box.orders import Order
 from agent.box.secrets_file import SecretsError, put_secret, read_secrets
 from agent.camera.errors import CameraError
@@ -31,6 +32,7 @@ from protocol.commands import (
     RestartArguments,
     SceneArguments,
     SecretArguments,
+    SetupArguments,
     SnapshotArguments,
     Tried,
     TryArguments,
@@ -74,6 +76,7 @@ def verbs_of(agent: Agent) -> dict[str, Verb]:
         "resend": partial(_resend, agent),
         "try": partial(_try, agent),
         "examine": partial(_examine, agent),
+        "setup": partial(_setup, agent),
     }
 
 
@@ -182,6 +185,15 @@ def _secret(agent: Agent, command: str, args: SecretArguments) -> Answer:
 
 def _restart(agent: Agent, _command: str, _args: RestartArguments) -> Answer:
     return Answer("the agent ends now and starts again", after=agent.restart)
+
+
+def _setup(agent: Agent, _command: str, _args: SetupArguments) -> Answer:
+    try:
+        plate = agent.door.open_again()
+    except OSError as fault:
+        raise CommandError("not_written", f"{agent.door.folder}: {fault.strerror}") from None
+    address = f"https://cityeye-{plate.name}.local:{agent.config.settings.setup.port}/"
+    return Answer(f"{address} is open for {OPEN_S / 60:.0f} minutes, for the PIN on the box", {"url": address})
 
 
 def _diagnostics(agent: Agent, _command: str, _args: DiagnosticsArguments) -> Answer:

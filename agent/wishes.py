@@ -7,7 +7,7 @@ with which the agent does not last is found at the next start and taken back.
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -118,6 +118,17 @@ class Wishes:
             self._keep(confirmed(Standing(standing.seed, now, wanted=desired.revision, edit=standing.edit)))
         else:
             self._try(standing, desired.revision, document)
+
+    def edit(self, document: CamerasDocument) -> None:
+        """Put in force what was drawn on this box; the center is told what it is based on."""
+        missing = self.check(document)
+        if missing:
+            log.warning("settings: what was drawn on the box is not taken: %s", "; ".join(missing))
+            return
+        edited = Version(self.standing.now.revision, document)
+        quiet = replace(self.standing, before=None, starts=0, state="applied", errors=())
+        self._keep(replace(quiet, now=edited, edit=edited))
+        self.apply(document)
 
     def take_again(self) -> None:
         """Take what was rejected once more: the box has got something that it may have lacked."""

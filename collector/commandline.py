@@ -12,6 +12,7 @@ import typer
 
 from collector.boxes.authority import AuthorityError
 from collector.boxes.register import RegisterError
+from collector.evidence import heritage
 from collector.evidence.files import PictureFiles, open_files
 from collector.notices.secrets import SecretError
 from collector.people.actor import Actor
@@ -49,7 +50,9 @@ def open_data(config: CenterConfig) -> Store:
         raise StoreError(
             f"{config.data_dir}: expected a folder that can be written, got: {fault.strerror}; check [center] data_dir"
         ) from None
-    return open_store(config.database_url)
+    store = open_store(config.database_url)
+    heritage.settle(store)
+    return store
 
 
 @contextlib.contextmanager

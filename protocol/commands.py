@@ -121,6 +121,10 @@ class ExamineArguments(Arguments):
     """`examine`: what the doctor says of machine, network, center, detector and cameras. `accepted`, then `ok`."""
 
 
+class SetupArguments(Arguments):
+    """`setup`: open the set-up page on the box's own network for 30 minutes; its PIN is on the box."""
+
+
 VERBS: Final[Mapping[str, type[Arguments]]] = {
     "snapshot": SnapshotArguments,
     "probe": ProbeArguments,
@@ -132,6 +136,7 @@ VERBS: Final[Mapping[str, type[Arguments]]] = {
     "resend": ResendArguments,
     "try": TryArguments,
     "examine": ExamineArguments,
+    "setup": SetupArguments,
 }
 
 

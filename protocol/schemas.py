@@ -7,12 +7,16 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from protocol import commands, desired, enrolment, messages, pictures, topics
 from protocol.messages import Event
 from protocol.settings import Camera, CamerasDocument
 
+WIDTH: Final = 120
 _TITLES = {
     "incident": ("incident/{camera}", "One change of one incident, as its full state"),
     "status": ("status", "Whether the box is there; retained, with a last will"),
@@ -38,22 +42,33 @@ _ORDERS: dict[str, type[Event[Any]]] = {
 }
 
 
+class _Schema(GenerateJsonSchema):
+    """Without a title for each field: it says the field's name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's own signature
+        return False
+
+
 def documents() -> dict[str, str]:
     """Make every generated file: name to text."""
-    schemas: dict[str, dict[str, Any]] = {
-        name: model.model_json_schema(mode="serialization") for name, model in messages.SCHEMAS.items()
+    said: dict[str, type[BaseModel]] = {
+        **messages.SCHEMAS,
+        "ack": messages.Acknowledgement,
+        "picture-header": pictures.PictureHeader,
+        "answer-header": pictures.AnswerHeader,
+        **_ORDERS,
+        "verified": commands.Verified,
     }
-    schemas["ack"] = messages.Acknowledgement.model_json_schema(mode="serialization")
-    schemas["picture-header"] = pictures.PictureHeader.model_json_schema(mode="serialization")
+    asked: dict[str, type[BaseModel]] = {
+        **{f"command-{verb}": model for verb, model in commands.VERBS.items()},
+        "camera-settings": Camera,
+        "settings-document": CamerasDocument,
+    }
     for model in (enrolment.EnrolRequest, enrolment.RenewRequest, enrolment.Enrolled, enrolment.Denied):
-        name = "-".join(re.findall("[A-Z][a-z]+", model.__name__)).lower()
-        schemas[name] = model.model_json_schema()
-    schemas["answer-header"] = pictures.AnswerHeader.model_json_schema(mode="serialization")
-    schemas["camera-settings"] = Camera.model_json_schema()
-    schemas["settings-document"] = CamerasDocument.model_json_schema()
-    schemas |= {name: model.model_json_schema(mode="serialization") for name, model in _ORDERS.items()}
-    schemas["verified"] = commands.Verified.model_json_schema(mode="serialization")
-    schemas |= {f"command-{verb}": model.model_json_schema() for verb, model in commands.VERBS.items()}
+        asked["-".join(re.findall("[A-Z][a-z]+", model.__name__)).lower()] = model
+    schemas = {
+        name: model.model_json_schema(schema_generator=_Schema, mode="serialization") for name, model in said.items()
+    } | {name: model.model_json_schema(schema_generator=_Schema) for name, model in asked.items()}
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files
@@ -111,7 +126,25 @@ def _asyncapi() -> dict[str, Any]:
 
 
 def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return _folded(value, 0, 0) + "\n"
+
+
+def _folded(value: Any, depth: int, before: int) -> str:
+    """JSON on one line where it fits, else a line for each value.
+
+    Args:
+        value: as `json` knows it.
+        depth: how far it stands in.
+        before: characters that stand before it on its line.
+    """
+    flat = json.dumps(value, ensure_ascii=False)
+    if depth + before + len(flat) < WIDTH or not isinstance(value, dict | list):
+        return flat
+    named = [(f"{json.dumps(key)}: ", one) for key, one in value.items()] if isinstance(value, dict) else []
+    lines = [key + _folded(one, depth + 1, len(key)) for key, one in named or [("", one) for one in value]]
+    opened, closed = "{}" if named else "[]"
+    inner = ",\n".join(" " * (depth + 1) + line for line in lines)
+    return f"{opened}\n{inner}\n{' ' * depth}{closed}"
 
 
 def stale(folder: Path) -> list[str]:

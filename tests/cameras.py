@@ -19,7 +19,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
 Gst.init(None)
-port, stream, user, password = sys.argv[1:5]
+port, stream, user, password, shared = sys.argv[1:6]
 server = GstRtspServer.RTSPServer.new()
 server.set_address("127.0.0.1")
 server.set_service(port)
@@ -28,7 +28,7 @@ factory.set_launch(
     '( multifilesrc location="%s" loop=true caps="video/x-h264,stream-format=byte-stream,framerate=10/1"'
     " ! h264parse ! identity sync=true ! rtph264pay name=pay0 pt=96 config-interval=1 )" % stream
 )
-factory.set_shared(True)
+factory.set_shared(bool(shared))
 if user:
     auth = GstRtspServer.RTSPAuth.new()
     token = GstRtspServer.RTSPToken.new()
@@ -39,26 +39,42 @@ if user:
     permissions.add_permission_for_role("user", "media.factory.access", True)
     permissions.add_permission_for_role("user", "media.factory.construct", True)
     factory.set_permissions(permissions)
-server.get_mount_points().add_factory("/street", factory)
+for path in ("/street", "/stream1"):
+    server.get_mount_points().add_factory(path, factory)
 server.attach(None)
 GLib.MainLoop().run()
 """
 
 
 class RtspCamera(services.Process):
-    """An RTSP camera that shows the rendered street."""
+    """An RTSP camera that shows the rendered street.
 
-    def __init__(self, folder: Path, user: str = "", password: str = "") -> None:
+    Args:
+        folder: for its clip.
+        user: who may look; empty: everybody.
+        password: theirs.
+        frame: what it shows at a time, seconds; another clip than the street's.
+        seconds: of that.
+        anew: whoever connects sees the clip from its beginning.
+    """
+
+    def __init__(
+        self, folder: Path, user: str = "", password: str = "", frame=clips.street_frame, seconds=12, *, anew=False
+    ) -> None:
         probe = 'import gi; gi.require_version("GstRtspServer", "1.0")'
         if subprocess.run(["/usr/bin/python3", "-c", probe], capture_output=True, check=False).returncode:
             pytest.skip("needs GStreamer's RTSP server (deploy/setup.sh tools)")
         folder.mkdir(parents=True, exist_ok=True)
-        stream = clips.write(folder / "street.h264", clips.street_frame, 12, gop=10, container="h264")
+        stream = clips.write(
+            folder / "street.h264", frame, seconds, gop=10, container="h264", threads=1 if anew else None
+        )
         script = folder / "server.py"
         script.write_text(SERVER)
         port = services.free_port()
         self.url = f"rtsp://127.0.0.1:{port}/street"
-        super().__init__(["/usr/bin/python3", script, port, stream, user, password], folder / "camera.log", port)
+        super().__init__(
+            ["/usr/bin/python3", script, port, stream, user, password, "" if anew else "1"], folder / "camera.log", port
+        )
 
 
 class FakeDesk:

@@ -66,14 +66,17 @@ def write(
     gop: int = 20,
     codec: str = "libx264",
     container: str | None = None,
+    threads: int | None = None,
 ) -> Path:
-    """Write a clip."""
+    """Write a clip; with one thread each picture is one slice."""
     first = frame(0.0)
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.width, stream.height = first.shape[1], first.shape[0]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = gop
+        if threads is not None:
+            stream.codec_context.thread_count = threads
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "crf": "20", "bf": "0", "sc_threshold": "0"}
         for index in range(round(length_s * fps)):

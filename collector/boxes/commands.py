@@ -157,7 +157,9 @@ def _furnish(office: Office, names: list[str]) -> None:
             register.record(session, Issued(authority.certificate), "ca", f"CityEye {center}", now_ms())
     write_secret(authority.folder / "server.pem", _issue(office, "cityeye-server", "server", names))
     write_secret(authority.folder / "collector.pem", _issue(office, office.config.client_id, "collector"))
-    files.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not files.exists():
+        files.mkdir(parents=True)
+        files.chmod(0o755)  # whatever the umask: the broker is another user; its key has a mode of its own
     write_public(files / "ca.crt", authority.pem.encode())
     _give_to_broker(files / "server.pem", _issue(office, "cityeye-broker", "server", names))
     if not (files / "mosquitto.conf").exists():

@@ -55,7 +55,7 @@ def _store(settings: Path) -> Iterator[Store]:
 def command(
     box: BoxArgument,
     verb: Annotated[
-        str, typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics, resend or examine")
+        str, typer.Argument(help="snapshot, probe, verify, scene, secret, restart, diagnostics, resend, setup, examine")
     ],
     settings: SettingsOption,
     *,

@@ -176,7 +176,7 @@ def check(package: bytes, key: str | None = None) -> tuple[list[str], dict[str, 
         package: the ZIP.
         key: the center's public key in base64, as it was told by another way; None: any key is believed.
     """
-    faults, files = _open(package)
+    faults, files, damaged = _open(package)
     try:
         manifest = json.loads(files[MANIFEST])
         listed = {str(name): str(one["sha256"]) for name, one in manifest["files"].items()}
@@ -185,6 +185,8 @@ def check(package: bytes, key: str | None = None) -> tuple[list[str], dict[str, 
     except (KeyError, ValueError, TypeError, AttributeError):
         return [*faults, f"{MANIFEST}: expected what this program writes; it is missing or was changed"], {}
     for name, sha256 in listed.items():
+        if name in damaged:
+            continue
         if name not in files:
             faults.append(f"{name}: it is missing")
         elif hashlib.sha256(files[name]).hexdigest() != sha256:
@@ -202,9 +204,11 @@ def check(package: bytes, key: str | None = None) -> tuple[list[str], dict[str, 
     return faults, manifest
 
 
-def _open(package: bytes) -> tuple[list[str], dict[str, bytes]]:
+def _open(package: bytes) -> tuple[list[str], dict[str, bytes], set[str]]:
+    """What is wrong, what can be read, and names of what cannot."""
     faults: list[str] = []
     files: dict[str, bytes] = {}
+    damaged: set[str] = set()
     try:
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
             for info in archive.infolist():
@@ -214,10 +218,11 @@ def _open(package: bytes) -> tuple[list[str], dict[str, bytes]]:
                 try:
                     files[info.filename] = archive.read(info)
                 except Exception as fault:  # noqa: BLE001 - a damaged ZIP fails in many ways
+                    damaged.add(info.filename)
                     faults.append(f"{info.filename!r:.200}: it was changed ({fault!s:.100})")
     except Exception as fault:  # noqa: BLE001 - see above
         faults.append(f"the ZIP itself: it was changed and cannot be opened ({fault!s:.100})")
-    return faults, files
+    return faults, files, damaged
 
 
 def _signature(manifest: bytes, signature: bytes, public: str, key: str | None) -> Iterator[str]:

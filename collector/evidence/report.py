@@ -16,7 +16,7 @@ from collector.evidence.signing import open_key
 from collector.papers.pdf import Paper
 from collector.people.actor import Actor
 from collector.store import Ticket
-from collector.web import words
+from collector.web import audit_words, words
 from collector.web.language import say
 
 SEALS: Final = {"good": "完好 / good", "broken": "已破损 / broken", "unknown": "未验证 / not verified"}
@@ -125,7 +125,8 @@ def _both(table: Mapping[str, Any], value: str) -> str:
 def _look(one: Mapping[str, Any], zone: ZoneInfo) -> list[str]:
     detail = one["detail"]
     who = " ".join(str(part) for part in (detail.get("name"), detail.get("unit"), one["actor"]) if part)
-    return [_local(one["at"], zone), who, f"{one['action']} {one['object']}", str(detail.get("reason", ""))]
+    what = f"{_both(audit_words.ACTIONS, one['action'])} {one['object']}"
+    return [_local(one["at"], zone), who, what, str(detail.get("reason", ""))]
 
 
 def _local(at: str | None, zone: ZoneInfo) -> str:

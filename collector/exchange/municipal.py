@@ -193,6 +193,8 @@ def _shown(value: Any, column: Column, table: Municipal, zone: ZoneInfo) -> str:
         return ""
     if isinstance(value, datetime):
         return value.astimezone(zone).strftime(table.time)
+    if isinstance(value, float):
+        value = round(value, 6)  # degrees: to a decimetre
     return column.values.get(str(value), str(value))
 
 

@@ -6,6 +6,7 @@ meanwhile. `manifest.json` names every file, and
 each picture that retention has deleted, with the reason: also of copies that were made before (`take_out`).
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -36,6 +36,8 @@ DATABASES: Final = {"sqlite": "center.db", "postgresql": "center.dump"}
 VERSION: Final = 1
 FUNCTIONS: Final = ("audit_refuse", "audit_append", "webhook_outbox")
 """Of triggers in PostgreSQL."""
+OWE: Final = "CREATE TABLE heritage (document TEXT NOT NULL)"
+"""Loaded with a copy: a crash leaves the old database, or one that says what it is owed; see `evidence.heritage`."""
 NAMES: Final = "SELECT DISTINCT sha256 FROM picture WHERE deleted_ms IS NULL ORDER BY sha256"
 
 
@@ -82,7 +84,9 @@ def back_up(url: URL, evidence: PictureFiles, target: Path, made_at: str) -> Man
         if kind == "sqlite":
             names = _copy_sqlite(Path(url.database or ""), database)
         else:
-            _run_postgresql("pg_dump", url, "--format=custom", "--no-owner", f"--file={database}")
+            _run_postgresql(
+                "pg_dump", url, "--format=custom", "--no-owner", "--exclude-table=heritage", f"--file={database}"
+            )
             # asked afterwards: what was stored meanwhile is copied as well, and does no harm
             names = _pictures(url)
         copy = PictureFiles(part / "evidence")
@@ -150,7 +154,7 @@ def restore(
 ) -> tuple[Manifest, dict[str, list[int]]]:
     """Put a copy back, after it was verified; raises BackupError. No collector may be running.
 
-    Says also tickets whose legal holds were carried over, or lost as the copy lacks them.
+    Says also tickets whose legal holds or releases for training were carried over, or lost as the copy lacks them.
 
     Args:
         source: the copy.
@@ -170,29 +174,28 @@ def restore(
     past = heritage.read(url)
     if not lose_holds:
         _refuse_loss(past, url, manifest.made_at)
-    past = past or heritage.Heritage()
+    owed = (past or heritage.Heritage()).document(manifest.deleted)
     try:
         # the pictures first: a row never names one that is not there
         copy = PictureFiles(source / "evidence")
         for sha256 in manifest.pictures:
             evidence.put(sha256, copy.read(sha256))
         if kind == "sqlite":
-            _put_sqlite(source / DATABASES[kind], Path(url.database or ""))
+            _put_sqlite(source / DATABASES[kind], Path(url.database or ""), owed)
         else:
-            _put_postgresql(source / DATABASES[kind], url, evidence.root.parent)
+            _put_postgresql(source / DATABASES[kind], url, evidence.root.parent, owed)
     except OSError as fault:
         raise BackupError(f"{evidence.root.parent}: expected a place to write to, got: {fault}") from None
     store = open_store(url)
     try:
-        with store.writing() as session:
-            gone, holds = heritage.take(session, past, manifest.deleted, round(time.time() * 1000))
+        gone, told = heritage.settle(store)
         for sha256 in gone:
             evidence.delete(sha256)
     except OSError as fault:
         raise BackupError(f"{evidence.root}: expected to delete what was deleted before, got: {fault}") from None
     finally:
         store.close()
-    return manifest, holds
+    return manifest, told
 
 
 def _refuse_loss(past: "Heritage | None", url: URL, made_at: str) -> None:
@@ -246,10 +249,15 @@ def _copy_sqlite(path: Path, target: Path) -> list[str]:
     return names
 
 
-def _put_sqlite(copy: Path, path: Path) -> None:
+def _put_sqlite(copy: Path, path: Path, owed: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     shutil.copyfile(copy, part)
+    part.chmod(0o600)
+    with contextlib.closing(sqlite3.connect(part)) as database, database:
+        database.execute("DROP TABLE IF EXISTS heritage")
+        database.execute(OWE)
+        database.execute("INSERT INTO heritage VALUES (?)", (owed,))
     _sync(part)
     for left in ("-wal", "-shm"):
         path.with_name(path.name + left).unlink(missing_ok=True)
@@ -257,15 +265,18 @@ def _put_sqlite(copy: Path, path: Path) -> None:
     _sync(path.parent)
 
 
-def _put_postgresql(dump: Path, url: URL, folder: Path) -> None:
+def _put_postgresql(dump: Path, url: URL, folder: Path, owed: str) -> None:
     """All or nothing; tables that the copy's version did not have yet go as well, as the upgrade makes them anew."""
-    tables = ", ".join([*Base.metadata.tables, "alembic_version"])
+    tables = ", ".join([*Base.metadata.tables, "alembic_version", "heritage"])
     drop = f"DROP TABLE IF EXISTS {tables} CASCADE; DROP FUNCTION IF EXISTS {', '.join(FUNCTIONS)}"
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         script = f"{beside}/center.sql"
         _run_postgresql("pg_restore", None, "--no-owner", f"--file={script}", str(dump))
+        # before the copy, which looks for tables in no schema
+        quoted, note = owed.replace("'", "''"), Path(beside, "owed.sql")
+        note.write_text(f"{OWE}; INSERT INTO heritage VALUES ('{quoted}');\n", "utf-8")  # noqa: S608 - quoted
         strict = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction")
-        _run_postgresql("psql", url, *strict, f"--command={drop}", f"--file={script}")
+        _run_postgresql("psql", url, *strict, f"--command={drop}", f"--file={note}", f"--file={script}")
 
 
 def _pictures(url: URL) -> list[str]:

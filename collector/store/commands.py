@@ -69,13 +69,13 @@ def restore(
         url = config.database_url
         config.data_dir.mkdir(parents=True, exist_ok=True)
         with alone(config.data_dir) if url.get_backend_name() == "sqlite" else contextlib.nullcontext():
-            manifest, holds = put_back(folder, url, open_pictures(config), over=over, lose_holds=lose_holds)
-            _record(url, "store.restore", {"folder": str(folder), "made_at": manifest.made_at, **holds})
+            manifest, told = put_back(folder, url, open_pictures(config), over=over, lose_holds=lose_holds)
+            _record(url, "store.restore", {"folder": str(folder), "made_at": manifest.made_at, **told})
         # boxes keep for 7 days what was acknowledged
         note = {"restored_at": rfc3339(from_epoch(time.time())), "made_at": manifest.made_at}
         (config.data_dir / RESTORED).write_text(json.dumps(note) + "\n", "utf-8")
     typer.echo(f"{folder}: restored as of {manifest.made_at}, {len(manifest.pictures)} pictures")
-    for name, numbers in holds.items():
+    for name, numbers in told.items():
         if numbers:
             typer.echo(f"{name.replace('_', ' ')}: tickets {', '.join(map(str, numbers))}")
     typer.echo(

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -140,6 +141,7 @@ def open_store(url: str | URL) -> Store:
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+        _begin_sqlite(engine.url.database)
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
@@ -175,6 +177,13 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(files("collector.store") / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def _begin_sqlite(path: str | None) -> None:
+    """A new file is its owner's alone, though a broker may have to pass the folder; its journals take its mode."""
+    if path and path != ":memory:":
+        with contextlib.suppress(OSError):  # opening it says what is wrong
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

@@ -118,6 +118,7 @@ class Book:
         self._touched: dict[TicketRecord, int] = {}
         self._changed: dict[IncidentRecord, None] = {}
         self._known: dict[TicketRecord, tuple[tuple[int, int | None], int]] = {}
+        self._began: dict[TicketRecord, int] = {}
         self._events: list[tuple[TicketRecord, dict[str, object]]] = []
         self._load(set(keys), set(numbers), since_ms)
 
@@ -141,6 +142,7 @@ class Book:
                 self._place[incident] = tickets[incident.ticket_number]
                 self._members[tickets[incident.ticket_number]].append(incident)
         self._known = {ticket: (_glance(ticket), len(members)) for ticket, members in self._members.items()}
+        self._began = {ticket: ticket.opened_ms for ticket in self._members}
 
     def file(self, incident: IncidentRecord, news: News) -> None:
         """Put a new incident into the ticket that it belongs to, making one where there is none."""
@@ -199,9 +201,14 @@ class Book:
         moved = [{name: getattr(ticket, name) for name in MOVING} for ticket in known]
         rewrite(self._session, Ticket.__table__, moved, "number")
         write(self._session, Ticket.__table__, [vars(ticket) for ticket in new])
-        for ticket in new:
-            if len(self._of[ticket.key]) > 1:
-                self._chain(ticket)
+        moved_ms: dict[str, int] = {}
+        for ticket in self._touched:
+            began_ms = self._began.get(ticket)
+            if began_ms != ticket.opened_ms and len(self._of[ticket.key]) > 1:
+                since_ms = ticket.opened_ms if began_ms is None else min(began_ms, ticket.opened_ms)
+                moved_ms[ticket.key] = min(moved_ms.get(ticket.key, since_ms), since_ms)
+        for key, since_ms in moved_ms.items():
+            self._chain(key, since_ms)
         self._write_incidents()
         rows = [{**values, "ticket_number": ticket.number} for ticket, values in self._events]
         write(self._session, TicketEvent.__table__, rows)
@@ -345,17 +352,16 @@ class Book:
             kind = "filed_late" if ticket.late else "lapsed"
             self._event(ticket, kind, at_ms, received_ms, None, {})
 
-    def _chain(self, ticket: TicketRecord) -> None:
-        """Name the case before a new one; an old one that came late stands before one that is already there."""
-        of_key = select(Ticket.number).where(Ticket.key == ticket.key, Ticket.number != ticket.number).limit(1)
-        before = of_key.where(Ticket.opened_ms < ticket.opened_ms).order_by(Ticket.opened_ms.desc())
-        after = of_key.where(Ticket.opened_ms > ticket.opened_ms).order_by(Ticket.opened_ms)
-        for number, previous in (
-            (ticket.number, self._session.scalar(before)),
-            (self._session.scalar(after), ticket.number),
-        ):
-            if number is not None and previous is not None:
+    def _chain(self, key: str, since_ms: int) -> None:
+        """Name the case before each one of a key from an instant on: they came, or moved, in any order."""
+        of_key = select(Ticket.number, Ticket.repeat_of).where(Ticket.key == key)
+        before = of_key.where(Ticket.opened_ms < since_ms).order_by(Ticket.opened_ms.desc(), Ticket.number.desc())
+        previous = self._session.scalar(before.limit(1))
+        after = of_key.where(Ticket.opened_ms >= since_ms).order_by(Ticket.opened_ms, Ticket.number)
+        for number, repeat_of in self._session.execute(after).all():
+            if repeat_of != previous:
                 self._session.execute(update(Ticket).where(Ticket.number == number).values(repeat_of=previous))
+            previous = number
 
 
 def _glance(ticket: TicketRecord) -> tuple[int, int | None]:

@@ -51,6 +51,7 @@ filing.filed  备案材料已报送  Filing handed in
 learning.accept  采纳区域参数  A zone's limits accepted
 learning.release  图片用于训练  Pictures released for training
 learning.release_taken_back 撤回图片用于训练  Pictures no longer released for training
+learning.releases_carried 恢复备份时沿用图片用于训练  Releases for training handed on to a copy
 evidence.broken  签名校验未通过  Seal broken
 evidence.deleted  到期删除图片  Pictures deleted, their purpose served
 evidence.held  证据保全  Held for the law

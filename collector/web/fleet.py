@@ -47,6 +47,7 @@ VERBS: Final = {
     "resend": N_("Send again"),
     "try": N_("Try settings on the last hour"),
     "examine": N_("Examination"),
+    "setup": N_("Open the set-up page"),
 }
 OUTCOMES: Final = {
     "waiting": N_("Waits to be sent"),

@@ -6,6 +6,7 @@ time it is shown.
 
 import math
 import re
+import threading
 import time
 import uuid
 from datetime import datetime
@@ -19,7 +20,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from collector.boxes.limits import RateLimit, looks_of_anybody
 from collector.exchange import proposals, reports
 from collector.exchange.proposals import LONGEST, LONGEST_ANSWER, STATES, Nameless, ProposalError
-from collector.exchange.street import COUNTS, ENDS, MINUTES, SHARES, gather
+from collector.exchange.street import COUNTS, ENDS, MINUTES, SHARES, Street, gather
 from collector.indicators import definitions
 from collector.people.actor import Actor
 from collector.settings import CenterSettings
@@ -37,6 +38,8 @@ from protocol.hours import DAYS
 PER_ADDRESS: Final = 5
 """Proposals and comments of one address in ten minutes."""
 SHOWN_AT_ONCE: Final = 50
+KEPT_MS: Final = 10_000
+"""A street's figures are worked out at most so often, however many look."""
 TRAP: Final = "website"
 """A field that people do not see: whoever fills it in is a program, and is thanked."""
 TOO_MANY: Final = "提交过于频繁，请十分钟后再试 / too many from here: try again in ten minutes"
@@ -82,13 +85,25 @@ def router(desk: Desk, settings: CenterSettings, zone: ZoneInfo) -> APIRouter:
         looks.count(source.address)
         return shown(page, street, done=THANKS if done else "")
 
+    kept: dict[str, tuple[int, Street]] = {}
+    working = threading.Lock()
+
+    def known_of(street: str, now_ms: int) -> Street:
+        with working:
+            at_ms, found = kept.get(street, (0, None))
+            if found is None or not 0 <= now_ms - at_ms < KEPT_MS:
+                today = datetime.fromtimestamp(now_ms / 1000, zone).date()
+                with desk.store.reading() as session:
+                    found = gather(session, street, now_ms, today, zone, Nameless(session))
+                kept[street] = now_ms, found
+            return found
+
     def shown(page: Page, street: str, *, fault: str = "", status: int = 200, **more: Any) -> HTMLResponse:
         if street not in known():
             raise HTTPException(404, NO_STREET)
-        now_ms = desk.now_ms()
+        found = known_of(street, desk.now_ms())
         with desk.store.reading() as session:
-            nameless, today = Nameless(session), datetime.fromtimestamp(now_ms / 1000, zone).date()
-            found = gather(session, street, now_ms, today, zone, nameless)
+            nameless = Nameless(session)
             talk = proposals.of_street(session, street, SHOWN_AT_ONCE) if section.proposals else []
             spoken = [(_shown(row, nameless), [_shown(one, nameless) for one in below]) for row, below in talk]
         days = page.reader.locale.days["format"]["abbreviated"]

@@ -139,15 +139,16 @@ def _said(fault: Exception) -> str:
 def compare(model: Any, detector: Detector, photos: Sequence[Photo]) -> Checked:
     """Look at photos with both; the photos are fitted into the input beforehand, so that only the networks differ."""
     width, height = detector.input_size
-    head = model.model.model[-1]
+    head, told = model.model.model[-1], dict[str, bool]()
     if hasattr(head, "end2end"):  # such a family has two heads, and answers by the other one unless it is told
         head.end2end = detector.layout == "end-to-end"
+        told = {"nms": not head.end2end}  # which says the same to newer versions
     boxes, missing, off_px = 0, 0, 0.0
     for photo in photos:
         fitted = Letterbox.fit((photo.shape[1], photo.shape[0]), (width, height), centred=True).paste(photo)
         (said,) = model.predict(
             np.ascontiguousarray(fitted[:, :, ::-1]), imgsz=(height, width), conf=detector.min_score, iou=NMS_IOU,
-            verbose=False, device="cpu",
+            verbose=False, device="cpu", **told,
         )  # fmt: skip
         theirs = [
             (tuple(corners), float(score), int(number))

@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -122,6 +122,8 @@ def batches(arrival):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(arrival=arrivals)
+# the second case cleared; then, in one batch, the third and the first, which turns out to be of the second's
+@example(arrival=([6, 7, 2, 4, 3, 5, 8, 0, 1, *range(9, len(STORY))], [], [1, 2], None))
 def test_any_order_any_repetition_and_any_batches_end_alike(tmp_path_factory, in_order, arrival):
     desk = Desk(tmp_path_factory.mktemp("desk"))
     desk.now_s = START_S + 4 * HOUR_S

@@ -208,6 +208,7 @@ function start() {
   }
 
   function show() {
+    sure = false; // of what was drawn before
     list();
     form();
     const { open } = sheet.now;

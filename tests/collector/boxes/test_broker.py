@@ -1,5 +1,6 @@
 """Who gets into a real mosquitto, with the configuration that is deployed, and what they can do there."""
 
+import os
 import re
 import shutil
 import socket
@@ -352,6 +353,19 @@ def test_a_bad_name_leaves_nothing_half_made(tmp_path):
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "expected a host's name" in done.stderr
     assert not (tmp_path / "ca").exists()
+
+
+def test_the_broker_can_read_its_folder_whatever_the_umask_but_others_not_the_data(tmp_path):
+    settings = tmp_path / "center.toml"
+    settings.write_text('version = 1\n[center]\nid = "x"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+    before = os.umask(0o077)
+    try:
+        assert run(COLLECTOR, "init", "--name", "127.0.0.1", "--settings", settings).returncode == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "broker").stat().st_mode & 0o777 == 0o755
+    closed = {path.name for path in (tmp_path / "broker").iterdir() if not path.stat().st_mode & 0o004}
+    assert closed == {"server.pem"}
 
 
 def test_init_is_done_once_and_renews_all_but_the_ca(fleet):

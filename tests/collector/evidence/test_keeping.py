@@ -3,22 +3,27 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import create_engine, make_url, select, text
+from sqlalchemy import create_engine, make_url, select, text, update
 
 from collector.evidence.files import PictureFiles
+from collector.evidence.heritage import settle
 from collector.evidence.retention import RETAINED
+from collector.learning import acceptance
+from collector.people.actor import SYSTEM
 from collector.people.audit import show
-from collector.store import Ticket, lock, open_store
+from collector.store import HoldRow, Ticket, TrainingRelease, lock, open_store
 from collector.store import backup as copies
 from collector.store.backup import BackupError, back_up, restore, verify
 from collector.store.engine import upgrade
 from tests.collector.conftest import Desk
-from tests.collector.evidence.test_retention import PERIODS, faults, fill, hold, later
+from tests.collector.evidence.test_retention import PERIODS, START_MS, faults, fill, hold, later
 from tests.collector.test_store import FILLED, GROWN
 from tests.incidents import START_S, Case, jpeg
 from tests.people import browser, make_pages, make_person, sign_in
@@ -32,6 +37,18 @@ def put_back(desk, copy, **how):
         desk.store = desk.writer._store = open_store(desk.url)
 
 
+TOLD = {"holds_carried": [1, 2], "holds_lost": [], "releases_carried": []}
+DIES = """
+import os, sys
+from pathlib import Path
+from sqlalchemy import make_url
+from collector.evidence import files, heritage
+from collector.store import backup
+heritage._take = lambda *_: os._exit(9)
+backup.restore(Path(sys.argv[1]), make_url(sys.argv[2]), files.PictureFiles(Path(sys.argv[3])), over=True)
+"""
+
+
 def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path):
     (_, held), (_, lifted) = fill(desk), fill(desk, 2, 2)
     hold(desk, 2, on=True)
@@ -39,7 +56,7 @@ def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path)
     back_up(make_url(desk.url), desk.files, tmp_path / "copy", made_at)
     hold(desk, 1, on=True)
     hold(desk, 2, on=False)
-    assert put_back(desk, tmp_path / "copy") == {"holds_carried": [1, 2], "holds_lost": []}
+    assert put_back(desk, tmp_path / "copy") == TOLD
     assert (faults(desk), later(desk)) == ([], 1)
     assert (desk.files.has(held), desk.files.has(lifted)) == (True, False)
     # of a ticket that the copy lacks only with consent, and of a database that cannot be read
@@ -48,12 +65,45 @@ def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path)
     hold(desk, 3, on=True)
     with pytest.raises(BackupError, match="tickets 3: under legal hold"):
         put_back(desk, tmp_path / "copy")
-    assert put_back(desk, tmp_path / "copy", lose_holds=True) == {"holds_carried": [1, 2], "holds_lost": [3]}
+    assert put_back(desk, tmp_path / "copy", lose_holds=True) == TOLD | {"holds_lost": [3]}
     if not desk.store.shared:
         desk.store.close()
         (tmp_path / "center.db").write_bytes(b"x" * 4096)
         with pytest.raises(BackupError, match="nor can its legal holds"):
             restore(tmp_path / "copy", make_url(desk.url), desk.files, over=True)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_restore_that_dies_once_the_copy_is_loaded_loses_no_hold_and_no_release(desk, tmp_path, again):
+    names = [fill(desk, number, number)[1] for number in (1, 2, 3, 4)]
+
+    def release(*numbers, change=acceptance.release):
+        with desk.store.writing() as session:
+            session.execute(update(Ticket).where(Ticket.number.in_(numbers)).values(state="false_alarm"))
+            change(session, SYSTEM, numbers, "训练", START_MS)
+
+    release(2, 3)
+    made_at = datetime.fromtimestamp(desk.now_s + 1, UTC).isoformat()
+    back_up(make_url(desk.url), desk.files, tmp_path / "copy", made_at)
+    hold(desk, 1, on=True)
+    release(3, change=acceptance.take_back)
+    release(4)
+    desk.store.close()
+    gone = [sys.executable, "-c", DIES, str(tmp_path / "copy"), desk.url, str(desk.files.root)]
+    assert subprocess.run(gone, check=False).returncode == 9
+    desk.store = desk.writer._store = open_store(desk.url)
+    with desk.store.transaction() as session:
+        assert session.scalars(select(HoldRow)).all() == []  # the copy
+    if again:
+        put_back(desk, tmp_path / "copy")
+    else:
+        told = {"holds_carried": [1], "holds_lost": [], "releases_carried": [3, 4]}
+        assert (settle(desk.store)[1], settle(desk.store)) == (told, ([], {}))
+    with desk.store.transaction() as session:
+        assert session.scalars(select(TrainingRelease.ticket).order_by(TrainingRelease.ticket)).all() == [2, 4]
+        session.execute(update(Ticket).where(Ticket.number == 4).values(state="false_alarm"))  # as people said since
+    assert (later(desk), faults(desk)) == (1, [])
+    assert [desk.files.has(one) for one in names] == [True, True, False, True]
 
 
 def test_a_copy_made_beside_retention_says_what_vanished(desk, tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def test_any_changed_byte_of_a_package_is_found_and_named(packed, data):
     found, _ = package.check(bytes(spoilt))
     assert found
     # whose content it lies in is named
-    _, files = package._open(packed)
+    _, files, _ = package._open(packed)
     inside = [name for name, content in files.items() if 0 <= at - packed.find(content) < len(content)]
     assert all(any(name in one for one in found) for name in inside), (inside, found)
 

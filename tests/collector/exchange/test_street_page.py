@@ -21,6 +21,7 @@ from collector.people import roster
 from collector.people.actor import SYSTEM, Grant
 from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import AuditRow, PersonRow, PictureRow, ProposalRow, ShopRow
+from collector.web import street_pages
 from tests import town
 from tests.people import browser, make_pages, now_ms, sign_in
 
@@ -182,6 +183,16 @@ def test_one_address_does_not_keep_the_center_busy_with_looks(filled, monkeypatc
     assert [one.status_code for one in answers] == [200] * 3 + [429]
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
     assert far.get(PAGE).status_code == 200
+
+
+def test_figures_are_worked_out_once_in_ten_seconds_however_many_look(filled, monkeypatch):
+    made, real, start_ms, later = [], street_pages.gather, now_ms(), [0]
+    monkeypatch.setattr("collector.web.app.now_ms", lambda: start_ms + later[0])
+    monkeypatch.setattr(street_pages, "gather", lambda *given: (made.append(given[2] - start_ms), real(*given))[1])
+    client = pages(filled)
+    for later[0] in (0, 9_999, 10_000, -1):
+        assert client.get(PAGE).status_code == 200
+    assert made == [0, 10_000, -1]
 
 
 @pytest.mark.parametrize(

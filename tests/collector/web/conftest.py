@@ -1,16 +1,30 @@
 """A filled center and a browser, for tests of pages."""
 
+import contextlib
+
 import pytest
 
 from tests import browser, town
 from tests.collector.conftest import Desk
 
+KEPT = contextlib.ExitStack()
+FOUND = []
+
 
 @pytest.fixture(scope="module")
 def chromium():
-    # no longer: tests elsewhere begin a Playwright of their own, and a process has one at a time
-    with browser.chromium() as found:
-        yield found
+    """One for all modules of this folder that follow each other."""
+    if not FOUND:
+        FOUND.append(KEPT.enter_context(browser.chromium()))
+    return FOUND[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    # tests elsewhere have a Playwright or a loop of their own; a thread has one at a time
+    if FOUND and (nextitem is None or nextitem.path.parent != item.path.parent):
+        FOUND.clear()
+        KEPT.close()
 
 
 @pytest.fixture(scope="module")

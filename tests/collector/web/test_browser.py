@@ -41,15 +41,11 @@ def code_after(secret, step):
     return totp.code(base64.b32decode(secret), max(totp.step_at(now_ms()), step + 1))
 
 
-def test_from_the_first_password_to_an_original(center):
-    sync = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("needs chromium (deploy/setup.sh tools)")
+def test_from_the_first_password_to_an_original(chromium, center):
     desk, url, case = center
     faults = []
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 844}, locale="zh-CN")
+    with chromium.new_context(viewport={"width": 390, "height": 844}, locale="zh-CN") as context:
+        page = context.new_page()
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda fault: faults.append(str(fault)))
         page.goto(f"{url}/tickets/1")
@@ -96,7 +92,6 @@ def test_from_the_first_password_to_an_original(center):
             # a phone's width is enough
             assert page.evaluate("document.documentElement.scrollWidth") == 390, path
         assert page.evaluate("document.cookie") == ""
-        browser.close()
     # the browser says that signing out has cleared what it kept
     assert [fault for fault in faults if "Clear-Site-Data" not in fault] == []
     with desk.store.transaction() as session:
@@ -105,15 +100,11 @@ def test_from_the_first_password_to_an_original(center):
         assert (last.actor, last.action) == ("person:wang", "evidence.original")
 
 
-def test_a_page_whose_session_has_ended_leads_to_the_sign_in(center):
-    sync = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists():
-        pytest.skip("needs chromium (deploy/setup.sh tools)")
+def test_a_page_whose_session_has_ended_leads_to_the_sign_in(chromium, center):
     desk, url, _ = center
     make_person(desk.store, "li", "viewer", password=PASSWORD)
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(locale="zh-CN")
+    with chromium.new_context(locale="zh-CN") as context:
+        page = context.new_page()
         page.goto(url)
         page.get_by_label("登录名").fill("li")
         page.get_by_label("密码").fill(PASSWORD)
@@ -124,4 +115,3 @@ def test_a_page_whose_session_has_ended_leads_to_the_sign_in(center):
             sessions.end(session, cookie)
         # the feed looks again within its heartbeat, the page then asks, and hears that it is nobody's
         page.wait_for_url(re.compile(r"/sign-in\?go_on=/"), timeout=60_000)
-        browser.close()

@@ -24,7 +24,6 @@ def center(tmp_path_factory):
 def test_a_page_has_no_fault(chromium, center, shown, language, theme, size):
     with browser.Tab(chromium, center, shown.person, size=size, language=language, theme=theme) as tab:
         page = shown.open(tab)
-        page.wait_for_timeout(200)
         if shown.path == "/nothing":
             # it is meant to be missing
             tab.faults = [one for one in tab.faults if "404" not in one]

@@ -9,6 +9,7 @@ import pytest
 from collector.web import live
 from collector.web.live import Changes, Cursor, Feed
 from tests import incidents
+from tests.browser import beside
 from tests.incidents import Case
 
 
@@ -53,7 +54,7 @@ def followed(desk, play, cards=lambda _session, _numbers, _language: {}):
                 with contextlib.suppress(Exception):
                     await one.close()
 
-    asyncio.run(run())
+    beside(run())
 
 
 def opened(desk, number, **where):

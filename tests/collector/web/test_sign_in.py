@@ -1,6 +1,5 @@
 """The pages of signing in and of one's own account, as a browser has them; and the API of people."""
 
-import asyncio
 import json
 import re
 from functools import partial
@@ -20,6 +19,7 @@ from collector.web import app as application
 from collector.web import rights
 from collector.web.rights import identify_again
 from tests import incidents
+from tests.browser import beside
 from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.people import PASSWORD, bearer, browser, make_gate, make_pages, make_person, now_ms, sign_in
@@ -494,7 +494,7 @@ def test_a_live_feed_ends_with_its_session_or_token(desk, by):
 
     seconds, application.LOOK_AGAIN_S = application.LOOK_AGAIN_S, -1.0
     try:
-        assert asyncio.run(follow()) == ["0", "1"]
+        assert beside(follow()) == ["0", "1"]
     finally:
         application.LOOK_AGAIN_S = seconds
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 from sqlalchemy import select
 
-from collector.indicators import footfall, statistics
+from collector.indicators import footfall, keeping, statistics
 from collector.indicators.definitions import COUNTS, MINUTES, SHARES
 from collector.indicators.figures import Loaded, Period
 from collector.people import rights
@@ -74,9 +74,9 @@ class Tables(HTMLParser):
 class Center:
     """A center whose clock stands still, and a client of its pages."""
 
-    def __init__(self, folder, zone=ZONE, now=NOW):
+    def __init__(self, folder, zone=ZONE, now=NOW, url=None):
         folder.mkdir()
-        self.desk, self.now, self.zone = Desk(folder), now, zone
+        self.desk, self.now, self.zone = Desk(folder, url), now, zone
         self.client = None
 
     def __enter__(self):
@@ -363,6 +363,27 @@ def test_footfall_is_added_up_by_the_hours_of_the_clock(tmp_path):
     assert one.hours == tuple(pytest.approx(sum(every) / len(every), abs=0.006) for every in hours)
     every = [mean for means in hours for mean in means]
     assert (one.mean, one.lower_bound) == (pytest.approx(sum(every) / len(every), abs=0.006), True)
+
+
+def test_both_databases_say_the_same_of_400_days_a_leap_day_and_an_empty_month(
+    tmp_path, monkeypatch, postgres, template
+):
+    monkeypatch.setattr(million, "NOW", now := datetime(2024, 3, 31, 12, tzinfo=ZONE))
+    said = []
+    for name, url in (("sqlite", None), ("postgresql", postgres.create(template))):
+        with Center(tmp_path / name, now=now, url=url) as center:
+            million.fill(center.desk.store, 300, Random(5))
+            with center.desk.store.writing() as session:
+                for at in range(0, 400 * 96, 97):
+                    count = ZoneCount(camera="cam-1", zone="square", looks=3, mean=at % 11, most=at % 17)
+                    footfall.take(session, "box-0", [count], round(now.timestamp() * 1000) - at * 900_000)
+            for _ in range(2):
+                for first, last in (("2023-02-26", "2024-03-31"), ("2024-02-01", "2024-02-29"), ("2023-03-01",) * 2):
+                    page = center.ask(f"/statistics?from={first}&to={last}&measure=soft_rate").text
+                    said.append(page.partition("<main")[2].partition("</main>")[0])
+                keeping.pack(center.desk.store, ZONE, now.date())
+    assert "2月29日" in said[1]
+    assert said == said[:3] * 4
 
 
 def test_an_empty_month_says_so_in_words(tmp_path):

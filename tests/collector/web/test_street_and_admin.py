@@ -67,7 +67,7 @@ def test_an_admin_adds_a_camera_after_its_test_picture_and_gives_programs_what_t
             row.state, row.data, row.replied_ms = "ok", '{"stream": "1920x1080, h264"}', now_ms()
             jpeg = {"role": "snapshot", "sha256": "0" * 64, "jpeg": scenes.jpeg(scenes.street(3)), "received_ms": 1}
             session.add(CommandPicture(command_id=row.id, view="wide", **jpeg))
-        page.reload()
+        # it looks again by itself
         page.get_by_role("img", name="摄像头测试图").wait_for()
         tab.check()
         page.get_by_role("button", name="保存摄像头").click()

@@ -23,6 +23,7 @@ BOX, CAMERA = "xiaohe-1", "market"
 PATH = f"/cameras/{BOX}/{CAMERA}/zones"
 SQUARE = [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5], [0.1, 0.5]]
 LOW = [[0.1, 0.6], [0.9, 0.6], [0.9, 0.9], [0.1, 0.9]]
+LOOK_MS = 3000
 PLANE = {"points": [[0.3, 0.95], [0.7, 0.95], [0.6, 0.6], [0.4, 0.6]], "width_m": 4, "depth_m": 6}
 
 
@@ -222,8 +223,16 @@ def shown(page, look):
 
 def test_a_zone_is_drawn_named_and_sent_and_the_page_says_what_the_box_does_with_it(chromium, center):
     with browser.Tab(chromium, center, "li") as tab:
+        tab.page.clock.install()
         page = tab.open(PATH)
         board = page.locator("#board")
+
+        def told(text, *args, say=report, **more):
+            """Have the page look again once the box has said something."""
+            say(center.desk, *args, **more)
+            page.clock.fast_forward(LOOK_MS)
+            page.get_by_text(text).first.wait_for()
+
         page.get_by_text("已在盒子上生效").wait_for()
         # the ground, and its grid
         page.get_by_role("button", name="地面").click()
@@ -254,21 +263,28 @@ def test_a_zone_is_drawn_named_and_sent_and_the_page_says_what_the_box_does_with
         assert (made["id"], made["shop"], made["dwell_s"], made["min_area_m2"]) == ("tea", "shop-3", 240, 0.5)
         assert made["polygon"] == [pytest.approx(one, abs=0.002) for one in corners]
         assert camera["plane"]["depth_m"] == 6
-        for state, text in (("pending", "盒子试运行中"), ("applied", "已在盒子上生效")):
-            report(center.desk, revision, state, wanted=revision)
-            page.get_by_text(text).wait_for()
+        told("盒子试运行中", revision, "pending", wanted=revision)
+        for state, text in (("rejected", "盒子拒绝"), ("rolled_back", "盒子已回退")):
+            told(text, revision - 1, state, wanted=revision, errors=(f"it is {state}",))
+            assert f"it is {state}" in page.inner_text("#standing")
+        told("已在盒子上生效", revision, wanted=revision)
         # edited on the spot meanwhile: shown beside what is drawn here, and kept as the box has it
         page.locator("#board").press("PageDown")
         page.keyboard.press("ArrowRight")
-        edited(center.desk, revision, 500)
+        told("区域 front-1 不同", revision, 500, say=edited)
         page.get_by_role("heading", name="其间在盒子上改过").wait_for()
-        page.get_by_text("区域 front-1 不同").wait_for()
         page.get_by_role("button", name="对照").click()
         assert page.locator("#board .extra.other").count() == 3
         for _ in range(2):
             page.get_by_role("button", name="保留盒子上的").click()
         page.locator("#conflict").wait_for(state="hidden")
         assert settings_of(center.desk)[1]["zone"][0]["dwell_s"] == 500
+        # edited before the box had what the center wants: neither is lost, and what is drawn here is taken
+        told("区域 front-1 不同", revision, 77, say=edited)
+        page.get_by_role("button", name="采用此处所画").click()
+        page.locator("#conflict").wait_for(state="hidden")
+        newest, camera, _ = settings_of(center.desk)
+        assert (newest, camera["zone"][0]["dwell_s"]) == (revision + 2, 500)
         tab.faults = [one for one in tab.faults if "422" not in one]
         page.evaluate("scrollTo(0, 0)")
         tab.check()

@@ -52,6 +52,7 @@ class Stream:
         pixels: format of its pictures.
         times_s: of the packets, on the stream's clock.
         keys_s: of the key frames among them.
+        arrived_s: when they came, on this machine's clock.
         longest_gap_s: for which nothing came.
         luma: mean and deviation of the first picture, grey levels; None where none could be decoded.
         ended: the camera ended the stream.
@@ -64,15 +65,18 @@ class Stream:
     height: int
     times_s: list[float] = field(default_factory=list)
     keys_s: list[float] = field(default_factory=list)
+    arrived_s: list[float] = field(default_factory=list)
     longest_gap_s: float = 0.0
     luma: tuple[float, float] | None = None
     ended: bool = False
 
     @property
     def fps(self) -> float:
-        """Pictures a second."""
-        span_s = max(self.times_s) - min(self.times_s) if len(self.times_s) > 1 else 0.0
-        return (len(self.times_s) - 1) / span_s if span_s else 0.0
+        """Pictures a second; as they came, where the stream's own clock stands."""
+        for times_s in (self.times_s, self.arrived_s):
+            if len(times_s) > 1 and max(times_s) > min(times_s):
+                return (len(times_s) - 1) / (max(times_s) - min(times_s))
+        return 0.0
 
     @property
     def key_distance_s(self) -> float | None:
@@ -142,6 +146,7 @@ def _follow(container: Any, video: Any, stream: Stream, look_s: float) -> None:
             stream.longest_gap_s, last_s = max(stream.longest_gap_s, now_s - last_s), now_s
             if at is not None:
                 stream.times_s.append(float(at * packet.time_base))
+                stream.arrived_s.append(now_s)
                 if packet.is_keyframe:
                     stream.keys_s.append(stream.times_s[-1])
             if stream.luma is None:

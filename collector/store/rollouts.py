@@ -1,7 +1,7 @@
 """Tables of detectors and their roll-outs."""
 
 from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Integer, LargeBinary, Text
-from sqlalchemy.orm import Mapped, deferred, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from collector.store.tables import Base, Number
 
@@ -16,7 +16,7 @@ class DetectorRow(Base):
     signed: Mapped[str] = mapped_column(Text)
     """`protocol.detectors.Signed`, JSON."""
     added_ms: Mapped[int] = mapped_column(BigInteger)
-    content: Mapped[bytes] = deferred(mapped_column(LargeBinary))
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     """Empty: it has made room for newer ones."""
 
 

@@ -41,7 +41,7 @@ def test_a_package_takes_a_right_and_a_reason_and_is_on_record(desk, client):
         told = json.loads(line.detail)
     assert (line.actor, told["reason"], told["name"], told["unit"]) == ("person:li", "行政复议", "Li", "执法一队")
     assert told["pictures"] == [manifest["pictures"][0]["sha256"]]
-    _, files = package._open(answer.content)
+    _, files, _ = package._open(answer.content)
     assert "evidence.package" in files["access.json"].decode()
 
 

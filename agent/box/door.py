@@ -146,6 +146,7 @@ class Doorman:
                 self._not_before_s = self._monotonic() + AGAIN_S
                 self._start()
         except Exception:
+            # whatever breaks there, the agent's own work goes on
             log.exception("set-up: the page cannot be served")
 
     def _look_for_file(self) -> None:

@@ -144,6 +144,7 @@ class Pages:
         except FAULTS as fault:
             return told(409, str(fault))
         except Exception:
+            # whatever breaks in one call, the page goes on
             log.exception("set-up: a call failed")
             return told(500, "it failed; the log of the box says more")
 

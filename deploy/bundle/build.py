@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+CACHE = ROOT / ".cache" / "bundle"
 PINS = HERE / "pins.txt"
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 BROKER_UNITS = [f"deploy/broker/cityeye-broker-reload.{kind}" for kind in ("path", "service")]
@@ -59,11 +60,13 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def run(*command: str | Path) -> None:
-    """Run a program; raises BuildError with the end of what it said."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    """Run a program, `env` on top of the environment; returns what it said. Raises BuildError with the end of that."""
+    place = {**os.environ, **(env or {})}
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=place)
     if done.returncode:
         raise BuildError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-800:]}")
+    return done.stdout
 
 
 def our_wheel(to: Path, version: str) -> Path:
@@ -82,15 +85,20 @@ def our_wheel(to: Path, version: str) -> Path:
     return wheel
 
 
+def pip_target(debian: Debian, machine: str) -> list[str]:
+    """Options that have pip take wheels for another machine."""
+    glibc = [f"manylinux_2_{minor}_{machine}" for minor in range(debian.glibc, 4, -1)]
+    platforms = [part for name in (*glibc, f"manylinux2014_{machine}") for part in ("--platform", name)]
+    return ["--only-binary=:all:", "--implementation", "cp", "--python-version", debian.python, *platforms]
+
+
 def wheels(folder: Path, roles: list[str], debian: Debian, machine: str, version: str, *, pinned: bool) -> str:
     """Fetch wheels, and pip's; returns requirements with hashes."""
     to = folder / "wheels"
     to.mkdir()
     wheel = our_wheel(to, version)
-    glibc = [f"manylinux_2_{minor}_{machine}" for minor in range(debian.glibc, 4, -1)]
-    platforms = [part for name in (*glibc, f"manylinux2014_{machine}") for part in ("--platform", name)]
-    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--implementation", "cp"]
-    fetch += ["--python-version", debian.python, *platforms, *(["--constraint", str(PINS)] if pinned else [])]
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", *pip_target(debian, machine)]
+    fetch += ["--constraint", str(PINS)] if pinned else []
     run(*fetch, "--dest", to, f"{wheel}[center,postgres]" if "center" in roles else wheel)
     run(*fetch, "--dest", folder / "pip", "pip")
     fetched = sorted([*to.glob("*.whl"), *folder.glob("pip/*.whl")])
@@ -102,10 +110,21 @@ def wheels(folder: Path, roles: list[str], debian: Debian, machine: str, version
     return "\n".join(lines) + "\n"
 
 
-def debian_packages(folder: Path, names: list[str], codename: str, arch: str) -> None:
-    """Fetch packages and all that they need into `debs/`, whatever this machine has, and index them."""
-    cache = ROOT / ".cache" / "bundle" / f"{codename}-{arch}"
-    for name in ("sources", "none", "lists/partial", "archives/partial"):
+def debian_packages(
+    folder: Path, names: list[str], codename: str, arch: str, *, components: str = "main", kept: Path = CACHE
+) -> None:
+    """Fetch packages and all that they need into `debs/`, whatever this machine has, and index them.
+
+    Args:
+        folder: gets `debs/`.
+        names: as apt takes them.
+        codename: of the release.
+        arch: of Debian.
+        components: of Debian's archive.
+        kept: folder in which what was fetched lies for the next time.
+    """
+    cache = kept / f"{codename}-{arch}"
+    for name in ("sources", "none/partial", "lists/partial", "archives/partial"):
         (cache / name).mkdir(parents=True, exist_ok=True)
     (cache / "status").touch()
     (own,) = re.findall(r"(?m)^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text("utf-8"))
@@ -114,7 +133,8 @@ def debian_packages(folder: Path, names: list[str], codename: str, arch: str) ->
     for path in sources:
         text = path.read_text("utf-8")
         if re.search(rf"\b{own}\b", text):
-            (cache / "sources" / path.name).write_text(re.sub(rf"\b{own}\b", codename, text), "utf-8")
+            text = re.sub(r"(?m)^Components: main$", f"Components: {components}", re.sub(rf"\b{own}\b", codename, text))
+            (cache / "sources" / path.name).write_text(text, "utf-8")
     places = {
         "Dir::State": cache,
         "Dir::State::lists": cache / "lists",
@@ -123,22 +143,26 @@ def debian_packages(folder: Path, names: list[str], codename: str, arch: str) ->
         "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": cache / "sources",
         "Dir::Etc::preferences": "/dev/null",
-        "Dir::Etc::preferencesparts": cache / "none",
+        "Dir::Etc::preferencesparts": cache / "none" / "partial",
         "APT::Architecture": arch,
         "APT::Architectures": arch,
         "Debug::NoLocking": "1",
     }
     options = [part for key, value in places.items() for part in ("-o", f"{key}={value}")]
     run("apt-get", "-qq", *options, "update")
-    for old in (cache / "archives").glob("*.deb"):
-        old.unlink()
-    run("apt-get", "-qq", *options, "install", "-y", "--no-install-recommends", "--download-only", *names)
+    install = ["apt-get", "-qq", *options, "install", "-y", "--no-install-recommends"]
+    plan = run(*install, "-o", f"Dir::Cache::archives={cache / 'none'}", "--print-uris", *names)
+    run(*install, "--download-only", *names)
+    wanted = set(re.findall(r"(?m)^'\S+' (\S+\.deb) ", plan))
     to = folder / "debs"
     to.mkdir()
     entries = []
     for path in sorted((cache / "archives").glob("*.deb")):
-        shutil.move(path, to)
-        content = (to / path.name).read_bytes()
+        if path.name not in wanted:  # of an older plan
+            path.unlink()
+            continue
+        shutil.copy(path, to)
+        content = path.read_bytes()
         said = subprocess.run(["dpkg-deb", "-f", to / path.name], capture_output=True, text=True, check=True).stdout
         place = f"Filename: ./{path.name}\nSize: {len(content)}\nSHA256: {digest(content)}\n"
         entries.append(f"{said.rstrip()}\n{place}")

@@ -1,0 +1,93 @@
+"""The boards that images are made for, and what each needs beside Debian for its processor."""
+
+from dataclasses import dataclass
+from typing import Final
+
+COMMON: Final = (
+    *("systemd", "systemd-sysv", "systemd-timesyncd", "udev", "dbus", "kmod", "initramfs-tools", "zstd", "usr-is-merged"),
+    *("mount", "passwd", "procps", "iproute2", "e2fsprogs", "dosfstools", "ca-certificates", "tzdata", "netbase"),
+    *("network-manager", "wpasupplicant", "wireless-regdb", "modemmanager", "usb-modeswitch", "ppp"),
+    *("rauc", "rauc-service", "openssh-server", "openssl", "python3", "fonts-droid-fallback"),
+)
+FIRMWARE: Final = ("firmware-realtek", "firmware-misc-nonfree")
+"""Redistributable: cards for cables and Wi-Fi as they are soldered onto most boards."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A profile.
+
+    Args:
+        name: as in `BOARD=`.
+        arch: Debian's word for the processor.
+        packages: beside COMMON.
+        efi: file that its firmware starts.
+        console: kernel consoles, the last one is where the system writes.
+        firmware: files of the root, as globs, that go onto the ESP, and where to.
+        settings: files that are written onto the ESP.
+        missing: why it cannot be built, one line.
+    """
+
+    name: str
+    arch: str
+    packages: tuple[str, ...] = ()
+    console: str = "console=tty0 console=ttyS0,115200"
+    firmware: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    missing: str = ""
+
+    @property
+    def efi(self) -> str:
+        """What UEFI calls its processor."""
+        return {"amd64": "x64", "arm64": "aa64"}[self.arch]
+
+    @property
+    def compatible(self) -> str:
+        """What a bundle for it says of itself."""
+        return f"cityeye-{self.name}"
+
+    @property
+    def all_packages(self) -> tuple[str, ...]:
+        """Names for apt."""
+        return (*COMMON, f"linux-image-{self.arch}", *FIRMWARE, *self.packages)
+
+    def entry(self, slot: str, generation: int = 1) -> str:
+        """Entry of systemd-boot for a slot (`a` or `b`); of two, the newer generation comes first."""
+        options = (
+            f"root=PARTLABEL=root-{slot} rootfstype=squashfs ro rauc.slot={slot} panic=10 {self.console} "
+            "loglevel=4 systemd.gpt_auto=0 systemd.getty_auto=0 net.ifnames=1"
+        )
+        return (
+            f"title CityEye {slot.upper()}\nsort-key cityeye\nversion {generation}\n"
+            f"linux /cityeye/{slot}/linux\ninitrd /cityeye/{slot}/initrd\noptions {options}\n"
+        )
+
+
+PI_CONFIG: Final = "arm_64bit=1\nkernel=u-boot.bin\nenable_uart=1\nupstream_kernel=1\n"
+BOARDS: Final = {
+    board.name: board
+    for board in (
+        Board("amd64", "amd64", ("firmware-iwlwifi",)),
+        Board("arm64", "arm64", console="console=tty0 console=ttyAMA0,115200"),
+        Board(
+            "rpi",
+            "arm64",
+            ("raspi-firmware", "u-boot-rpi", "firmware-brcm80211"),
+            "console=tty0 console=ttyS1,115200",
+            firmware=(
+                ("usr/lib/raspi-firmware/*", ""),
+                ("usr/lib/u-boot/rpi_arm64/u-boot.bin", ""),
+                ("usr/lib/linux-image-*/broadcom/bcm2711-rpi-*.dtb", ""),
+            ),
+            settings=(("config.txt", PI_CONFIG),),
+        ),
+        Board(
+            "rk3588",
+            "arm64",
+            missing=(
+                "Debian 12 has no u-boot for RK3588 (u-boot-rockchip 2023.01 ends at RK3399), and its kernel 6.1 no "
+                "device tree of it; where the board's own flash holds a UEFI, try BOARD=arm64"
+            ),
+        ),
+    )
+}

@@ -1,0 +1,335 @@
+"""Makes the image of a box's disk: `make image`. Run as root from the repository: python -m deploy.image.build.
+
+Debian's packages become a base (kept in .cache/image, for it depends on them alone), on which the agent's wheels, units
+and the overlay are laid; that is packed as a squashfs, and genimage puts the partitions around it.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from configparser import ConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.bundle.build import (
+    MACHINES,
+    RELEASES,
+    ROOT,
+    BuildError,
+    Debian,
+    debian_packages,
+    detectors,
+    digest,
+    pip_target,
+    run,
+    wheels,
+)
+from deploy.image.boards import BOARDS, Board
+
+HERE = Path(__file__).resolve().parent
+CACHE = ROOT / ".cache" / "image"
+OVERLAY = HERE / "root"
+EARLY = ("etc/initramfs-tools/conf.d/cityeye", "usr/share/initramfs-tools/modules.d/cityeye")
+"""Of the overlay, what Debian's packages must see while they are installed."""
+BASE_EPOCH = 1735689600
+"""Time of the base, which no commit changes: only lengths of passwords' ages and the initrd hold it."""
+SLOT_MB, ESP_MB, CARD_MB, DATA_MB = 700, 256, 64, 64
+DATA_UUID = "c17e0000-0c17-4e00-8000-0000000000da"
+FIXED = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
+SCRIPT = """\
+#!/opt/cityeye/bin/python3
+import sys
+from {module} import main
+sys.exit(main())
+"""
+TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "genimage": "genimage",
+    "mcopy": "mtools",
+    "mkfs.vfat": "dosfstools",
+    "mke2fs": "e2fsprogs",
+    "mksquashfs": "squashfs-tools",
+    "zstd": "zstd",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is built: a commit, and its time in s."""
+
+    version: str
+    commit: str
+    epoch: int
+
+    @classmethod
+    def of_checkout(cls, version: str) -> "Source":
+        """Of this repository."""
+        commit, epoch = run("git", "-C", ROOT, "log", "-1", "--format=%H %ct").split()
+        changed = run("git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no")
+        return cls(version, commit + ("-changed" if changed else ""), int(epoch))
+
+
+def base(work: Path, board: Board, debian: Debian) -> Path:
+    """The tar of Debian's packages, from the cache where it was made of the same ones."""
+    index = (work / "debs" / "Packages").read_bytes()
+    early = b"".join((OVERLAY / name).read_bytes() for name in EARLY)
+    # what this file asks of mmdebstrap belongs to it as well
+    key = digest(b"\0".join([index, early, (HERE / "base.sh").read_bytes(), repr(board.all_packages).encode()]))[:16]
+    made = CACHE / f"base-{board.name}-{key}.tar"
+    if made.exists():
+        return made
+    for old in CACHE.glob(f"base-{board.name}-*.tar"):
+        old.unlink()
+    seen = work / "early"
+    for name in EARLY:
+        (seen / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(OVERLAY / name, seen / name)
+    run(
+        *("mmdebstrap", "--mode=root", "--variant=essential", "--format=tar", f"--architectures={board.arch}"),
+        *("--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh $1", f"--include={','.join(board.all_packages)}"),
+        *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"),
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")),
+        f"--essential-hook=sync-in {seen} /",
+        f"--customize-hook={HERE / 'base.sh'} $1",
+        # a flat repository has no codename
+        *("", made.with_suffix(".new"), f"deb [trusted=yes] copy:{work / 'debs'} ./"),
+        env={**FIXED, "SOURCE_DATE_EPOCH": str(BASE_EPOCH)},
+    )
+    made.with_suffix(".new").rename(made)
+    return made
+
+
+def programs(root: Path, work: Path, debian: Debian, machine: str) -> None:
+    """Lay a virtual environment for /opt/cityeye down, without running anything of the box's processor."""
+    home = root / "opt/cityeye"
+    packages = home / "lib" / f"python{debian.python}" / "site-packages"
+    (home / "bin").mkdir()
+    for name in ("python", "python3", f"python{debian.python}"):
+        (home / "bin" / name).symlink_to("/usr/bin/python3")
+    (home / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {debian.python}\n")
+    run(
+        *(sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--no-index", "--no-cache-dir", "--no-deps"),
+        *("--no-compile", "--root-user-action", "ignore", "--require-hashes", "--find-links", work / "wheels"),
+        *("-r", work / "requirements.txt", "--target", packages, *pip_target(debian, machine)),
+    )
+    # written for the machine that builds
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for command in ("agent", "models"):
+        script = home / "bin" / f"cityeye-{command}"
+        script.write_text(SCRIPT.format(module="agent.commands" if command == "agent" else "models.commands"))
+        script.chmod(0o755)
+    for unused in [*packages.glob("**/tests/"), *packages.glob("numpy/**/include/")]:
+        shutil.rmtree(unused, ignore_errors=True)
+    for unused in packages.glob("**/*.pyi"):
+        unused.unlink()
+    shared = home / "share/doc/cityeye"
+    shared.mkdir(parents=True)
+    for path in ("docs/guide/box.md", "config/box.example.toml", "LICENSE"):
+        shutil.copy(ROOT / path, shared)
+
+
+def compile_all(root: Path, debian: Debian) -> None:
+    """Compile all Python, so that no box does at each start; the same bytes wherever and whenever it is done."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" != debian.python:
+        raise BuildError(f"expected to run in Python {debian.python}, as the box has, got {sys.version.split()[0]}")
+    run(
+        *(sys.executable, "-I", "-S", "-m", "compileall", "-q", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"),
+        *("-s", root, root / "usr/lib/python3", root / f"usr/lib/python{debian.python}", root / "opt/cityeye/lib"),
+        env={"PYTHONHASHSEED": "0"},
+    )
+
+
+def overlay(root: Path, board: Board, source: Source) -> None:
+    """Lay units and the overlay over the root, say who it is, and settle what starts."""
+    units = root / "usr/lib/systemd/system"
+    for unit in sorted((ROOT / "deploy/units").glob("cityeye-*.*")):
+        if unit.suffix in (".service", ".path", ".timer", ".socket") and unit.stem != "cityeye-collector":
+            shutil.copy(unit, units)
+    for path in sorted(OVERLAY.rglob("*")):
+        to = root / path.relative_to(OVERLAY)
+        if path.is_symlink():
+            to.unlink(missing_ok=True)
+            to.symlink_to(path.readlink())
+        elif path.is_dir():
+            to.mkdir(exist_ok=True)
+        else:
+            content = path.read_bytes()
+            if path.is_relative_to(OVERLAY / "etc"):
+                content = content.replace(b"@COMPATIBLE@", board.compatible.encode())
+                content = content.replace(b"@BOARD@", board.name.encode())
+                content = content.replace(b"@CONSOLE@", board.console.encode())
+            to.write_bytes(content)
+            to.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+    for place in ("boot/cityeye", "efi", "data", "etc/cityeye"):
+        (root / place).mkdir(exist_ok=True)
+    (root / "etc/cityeye-image").write_text(
+        f"VERSION={source.version}\nBOARD={board.name}\nCOMPATIBLE={board.compatible}\nCOMMIT={source.commit}\n"
+    )
+    run("systemctl", f"--root={root}", "--quiet", "preset-all")
+    run("systemctl", f"--root={root}", "--quiet", "mask", "NetworkManager-wait-online.service", "getty@.service")
+    run("systemctl", f"--root={root}", "--quiet", "set-default", "multi-user.target")
+
+
+def pack(root: Path, target: Path, epoch: int) -> None:
+    """Make the squashfs of a root: times are the commit's, owners as in the root."""
+    run(
+        *("mksquashfs", root, target, "-noappend", "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "15"),
+        *("-b", "128K", "-all-time", str(epoch), "-mkfs-time", str(epoch), "-no-exports"),
+    )
+    if target.stat().st_size > SLOT_MB << 20:
+        raise BuildError(f"expected a root of at most {SLOT_MB} MiB, got {target.stat().st_size >> 20}; leave something out")
+
+
+def boot_files(root: Path, work: Path, board: Board) -> None:
+    """Lay out what the two FAT partitions hold: esp/ and cityeye/."""
+    esp, card = work / "esp", work / "cityeye"
+    (esp / "cityeye/a").mkdir(parents=True)
+    (esp / "EFI/BOOT").mkdir(parents=True)
+    (esp / "loader/entries").mkdir(parents=True)
+    shutil.copy(root / "boot/linux", esp / "cityeye/a")
+    shutil.copy(root / "boot/initrd", esp / "cityeye/a")
+    loader = next((work / "loader").glob("usr/lib/systemd/boot/efi/systemd-boot*.efi"))
+    shutil.copy(loader, esp / "EFI/BOOT" / f"BOOT{board.efi.upper()}.EFI")
+    (esp / "loader/loader.conf").write_text("timeout 0\neditor no\n")
+    (esp / "loader/entries/cityeye-a.conf").write_text(board.entry("a"))
+    for pattern, place in board.firmware:
+        for path in root.glob(pattern):
+            shutil.copy(path, esp / place)
+    for name, content in board.settings:
+        (esp / name).write_text(content)
+    shutil.copytree(HERE / "card", card)
+
+
+def fat(folder: Path, target: Path, label: str, size_mb: int, serial: str, fixed: dict[str, str]) -> None:
+    """Make a FAT file system of a folder; entries in the order of their names, times as mtools is told."""
+    with target.open("wb") as made:
+        made.truncate(size_mb << 20)
+    run("mkfs.vfat", "-F", "32", "--invariant", "-n", label, "-i", serial, target)
+    for path in sorted(folder.rglob("*")):
+        to = f"::/{path.relative_to(folder)}"
+        run(*(("mmd", "-i", target, to) if path.is_dir() else ("mcopy", "-i", target, path, to)), env=fixed)
+
+
+def disk(work: Path, epoch: int, target: Path) -> None:
+    """Put the partitions into one file."""
+    fixed = {**FIXED, "SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch)}
+    fat(work / "esp", work / "esp.vfat", "ESP", ESP_MB, "c17e0001", fixed)
+    fat(work / "cityeye", work / "cityeye.vfat", "CITYEYE", CARD_MB, "c17e0002", fixed)
+    # blocks and inodes as for a large disk: it grows
+    run(
+        *("mke2fs", "-q", "-t", "ext4", "-L", "data", "-b", "4096", "-i", "16384", "-m", "1", "-J", "size=16"),
+        *("-U", DATA_UUID, "-E", f"hash_seed={DATA_UUID},root_owner=0:0", work / "data.ext4", f"{DATA_MB}M"),
+        env=fixed,
+    )
+    config, made = work / "genimage.cfg", work / "made"
+    config.write_text((HERE / "genimage.cfg").read_text("utf-8").replace("@SLOT@", f"{SLOT_MB}M"), "utf-8")
+    (work / "none").mkdir()
+    run(
+        *("genimage", "--config", config, "--inputpath", work, "--outputpath", made, "--tmppath", work / "tmp"),
+        *("--rootpath", work / "none"),
+        env=fixed,
+    )
+    run("zstd", "-q", "-f", "-T0", "-9", made / "disk.img", "-o", target)
+
+
+def manifest(work: Path) -> str:
+    """What it is made of: kind, name, version and SHA-256 of each package, a line each."""
+    index = (work / "debs/Packages").read_text("utf-8")
+    debs = re.findall(r"(?ms)^Package: (\S+)$.*?^Version: (\S+)$.*?^SHA256: (\w+)$", index)
+    required = re.findall(r"(?m)^(\S+)==(\S+) --hash=sha256:(\w+)$", (work / "requirements.txt").read_text())
+    lines = [f"deb {' '.join(deb)}" for deb in debs]
+    # the project's own wheel is of the commit
+    lines += [f"wheel {' '.join(wheel)}" for wheel in required if wheel[0] != "cityeye"]
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def look(board: Board) -> None:
+    """Whether this machine can build it; raises BuildError."""
+    if board.missing:
+        raise BuildError(f"BOARD={board.name} cannot be built: {board.missing}")
+    if os.geteuid():
+        raise BuildError("expected root: files of the image belong to it")
+    if absent := sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None}):
+        raise BuildError(f"apt-get install {' '.join(absent)}")
+    if board.arch != run("dpkg", "--print-architecture").strip() and not Path(
+        f"/proc/sys/fs/binfmt_misc/qemu-{MACHINES[board.arch]}"
+    ).exists():
+        raise BuildError(
+            f"programs of {board.arch} do not run here: apt-get install qemu-user-static arch-test; "
+            "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; update-binfmts --enable"
+        )
+
+
+def build(board: Board, source: Source, insisted: str | None, models: list[str], out: Path) -> Path:
+    """Make the image; returns its compressed file."""
+    debian, machine = RELEASES["12"], MACHINES[board.arch]
+    with tempfile.TemporaryDirectory(prefix="work.", dir=CACHE) as made:
+        work, root = Path(made), Path(made, "root")
+        names = ["?essential", "systemd-boot-efi", *board.all_packages]
+        debian_packages(
+            work, names, debian.codename, board.arch, components="main non-free-firmware", kept=CACHE
+        )
+        (work / "requirements.txt").write_text(
+            wheels(work, ["agent"], debian, machine, source.version, pinned=True), "utf-8"
+        )
+        listed = manifest(work)
+        if insisted is not None and listed != insisted:
+            differing = sorted({*listed.splitlines()} ^ {*insisted.splitlines()})
+            raise BuildError(f"the packages are not those of the manifest: {'; '.join(differing)[:600]}")
+        root.mkdir()
+        run("tar", "-xpf", base(work, board, debian), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", root)
+        (work / "loader").mkdir()
+        (boot,) = (work / "debs").glob("systemd-boot-efi_*.deb")
+        run("dpkg-deb", "-x", boot, work / "loader")
+        programs(root, work, debian, machine)
+        (root / "opt/cityeye/models").mkdir()
+        if models:
+            detectors(root / "opt/cityeye", models)
+        overlay(root, board, source)
+        compile_all(root, debian)
+        pack(root, work / "root.squashfs", source.epoch)
+        boot_files(root, work, board)
+        out.mkdir(parents=True, exist_ok=True)
+        target = out / f"cityeye-{board.name}-{source.version}.img.zst"
+        disk(work, source.epoch, target)
+        target.with_suffix("").with_suffix(".manifest").write_text(listed, "utf-8")
+    with target.open("rb") as content:
+        total = hashlib.file_digest(content, "sha256").hexdigest()
+    target.with_name(f"{target.name}.sha256").write_text(f"{total}  {target.name}\n", "utf-8")
+    return target
+
+
+def main() -> None:
+    """Make an image; says where it is and how large."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--board", choices=BOARDS, default="amd64")
+    parser.add_argument("--detectors", nargs="*", default=[], help="by name, beside the one that ships")
+    parser.add_argument("--manifest", type=Path, help="of an earlier image: insist on the same packages")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    parser.add_argument("--version", default=setup["metadata"]["version"])
+    asked = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        look(BOARDS[asked.board])
+        with (CACHE / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            insisted = asked.manifest.read_text("utf-8") if asked.manifest else None
+            target = build(
+                BOARDS[asked.board], Source.of_checkout(asked.version), insisted, asked.detectors, asked.out
+            )
+    except (BuildError, OSError) as fault:
+        sys.exit(f"image: {fault}")
+    print(f"{target}: {target.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

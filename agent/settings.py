@@ -76,6 +76,9 @@ class SetupSection(Section):
         default=Path("/boot/firmware/cityeye-setup"),
         description="on the boot partition: a new file of this name opens the page for 30 minutes",
     )
+    run_dir: Path = Field(
+        default=Path("/run/cityeye"), description="what root made of the boot partition's card; may be absent"
+    )
 
 
 class BoxSettings(Section):

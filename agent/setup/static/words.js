@@ -1,6 +1,7 @@
 // What the page says, English|Chinese; and what examinations say of cameras, which is matched.
 
 const WORDS = {
+  mend: "Correct cityeye.toml on any laptop (partition CITYEYE), then power on again:|请在电脑上改正 CITYEYE 分区里的 cityeye.toml，再重新通电：", claim_trying: "The card's claim is taken to the center …|正在用配置卡向中心认领……", claim_silent: "The card's claim, tried again and again:|配置卡认领未成功，会不断重试：", claim_refused: "The center refuses the card's claim; it is tried again:|中心拒绝了配置卡的认领，仍会重试：",
   steps: "Steps|步骤", title: "Set up this box|设置这台盒子", pin: "PIN on the box's label|盒子标签上的 PIN 码", open: "Open|打开", warned: "The browser warned of the certificate: compare its SHA-256 with the label.|浏览器提示过证书不受信任：请将其 SHA-256 与标签核对。",
   network: "Network|网络", claim: "Center|中心", camera: "Camera|摄像头", picture: "Focus|对焦", zones: "Zones|区域", trial: "Test|试验", leave: "Leave|完工", next: "Next|下一步",
   dhcp: "Addresses come from the network (DHCP); change them in the router.|地址由网络分配（DHCP），请在路由器上更改。", scan: "Scan the center's label with the phone's camera, copy its whole text and paste it here.|用手机相机扫描中心的标签，复制全部文字并粘贴到这里。", label: "Text of the label|标签文字", claims: "Claim|认领",

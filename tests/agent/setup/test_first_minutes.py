@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.box.door import Door
+from agent.box.network import Address
 from agent.setup import finding, watch
-from agent.setup.network import Address
 from tests import clips
 from tests.browser import PHONE, check, chromium
 from tests.cameras import RtspCamera

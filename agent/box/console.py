@@ -23,6 +23,9 @@ HEIGHT: Final = 24
 MEND: Final = Words(
     "请在电脑上改正 cityeye.toml，再重新通电：", "Correct cityeye.toml on any laptop, then power on again:"
 )
+SHUT: Final = Words(
+    "已关闭；在 CITYEYE 分区新建文件 cityeye-setup 可再打开", "shut; a new file cityeye-setup on CITYEYE opens it"
+)
 CLEAR: Final = "\033[H\033[2J\033[3J"
 
 
@@ -52,12 +55,12 @@ def picture(sight: Sight, languages: Sequence[str]) -> str:
         ("Gateway", "网关", sight.gateway or Words("没有", "none")),
         ("Center", "中心", _center(sight.standing)),
         ("Cameras", "摄像头", _cameras(standing)),
-        ("Set-up", "设置页", f"{standing.page}  PIN {standing.pin}" if standing.page else Words("已关闭", "shut")),
+        ("Set-up", "设置页", f"{standing.page}  PIN {standing.pin}" if standing.page else SHUT),
     ]
     if sight.trouble:
         blinks = TROUBLES[sight.trouble]
         rows.append(
-            ("Light", "指示灯", Words(f"闪 {sight.trouble} 次：{blinks.zh}", f"{sight.trouble} blinks: {blinks.en}"))
+            ("Light", "指示灯", Words(f"闪 {sight.trouble} 次：{blinks.zh}", f"blinks {sight.trouble} x: {blinks.en}"))
         )
     both = len(languages) > 1
     lines = [f"CityEye {VERSION}", ""]

@@ -391,7 +391,7 @@ _SIGNS: Final[dict[int, int | str]] = {
 def read_card(content: bytes) -> tuple[Card, tuple[Fault, ...]]:
     """Read a card; what cannot be used of it is left out and is a fault. Never raises."""
     try:
-        lines = _decoded(content).split("\n")
+        lines = decoded(content).split("\n")
     except ValueError:
         return Card(), (Fault("", None, _say("text"), _say("other_file"), _say("save")),)
     places = _places(lines)
@@ -417,7 +417,8 @@ def _say(key: str, *values: object) -> Words:
     return Words(zh.format(*values), en.format(*values)) if values else Words(zh, en)
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes) -> str:
+    """The text of a file as any editor left it; raises ValueError for what is none."""
     if len(content) > MAX_BYTES:
         raise ValueError
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):

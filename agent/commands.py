@@ -14,10 +14,8 @@ import typer
 from agent import VERSION, live, plane_picture
 from agent.bench import Bench
 from agent.box import orders
-from agent.box.blink import Light
 from agent.box.card import apply
 from agent.box.clock import Clock
-from agent.box.console import screens, show
 from agent.box.document import in_force
 from agent.box.door import Door, Doorman, nobody_yet, state_dir_of
 from agent.box.enrolment import EnrolmentError, enrol
@@ -151,12 +149,6 @@ def apply_card(
     """Set network, time and logins as the card says; for root, at each start."""
     for one in apply(boot, run_dir):
         typer.echo(one.text("en"), err=True)
-
-
-@app.command()
-def console(run_dir: Annotated[Path, typer.Option("--run")] = Path("/run/cityeye")) -> None:
-    """Show on screen and serial line how the box stands, and blink; until stopped."""
-    show(run_dir, screens(), Light.find())
 
 
 @app.command()

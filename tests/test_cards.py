@@ -109,7 +109,7 @@ def test_a_hundred_copies_differ_in_their_boot_partition_only(tmp_path, image):
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("gateway", "10.9.0.1", "codes.csv:3, xiaohe-0002: line"),
+        ("gateway", "10.9.0.1", "codes.csv:3, xiaohe-0002: [network] gateway: expected"),
         ("vlan", "12a", "[network] vlan"),
         ("time.zone", "Asia/Peking", "[time] zone"),
         ("adress", "10.1.2.3/24", "unknown column ['adress']"),

@@ -11,13 +11,15 @@ Everything lies in `/run` and is gone with the power, so that the card alone dec
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_DNS, uuid5
 
 from agent.box.twin import write_whole
-from protocol.card import Card, Fault, Words, read_card
+from protocol.card import Card, Fault, read_card
+from protocol.words import Words
 
 NAMES: Final = ("cityeye.toml", "cityeye.toml.txt")
 """Windows hides what Notepad adds."""
@@ -138,3 +140,8 @@ def keyfile(sections: Mapping[str, Mapping[str, Any]]) -> str:
         escaped = {key: re.sub(r"^ | $", r"\\s", str(value).replace("\\", "\\\\")) for key, value in values.items()}
         parts += [f"[{name}]", *(f"{key}={value}" for key, value in escaped.items()), ""]
     return "\n".join(parts)
+
+
+if __name__ == "__main__":  # at each start; the command line would load everything that sees
+    for one in apply(Path("/boot/cityeye"), Path("/run")):
+        sys.stderr.write(f"{one.text('en')}\n")

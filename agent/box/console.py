@@ -6,6 +6,7 @@ The kernel's screen has no Chinese signs: it gets English; serial lines, read by
 import contextlib
 import os
 import textwrap
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Final
 from agent import VERSION
 from agent.box.blink import Light
 from agent.box.standing import TROUBLES, Sight, Standing
-from protocol.card import Words
+from protocol.words import Words
 
 WIDTH: Final = 79
 """One less, and one line: a sign in the last corner would move all of it."""
@@ -141,12 +142,25 @@ def show(run_dir: Path, places: Sequence[Screen], light: Light, going_on: Callab
 
 def _write(screen: Screen, text: str) -> bool:
     encoding = "utf-8" if "zh" in screen.languages else "ascii"
-    with contextlib.suppress(OSError):
-        # a serial line that nobody reads must hold nothing up
+    data = (CLEAR + text + "\r\n").encode(encoding, "replace")
+    try:
+        # a serial line that nobody reads must hold nothing up, a slow one takes a while
         line = os.open(screen.path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        try:
-            os.write(line, (CLEAR + text + "\r\n").encode(encoding, "replace"))
-        finally:
-            os.close(line)
-        return True
-    return False
+    except OSError:
+        return False
+    try:
+        for _ in range(100):
+            with contextlib.suppress(BlockingIOError):
+                data = data[os.write(line, data) :]
+            if not data:
+                break
+            time.sleep(0.05)
+    except OSError:
+        pass
+    finally:
+        os.close(line)
+    return not data
+
+
+if __name__ == "__main__":  # the command line would load everything that sees
+    show(Path("/run/cityeye"), screens(), Light.find())

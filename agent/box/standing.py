@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agent.box.network import addresses, gateway
 from agent.box.twin import write_whole
-from protocol.card import Words
+from protocol.words import Words
 
 TROUBLES: Final = {
     1: Words("配置卡有错误", "the card has faults"),

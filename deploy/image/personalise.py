@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ def read_list(path: Path, defaults: Path | None) -> list[Personal]:
         seen.add(box)
         card = _card(values, shared)
         read, wrong = read_card(card)
+        wrong = tuple(replace(one, line=None) for one in wrong)  # of the list, not of the card that is made of it
         faults += [f"{where}, {box}: {one.text(language)}" for one in wrong for language in ("zh", "en")]
         invitation = read.invitation
         if invitation is not None and not wrong:

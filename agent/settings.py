@@ -13,6 +13,7 @@ from typing import Final, Literal, Self
 from pydantic import Field
 
 from agent.box.enrolment import EnrolmentError, fill_in
+from agent.box.standing import read_run
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName, read_toml
 from protocol.ids import Slug
@@ -187,6 +188,9 @@ def load_settings(path: Path) -> BoxConfig:
         values = fill_in(read_toml(path), folder)
     except EnrolmentError as fault:
         raise SettingsError(f"{path}: {fault}") from None
+    zone = read_run(setup_of(path).run_dir / "card.json").get("zone")
+    if zone and isinstance(values.get("box"), dict):
+        values["box"] = {"timezone": zone} | values["box"]
     return BoxConfig(BoxSettings.of(values, str(path)), folder)
 
 

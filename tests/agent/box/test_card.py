@@ -13,7 +13,8 @@ from agent.box.blink import Light
 from agent.box.card import apply
 from agent.box.console import Screen, picture, screens
 from agent.box.standing import Board, Sight, Standing
-from tests.protocol.test_card import CODE, LABEL, WHOLE
+from agent.settings import load_settings
+from tests.protocol.test_card_reader import CODE, LABEL, WHOLE
 
 STATIC = '[network]\naddress = "10.1.2.3/24"\ngateway = "10.1.2.1"\ndns = ["10.1.2.1"]\nmtu = 1400\n'
 
@@ -29,7 +30,7 @@ def left(folder):
 
 
 def test_a_whole_card_is_carried_out_and_the_next_one_leaves_nothing_of_it(tmp_path):
-    assert not applied(tmp_path, WHOLE)
+    assert not applied(tmp_path, WHOLE.replace("Shanghai", "Urumqi"))
     run = tmp_path / "run"
     connections = {
         f"NetworkManager/system-connections/cityeye-{one}.nmconnection"
@@ -42,7 +43,10 @@ def test_a_whole_card_is_carried_out_and_the_next_one_leaves_nothing_of_it(tmp_p
     assert json.loads((run / "cityeye/claim.json").read_text()) == {"label": LABEL}
     said = (run / "cityeye/card.json").read_text()
     assert not [secret for secret in (CODE, "12345678", '"1234"') if secret in said]
-    assert (run / "cityeye/localtime").readlink().name == "Shanghai"
+    assert (run / "cityeye/localtime").readlink().name == "Urumqi"
+    box = tmp_path / "box.toml"
+    box.write_text(f'version = 1\n[box]\nid = "b"\nsite = "s"\n[setup]\nrun_dir = "{run}/cityeye"\n')
+    assert load_settings(box).settings.box.timezone == "Asia/Urumqi"
     applied(tmp_path, "")
     assert left(tmp_path) >= {"cityeye/card.json", "cityeye/localtime"}
     assert not left(tmp_path) & {"cityeye/claim.json", "cityeye/country", *(connections - {min(connections)})}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
 from itertools import pairwise
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -25,11 +25,17 @@ from pydantic_core import PydanticCustomError
 from protocol.documents import Section, TimeZoneName
 from protocol.enrolment import Invitation, matches, read_claim, read_fingerprint, read_url
 from protocol.ids import Slug, is_slug
-from protocol.words import Words
 
 MAX_BYTES: Final = 64 * 1024
 LEAST_MTU: Final = 1280
 """Less is no network for IPv6 (RFC 8200)."""
+
+
+class Words(NamedTuple):
+    """The same in both languages."""
+
+    zh: str
+    en: str
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from typing import Any, Final
 from uuid import NAMESPACE_DNS, uuid5
 
 from agent.box.twin import write_whole
-from protocol.card import Card, Fault, read_card
-from protocol.words import Words
+from protocol.card import Card, Fault, Words, read_card
 
 NAMES: Final = ("cityeye.toml", "cityeye.toml.txt")
 """Windows hides what Notepad adds."""

@@ -1,6 +1,7 @@
 """What a screen or a serial line on the box shows: who it is, how it stands, what is wrong with its card.
 
-The kernel's screen has no Chinese signs: it gets English; serial lines, read by a terminal program, get both.
+The kernel's screen has no Chinese signs: it gets English; serial lines, read by a terminal program, get both. Texts
+are English|Chinese.
 """
 
 import contextlib
@@ -16,62 +17,60 @@ from typing import Final
 from agent import VERSION
 from agent.box.blink import Light
 from agent.box.standing import TROUBLES, Sight, Standing
-from protocol.words import Words
 
 WIDTH: Final = 79
 """One less, and one line: a sign in the last corner would move all of it."""
 HEIGHT: Final = 24
-MEND: Final = Words(
-    "请在电脑上改正 cityeye.toml，再重新通电：", "Correct cityeye.toml on any laptop, then power on again:"
-)
-SHUT: Final = Words(
-    "已关闭；在 CITYEYE 分区新建文件 cityeye-setup 可再打开", "shut; a new file cityeye-setup on CITYEYE opens it"
-)
+INDENT: Final = 16
 CLEAR: Final = "\033[H\033[2J\033[3J"
+CLAIMS: Final = {
+    "trying": "claiming|正在认领",
+    "silent": "does not answer; it is tried again|没有应答，稍后再试",
+    "refused": "refuses the claim|拒绝认领",
+}
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A place to write to; `languages` are those that it can show."""
+    """A place to write to, and whether it can show Chinese."""
 
     path: Path
-    languages: tuple[str, ...]
+    chinese: bool
 
 
 def screens(active: Path = Path("/sys/class/tty/console/active"), dev: Path = Path("/dev")) -> list[Screen]:
     """The first virtual screen, and the kernel's serial consoles."""
     names = active.read_text("ascii").split() if active.exists() else []
-    serial = [Screen(dev / name, ("en", "zh")) for name in names if not name[3:].isdigit()]
-    return [Screen(dev / "tty1", ("en",)), *serial]
+    return [Screen(dev / "tty1", False), *(Screen(dev / name, True) for name in names if not name[3:].isdigit())]
 
 
-def picture(sight: Sight, languages: Sequence[str]) -> str:
+def picture(sight: Sight, *, chinese: bool) -> str:
     """The whole text, at most WIDTH by HEIGHT."""
-    standing = sight.standing or Standing()
-    faults = list(sight.card.get("faults", ()))
-    rows = [
-        ("Box", "盒子", standing.box or Words("尚未认领", "not claimed yet")),
-        ("Site", "街道", standing.site or str(sight.card.get("site") or "-")),
-        ("Address", "地址", ", ".join(sight.addresses) or Words("没有：检查网线", "none: check the cable")),
-        ("Gateway", "网关", sight.gateway or Words("没有", "none")),
-        ("Center", "中心", _center(sight.standing)),
-        ("Cameras", "摄像头", _cameras(standing)),
-        ("Set-up", "设置页", f"{standing.page}  PIN {standing.pin}" if standing.page else SHUT),
-    ]
+    standing, faults = sight.standing or Standing(), list(sight.card.get("faults", ()))
+    page = "shut; a new file cityeye-setup on CITYEYE opens it|已关闭；在 CITYEYE 分区新建文件 cityeye-setup 可再打开"
+    rows = {
+        "Box|盒子": standing.box or "not claimed yet|尚未认领",
+        "Site|街道": standing.site or str(sight.card.get("site") or "-"),
+        "Address|地址": ", ".join(sight.addresses) or "none: check the cable|没有：检查网线",
+        "Gateway|网关": sight.gateway or "none|没有",
+        "Center|中心": _center(sight.standing),
+        "Cameras|摄像头": _cameras(standing),
+        "Set-up|设置页": f"{standing.page}  PIN {standing.pin}" if standing.page else page,
+    }
     if sight.trouble:
-        blinks = TROUBLES[sight.trouble]
-        rows.append(
-            ("Light", "指示灯", Words(f"闪 {sight.trouble} 次：{blinks.zh}", f"blinks {sight.trouble} x: {blinks.en}"))
-        )
-    both = len(languages) > 1
+        en, zh = TROUBLES[sight.trouble].split("|")
+        rows["Light|指示灯"] = f"blinks {sight.trouble} x: {en}|闪 {sight.trouble} 次：{zh}"
     lines = [f"CityEye {VERSION}", ""]
-    for en, zh, value in rows:
-        texts = [value] if isinstance(value, str) else [getattr(value, one) for one in languages]
-        lines += _wrapped(f"{en} {zh}" if both else en, " / ".join(texts))
+    for name, value in rows.items():
+        shown, texts = (one.split("|")[: 2 if chinese else 1] for one in (name, value))
+        first, *more = _fold(" / ".join(texts), WIDTH - INDENT)
+        head = " ".join(shown)
+        lines += [head + " " * (INDENT - _columns(head)) + first, *(" " * INDENT + one for one in more[:2])]
     if faults:
-        lines += ["", *(getattr(MEND, one) for one in languages)]
+        lines += ["", "Correct cityeye.toml on any laptop, then power on again:"]
+        lines += ["请在电脑上改正 cityeye.toml，再重新通电："] * chinese
     for number, fault in enumerate(faults):
-        more = [line for language in languages for line in _fold("* " + fault[language])]
+        more = [line for language in ("en", "zh")[: 1 + chinese] for line in _fold("* " + fault[language], WIDTH)]
         if len(lines) + len(more) > HEIGHT - 1:
             lines.append(f"* ... + {len(faults) - number}")
             break
@@ -79,40 +78,29 @@ def picture(sight: Sight, languages: Sequence[str]) -> str:
     return "\r\n".join(lines[:HEIGHT])
 
 
-def _center(standing: Standing | None) -> str | Words:
+def _center(standing: Standing | None) -> str:
     if standing is None:
-        return Words("盒子程序正在启动", "the agent starts")
-    claims = {
-        "trying": Words("正在认领", "claiming"),
-        "silent": Words("没有应答，稍后再试", "does not answer; it is tried again"),
-        "refused": Words("拒绝认领", "refuses the claim"),
-    }
+        return "the agent starts|盒子程序正在启动"
     if standing.claim:
-        words = claims[standing.claim]
-        return Words(words.zh, f"{words.en}{f' ({standing.fault})' if standing.fault else ''}")
+        en, zh = CLAIMS[standing.claim].split("|")
+        return f"{en}{f' ({standing.fault})' if standing.fault else ''}".replace("|", " ") + f"|{zh}"
     if standing.connected is None:
-        return Words("请用设置页认领", "claim the box by the set-up page") if not standing.box else "-"
-    return Words("已连接", "connected") if standing.connected else Words("连不上", "not reached")
+        return "-" if standing.box else "claim the box by the set-up page|请用设置页认领"
+    return "connected|已连接" if standing.connected else "not reached|连不上"
 
 
-def _cameras(standing: Standing) -> str | Words:
+def _cameras(standing: Standing) -> str:
     states = standing.cameras
     live = sum(one == "live" for one in states.values())
-    others = ", ".join(f"{name} {state}" for name, state in states.items() if state != "live")
-    rest = f"; {others}" if others else ""
-    return Words(f"{len(states)} 台中 {live} 台有画面", f"{live} of {len(states)} live{rest}") if states else "-"
-
-
-def _wrapped(name: str, text: str) -> list[str]:
-    first, *more = _fold(text, WIDTH - 16) or [""]
-    return [name + " " * max(1, 16 - _columns(name)) + first, *(" " * 16 + one for one in more[:2])]
+    others = "".join(f"; {name} {state}" for name, state in states.items() if state != "live")
+    return f"{live} of {len(states)} live{others}|{len(states)} 台中 {live} 台有画面" if states else "-"
 
 
 def _columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
-def _fold(text: str, width: int = WIDTH) -> list[str]:
+def _fold(text: str, width: int) -> list[str]:
     """Lines of a width; Chinese has no spaces, and its signs take two columns."""
     if text.isascii():
         return textwrap.wrap(text, width, subsequent_indent="  ")
@@ -131,7 +119,7 @@ def show(run_dir: Path, places: Sequence[Screen], light: Light, going_on: Callab
     while going_on():
         sight = Sight.take(run_dir)
         for one in places:
-            text = picture(sight, one.languages)
+            text = picture(sight, chinese=one.chinese)
             if shown.get(one.path) != text and _write(one, text):
                 shown[one.path] = text
         if code and not sight.trouble:
@@ -141,25 +129,20 @@ def show(run_dir: Path, places: Sequence[Screen], light: Light, going_on: Callab
 
 
 def _write(screen: Screen, text: str) -> bool:
-    encoding = "utf-8" if "zh" in screen.languages else "ascii"
-    data = (CLEAR + text + "\r\n").encode(encoding, "replace")
-    try:
+    data = f"{CLEAR}{text}\r\n".encode("utf-8" if screen.chinese else "ascii", "replace")
+    with contextlib.suppress(OSError):
         # a serial line that nobody reads must hold nothing up, a slow one takes a while
         line = os.open(screen.path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        for _ in range(100):
-            with contextlib.suppress(BlockingIOError):
-                data = data[os.write(line, data) :]
-            if not data:
-                break
-            time.sleep(0.05)
-    except OSError:
-        pass
-    finally:
-        os.close(line)
-    return not data
+        try:
+            for _ in range(100):
+                with contextlib.suppress(BlockingIOError):
+                    data = data[os.write(line, data) :]
+                if not data:
+                    return True
+                time.sleep(0.05)
+        finally:
+            os.close(line)
+    return False
 
 
 if __name__ == "__main__":  # the command line would load everything that sees

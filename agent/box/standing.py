@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from agent.box.network import addresses, gateway
 from agent.box.twin import write_whole
-from protocol.words import Words
 
 TROUBLES: Final = {
-    1: Words("配置卡有错误", "the card has faults"),
-    2: Words("没有网络", "no network"),
-    3: Words("连不上中心", "the center is not reached"),
-    4: Words("中心拒绝认领", "the center refuses the claim"),
-    5: Words("没有一台摄像头有画面", "no camera is live"),
+    1: "the card has faults|配置卡有错误",
+    2: "no network|没有网络",
+    3: "the center is not reached|连不上中心",
+    4: "the center refuses the claim|中心拒绝认领",
+    5: "no camera is live|没有一台摄像头有画面",
 }
+"""Its code, and what it is: English|Chinese."""
 
 
 @dataclass(frozen=True)

@@ -87,52 +87,53 @@ def test_what_editors_leave_is_taken_as_it_is_meant(content):
     assert card.wifi.ssid == "咖啡（二楼）", "what stands in quotes stays as it is"
 
 
+MISTAKES = """
+[network]¶adress = 1 | 2 | [network] adress | did you mean address?
+[netwrok]¶vlan = 1 | 1 | [netwrok] | did you mean [network]?
+address = "10.0.0.2/8" | 1 | address | move it below [network]
+network = 3 | 1 | network | write [network] on a line
+[network]¶¶vlan = 4095 | 3 | [network] vlan | correct
+[network]¶vlan = true | 2 | [network] vlan | digits only
+[network]¶mtu = "1500" | 2 | [network] mtu | digits only
+[network]¶address = "10.1.2.3" | 2 | [network] address | prefix
+[network]¶address = "10.1.2.255/24" | 2 | [network] address | broadcast
+[network]¶address = "10.1.2.300/24" | 2 | [network] address | copy
+[network]¶address = "fd00::1/64" | 2 | [network] address | copy
+[network]¶address = "10.1.2.3/24"¶gateway = "10.1.3.1" | 3 | [network] gateway | compare
+[network]¶gateway = "10.1.3.1" | 2 | [network] gateway | address as well
+[wifi]¶password = "12345678" | 1 | [wifi] ssid | add this line
+[wifi]¶ssid = "街街街街街街街街街街街" | 2 | [wifi] ssid | copy
+[wifi]¶ssid = "a"¶password = "short" | 3 | [wifi] password | copy
+[modem]¶apn = "cmnet"¶pin = 1234 | 3 | [modem] pin | quotes
+[time]¶zone = "Asia/Peking" | 2 | [time] zone | correct
+[time]¶servers = ["1.2.3"] | 2 | [time] servers | copy
+[ssh]¶keys = ["ssh-rsa AAAA"] | 2 | [ssh] keys | copy
+[ssh]¶keys = ["-----BEGIN OPENSSH PRIVATE KEY-----"] | 2 | [ssh] keys | private key
+[center]¶ca = "-----BEGIN CERTIFICATE-----" | 2 | [center] ca | copy
+[box]¶site = xiaohe | 2 | [box] | quotes
+[box]¶site = "xiaohe | 2 | [box] | other quote
+[box]¶hello | 2 | [box] | comment
+[box]¶site = "a"¶site = "b" | 3 | [box] | out
+[box]¶[time]¶[box] | 3 | [box] | into one
+[center]¶ca = '''--- | 2 | [center] | three quotes
+"""
+CLAIMS = [
+    (CLAIM.replace(CODE[-1] + '"', ("0" if CODE[-1] != "0" else "1") + '"'), "3", "[claim] code", "copy"),
+    (CLAIM.replace("https", "http"), "2", "[claim] url", "copy"),
+    (CLAIM.replace("xiaohe-0001", "Box 1"), "5", "[claim] box", "correct"),
+    (CLAIM.replace("ca =", "# ca ="), "1", "[claim] ca", "label alone"),
+    (f'{CLAIM}label = "{LABEL}"', "6", "[claim] label", "either"),
+    (f'[claim]\nlabel = "{LABEL.replace("0001", "%20")}"', "2", "[claim] label", "copy"),
+    (CLAIM + f"[center]\nca = '''{made_ca()[0]}'''", "7", "[center] ca", "another center"),
+]
+
+
 @pytest.mark.parametrize(
-    ("text", "line", "place", "todo"),
-    [
-        ("[network]\nadress = 1", 2, "[network] adress", "did you mean address?"),
-        ("[netwrok]\nvlan = 1", 1, "[netwrok]", "did you mean [network]?"),
-        ('address = "10.0.0.2/8"', 1, "address", "move it below [network]"),
-        ("network = 3", 1, "network", "write [network] on a line"),
-        ("[network]\n\nvlan = 4095", 3, "[network] vlan", "correct"),
-        ("[network]\nvlan = true", 2, "[network] vlan", "digits only"),
-        ('[network]\nvlan = "12"', 2, "[network] vlan", "digits only"),
-        ("[network]\nmtu = 500", 2, "[network] mtu", "correct"),
-        ('[network]\naddress = "10.1.2.3"', 2, "[network] address", "prefix"),
-        ('[network]\naddress = "10.1.2.255/24"', 2, "[network] address", "broadcast"),
-        ('[network]\naddress = "10.1.2.300/24"', 2, "[network] address", "copy"),
-        ('[network]\naddress = "fd00::1/64"', 2, "[network] address", "copy"),
-        ('[network]\naddress = "10.1.2.3/24"\ngateway = "10.1.3.1"', 3, "[network] gateway", "compare"),
-        ('[network]\ngateway = "10.1.3.1"', 2, "[network] gateway", "address as well"),
-        ('[network]\ndns = ["one"]', 2, "[network] dns", "copy"),
-        ('[wifi]\npassword = "12345678"', 1, "[wifi] ssid", "add this line"),
-        (f'[wifi]\nssid = "{"街" * 11}"', 2, "[wifi] ssid", "copy"),
-        ('[wifi]\nssid = "a"\npassword = "short"', 3, "[wifi] password", "copy"),
-        ('[modem]\napn = "cmnet"\npin = 1234', 3, "[modem] pin", "quotes"),
-        ('[modem]\napn = "cm net"', 2, "[modem] apn", "correct"),
-        ('[time]\nzone = "Asia/Peking"', 2, "[time] zone", "correct"),
-        ('[time]\nservers = ["1.2.3"]', 2, "[time] servers", "copy"),
-        ('[ssh]\nkeys = ["ssh-rsa AAAA"]', 2, "[ssh] keys", "copy"),
-        ('[ssh]\nkeys = ["-----BEGIN OPENSSH PRIVATE KEY-----"]', 2, "[ssh] keys", "private key"),
-        ('[center]\nca = "-----BEGIN CERTIFICATE-----"', 2, "[center] ca", "copy"),
-        (CLAIM.replace(CODE[-1] + '"', ("0" if CODE[-1] != "0" else "1") + '"'), 3, "[claim] code", "copy"),
-        (CLAIM.replace("https", "http"), 2, "[claim] url", "copy"),
-        (CLAIM.replace("xiaohe-0001", "Box 1"), 5, "[claim] box", "correct"),
-        (CLAIM.replace("ca =", "# ca ="), 1, "[claim] ca", "label alone"),
-        (f'{CLAIM}label = "{LABEL}"', 6, "[claim] label", "either"),
-        (f'[claim]\nlabel = "{LABEL.replace("0001", "%20")}"', 2, "[claim] label", "copy"),
-        (CLAIM + f'[center]\nca = """{made_ca()[0]}"""', 7, "[center] ca", "another center"),
-        ("[box]\nsite = xiaohe", 2, "[box]", "quotes"),
-        ('[box]\nsite = "xiaohe', 2, "[box]", "other quote"),
-        ("[box]\nhello", 2, "[box]", "comment"),
-        ('[box]\nsite = "a"\nsite = "b"', 3, "[box]", "out"),
-        ("[box]\n[time]\n[box]\n", 3, "[box]", "into one"),
-        ('[center]\nca = """---', 2, "[center]", "three quotes"),
-    ],
+    ("text", "line", "place", "todo"), [*CLAIMS, *(one.split(" | ") for one in MISTAKES.strip().splitlines())]
 )
 def test_a_mistake_is_told_with_its_line_and_what_to_do(text, line, place, todo):
-    _, fault = sole(text)
-    assert (fault.line, fault.place) == (line, place)
+    _, fault = sole(text.replace("¶", "\n"))
+    assert (str(fault.line), fault.place) == (line, place)
     assert todo in fault.todo.en
     assert "expected" in fault.text("en")
     assert "应为" in fault.text("zh")

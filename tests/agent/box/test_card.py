@@ -146,8 +146,8 @@ LIVE = Standing("xiaohe-0001", "xiaohe", connected=True, cameras={"cam-1": "live
 def test_the_light_tells_what_is_to_be_mended_first(card, standing, addresses, code):
     sight = Sight(card, standing, addresses)
     assert sight.trouble == code
-    for languages in (("en",), ("en", "zh")):
-        lines = picture(sight, languages).split("\r\n")
+    for chinese in (False, True):
+        lines = picture(sight, chinese=chinese).split("\r\n")
         assert len(lines) <= 24
         assert max(console._columns(line) for line in lines) <= 79
         assert code == 0 or f"blinks {code} x" in "".join(lines)
@@ -172,7 +172,7 @@ def test_the_console_is_drawn_anew_when_something_changes_and_the_light_blinks_i
         board.post(standing or LIVE)
         return standing is not None
 
-    places = [Screen(Path(os.ttyname(screen)), ("en", "zh")), Screen(tmp_path / "none", ("en",))]
+    places = [Screen(Path(os.ttyname(screen)), True), Screen(tmp_path / "none", False)]
     console.show(run, places, Light(leds / "ACT", sleep), going_on)
     drawn = os.read(keyboard, 65_536).decode()
     assert drawn.count(console.CLEAR) == 3, "four rounds, three sights"

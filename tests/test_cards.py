@@ -220,7 +220,6 @@ def test_a_disk_is_written_and_one_in_use_is_not(tmp_path, image, loop):
             {"sdz1/partition": "1", "sdz1/dev": "8:1", "mountinfo": "1 1 8:1 / /media/u rw - vfat /dev/sdz1 rw\n"},
             "in use at /media/u",
         ),
-        ({"ro": "1"}, "write-protected"),
         ({}, None),
     ],
 )

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -25,8 +25,8 @@ Tell = Callable[[int], None]
 class FlashError(Exception):
     """What is wrong and what to do, in Chinese and English."""
 
-    def __init__(self, zh: str, en: str) -> None:
-        super().__init__(f"{zh}\n{en}")
+    def __init__(self, subject: object, zh: str, en: str) -> None:
+        super().__init__(f"{subject}：{zh}\n{subject}: {en}")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ def check_image(image: Path, tell: Tell = lambda _: None) -> None:
         wanted = beside.read_text("ascii").split()[0].lower()
     except (OSError, ValueError, IndexError):
         raise FlashError(
-            f"{beside}：应有校验文件，没有找到；请连同镜像一起复制",
-            f"{beside}: expected the checksum, found none; copy it too",
+            beside, "应有校验文件，没有找到；请连同镜像一起复制", "expected the checksum, found none; copy it too"
         ) from None
     digest = hashlib.sha256()
     with image.open("rb") as file:
@@ -54,9 +53,7 @@ def check_image(image: Path, tell: Tell = lambda _: None) -> None:
             digest.update(block)
             tell(len(block))
     if digest.hexdigest() != wanted:
-        raise FlashError(
-            f"{image}：镜像已损坏（校验不符）；请重新复制", f"{image}: damaged, its checksum is another; copy it again"
-        )
+        raise FlashError(image, "镜像已损坏（校验不符）；请重新复制", "damaged, its checksum is another; copy it again")
 
 
 def size_of(image: Path) -> int | None:
@@ -66,7 +63,7 @@ def size_of(image: Path) -> int | None:
     with image.open("rb") as file:
         head = file.read(18)  # RFC 8878, 3.1.1.1
     if head[:4] != b"\x28\xb5\x2f\xfd":
-        raise FlashError(f"{image}：不是 zstd 文件", f"{image}: expected a zstd file; take the image again")
+        raise FlashError(image, "不是 zstd 文件", "expected a zstd file; take the image again")
     flag, single, dictionary = head[4] >> 6, head[4] >> 5 & 1, (0, 1, 2, 4)[head[4] & 3]
     width = (1 if single else 0, 2, 4, 8)[flag]
     at = 5 + (0 if single else 1) + dictionary
@@ -84,7 +81,7 @@ def opened(image: Path) -> Iterator[BinaryIO]:
         assert unpacking.stdout is not None  # noqa: S101 - it is a pipe
         yield unpacking.stdout
         if unpacking.wait():
-            raise FlashError(f"{image}：解压失败", f"{image}: cannot be unpacked; copy it again")
+            raise FlashError(image, "解压失败", "cannot be unpacked; copy it again")
 
 
 def look(path: Path, sys_dir: Path = Path("/sys"), proc: Path = Path("/proc/self")) -> Device:
@@ -96,20 +93,18 @@ def look(path: Path, sys_dir: Path = Path("/sys"), proc: Path = Path("/proc/self
         status = path.stat()
     except OSError as fault:
         raise FlashError(
-            f"{path}：打不开（{fault.strerror}）；请核对名称（lsblk）", f"{path}: {fault.strerror}; see lsblk"
+            path, f"打不开（{fault.strerror}）；请核对名称（lsblk）", f"{fault.strerror}; see lsblk"
         ) from None
     if stat.S_ISREG(status.st_mode):
         return Device(path, status.st_size, "file")
     if not stat.S_ISBLK(status.st_mode):
-        raise FlashError(
-            f"{path}：不是磁盘；请核对名称（lsblk）", f"{path}: expected a disk such as /dev/sdb; see lsblk"
-        )
+        raise FlashError(path, "不是磁盘；请核对名称（lsblk）", "expected a disk such as /dev/sdb; see lsblk")
     number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     block = (sys_dir / "dev/block" / number).resolve()
     if (block / "partition").exists():
         whole = block.parent.name
         raise FlashError(
-            f"{path}：这是一个分区，应为整盘 /dev/{whole}", f"{path}: a partition; take the whole disk, /dev/{whole}"
+            path, f"这是一个分区，应为整盘 /dev/{whole}", f"a partition; take the whole disk, /dev/{whole}"
         )
     family = [block, *(one.parent for one in block.glob("*/partition"))]
     in_use = [one.name for one in family if any((one / "holders").glob("*"))]
@@ -121,14 +116,11 @@ def look(path: Path, sys_dir: Path = Path("/sys"), proc: Path = Path("/proc/self
     swaps = (proc / "../swaps").read_text("utf-8")
     in_use += ["swap" for one in family if f"/dev/{one.name} " in swaps]
     if {"/", "swap"} & {*in_use}:
-        raise FlashError(f"{path}：这是本机的系统盘，不能写入", f"{path}: this machine runs from it; take another one")
+        raise FlashError(path, "这是本机的系统盘，不能写入", "this machine runs from it; take another one")
     if in_use:
         raise FlashError(
-            f"{path}：正在使用（{', '.join(in_use)}）；请先卸载（umount）",
-            f"{path}: in use at {', '.join(in_use)}; unmount it",
+            path, f"正在使用（{', '.join(in_use)}）；请先卸载（umount）", f"in use at {', '.join(in_use)}; unmount it"
         )
-    if (block / "ro").read_text("ascii").strip() == "1":
-        raise FlashError(f"{path}：写保护；请拨动卡上的开关", f"{path}: write-protected; move the switch on the card")
     size = int((block / "size").read_text("ascii")) * 512
     told = [(block / "device" / name) for name in ("vendor", "model", "name", "serial", "cid")]
     words = [one.read_text("ascii", "replace").strip() for one in told if one.exists()]
@@ -151,8 +143,9 @@ def write(image: Path, device: Device, tell: Tell = lambda _: None) -> tuple[int
             os.fsync(target.fileno())
     except OSError as fault:
         raise FlashError(
-            f"{device.path}：写入 {written} 字节后失败（{fault.strerror}）；请换一张卡或读卡器",
-            f"{device.path}: failed after {written} bytes: {fault.strerror}; take another card or reader",
+            device.path,
+            f"写入 {written} 字节后失败（{fault.strerror}）；请换一张卡或读卡器",
+            f"failed after {written} bytes: {fault.strerror}; take another card or reader",
         ) from None
     return written, digest.hexdigest()
 
@@ -171,8 +164,9 @@ def compare(device: Device, length: int, sha256: str, tell: Tell = lambda _: Non
             tell(got)
     if digest.hexdigest() != sha256:
         raise FlashError(
-            f"{device.path}：读回的内容与写入的不同；这张卡或读卡器坏了，请更换",
-            f"{device.path}: what is read back is not what was written; card or reader is bad, take another one",
+            device.path,
+            "读回的内容与写入的不同；这张卡或读卡器坏了，请更换",
+            "what is read back is not what was written; card or reader is bad, take another one",
         )
 
 
@@ -194,12 +188,12 @@ def flash(image: Path, path: Path, *, sure: bool = False) -> None:
     device, size = look(path), size_of(image)
     if size is not None and device.size < size:
         gb = f"{size / 1e9:.1f} GB"
-        raise FlashError(f"{path}：太小，需要 {gb}", f"{path}: {device.size / 1e9:.1f} GB, expected {gb} or more")
+        raise FlashError(path, f"太小，需要 {gb}", f"{device.size / 1e9:.1f} GB, expected {gb} or more")
     name = f"{path}: {device.size / 1e9:.1f} GB, {device.words}"
     if not sure:
         print(f"{name}\n全部内容将被清除。All that is on it will be lost.")
         if input(f"请输入 {path.name} 继续 / type {path.name} to go on: ").strip() != path.name:
-            raise FlashError("已取消，没有写入", "given up, nothing was written")
+            raise FlashError(path, "已取消，没有写入", "given up, nothing was written")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -219,10 +213,15 @@ def flash(image: Path, path: Path, *, sure: bool = False) -> None:
     print(f"完成 done: {name}")
 
 
-def fail(fault: FlashError) -> NoReturn:
-    """Say it and end."""
-    print(fault, file=sys.stderr)
-    sys.exit(1)
+@contextlib.contextmanager
+def said() -> Iterator[None]:
+    """Turn what went wrong into what people read."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("中断 interrupted: 卡未写完 it is not whole")
+    except (FlashError, OSError) as fault:
+        sys.exit(str(fault))
 
 
 if __name__ == "__main__":
@@ -231,7 +230,5 @@ if __name__ == "__main__":
     parser.add_argument("device", type=Path, help="整盘 the whole disk: /dev/sdX, /dev/mmcblkN")
     parser.add_argument("--yes", action="store_true", help="不再询问 do not ask for the device's name")
     given = parser.parse_args()
-    try:
+    with said():
         flash(given.image, given.device, sure=given.yes)
-    except FlashError as fault:
-        fail(fault)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from flash import CHUNK, FlashError, check_image, fail, flash, opened
+from flash import CHUNK, FlashError, check_image, flash, opened, said
 
 from collector.boxes.labels import as_page
 from collector.boxes.register import NewClaim
@@ -75,7 +75,7 @@ def read_list(path: Path, defaults: Path | None) -> list[Personal]:
             shared = card.model_dump(mode="json", exclude_none=True, exclude_unset=True)
         lines = decoded(path.read_bytes()).splitlines()
     except (OSError, ValueError) as fault:
-        raise FlashError(f"打不开：{fault}", f"cannot be read: {fault}") from None
+        raise FlashError(path, f"打不开：{fault}", f"cannot be read: {fault}") from None
     made, seen = [], set[str]()
     head = lines[0] if lines else ""
     for number, row in enumerate(csv.DictReader(lines, delimiter=max(",;\t", key=head.count)), 2):
@@ -102,7 +102,7 @@ def read_list(path: Path, defaults: Path | None) -> list[Personal]:
             made.append(Personal(claim, invitation.url, invitation.fingerprint, card))
     if faults or not made:
         text = "\n".join(faults) or f"{path}: 没有盒子 no boxes"
-        raise FlashError(f"没有写入任何内容。\n{text}", "Nothing was written.")
+        raise FlashError(path, f"没有写入任何内容\n{text}", "nothing was written")
     return made
 
 
@@ -154,9 +154,7 @@ def offset_of(disk: Path, label: str = PARTITION) -> int:
     for at in range(0, len(table), size or 1):
         if table[at + 56 : at + 128].decode("utf-16-le", "replace").rstrip("\0") == label:
             return 512 * int.from_bytes(table[at + 32 : at + 40], "little")
-    raise FlashError(
-        f"{disk}：没有名为 {label} 的分区，不是 CityEye 镜像", f"{disk}: no partition {label}: no image of CityEye"
-    )
+    raise FlashError(disk, f"没有名为 {label} 的分区，不是 CityEye 镜像", f"no partition {label}: no image of CityEye")
 
 
 def put(disk: Path, files: Mapping[str, bytes]) -> None:
@@ -171,7 +169,7 @@ def put(disk: Path, files: Mapping[str, bytes]) -> None:
                 done = subprocess.run(command, capture_output=True, check=False, env=environment)
                 if done.returncode or (command[0] == "mtype" and done.stdout != content):
                     said = done.stderr.decode("utf-8", "replace").strip()
-                    raise FlashError(f"{disk}：{name} 写入失败（{said}）", f"{disk}: {name} cannot be written: {said}")
+                    raise FlashError(disk, f"{name} 写入失败（{said}）", f"{name} cannot be written: {said}")
 
 
 def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
@@ -215,7 +213,7 @@ def main() -> None:
         parser.error("--out DIR，或 --box BOX --onto /dev/sdX")
     boxes = [one for one in read_list(given.codes, given.defaults) if given.box in (None, one.claim.box)]
     if not boxes:
-        raise FlashError(f"{given.codes}：没有 {given.box}", f"{given.codes}: no box {given.box}")
+        raise FlashError(given.codes, f"没有 {given.box}", f"no box {given.box}")
     if given.onto:
         flash(given.image, given.onto, sure=given.yes)
         put(given.onto, boxes[0].files)
@@ -228,7 +226,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with said():
         main()
-    except FlashError as fault:
-        fail(fault)

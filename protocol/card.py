@@ -13,9 +13,9 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, ip_address
 from itertools import pairwise
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self, get_args
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -78,35 +78,31 @@ def _listed(value: Any) -> Any:
 
 
 def _wrong(code: str, key: str = "") -> PydanticCustomError:
-    # mypy and ruff take a type of error for a literal; it is the name of a sentence below
-    return PydanticCustomError(code, code, {"key": key})  # type: ignore[arg-type, unused-ignore]
+    return PydanticCustomError(code, code, {"key": key})  # type: ignore[arg-type, unused-ignore]  # a sentence
 
 
-def _read(read: Callable[[str], Any]) -> Callable[[str], str]:
-    """A reader that says by ValueError what is wrong, as a check of a text."""
+def _read(read: Callable[[str], object]) -> AfterValidator:
+    """A check of a text; where `read` raises ValueError, its text may name a sentence below."""
 
     def check(text: str) -> str:
         try:
-            found = read(text)
-        except PydanticCustomError:
-            raise
-        except ValueError:
-            raise _wrong("reread") from None
-        return str(found)
+            return str(read(text))
+        except ValueError as fault:
+            raise _wrong(str(fault) if str(fault) in SAID else "reread") from None
 
-    return check
+    return AfterValidator(check)
 
 
 def _interface(text: str) -> IPv4Interface:
+    found = IPv4Interface(text)
+    inside = found.network
     if "/" not in text:
-        raise _wrong("prefix")
-    found = ip_interface(text)
-    if found.version != 4 or found.ip.is_multicast or found.ip.is_loopback or not 1 <= found.network.prefixlen <= 32:
+        raise ValueError("prefix")
+    if inside.prefixlen < 31 and found.ip in (inside.network_address, inside.broadcast_address):
+        raise ValueError("ends")
+    if found.is_multicast or found.is_loopback or inside.prefixlen == 0:
         raise ValueError
-    inner = found.network.prefixlen < 31
-    if inner and found.ip in (found.network.network_address, found.network.broadcast_address):
-        raise _wrong("ends")
-    return IPv4Interface(found)
+    return found
 
 
 def _host(text: str) -> str:
@@ -128,25 +124,20 @@ def _label(text: str) -> Invitation:
 
 def _ca(text: str) -> str:
     if "PRIVATE KEY" in text:
-        raise _wrong("private")
-    return x509.load_pem_x509_certificate(text.strip().encode("ascii")).fingerprint(SHA256()).hex() and text
+        raise ValueError("private")
+    x509.load_pem_x509_certificate(text.encode("ascii"))
+    return text
 
 
 def _ssh_key(text: str) -> str:
     if "PRIVATE KEY" in text:
-        raise _wrong("private")
+        raise ValueError("private")
     kind, _, rest = " ".join(text.split()).partition(" ")
     blob = base64.b64decode(rest.split(" ")[0], validate=True)
     good = re.fullmatch(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-\S+)", kind)
     if not good or not text.isprintable() or not blob.startswith(len(kind).to_bytes(4) + kind.encode()):
         raise ValueError
     return f"{kind} {rest}"
-
-
-def _wifi_password(text: str) -> str:
-    if not re.fullmatch(r"[\x20-\x7e]{8,63}|[0-9A-Fa-f]{64}", text):
-        raise ValueError
-    return text
 
 
 def _one_line(text: str) -> str:
@@ -156,18 +147,18 @@ def _one_line(text: str) -> str:
 
 
 Plain = Annotated[str, BeforeValidator(_typed)]
-Ip = Annotated[str, BeforeValidator(_typed), AfterValidator(_read(ip_address))]
-Host = Annotated[str, BeforeValidator(_typed), AfterValidator(_read(_host))]
-Line = Annotated[str, Field(max_length=64), AfterValidator(_read(_one_line))]
+Ip = Annotated[str, BeforeValidator(_typed), _read(ip_address)]
+Host = Annotated[str, BeforeValidator(_typed), _read(_host)]
+Line = Annotated[str, Field(max_length=64), _read(_one_line)]
 
 
 class ClaimSection(Section):
     """By what the box becomes its center's; `label`, or the parts of it."""
 
-    label: Annotated[Plain, AfterValidator(_read(_label))] | None = None
-    url: Annotated[Plain, AfterValidator(_read(read_url))] | None = None
-    code: Annotated[Plain, AfterValidator(_read(read_claim))] | None = None
-    ca: Annotated[Plain, AfterValidator(_read(read_fingerprint))] | None = None
+    label: Annotated[Plain, _read(_label)] | None = None
+    url: Annotated[Plain, _read(read_url)] | None = None
+    code: Annotated[Plain, _read(read_claim)] | None = None
+    ca: Annotated[Plain, _read(read_fingerprint)] | None = None
     box: Annotated[Slug, BeforeValidator(_typed)] | None = None
 
     @model_validator(mode="after")
@@ -180,7 +171,7 @@ class ClaimSection(Section):
 class CenterSection(Section):
     """Of the center."""
 
-    ca: Annotated[Plain, AfterValidator(_read(_ca))] | None = None
+    ca: Annotated[Plain, _read(_ca)] | None = None
 
 
 class BoxSection(Section):
@@ -192,7 +183,7 @@ class BoxSection(Section):
 class NetworkSection(Section):
     """The cable; nothing: DHCP."""
 
-    address: Annotated[Plain, AfterValidator(_read(_interface))] | None = None
+    address: Annotated[Plain, _read(_interface)] | None = None
     gateway: Ip | None = None
     dns: Annotated[tuple[Ip, ...], Field(max_length=6), BeforeValidator(_listed)] = ()
     vlan: int | None = Field(default=None, ge=1, le=4094, strict=True)
@@ -214,7 +205,7 @@ class WifiSection(Section):
     """A wireless network."""
 
     ssid: str
-    password: Annotated[str, AfterValidator(_read(_wifi_password))] | None = None
+    password: Annotated[str, Field(pattern=r"^([ -~]{8,63}|[0-9A-Fa-f]{64})$")] | None = None
     country: Annotated[str, Field(pattern="^[A-Z]{2}$"), BeforeValidator(lambda one: str(_typed(one)).upper())] = "CN"
 
     @model_validator(mode="after")
@@ -243,7 +234,7 @@ class TimeSection(Section):
 class SshSection(Section):
     """Who may log in."""
 
-    keys: tuple[Annotated[str, AfterValidator(_read(_ssh_key))], ...] = Field(default=(), max_length=32)
+    keys: tuple[Annotated[str, _read(_ssh_key)], ...] = Field(default=(), max_length=32)
 
 
 class Card(Section):
@@ -291,14 +282,7 @@ class Card(Section):
 
 
 SECTIONS: Final[dict[str, type[Section]]] = {
-    "claim": ClaimSection,
-    "center": CenterSection,
-    "box": BoxSection,
-    "network": NetworkSection,
-    "wifi": WifiSection,
-    "modem": ModemSection,
-    "time": TimeSection,
-    "ssh": SshSection,
+    name: (get_args(one.annotation) or (one.annotation,))[0] for name, one in Card.model_fields.items()
 }
 SECRET: Final = {"claim.label", "claim.code", "center.ca", "wifi.password", "modem.pin", "modem.password", "ssh.keys"}
 """What is not quoted; in the place of a public key somebody may have put the private one."""
@@ -355,18 +339,13 @@ blank | 空白 | nothing
 hidden | {0} 个字符（不显示） | {0} characters (not shown)
 other_file | 别的文件，或太大 | another file, or a larger one
 again | 第二次出现 | the same again
-open_quotes | 没有结束的引号 | quotes that do not end
-second | 第二个同名的值 | a second value of that name
-no_equals | 没有等号的一行 | a line without =
-odd_quote | 不成对的引号 | one quote without the other
-no_quotes | 没有引号的值 | a value without quotes
 nonsense | 读不懂的一行 | a line that makes no sense
-open_quotes! | 请补上三个双引号 | end it with three quotes
-second! | 请删去一行 | take one of them out
-no_equals! | 注释要以 # 开头 | begin a comment with #
-odd_quote! | 请补上引号 | add the other quote
-no_quotes! | 请给值加上英文双引号 | put it into double quotes
-nonsense! | 反斜杠要写两个，其余请对照样例 | write \\ twice, and compare the rest with the example
+open_quotes | 请补上三个双引号 | end it with three quotes
+second | 请删去一行 | take one of them out
+no_equals | 注释要以 # 开头 | begin a comment with #
+odd_quote | 请补上引号 | add the other quote
+no_quotes | 请给值加上英文双引号 | put it into double quotes
+escape | 反斜杠要写两个，其余请对照样例 | write \\ twice, and compare the rest with the example
 save | 请用记事本另存为 UTF-8 | save it as UTF-8 again
 merge | 请合并成一节 | put both into one
 move | 请移到 [{0}] 下面 | move it below [{0}]
@@ -478,7 +457,7 @@ def _tables(lines: list[str]) -> tuple[dict[str, Any], list[Fault]]:
             at = re.search(r"at line (\d+)", str(fault))
             number = min(int(at[1]), end) if at else end if "end of document" in str(fault) else start + 1
             why = _why(lines[number - 1], str(fault))
-            faults.append(Fault(place, number, _say("syntax"), _say(why), _say(f"{why}!")))
+            faults.append(Fault(place, number, _say("syntax"), _say("nonsense"), _say(why)))
             continue
         if tables.keys() & found.keys():
             faults.append(Fault(place, start + 1, _say("once"), _say("again"), _say("merge")))
@@ -494,7 +473,7 @@ def _why(line: str, said: str) -> str:
         "odd_quote": line.count('"') % 2,
         "no_quotes": '"' not in line,
     }
-    return next((why for why, so in tests.items() if so), "nonsense")
+    return next((why for why, so in tests.items() if so), "escape")
 
 
 def _section(name: str, table: Any, places: _Places) -> tuple[Section | None, list[Fault]]:

@@ -31,21 +31,11 @@ from protocol.card import SECTIONS, decoded, read_card
 from protocol.ids import is_slug
 
 PARTITION = "cityeye"
+FILE = "cityeye.toml"
 EPOCH = "1767225600"
 """Of the files, so that the same list makes the same bytes."""
 IGNORED = {"box", "site", "claim", "ca", "url", "expires", "label"}
 """Columns of the collector's own, which become [claim] and [box]."""
-README = """\
-CityEye {box}
-
-cityeye.toml: network, center and claim of this box. Edit it with any text editor, then start the box again.
-A new empty file named cityeye-setup opens the set-up page for 30 minutes. The light's blinks:
-1 this card has faults   2 no network   3 the center is not reached   4 the claim is refused   5 no camera is live
-
-cityeye.toml：本盒子的网络、中心和认领码。用记事本修改后重新通电即可。
-新建名为 cityeye-setup 的空文件，可打开设置页 30 分钟。指示灯闪几次：
-1 配置卡有错误   2 没有网络   3 连不上中心   4 中心拒绝认领   5 没有一台摄像头有画面
-"""
 
 
 @dataclass(frozen=True)
@@ -56,12 +46,6 @@ class Personal:
     url: str
     fingerprint: str
     card: bytes
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """What comes into the boot partition; line ends are those of Windows."""
-        readme = README.format(box=self.claim.box).replace("\n", "\r\n").encode("utf-8-sig")
-        return {"cityeye.toml": self.card, "README.txt": readme}
 
 
 def read_list(path: Path, defaults: Path | None) -> list[Personal]:
@@ -157,19 +141,15 @@ def offset_of(disk: Path, label: str = PARTITION) -> int:
     raise FlashError(disk, f"没有名为 {label} 的分区，不是 CityEye 镜像", f"no partition {label}: no image of CityEye")
 
 
-def put(disk: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into the boot partition and read them back; raises FlashError."""
+def put(disk: Path, card: bytes) -> None:
+    """Write a card into the boot partition and read it back; raises FlashError."""
     place = f"{disk}@@{offset_of(disk)}"
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            source = Path(folder, name)
-            source.write_bytes(content)
-            for command in (["mcopy", "-o", "-i", place, source, f"::{name}"], ["mtype", "-i", place, f"::{name}"]):
-                done = subprocess.run(command, capture_output=True, check=False, env=environment)
-                if done.returncode or (command[0] == "mtype" and done.stdout != content):
-                    said = done.stderr.decode("utf-8", "replace").strip()
-                    raise FlashError(disk, f"{name} 写入失败（{said}）", f"{name} cannot be written: {said}")
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
+    for command in (["mcopy", "-o", "-i", place, "-", f"::{FILE}"], ["mtype", "-i", place, f"::{FILE}"]):
+        done = subprocess.run(command, input=card, capture_output=True, check=False, env=environment)
+        if done.returncode or (command[0] == "mtype" and done.stdout != card):
+            said = done.stderr.decode("utf-8", "replace").strip()
+            raise FlashError(disk, f"{FILE} 写入失败（{said}）", f"{FILE} cannot be written: {said}")
 
 
 def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
@@ -187,7 +167,7 @@ def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
         for one in boxes:
             path = out / f"{one.claim.box}.img"
             subprocess.run(["cp", "--reflink=auto", "--sparse=always", raw, path], check=True)
-            put(path, one.files)
+            put(path, one.card)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n", "ascii")
@@ -216,7 +196,7 @@ def main() -> None:
         raise FlashError(given.codes, f"没有 {given.box}", f"no box {given.box}")
     if given.onto:
         flash(given.image, given.onto, sure=given.yes)
-        put(given.onto, boxes[0].files)
+        put(given.onto, boxes[0].card)
         print(f"{given.onto}: {boxes[0].claim.box}")
         return
     check_image(given.image)

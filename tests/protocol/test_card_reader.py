@@ -103,7 +103,7 @@ network = 3 | 1 | network | write [network] on a line
 [network]¶gateway = "10.1.3.1" | 2 | [network] gateway | address as well
 [wifi]¶password = "12345678" | 1 | [wifi] ssid | add this line
 [wifi]¶ssid = "街街街街街街街街街街街" | 2 | [wifi] ssid | copy
-[wifi]¶ssid = "a"¶password = "short" | 3 | [wifi] password | copy
+[wifi]¶ssid = "a"¶password = "short" | 3 | [wifi] password | correct
 [modem]¶apn = "cmnet"¶pin = 1234 | 3 | [modem] pin | quotes
 [time]¶zone = "Asia/Peking" | 2 | [time] zone | correct
 [time]¶servers = ["1.2.3"] | 2 | [time] servers | copy

@@ -33,9 +33,11 @@ OPEN_S: Final = 1800.0
 """After set-up is finished, and after a center or a file opened the page again."""
 AGAIN_S: Final = 30.0
 NEVER_S: Final = 0.0
-FIRST_CLAIM_S: Final = 5.0
+FIRST_CLAIM_S: Final = 1.0
 LAST_CLAIM_S: Final = 300.0
 """Between two tries of the card's claim, doubling."""
+REFUSED_S: Final = 60.0
+"""At least, where a center answered that it will not: it counts failed tries."""
 LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -182,9 +184,10 @@ class Doorman:
         claim = CardClaim(state_dir, run_dir, self._monotonic)
         # to read more than that it is there would mend it while it is being written
         while not (state_dir / FOLDER / "center.json").exists():
-            self.tend()
             board.post(replace(claim.standing, page=self.door.address(port), pin=self.door.plate.pin))
-            claim.tend()
+            if claim.tend():  # first, so that the page's start does not hold it up
+                break
+            self.tend()
             notify("WATCHDOG=1")
             time.sleep(1)
 
@@ -205,21 +208,22 @@ class CardClaim:
         self._invitation = Invitation.read(str(label)) if label else None
         self._not_before_s, self._wait_s = float("-inf"), FIRST_CLAIM_S
 
-    def tend(self) -> None:
-        """Try it where it is time to."""
+    def tend(self) -> bool:
+        """Try it where it is time to; whether it has succeeded."""
         if self._invitation is None or self._monotonic() < self._not_before_s:
-            return
+            return False
         try:
             member = enrol(self._state_dir, self._invitation, VERSION)
         except EnrolmentError as fault:
-            state = "refused" if isinstance(fault, RefusedError) else "silent"
+            refused = isinstance(fault, RefusedError)
             if self.standing.fault != str(fault):
                 log.warning("the card's claim: %s; it is tried again", fault)
-            self.standing = Standing(claim=state, fault=str(fault))
-            self._not_before_s = self._monotonic() + self._wait_s
+            self.standing = Standing(claim="refused" if refused else "silent", fault=str(fault))
+            self._not_before_s = self._monotonic() + max(self._wait_s, REFUSED_S * refused)
             self._wait_s = min(2 * self._wait_s, LAST_CLAIM_S)
-        else:
-            log.info("the card's claim: enrolled: box %s at site %s", member.box, member.site)
+            return False
+        log.info("the card's claim: enrolled: box %s at site %s", member.box, member.site)
+        return True
 
 
 def nobody_yet(settings: Path) -> bool:

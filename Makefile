@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench million eval catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test clean
+.PHONY: help demo test bench million eval catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test image clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -97,6 +97,12 @@ bundle-test: ## install, upgrade and remove bundles of agent and center in fresh
 	@deploy/setup.sh venv $(demo_extra)
 	@deploy/setup.sh clip
 	@deploy/bundle/test.sh $(DEBIAN)
+
+BOARD ?= $(ARCH)
+image: ## the disk of a box in dist/, signed update beside it; as root; BOARD=amd64|arm64|rpi KEYS=folder DETECTORS= MANIFEST=of an earlier one
+	@deploy/setup.sh venv $(demo_extra)
+	@$(BIN)/python -m deploy.image.build --board $(BOARD) --detectors $(DETECTORS) $(if $(KEYS),--keys $(KEYS)) \
+		$(if $(MANIFEST),--manifest $(MANIFEST))
 
 clean: ## remove everything that was set up
 	rm -rf .venv .cache .demo dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache

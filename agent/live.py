@@ -481,7 +481,6 @@ class Agent:
     def __enter__(self) -> Self:
         with self._stack:
             self._open()
-            self._stack.callback(self._close)
             self._stack = self._stack.pop_all()
         return self
 
@@ -497,7 +496,6 @@ class Agent:
         self._stack.callback(logging.getLogger().removeHandler, self.log_tail)
         clock.recall(folder.path)
         memory.spare()
-        nursery().warm()  # it loads while the detector does
         key = load_key(folder.path)
         self.encryption_key = load_encryption_key(folder.path)
         if settings.center is not None:
@@ -505,10 +503,9 @@ class Agent:
             self.config = self.config.with_cameras(self.wishes.document)
             self.rollout = Rollout(self)
         cameras = self.config.settings.camera
-        self.eyes = eyes = self._open_eyes()
         sources = [self._source_of(camera, self.config) for camera in cameras]
-        self._masker = Masker(eyes.face_model)
-        self.attention = eyes.attention(settings.detector.cpu_share)
+        self.eyes = Eyes(None, None)
+        self.attention = self.eyes.attention(settings.detector.cpu_share)
         budget_bytes = settings.box.outbox_mb * 1024 * 1024
         self.outbox = outbox = self._stack.enter_context(
             closing(Outbox(folder.path / "outbox.db", now=clock.now, budget_bytes=budget_bytes))
@@ -517,7 +514,7 @@ class Agent:
             site=settings.box.site,
             box=settings.box.id,
             settings_digest=self.config.settings.digest(),
-            model=eyes.model,
+            model=None,
             key=key,
             outbox=outbox,
             clock=clock.report,
@@ -527,14 +524,19 @@ class Agent:
         clock.follow()
         if clock.lost_s:
             self._move(clock.lost_s)
-        end_removed(self._reporter, cameras, clock.now())
         self._renewal = Renewal(folder.path, VERSION, clock.now, clock.monotonic)
+        self._stack.callback(self._close)
         if settings.center is not None and self.wishes is not None:
-            self._open_line(settings.center, folder.path, key, self.wishes)
+            # the center hears of the box first: to load a detector takes seconds on a small board
+            self._open_line(settings.center, folder.path, key, self.wishes).start()
+        nursery().warm()  # it loads while the detector does
+        self.eyes = eyes = self._open_eyes()
+        self._reporter.model = eyes.model
+        self._masker = Masker(eyes.face_model)
+        self.attention = eyes.attention(settings.detector.cpu_share)
+        end_removed(self._reporter, cameras, clock.now())
         self.cameras = self._threads(cameras, sources)
         log.info("box %s at site %s: %d cameras", settings.box.id, settings.box.site, len(self.cameras))
-        if self._session is not None:
-            self._session.start()
         for thread in self.cameras:
             thread.start()
         if self._executor is not None:
@@ -582,7 +584,7 @@ class Agent:
             monotonic=self.clock.monotonic,
         )
 
-    def _open_line(self, center: CenterSection, state_dir: Path, key: Ed25519PrivateKey, wishes: Wishes) -> None:
+    def _open_line(self, center: CenterSection, state_dir: Path, key: Ed25519PrivateKey, wishes: Wishes) -> Session:
         clock, box = self.clock, self.config.settings.box
         journal = self._stack.enter_context(closing(Journal(state_dir / "commands.db")))
         self._executor = executor = Executor(
@@ -627,6 +629,7 @@ class Agent:
         self._session.greeting = self.health
         for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
             self._session.forget_camera(camera)
+        return self._session
 
     @property
     def connects(self) -> int:

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 from typing import Final
 
 COMMON: Final = (
-    *("systemd", "systemd-sysv", "systemd-timesyncd", "udev", "dbus", "kmod", "initramfs-tools", "zstd", "usr-is-merged"),
+    *(
+        "systemd",
+        "systemd-sysv",
+        "systemd-timesyncd",
+        "udev",
+        "dbus",
+        "kmod",
+        "initramfs-tools",
+        "zstd",
+        "usr-is-merged",
+    ),
     *("mount", "passwd", "procps", "iproute2", "e2fsprogs", "dosfstools", "ca-certificates", "tzdata", "netbase"),
     *("network-manager", "wpasupplicant", "wireless-regdb", "modemmanager", "usb-modeswitch", "ppp"),
     *("rauc", "rauc-service", "openssh-server", "openssl", "python3", "fonts-droid-fallback"),
@@ -50,17 +60,6 @@ class Board:
     def all_packages(self) -> tuple[str, ...]:
         """Names for apt."""
         return (*COMMON, f"linux-image-{self.arch}", *FIRMWARE, *self.packages)
-
-    def entry(self, slot: str, generation: int = 1) -> str:
-        """Entry of systemd-boot for a slot (`a` or `b`); of two, the newer generation comes first."""
-        options = (
-            f"root=PARTLABEL=root-{slot} rootfstype=squashfs ro rauc.slot={slot} panic=10 {self.console} "
-            "loglevel=4 systemd.gpt_auto=0 systemd.getty_auto=0 net.ifnames=1"
-        )
-        return (
-            f"title CityEye {slot.upper()}\nsort-key cityeye\nversion {generation}\n"
-            f"linux /cityeye/{slot}/linux\ninitrd /cityeye/{slot}/initrd\noptions {options}\n"
-        )
 
 
 PI_CONFIG: Final = "arm_64bit=1\nkernel=u-boot.bin\nenable_uart=1\nupstream_kernel=1\n"

@@ -32,9 +32,10 @@ from deploy.bundle.build import (
     wheels,
 )
 from deploy.image.boards import BOARDS, Board
+from deploy.image.update import bundle
 
 HERE = Path(__file__).resolve().parent
-CACHE = ROOT / ".cache" / "image"
+CACHE = (ROOT / ".cache" / "image").resolve()
 OVERLAY = HERE / "root"
 EARLY = ("etc/initramfs-tools/conf.d/cityeye", "usr/share/initramfs-tools/modules.d/cityeye")
 """Of the overlay, what Debian's packages must see while they are installed."""
@@ -43,6 +44,15 @@ BASE_EPOCH = 1735689600
 SLOT_MB, ESP_MB, CARD_MB, DATA_MB = 700, 256, 64, 64
 DATA_UUID = "c17e0000-0c17-4e00-8000-0000000000da"
 FIXED = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
+STARTED = ("NetworkManager.service", "ModemManager.service", "systemd-timesyncd.service")
+MASKED = (
+    # a box without a network goes on all the same; nobody logs in at a screen
+    *("NetworkManager-wait-online.service", "getty@.service", "getty-static.service"),
+    # seconds of the start that nothing here has a use for
+    *("systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount", "systemd-update-utmp.service"),
+    *("systemd-update-utmp-runlevel.service", "sys-fs-fuse-connections.mount", "dev-hugepages.mount"),
+    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-journal-flush.service"),
+)
 SCRIPT = """\
 #!/opt/cityeye/bin/python3
 import sys
@@ -57,6 +67,8 @@ TOOLS = {
     "mke2fs": "e2fsprogs",
     "mksquashfs": "squashfs-tools",
     "zstd": "zstd",
+    "rauc": "rauc",
+    "openssl": "openssl",
 }
 
 
@@ -93,7 +105,10 @@ def base(work: Path, board: Board, debian: Debian) -> Path:
         shutil.copy(OVERLAY / name, seen / name)
     run(
         *("mmdebstrap", "--mode=root", "--variant=essential", "--format=tar", f"--architectures={board.arch}"),
-        *("--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh $1", f"--include={','.join(board.all_packages)}"),
+        *(
+            "--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh $1",
+            f"--include={','.join(board.all_packages)}",
+        ),
         *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"),
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")),
         f"--essential-hook=sync-in {seen} /",
@@ -113,7 +128,9 @@ def programs(root: Path, work: Path, debian: Debian, machine: str) -> None:
     (home / "bin").mkdir()
     for name in ("python", "python3", f"python{debian.python}"):
         (home / "bin" / name).symlink_to("/usr/bin/python3")
-    (home / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {debian.python}\n")
+    (home / "pyvenv.cfg").write_text(
+        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {debian.python}\n"
+    )
     run(
         *(sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--no-index", "--no-cache-dir", "--no-deps"),
         *("--no-compile", "--root-user-action", "ignore", "--require-hashes", "--find-links", work / "wheels"),
@@ -140,14 +157,26 @@ def compile_all(root: Path, debian: Debian) -> None:
     if f"{sys.version_info.major}.{sys.version_info.minor}" != debian.python:
         raise BuildError(f"expected to run in Python {debian.python}, as the box has, got {sys.version.split()[0]}")
     run(
-        *(sys.executable, "-I", "-S", "-m", "compileall", "-q", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"),
+        *(
+            sys.executable,
+            "-I",
+            "-S",
+            "-m",
+            "compileall",
+            "-q",
+            "-q",
+            "-j",
+            "1",
+            "--invalidation-mode",
+            "unchecked-hash",
+        ),
         *("-s", root, root / "usr/lib/python3", root / f"usr/lib/python{debian.python}", root / "opt/cityeye/lib"),
         env={"PYTHONHASHSEED": "0"},
     )
 
 
-def overlay(root: Path, board: Board, source: Source) -> None:
-    """Lay units and the overlay over the root, say who it is, and settle what starts."""
+def overlay(root: Path, board: Board, source: Source, keys: Path) -> None:
+    """Lay units and the overlay over the root, say who it is and whose updates it takes, and settle what starts."""
     units = root / "usr/lib/systemd/system"
     for unit in sorted((ROOT / "deploy/units").glob("cityeye-*.*")):
         if unit.suffix in (".service", ".path", ".timer", ".socket") and unit.stem != "cityeye-collector":
@@ -162,9 +191,12 @@ def overlay(root: Path, board: Board, source: Source) -> None:
         else:
             content = path.read_bytes()
             if path.is_relative_to(OVERLAY / "etc"):
-                content = content.replace(b"@COMPATIBLE@", board.compatible.encode())
-                content = content.replace(b"@BOARD@", board.name.encode())
-                content = content.replace(b"@CONSOLE@", board.console.encode())
+                for word, value in (
+                    ("COMPATIBLE", board.compatible),
+                    ("BOARD", board.name),
+                    ("CONSOLE", board.console),
+                ):
+                    content = content.replace(f"@{word}@".encode(), value.encode())
             to.write_bytes(content)
             to.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
     for place in ("boot/cityeye", "efi", "data", "etc/cityeye"):
@@ -172,33 +204,48 @@ def overlay(root: Path, board: Board, source: Source) -> None:
     (root / "etc/cityeye-image").write_text(
         f"VERSION={source.version}\nBOARD={board.name}\nCOMPATIBLE={board.compatible}\nCOMMIT={source.commit}\n"
     )
-    run("systemctl", f"--root={root}", "--quiet", "preset-all")
-    run("systemctl", f"--root={root}", "--quiet", "mask", "NetworkManager-wait-online.service", "getty@.service")
+    shutil.copyfile(keys / "ca.pem", root / "etc/rauc/keyring.pem")
+    for wanted in [*(root / "etc/systemd/system").glob("*.wants/*")]:  # what Debian thinks should start
+        wanted.unlink()
+    ours = sorted(path.name for path in units.glob("cityeye-*.*") if "[Install]" in path.read_text("utf-8"))
+    run("systemctl", f"--root={root}", "--quiet", "enable", *STARTED, *ours)
+    run("systemctl", f"--root={root}", "--quiet", "mask", *MASKED)
     run("systemctl", f"--root={root}", "--quiet", "set-default", "multi-user.target")
 
 
-def pack(root: Path, target: Path, epoch: int) -> None:
+def pack(root: Path, target: Path, epoch: int, level: int) -> None:
     """Make the squashfs of a root: times are the commit's, owners as in the root."""
     run(
-        *("mksquashfs", root, target, "-noappend", "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "15"),
+        *(
+            "mksquashfs",
+            root,
+            target,
+            "-noappend",
+            "-quiet",
+            "-no-progress",
+            "-comp",
+            "zstd",
+            "-Xcompression-level",
+            str(level),
+        ),
         *("-b", "128K", "-all-time", str(epoch), "-mkfs-time", str(epoch), "-no-exports"),
     )
     if target.stat().st_size > SLOT_MB << 20:
-        raise BuildError(f"expected a root of at most {SLOT_MB} MiB, got {target.stat().st_size >> 20}; leave something out")
+        raise BuildError(
+            f"expected a root of at most {SLOT_MB} MiB, got {target.stat().st_size >> 20}; leave something out"
+        )
 
 
 def boot_files(root: Path, work: Path, board: Board) -> None:
     """Lay out what the two FAT partitions hold: esp/ and cityeye/."""
     esp, card = work / "esp", work / "cityeye"
-    (esp / "cityeye/a").mkdir(parents=True)
     (esp / "EFI/BOOT").mkdir(parents=True)
     (esp / "loader/entries").mkdir(parents=True)
-    shutil.copy(root / "boot/linux", esp / "cityeye/a")
-    shutil.copy(root / "boot/initrd", esp / "cityeye/a")
     loader = next((work / "loader").glob("usr/lib/systemd/boot/efi/systemd-boot*.efi"))
     shutil.copy(loader, esp / "EFI/BOOT" / f"BOOT{board.efi.upper()}.EFI")
     (esp / "loader/loader.conf").write_text("timeout 0\neditor no\n")
-    (esp / "loader/entries/cityeye-a.conf").write_text(board.entry("a"))
+    for words in (("kernel", "a", root), ("set-state", "a", "good")):
+        run(sys.executable, "-m", "agent.box.bootslot", "--esp", esp, *words)
     for pattern, place in board.firmware:
         for path in root.glob(pattern):
             shutil.copy(path, esp / place)
@@ -258,24 +305,25 @@ def look(board: Board) -> None:
         raise BuildError("expected root: files of the image belong to it")
     if absent := sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None}):
         raise BuildError(f"apt-get install {' '.join(absent)}")
-    if board.arch != run("dpkg", "--print-architecture").strip() and not Path(
-        f"/proc/sys/fs/binfmt_misc/qemu-{MACHINES[board.arch]}"
-    ).exists():
+    if (
+        board.arch != run("dpkg", "--print-architecture").strip()
+        and not Path(f"/proc/sys/fs/binfmt_misc/qemu-{MACHINES[board.arch]}").exists()
+    ):
         raise BuildError(
             f"programs of {board.arch} do not run here: apt-get install qemu-user-static arch-test; "
             "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; update-binfmts --enable"
         )
 
 
-def build(board: Board, source: Source, insisted: str | None, models: list[str], out: Path) -> Path:
-    """Make the image; returns its compressed file."""
+def build(
+    board: Board, source: Source, insisted: str | None, models: list[str], keys: Path, level: int, out: Path
+) -> tuple[Path, Path]:
+    """Make the image and the update; returns their files."""
     debian, machine = RELEASES["12"], MACHINES[board.arch]
     with tempfile.TemporaryDirectory(prefix="work.", dir=CACHE) as made:
         work, root = Path(made), Path(made, "root")
         names = ["?essential", "systemd-boot-efi", *board.all_packages]
-        debian_packages(
-            work, names, debian.codename, board.arch, components="main non-free-firmware", kept=CACHE
-        )
+        debian_packages(work, names, debian.codename, board.arch, components="main non-free-firmware", kept=CACHE)
         (work / "requirements.txt").write_text(
             wheels(work, ["agent"], debian, machine, source.version, pinned=True), "utf-8"
         )
@@ -292,18 +340,21 @@ def build(board: Board, source: Source, insisted: str | None, models: list[str],
         (root / "opt/cityeye/models").mkdir()
         if models:
             detectors(root / "opt/cityeye", models)
-        overlay(root, board, source)
+        overlay(root, board, source, keys)
         compile_all(root, debian)
-        pack(root, work / "root.squashfs", source.epoch)
+        pack(root, work / "root.squashfs", source.epoch, level)
         boot_files(root, work, board)
         out.mkdir(parents=True, exist_ok=True)
-        target = out / f"cityeye-{board.name}-{source.version}.img.zst"
+        name = f"cityeye-{board.name}-{source.version}"
+        (out / f"{name}.manifest").write_text(listed, "utf-8")
+        update, target = out / f"{name}.raucb", out / f"{name}.img.zst"
+        bundle(work / "root.squashfs", update, compatible=board.compatible, version=source.version, keys=keys)
         disk(work, source.epoch, target)
-        target.with_suffix("").with_suffix(".manifest").write_text(listed, "utf-8")
-    with target.open("rb") as content:
-        total = hashlib.file_digest(content, "sha256").hexdigest()
-    target.with_name(f"{target.name}.sha256").write_text(f"{total}  {target.name}\n", "utf-8")
-    return target
+    for made_file in (target, update):
+        with made_file.open("rb") as content:
+            total = hashlib.file_digest(content, "sha256").hexdigest()
+        made_file.with_name(f"{made_file.name}.sha256").write_text(f"{total}  {made_file.name}\n", "utf-8")
+    return target, update
 
 
 def main() -> None:
@@ -312,6 +363,10 @@ def main() -> None:
     parser.add_argument("--board", choices=BOARDS, default="amd64")
     parser.add_argument("--detectors", nargs="*", default=[], help="by name, beside the one that ships")
     parser.add_argument("--manifest", type=Path, help="of an earlier image: insist on the same packages")
+    parser.add_argument(
+        "--keys", type=Path, help="ca.pem, signing.pem, signing.key; default: test keys of this machine"
+    )
+    parser.add_argument("--level", type=int, default=15, help="of compression; 1 is a minute quicker and 60 MB larger")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", "utf-8")
@@ -323,12 +378,15 @@ def main() -> None:
         with (CACHE / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             insisted = asked.manifest.read_text("utf-8") if asked.manifest else None
-            target = build(
-                BOARDS[asked.board], Source.of_checkout(asked.version), insisted, asked.detectors, asked.out
-            )
-    except (BuildError, OSError) as fault:
+            keys = asked.keys or CACHE / "keys"
+            if not asked.keys:
+                subprocess.run([HERE / "keys", keys], check=True)  # it says loudly what they are
+            source = Source.of_checkout(asked.version)
+            files = build(BOARDS[asked.board], source, insisted, asked.detectors, keys, asked.level, asked.out)
+    except (BuildError, OSError, subprocess.CalledProcessError) as fault:
         sys.exit(f"image: {fault}")
-    print(f"{target}: {target.stat().st_size / 1e6:.0f} MB")
+    for path in files:
+        print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Source:
         return cls(version, commit + ("-changed" if changed else ""), int(epoch))
 
 
-def base(work: Path, board: Board, debian: Debian) -> Path:
+def base(work: Path, board: Board) -> Path:
     """The tar of Debian's packages, from the cache where it was made of the same ones."""
     index = (work / "debs" / "Packages").read_bytes()
     early = b"".join((OVERLAY / name).read_bytes() for name in EARLY)
@@ -332,7 +332,7 @@ def build(
             differing = sorted({*listed.splitlines()} ^ {*insisted.splitlines()})
             raise BuildError(f"the packages are not those of the manifest: {'; '.join(differing)[:600]}")
         root.mkdir()
-        run("tar", "-xpf", base(work, board, debian), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", root)
+        run("tar", "-xpf", base(work, board), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", root)
         (work / "loader").mkdir()
         (boot,) = (work / "debs").glob("systemd-boot-efi_*.deb")
         run("dpkg-deb", "-x", boot, work / "loader")

@@ -147,7 +147,7 @@ def _one_line(text: str) -> str:
 
 
 Plain = Annotated[str, BeforeValidator(_typed)]
-Ip = Annotated[str, BeforeValidator(_typed), _read(ip_address)]
+Ip = Annotated[str, BeforeValidator(_typed), _read(IPv4Address)]
 Host = Annotated[str, BeforeValidator(_typed), _read(_host)]
 Line = Annotated[str, Field(max_length=64), _read(_one_line)]
 
@@ -195,8 +195,8 @@ class NetworkSection(Section):
             return self
         if self.address is None:
             raise _wrong("no_address", "gateway")
-        own, gateway = IPv4Interface(self.address), ip_address(self.gateway)
-        if not isinstance(gateway, IPv4Address) or gateway not in own.network or gateway == own.ip:
+        own, gateway = IPv4Interface(self.address), IPv4Address(self.gateway)
+        if gateway not in own.network or gateway == own.ip:
             raise _wrong("outside", "gateway")
         return self
 

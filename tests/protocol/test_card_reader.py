@@ -100,6 +100,7 @@ network = 3 | 1 | network | write [network] on a line
 [network]¶address = "10.1.2.300/24" | 2 | [network] address | copy
 [network]¶address = "fd00::1/64" | 2 | [network] address | copy
 [network]¶address = "10.1.2.3/24"¶gateway = "10.1.3.1" | 3 | [network] gateway | compare
+[network]¶dns = ["fe80::1"] | 2 | [network] dns | copy
 [network]¶gateway = "10.1.3.1" | 2 | [network] gateway | address as well
 [wifi]¶password = "12345678" | 1 | [wifi] ssid | add this line
 [wifi]¶ssid = "街街街街街街街街街街街" | 2 | [wifi] ssid | copy

@@ -65,9 +65,11 @@ def test_what_is_wrong_is_left_out_and_told_and_dhcp_stays(tmp_path):
     }
     card = json.loads((tmp_path / "run/cityeye/card.json").read_text())
     assert card["faults"] == [{"zh": fault.text("zh"), "en": fault.text("en")}]
-    shutil.rmtree(tmp_path / "boot")
+    (tmp_path / "boot/cityeye.toml.txt").rename(tmp_path / "boot/README.txt")
     assert apply(tmp_path / "boot", tmp_path / "run") == (), "no card is no fault"
     assert not json.loads((tmp_path / "run/cityeye/card.json").read_text())["present"]
+    (tmp_path / "boot/README.txt").unlink()
+    assert "flash it" in apply(tmp_path / "boot", tmp_path / "run")[0].text("en"), "no partition is one"
 
 
 @pytest.mark.skipif(shutil.which("nmcli") is None, reason="needs nmcli")

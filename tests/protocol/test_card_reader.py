@@ -183,6 +183,10 @@ lines = st.one_of(
 )
 @example(b"a=" + b"[" * 20_000)
 @example(b"a=" + b"1" * 9_000)
+@example(b"network=0x" + b"1" * 9_000)
+@example(b"[network]\nvlan=0x" + b"1" * 9_000)
+@example(b"[network]\ndns=[0x" + b"1" * 9_000 + b"]")
+@example(b"[ssh]\nkeys=" + b"[" * 300 + b"]" * 300)
 @example(b'[network]\naddress = "0.0.0.0/0"')
 def test_nothing_is_too_strange_for_the_reader(content):
     card, faults = read_card(content)

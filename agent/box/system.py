@@ -217,7 +217,7 @@ class System:
     # install
 
     def install(self) -> bool:
-        """Install what is wanted; True: the box is to be started anew. Raises RefusalError where nothing was asked well."""
+        """Install what is wanted; True: start the box anew. Raises RefusalError where nothing was asked well."""
         if self.on_trial:
             raise RefusalError("a trial goes on: expected it to be confirmed or rolled back first; it waits until then")
         try:
@@ -234,8 +234,6 @@ class System:
         now = Last(wanted.rollout, wanted.version, wanted.sha256, self.other, "installing", live=wanted.live)
         self._note(now)
         try:
-            if wanted.rollout == self.failed.get(wanted.sha256):
-                raise RefusalError("it was rolled back before, by this very roll-out; a new roll-out tries it again")
             path = self._take(wanted)
             self._check(path, wanted)
             self._rauc("install", path, timeout_s=INSTALL_S)
@@ -250,11 +248,16 @@ class System:
 
     def _take(self, wanted: Wanted) -> Path:
         """Bring the bundle where the agent can neither name nor write it, then see that it is the one."""
+        if wanted.rollout == self.failed.get(wanted.sha256):
+            raise RefusalError("it was rolled back before, by this very roll-out; a new roll-out tries it again")
         path = self.places.own / BUNDLE
-        with contextlib.suppress(FileNotFoundError), self._folder() as folder:  # without: from before a cut of the power
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self._folder() as folder,
+        ):  # without: from before a cut of the power
             if not stat.S_ISREG(os.stat(BUNDLE, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise RefusalError(f"{BUNDLE}: expected a file, not a link or a folder")
-            os.rename(BUNDLE, path, src_dir_fd=folder)  # noqa: PTH104 - pathlib knows no folder's descriptor
+            os.rename(BUNDLE, path, src_dir_fd=folder)
             sync(path.parent)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -333,7 +336,9 @@ class System:
         said = done.stderr + done.stdout
         log.error("%s: exit %d: %s", " ".join(map(str, command)), done.returncode, said.strip())
         line = next((one for one in said.splitlines() if one.startswith("LastError")), said.strip().rpartition("\n")[2])
-        means = next((means for words, means in _REASONS if words in line), f"{Path(command[0]).name.upper()} broke off")
+        means = next(
+            (means for words, means in _REASONS if words in line), f"{Path(command[0]).name.upper()} broke off"
+        )
         raise RefusalError(f"{means} ({line.strip()[:300]})")
 
     # the agent's folder
@@ -367,7 +372,7 @@ class System:
 
     def _forget(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), self._folder() as folder:
-            os.unlink(name, dir_fd=folder)  # noqa: PTH108 - pathlib knows no folder's descriptor
+            os.unlink(name, dir_fd=folder)
 
 
 _DONE: Final = ("trial", "taken", "rolled_back")

@@ -297,21 +297,20 @@ class System:
 
     # a trial
 
-    def confirm(self) -> bool:
+    def confirm(self) -> None:
         """Keep what is on trial, if the agent says that this start is healthy."""
         try:
             said = self._read(HEALTHY, 64).decode("ascii", "replace").strip()
         except FileNotFoundError:
-            return False
+            return
         self._forget(HEALTHY)
         if not self.on_trial or said != self.places.boot_id.read_text("ascii").strip():
-            return False
+            return
         # through RAUC: a system whose updater does not work is not kept
         self._rauc("status", "mark-good", "booted")
         write_whole(self.places.run / "confirmed", b"", 0o644)
         if self.last is not None and self.last.slot == self.slot:
             self._note(replace(self.last, state="taken", text=""))
-        return True
 
     def deadline(self) -> None:
         """Give up what is on trial; the unit starts the box anew."""

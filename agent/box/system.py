@@ -46,12 +46,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REASONS: Final = (
     ("Compatible mismatch", "it was made for another board"),
     ("unable to get local issuer certificate", "it is signed by somebody else than this box's maker"),
-    ("self-signed certificate", "it is signed by somebody else than this box's maker"),
     ("certificate has expired", "its signature's certificate has expired, or the box's clock is wrong"),
     ("certificate is not yet valid", "the box's clock is wrong: its signature's certificate is not valid yet"),
     ("No space left on device", "there is no room for it"),
     ("too small", "the slot has no room for it"),
-    ("Bundle format", "its format is not one that this box takes"),
     ("ignature", "it was altered or cut short: its signature does not fit"),
     ("verify error", "it was altered: its content is not what was signed"),
     ("corrupt", "it was altered: its content is not what was signed"),
@@ -281,16 +279,13 @@ class System:
         return path
 
     def _check(self, path: Path, wanted: Wanted) -> None:
-        """See that the bundle is whose it says; an older one may be wanted, down to the image's OLDEST."""
+        """See that the bundle is whose it says; an older one may be wanted, and is tried like any other."""
         try:
             version = json.loads(self._rauc("info", "--output-format=json", path))["version"]
         except (ValueError, KeyError, TypeError):
             raise RefusalError("expected RAUC to know its version") from None
         if version != wanted.version:
             raise RefusalError(f"expected version {wanted.version}, the bundle is {version!s:.64}")
-        oldest = self.image.get("OLDEST", "")
-        if _numbers(version) < _numbers(oldest):
-            raise RefusalError(f"expected version {oldest} or newer, as the maker of this system wants")
 
     def _refuse(self, last: Last, text: str) -> None:
         self._note(replace(last, state="refused", text=text))
@@ -390,10 +385,6 @@ def _why(last: Last, tries: list[str]) -> str:
         f"started {done} times, {last.starts} as far as its services, none healthy: "
         "it panicked, hung until the watchdog, or lost its power"
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(one) for one in re.findall(r"\d+", version.partition("+")[0]))
 
 
 def main(arguments: list[str], places: Places | None = None) -> int:

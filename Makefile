@@ -4,6 +4,7 @@
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
+DIR ?= .demo
 BIN := .venv/bin
 demo_extra := center,demo
 
@@ -13,7 +14,7 @@ help: ## show this
 demo: ## from a street video to tickets on a page; VIDEO=clip, CITYEYE_MODELS=folder, ONCE=1 ends by itself
 	@deploy/setup.sh venv $(demo_extra)
 	@if [ "$(VIDEO)" = .cache/vtest.avi ]; then deploy/setup.sh clip; fi
-	@$(BIN)/python deploy/demo/run.py --video "$(VIDEO)" --port $(PORT) $(if $(filter 1,$(ONCE)),--once)
+	@$(BIN)/python deploy/demo/run.py --video "$(VIDEO)" --port $(PORT) --dir "$(DIR)" $(if $(filter 1,$(ONCE)),--once)
 
 test: ## lint, types, the import contract, and all tests
 	@deploy/setup.sh venv dev

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -15,6 +16,11 @@ APPEARS_S, GONE_S, LENGTH_S = 16, 44, 60
 
 def pavement(seed=1):
     """Slabs with joints, stains and a kerb; shape `(HEIGHT, WIDTH, 3)`, RGB."""
+    return _pavement(seed).copy()
+
+
+@cache
+def _pavement(seed):
     rng = np.random.default_rng(seed)
     picture = np.full((HEIGHT, WIDTH), 120, np.float32)
     stains = rng.normal(0, 14, (12, 20)).astype(np.float32)
@@ -53,8 +59,9 @@ def street_frame(t):
     walker = np.full((120, 36, 3), (40, 44, 60), np.uint8)
     walker[:26, 8:28] = (200, 160, 140)
     put(picture, walker, round((t * 70) % 900) - 60, 150)
-    noise = np.random.default_rng(round(t * 10)).normal(0, 2, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    noisy = np.random.default_rng(round(t * 10)).normal(0, 2, picture.shape)
+    noisy += picture
+    return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
 
 
 def write(

@@ -30,11 +30,11 @@ def test_it_is_small_and_holds_no_footage_and_no_models_but_its_own():
     files = [path for path in committed() if path.exists()]
     assert sum(path.stat().st_size for path in files) < 8_000_000
     foreign = [path for path in files if path.parent != OWN]
-    assert not [path for path in foreign if path.suffix in {".onnx", ".avi", ".mp4", ".xz", ".pt", ".npz"}]
+    assert not [path for path in foreign if path.suffix in {".onnx", ".packed", ".avi", ".mp4", ".xz", ".pt", ".npz"}]
 
 
 def test_each_of_its_own_models_has_a_card():
-    models = sorted(OWN.glob("*.onnx.xz"))
+    models = sorted(OWN.glob("*.onnx.packed"))
     assert len(models) > 1
     for path in models:
         card = path.parent / f"{path.name.partition('.')[0]}.md"

@@ -2,15 +2,16 @@
 
 Comes in: `models/catalogue.toml`. Goes out: `load_catalogue()`, the class names of COCO, which most detectors use, and
 `own_path()`: the small networks that the project trained itself and ships (`own/`, each with its card). They lie there
-packed (`NAME.onnx.xz`), to keep the repository small; `read_model()` reads them as any ONNX file.
+packed (`NAME.onnx.packed`), to keep the repository small; `read_model()` reads them as any ONNX file.
 """
 
-import lzma
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+from models.catalogue.packed import unpacked
 
 COCO_NAMES: Final = (
     *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
@@ -24,7 +25,7 @@ COCO_NAMES: Final = (
     *("scissors", "teddy bear", "hair drier", "toothbrush"),
 )
 """The 80 classes of COCO (cocodataset.org), in the order of their numbers."""
-PACKED: Final = ".xz"
+PACKED: Final = ".packed"
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def read_model(path: Path) -> bytes:
     """Read an ONNX file, one that is packed as well; raises OSError where it cannot be read."""
     content = path.read_bytes()
     try:
-        return lzma.decompress(content) if path.suffix == PACKED else content
-    except lzma.LZMAError:
+        return unpacked(content) if path.suffix == PACKED else content
+    except ValueError:
         return content  # whoever loads it says what is wrong
 
 

@@ -1,4 +1,4 @@
-"""Fewer bits for a trained network: `python -m models.train.coarse FILE OUT.onnx.xz --photos DIR … --times 8`.
+"""Fewer bits for a trained network: `python -m models.train.coarse FILE OUT.onnx.packed --photos DIR … --times 8`.
 
 Kernels are whole steps already (`files`); here each step becomes larger, and packing needs less for what is left. The
 graph stays, and so does the speed. Layer by layer, in the order in which they are reckoned, and by what they get to see
@@ -8,7 +8,6 @@ ICLR 2023). Needs the package onnx, not torch.
 """
 
 import argparse
-import lzma
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from onnx import helper, numpy_helper
 from agent.vision.runtime import open_on_processor
 from models.catalogue import read_model
 from models.tools.photos import photos_in, read_photo
+from models.train.packing import pack
 from models.train.pairs import Source, pair
 
 MOST: Final = 127
@@ -31,7 +31,6 @@ SPOTS: Final = 200
 """Places of a layer's input that are looked at, of each photo."""
 DAMPING: Final = 0.01
 """Share of the mean square of an input that is added to each: some never differ from zero."""
-PACKING: Final = ({"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "pb": 0, "dict_size": 1 << 21},)
 Blob = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
@@ -171,7 +170,7 @@ def main() -> None:
     paired = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value == 2
     coarsen(model, list(_blobs(asked.photos, asked.count, tuple(asked.size), paired=paired)), asked.times)
     onnx.checker.check_model(model)
-    content = lzma.compress(model.SerializeToString(), filters=PACKING)
+    content = pack(model.SerializeToString())
     asked.out.write_bytes(content)
     print(f"{asked.out}: {len(content)} bytes; {model.ByteSize()} unpacked")
 

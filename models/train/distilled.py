@@ -1,4 +1,4 @@
-"""Still fewer bits: `python -m models.train.distilled FILE COARSE OUT.onnx.xz --photos DIR … --bits 5 --minutes 8`.
+"""Still fewer bits: `python -m models.train.distilled FILE COARSE OUT.onnx.packed --photos DIR … --bits 5 --minutes 8`.
 
 What `coarse` rounded once learns here to say what the fine network says, rounded at each look: about photos in ever
 other cuts and light, without labels. How large the steps of each channel are is learned as well (LSQ: Esser et al.,
@@ -7,7 +7,6 @@ the speed. Needs the extra `models` and a GPU, or patience.
 """
 
 import argparse
-import lzma
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from models.catalogue import read_model
 from models.tools.photos import photos_in, read_photo
 from models.train.change import load_source
-from models.train.coarse import MOST, PACKING
+from models.train.coarse import MOST
+from models.train.packing import pack
 from models.train.pairs import Source, pair
 
 BATCH: Final = 16
@@ -277,7 +277,7 @@ def main() -> None:
         if one.name in tensors:
             one.CopyFrom(numpy_helper.from_array(tensors[one.name].cpu().numpy(), one.name))
     onnx.checker.check_model(model)
-    content = lzma.compress(model.SerializeToString(), filters=PACKING)
+    content = pack(model.SerializeToString())
     asked.out.write_bytes(content)
     print(f"{asked.out}: {len(content)} bytes; {model.ByteSize()} unpacked")
 

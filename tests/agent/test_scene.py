@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -27,15 +28,23 @@ def kinds(done):
     return [event["type"].removeprefix("cityeye.incident.") for event in events(done)]
 
 
-@pytest.fixture
-def left_standing(tmp_path):
-    """A box that went down while the crate stood and was reported; its settings."""
-    settings = boxes.settings(tmp_path, {**boxes.FRONTAGE, "clear_s": 3.0}, source=str(tmp_path / "after.mp4"))
-    clip = clips.write(tmp_path / "first.mp4", clips.street_frame, 34)
-    assert kinds(run(AGENT, "replay", clip, "--settings", settings, "--state", tmp_path / "state")) == ["opened"]
+@pytest.fixture(scope="module")
+def went_down(tmp_path_factory):
+    """A box that went down while the crate stood and was reported, and what its camera shows afterwards."""
+    folder = tmp_path_factory.mktemp("went_down")
+    settings = boxes.settings(folder, {**boxes.FRONTAGE, "clear_s": 3.0})
+    clip = clips.write(folder / "first.mp4", clips.street_frame, 34)
+    assert kinds(run(AGENT, "replay", clip, "--settings", settings, "--state", folder / "state")) == ["opened"]
     # the crate stands for a while and is taken away
-    clips.write(tmp_path / "after.mp4", lambda t: clips.street_frame(t + 24), 36)
-    return settings
+    clips.write(folder / "after.mp4", lambda t: clips.street_frame(t + 24), 36)
+    return folder
+
+
+@pytest.fixture
+def left_standing(went_down, tmp_path):
+    """Such a box; its settings."""
+    shutil.copytree(went_down, tmp_path, dirs_exist_ok=True)
+    return boxes.settings(tmp_path, {**boxes.FRONTAGE, "clear_s": 3.0}, source=str(tmp_path / "after.mp4"))
 
 
 @pytest.mark.parametrize("zone", [[], ["front"]])

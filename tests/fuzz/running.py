@@ -51,11 +51,11 @@ def _half(names: Sequence[str], folder: Path, seconds: int) -> list[Found]:
     _child("fuzz", folder, seconds, names)
     sound = [name for name in names if not _found(name, folder, replayed=False).fault]
     if sound:
-        _child("replay", folder, max(1, round(seconds * REPLAY_SHARE)), sound)
+        _child("replay", folder, seconds * REPLAY_SHARE, sound)
     return [_found(name, folder, replayed=name in sound) for name in names]
 
 
-def _child(what: str, folder: Path, seconds: int, names: Sequence[str]) -> None:
+def _child(what: str, folder: Path, seconds: float, names: Sequence[str]) -> None:
     memory = Path("/dev/shm")
     # libFuzzer leaves without tidying up; and this is no test of the disk
     with tempfile.TemporaryDirectory(prefix="cityeye-fuzz-", dir=memory if memory.is_dir() else None) as scratch:

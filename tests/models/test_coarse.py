@@ -1,6 +1,5 @@
 """A network whose kernels get larger steps says nearly what it said, in fewer bytes."""
 
-import lzma
 import sys
 
 import cv2
@@ -13,6 +12,7 @@ from agent.vision.runtime import open_on_processor
 from models.catalogue import read_model
 from models.train import coarse
 from models.train.coarse import rounded
+from models.train.packing import pack
 
 TIMES = 8.0
 
@@ -66,10 +66,10 @@ def test_a_file_becomes_smaller_and_says_nearly_the_same(tmp_path, monkeypatch, 
         cv2.imwrite(str(photos / f"{number}.png"), photo)
     onnx.save(network(channels, rng), tmp_path / "net.onnx")
     given = ["--photos", str(photos), "--size", "96", "64", "--times", str(TIMES)]
-    monkeypatch.setattr(sys, "argv", ["coarse", str(tmp_path / "net.onnx"), str(tmp_path / "net.onnx.xz"), *given])
+    monkeypatch.setattr(sys, "argv", ["coarse", str(tmp_path / "net.onnx"), str(tmp_path / "net.onnx.packed"), *given])
     coarse.main()
-    before, after = (read_model(tmp_path / name) for name in ("net.onnx", "net.onnx.xz"))
-    assert (tmp_path / "net.onnx.xz").stat().st_size < 0.8 * len(lzma.compress(before))
+    before, after = (read_model(tmp_path / name) for name in ("net.onnx", "net.onnx.packed"))
+    assert (tmp_path / "net.onnx.packed").stat().st_size < 0.8 * len(pack(before))
 
     plain = onnx.load_from_string(before)
     for weight in plain.graph.initializer:

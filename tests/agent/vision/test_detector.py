@@ -1,7 +1,5 @@
 """Detectors: each layout on networks with a fixed answer, and on the real ones where they are at hand."""
 
-import lzma
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from agent.vision.detector import Detections, DetectorError, DetectorMissingErro
 from agent.vision.letterbox import Letterbox
 from agent.vision.people import count_people
 from agent.vision.selection import find_detector, find_face_model
+from models.train.packing import pack
 from protocol.geometry import box_iou
 from tests import networks
 
@@ -89,8 +88,8 @@ def test_what_is_no_detector_is_told_in_one_line(tmp_path, make, expected):
 
 
 def test_a_packed_file_is_the_same_detector(tmp_path):
-    plain, packed = networks.bright_squares(tmp_path / "net.onnx"), tmp_path / "net.onnx.xz"
-    packed.write_bytes(lzma.compress(plain.read_bytes()))
+    plain, packed = networks.bright_squares(tmp_path / "net.onnx"), tmp_path / "net.onnx.packed"
+    packed.write_bytes(pack(plain.read_bytes()))
     one, other = load_detector(plain), load_detector(packed)
     assert (one.name, one.sha256) == (other.name, other.sha256)
     packed.write_bytes(packed.read_bytes()[:100])
@@ -149,7 +148,7 @@ def test_selection_by_name_by_path_and_by_nothing(tmp_path):
     environment = {"CITYEYE_MODELS": f"/nowhere:{models}"}
     assert find_detector("none", tmp_path, environment) is None
     assert find_detector(None, tmp_path, environment) == find_detector("street-person", tmp_path, {})
-    assert find_detector(None, tmp_path, environment).name == "street-person.onnx.xz"
+    assert find_detector(None, tmp_path, environment).name == "street-person.onnx.packed"
     assert find_detector("small", tmp_path, environment) == models / "small.onnx"
     assert find_detector("models/small.onnx", tmp_path, {}) == models / "small.onnx"
     with pytest.raises(DetectorMissingError, match="did you mean 'small'"):

@@ -21,7 +21,7 @@ def test_what_was_only_rounded_learns_to_say_nearly_the_same_in_fewer_bits(tmp_p
     for number in range(8):
         photo = cv2.resize(rng.integers(0, 255, (15, 20, 3)).astype(np.uint8), (128, 96))
         cv2.imwrite(str(tmp_path / f"photos/{number}.png"), photo)
-    fine, rounded, out = (tmp_path / name for name in ("net.onnx", "rounded.onnx", "out.onnx.xz"))
+    fine, rounded, out = (tmp_path / name for name in ("net.onnx", "rounded.onnx", "out.onnx.packed"))
     model = network(3, rng)
     helper.set_model_props(model, {"task": "count"})
     onnx.save(model, fine)

@@ -140,8 +140,7 @@ def serve(settings: SettingsOption) -> None:
 def _open_vault(config: CenterConfig, store: Store) -> None:
     """Without the key tickets go on all the same: only who has a second factor cannot sign in by it."""
     try:
-        if serving.check_vault(config, store):
-            log.info("second factors that lay plain in the database are sealed now; keep %s safe", KEY_FILE)
+        serving.check_vault(config, store)
     except SettingsError as fault:
         log.error("%s", fault)  # noqa: TRY400 - it says what to do, a trace says nothing more
 

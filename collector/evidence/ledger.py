@@ -40,13 +40,6 @@ def append(session: Session, items: Sequence[Item], at_ms: int) -> None:
     _write(session, items, at_ms)
 
 
-def begin(session: Session, at_ms: int) -> None:
-    """Write lines for all rows of before there was a ledger; nothing where it has lines."""
-    if not head(session).number:
-        for part in _everything(session):
-            _write(session, part, at_ms)
-
-
 def _write(session: Session, items: Sequence[Item], at_ms: int) -> None:
     last = head(session)
     names = [[kind, row["id"], row_digest(kind, row)] for kind, row in items]
@@ -139,16 +132,3 @@ def _lines(session: Session) -> Iterator[Any]:
     while rows:
         yield from rows
         rows = session.execute(query.where(LedgerRow.number > rows[-1].number)).all()
-
-
-def _everything(session: Session) -> Iterator[Sequence[Item]]:
-    for kind, table in TABLES.items():
-        columns = [getattr(table, name) for name in COLUMNS[kind]]
-        last = ""
-        while True:
-            query = select(*columns).where(table.id > last).order_by(table.id).limit(CHUNK)
-            rows = session.execute(query).mappings().all()
-            if not rows:
-                break
-            yield [(kind, row) for row in rows]
-            last = rows[-1]["id"]

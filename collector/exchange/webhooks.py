@@ -2,7 +2,7 @@
 
 A subscription has an address, the kinds of events and the street that it wants, and a secret. What happens to a ticket
 is a line of its time line; a trigger of the database puts it into the outbox of each subscription in the same
-transaction, whoever wrote it (see the migration 0013). Bodies are CloudEvents, signed as Standard Webhooks say. They
+transaction, whoever wrote it (see the migration). Bodies are CloudEvents, signed as Standard Webhooks say. They
 hold no words of people and no names: whoever may know more asks the API.
 """
 

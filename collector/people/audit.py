@@ -1,6 +1,6 @@
 """The audit log: a chain of lines, each with the hash of the one before.
 
-The database refuses to change or delete a line (triggers of migration 0006). Whoever may change the database's schema
+The database refuses to change or delete a line (triggers of the migration). Whoever may change the database's schema
 can do so all the same; then the chain shows it, unless they write all later lines anew or cut off its end. Against that
 helps a head that was noted elsewhere: `NUMBER:HASH`, which `verify` compares.
 """

@@ -207,8 +207,7 @@ def rekey(settings: SettingsOption) -> None:
     with _store(settings) as (config, store):
         vault = Vault(config.data_dir / KEY_FILE)
         try:
-            with store.writing() as session:
-                vault.adopt(session)
+            with store.transaction() as session:
                 vault.check(session)  # with a key that is lost there is nothing to begin with
             vault.add_key()
             with store.writing() as session:

@@ -67,13 +67,6 @@ class Vault:
                 "run: people totp-reset"
             ) from None
 
-    def adopt(self, session: Session) -> int:
-        """Seal what an older version left plain; says how many people that were. Raises VaultError."""
-        plain = [one for one in _kept(session) if not one.value.startswith(f"{_MARK}:")]
-        for one in plain:
-            setattr(one.row, one.name, self.seal(one.owner, one.value))
-        return len({one.owner for one in plain})
-
     def check(self, session: Session) -> int:
         """Whether all second factors open; says how many there are. Raises VaultError."""
         found = _kept(session)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
@@ -23,6 +24,8 @@ from collector.store.tables import Ticket
 
 RACES: Final = ("40001", "40P01")
 """PostgreSQL's states for a transaction that another one got in the way of: serialisation failure, deadlock."""
+OLDEST: Final = "0019"
+"""The first revision that the migrations of today begin with."""
 
 
 class StoreError(Exception):
@@ -150,9 +153,13 @@ def open_store(url: str | URL) -> Store:
             else:
                 # a table that is copied to be changed is gone for a moment, with rows elsewhere that name its own
                 connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            found = MigrationContext.configure(connection).get_current_revision()
+            if found is not None and found < OLDEST:
+                raise StoreError(
+                    f"{engine.url}: expected a database of revision {OLDEST} or newer, got {found}; start the "
+                    "collector of commit c28d575 on it once, which brings it there"
+                )
             upgrade(connection)
-        if engine.dialect.name == "sqlite":
-            engine.dispose()  # the next connection keeps them again
     except CommandError as fault:
         raise StoreError(
             f"{engine.url}: expected a database of this version or an older one, got: {fault}; update the collector"
@@ -162,6 +169,8 @@ def open_store(url: str | URL) -> Store:
         raise StoreError(
             f"{engine.url}: expected a database that can be opened, got: {cause}".replace("\n", " ")
         ) from None
+    finally:
+        engine.dispose()  # the next connection keeps foreign keys again
     return Store(engine)
 
 

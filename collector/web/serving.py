@@ -44,16 +44,14 @@ def check_people(config: CenterConfig, store: Store) -> str:
     return f"{count}, {'with' if admin else 'without'} somebody who administers everywhere"
 
 
-def check_vault(config: CenterConfig, store: Store) -> int:
-    """Seal second factors that an older version left plain, and try that all of them open; raises SettingsError."""
+def check_vault(config: CenterConfig, store: Store) -> None:
+    """Try that all second factors open; raises SettingsError."""
     vault = Vault(config.data_dir / KEY_FILE)
     try:
-        with store.writing() as session:
-            adopted = vault.adopt(session)
+        with store.transaction() as session:
             vault.check(session)
     except VaultError as fault:
         raise SettingsError(str(fault)) from None
-    return adopted
 
 
 def make_gate(config: CenterConfig, store: Store) -> Gate:

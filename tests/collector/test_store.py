@@ -1,32 +1,23 @@
-"""Migrations over a filled database, copies that are whole, and one collector at a time on SQLite."""
+"""The migrations, copies that are whole, and one collector at a time on SQLite."""
 
 import json
 import os
 import shutil
 import threading
-import time
 
 import pytest
-from sqlalchemy import create_engine, func, make_url, select, text
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, make_url, select, text
 
 from collector.commandline import open_data
 from collector.evidence.files import PictureFiles
 from collector.settings import load_settings
-from collector.store import IncidentRow, PictureRow, StoreError, Ticket, alone, open_store
+from collector.store import Base, IncidentRow, PictureRow, StoreError, Ticket, alone, open_store
 from collector.store.backup import BackupError, back_up, restore, verify
-from collector.store.engine import upgrade
-from collector.tickets.timekeeper import Timekeeper
 from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.services import BIN, run
-
-FILLED = """
-INSERT INTO box VALUES ('box-1', 's', NULL, 'online', '1', 'b', 1, 2, NULL);
-INSERT INTO ticket VALUES (7, 'k', 'r', 's', 'box-1', 'cam-1', 'front', 'pending_review', 1, 1, 2, 3, NULL, NULL, 0);
-INSERT INTO incident VALUES ('i', 'box-1', 7, 'open', 1, 1, NULL, 'seen', '{}');
-INSERT INTO message VALUES ('i:1', 'box-1', 'i', 1, 'cityeye.incident.opened', 5, '{}');
-INSERT INTO refused (topic, message_id, code, text, received_ms, head) VALUES ('t', NULL, 'invalid', 'x', 1, 'h');
-"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -37,76 +28,28 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres").create()
 
 
-def test_a_filled_database_of_the_first_version_is_brought_up(url):
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        upgrade(connection, "0001")
-        for line in FILLED.strip().splitlines():
-            connection.execute(text(line))
-    engine.dispose()
-    store = open_store(url)
-    with store.transaction() as session:
-        ticket = session.get(Ticket, 7)
-        assert (ticket.late, ticket.incidents[0].clock, ticket.incidents[0].late) == (0, "told", 0)
-    store.close()
-
-
-GROWN = {
-    "0002": "UPDATE ticket SET late = 1",
-    "0003": "UPDATE box SET standing = 'enrolled'",
-    "0004": "INSERT INTO command VALUES ('c', 'box-1', 'verify', '{}', 'li', 1, 2, NULL, 'ok', '', '', '{}', NULL)",
-    "0005": "UPDATE ticket SET reopened = 1",
-    "0006": "INSERT INTO audit VALUES (1, 1, 'system', 'a', 'b/c', '{}', 'x', 'y')",
-    "0007": "INSERT INTO case_serial VALUES ('330105', '2026-03-02', 1)",
-    "0008": "INSERT INTO person (id, name, password_once, created_ms) VALUES ('li', 'li', 0, 1)",
-    "0009": "INSERT INTO picture VALUES ('p', 'box-1', 'i', 'at', 'wide', 'x', 1, 1)",
-    "0010": "INSERT INTO camera VALUES ('box-1', 'cam-1', 'live', 1, '', 0)",
-    "0011": "UPDATE box SET health_ms = 1",
-}
-"""What each version could have written beyond the ones before."""
-OVER = """
-INSERT INTO ticket (number, key, rule, shop, box_id, camera, zone, state, open, opened_ms, created_ms, changed_ms,
-cleared_ms, repeat_of, reopened) VALUES (8, 'k2', 'r', NULL, 'box-1', 'cam-1', 'b', 'lapsed', 0, 1, 2, 3, 2, 7, 0);
-INSERT INTO ticket_event (ticket_number, kind, at_ms, received_ms, message_id, detail)
-VALUES (8, 'lapsed', 2, 3, NULL, '{}');
-"""
+def test_tables_are_the_ones_that_the_migrations_make(url):
+    for _ in range(2):
+        store = open_store(url)
+        with store.engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        store.close()
 
 
 @pytest.mark.parametrize(
-    "version", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
+    ("revision", "expected"),
+    [
+        ("0018", r"of revision 0019 or newer, got 0018; start the collector of commit \w+ on it once"),
+        ("9999", "of this version or an older one.*; update the collector"),
+    ],
 )
-def test_a_filled_database_of_every_version_is_brought_up_and_goes_on(url, version, tmp_path):
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        upgrade(connection, "0001")
-        for line in (*FILLED.strip().splitlines(), *OVER.strip().split(";\n")):
-            connection.execute(text(line.rstrip(";")))
-        for step, statement in GROWN.items():
-            if step <= version:
-                upgrade(connection, step)
-                connection.execute(text(statement))
-    engine.dispose()
-    desk = Desk(tmp_path, url)
-    with desk.store.transaction() as session:
-        going, over = session.get(Ticket, 7), session.get(Ticket, 8)
-        assert (going.street, going.present, going.version, going.look_ms, going.closed_ms) == ("s", 1, 1, 3, None)
-        assert (over.street, over.present, over.look_ms, over.closed_ms, over.repeat_of) == ("s", 0, None, 2, 7)
-        assert (over.events[0].author, over.events[0].before) == ("camera", None)
-    # the desk takes up what was open, and leaves alone what was over
-    keeper = Timekeeper(desk.store)
-    with desk.store.writing() as session:
-        session.execute(text("UPDATE incident SET data = :data"), {"data": incident_data()})
-    assert keeper.step() == 1
-    with desk.store.transaction() as session:
-        going, over = session.get(Ticket, 7), session.get(Ticket, 8)
-        assert (going.state, going.due_kind, going.level) == ("pending_review", "review: 5 minutes", 0)
-        assert going.due_ms > time.time() * 1000  # nothing is overdue that nobody was asked to do
-        assert (over.state, over.due_ms) == ("lapsed", None)
-    desk.store.close()
-
-
-def incident_data():
-    return json.dumps(json.loads(Case().opened().payload)["data"])
+def test_a_database_of_another_version_is_refused_and_told_what_to_do(url, revision, expected):
+    store = open_store(url)
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :one"), {"one": revision})
+    store.close()
+    with pytest.raises(StoreError, match=f"^[^\n]*expected a database {expected}[^\n]*$"):
+        open_store(url)
 
 
 def test_a_collector_goes_on_with_what_was_there_before(url, tmp_path):

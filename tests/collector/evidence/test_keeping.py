@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import create_engine, make_url, select, text, update
+from sqlalchemy import make_url, select, text, update
 
 from collector.evidence.files import PictureFiles
 from collector.evidence.heritage import settle
@@ -21,10 +20,7 @@ from collector.people.audit import show
 from collector.store import HoldRow, Ticket, TrainingRelease, lock, open_store
 from collector.store import backup as copies
 from collector.store.backup import BackupError, back_up, restore, verify
-from collector.store.engine import upgrade
-from tests.collector.conftest import Desk
 from tests.collector.evidence.test_retention import PERIODS, START_MS, faults, fill, hold, later
-from tests.collector.test_store import FILLED, GROWN
 from tests.incidents import START_S, Case, jpeg
 from tests.people import browser, make_pages, make_person, sign_in
 
@@ -128,43 +124,6 @@ def test_a_copy_that_cannot_be_read_is_said_and_holds_up_nothing(desk, tmp_path,
         (line,) = show(session, action=RETAINED)
     assert list(json.loads(line.detail)["unread"]) == [str(tmp_path / "all" / "b")]
     assert "all/b" in caplog.text
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_copy_of_before_there_was_evidence_is_put_back_and_upgraded(kind, tmp_path, request):
-    shared, copy, sha256 = kind == "postgresql", tmp_path / "copy", hashlib.sha256(jpeg()).hexdigest()
-    old, new = (
-        request.getfixturevalue("postgres").create() if shared else f"sqlite:///{tmp_path / name}"
-        for name in ("old.db", "new.db")
-    )
-    engine = create_engine(old)
-    with engine.begin() as connection:
-        upgrade(connection, "0001")
-        for line in FILLED.strip().splitlines():
-            connection.execute(text(line))
-        for step, statement in GROWN.items():
-            upgrade(connection, step)
-            connection.execute(text(statement.replace("'x', 1, 1)", f"'{sha256}', 1, 1)")))
-    engine.dispose()
-    # as `backup` made it then
-    PictureFiles(copy / "evidence").put(sha256, jpeg())
-    dump = copy / copies.DATABASES[kind]
-    if shared:
-        copies._run_postgresql("pg_dump", make_url(old), "--format=custom", "--no-owner", f"--file={dump}")
-    else:
-        shutil.copyfile(tmp_path / "old.db", dump)
-    told = {"version": 1, "made_at": "x", "database": kind, "pictures": [sha256]}
-    told["database_sha256"] = hashlib.sha256(dump.read_bytes()).hexdigest()
-    (copy / "manifest.json").write_text(json.dumps(told))
-    desk = Desk(tmp_path, new)
-    fill(desk)
-    put_back(desk, copy)
-    with desk.store.transaction() as session:
-        assert (session.scalars(select(Ticket.number)).all(), desk.files.has(sha256)) == ([7], True)
-    fill(desk, 2, 2)
-    # it names rows of before; of these the log and the incident were made up
-    assert not any("row was" in one or "no line" in one for one in faults(desk))
-    desk.store.close()
 
 
 @dataclass(frozen=True)

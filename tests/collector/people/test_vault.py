@@ -5,13 +5,11 @@ import os
 import stat
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from collector.people import roster, signing, totp
 from collector.people.signing import Signing, WrongError
 from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.store import PersonRow, open_store
-from collector.store.engine import upgrade
 from tests.collector.people.test_people_commands import Center
 from tests.collector.people.test_signing import HERE, Office
 from tests.people import PASSWORD, QUICK
@@ -97,31 +95,6 @@ def test_what_is_sealed_for_one_opens_for_nobody_else(path):
         Vault(path).open("wang", Vault(path).seal("li", SECRET))
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_plain_ones_of_an_older_version_are_sealed(kind, tmp_path, path, request):
-    url = f"sqlite:///{tmp_path / 'a.db'}" if kind == "sqlite" else request.getfixturevalue("postgres").create()
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        upgrade(connection, "0009")
-        filled = (
-            "INSERT INTO person (id, name, password_once, totp, totp_asked, created_ms) VALUES (:p, :p, 0, :t, :a, 1)"
-        )
-        for person, secret, asked in (("li", SECRET, None), ("wang", None, SECRET)):
-            connection.execute(text(filled), {"p": person, "t": secret, "a": asked})
-    engine.dispose()
-    store, vault = open_store(url), Vault(path)
-    for adopted in (2, 0):
-        with store.writing() as session:
-            assert vault.adopt(session) == adopted
-            assert vault.check(session) == 2
-    with store.transaction() as session:
-        li, wang = session.get_one(PersonRow, "li"), session.get_one(PersonRow, "wang")
-        assert SECRET not in f"{li.totp} {wang.totp_asked}"
-        assert vault.open("li", li.totp) == vault.open("wang", wang.totp_asked) == SECRET
-        assert (li.phone, li.mail) == ("", "")
-    store.close()
-
-
 @pytest.fixture
 def office(desk, path):
     office = Office(desk.store)
@@ -183,7 +156,7 @@ def test_rotation_at_the_command_line(tmp_path):
     center.do("people", "add", "li", "--admin")
     store, vault = open_store(f"sqlite:///{tmp_path / 'data/center.db'}"), Vault(tmp_path / "data" / KEY_FILE)
     with store.writing() as session:
-        session.get_one(PersonRow, "li").totp = SECRET  # as an older version left it
+        session.get_one(PersonRow, "li").totp = vault.seal("li", SECRET)
     assert "1 second factors" in center.says("people", "rekey")
     first = vault._keys()
     assert "1 second factors" in center.says("people", "rekey")

@@ -14,6 +14,7 @@ import typer
 from agent import VERSION, live, plane_picture
 from agent.bench import Bench
 from agent.box import orders
+from agent.box.card import apply
 from agent.box.clock import Clock
 from agent.box.document import in_force
 from agent.box.door import Door, Doorman, nobody_yet, state_dir_of
@@ -33,6 +34,7 @@ from agent.uplink.outbox import Outbox, OutboxError
 from agent.vision.detector import DetectorError
 from agent.vision.selection import find_detector
 from protocol.broker import BrokerError, probe
+from protocol.card import read_card
 from protocol.documents import SettingsError, read_toml
 from protocol.enrolment import Invitation, read_claim, read_fingerprint, read_url
 from protocol.instants import from_epoch, parse_rfc3339, rfc3339
@@ -49,6 +51,8 @@ app = typer.Typer(
 )
 scene = typer.Typer(no_args_is_help=True, help="The clear scene that a camera has learned.")
 app.add_typer(scene, name="scene")
+card = typer.Typer(no_args_is_help=True, help="The card: cityeye.toml on the boot partition.")
+app.add_typer(card, name="card")
 SettingsOption = Annotated[Path, typer.Option("--settings", help="box.toml", show_default=False)]
 BOX_TOML = Path("box.toml")
 FIRST_TOML = """\
@@ -103,7 +107,8 @@ def run(settings: SettingsOption) -> None:
     with _one_line(), _doorman(settings) as doorman:
         _log_to_stderr(logging.INFO)
         if nobody_yet(settings):
-            doorman.wait_for_claim()
+            section = setup_of(settings)
+            doorman.wait_for_claim(section.run_dir, section.port)
         again = live.run(load_settings(settings), Clock(), doorman.tend)
     if again:
         # the same process goes on as a new one, whoever watches over it
@@ -119,6 +124,31 @@ def _doorman(settings: Path) -> Iterator[Doorman]:
         yield doorman
     finally:
         doorman.close()
+
+
+@card.command("check")
+def check_card(file: Annotated[Path, typer.Argument(help="cityeye.toml", show_default=False)]) -> None:
+    """Read a card as the box does, and say each mistake and what to do about it."""
+    try:
+        _, faults = read_card(file.read_bytes())
+    except OSError as fault:
+        typer.echo(f"{file}: expected a card that can be read, got: {fault.strerror}", err=True)
+        raise typer.Exit(EXIT_UNUSABLE) from None
+    for one in faults:
+        typer.echo(f"{one.text('zh')}\n{one.text('en')}")
+    typer.echo("没有错误 / no fault" if not faults else f"{len(faults)} 处错误 / faults")
+    if faults:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@card.command("apply")
+def apply_card(
+    boot: Annotated[Path, typer.Option("--card", help="folder of the boot partition")] = Path("/boot/cityeye"),
+    run_dir: Annotated[Path, typer.Option("--run", help="where it is carried out")] = Path("/run"),
+) -> None:
+    """Set network, time and logins as the card says; for root, at each start."""
+    for one in apply(boot, run_dir):
+        typer.echo(one.text("en"), err=True)
 
 
 @app.command()

@@ -30,6 +30,7 @@ from agent.box.enrolment import Renewal
 from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.power import read_power
+from agent.box.standing import Board, Standing
 from agent.box.state import StateFolder
 from agent.box.writes import Writes
 from agent.camera.errors import CameraError
@@ -774,6 +775,20 @@ class Agent:
         return self._session is not None and self._session.connected
 
     @property
+    def standing(self) -> Standing:
+        """How the box stands, for people before it."""
+        box, setup = self.config.settings.box, self.config.settings.setup
+        page = self.door.address(setup.port)
+        return Standing(
+            box=box.id,
+            site=box.site,
+            connected=None if self._session is None else self.connected,
+            cameras={thread.camera: thread.state for thread in self.cameras},
+            page=page,
+            pin=self.door.plate.pin if page else "",
+        )
+
+    @property
     def figures(self) -> Figures:
         """What was read of all cameras so far."""
         figures = [thread.figures for thread in self.cameras]
@@ -931,9 +946,11 @@ def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: No
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         notify("READY=1")
+        board = Board(config.settings.setup.run_dir)
         while not stopping.wait(TEND_S):
             agent.tend()
             beside()
+            board.post(agent.standing)
             notify("WATCHDOG=1")
         notify("STOPPING=1")
         log.info("stopping")

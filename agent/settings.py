@@ -13,6 +13,7 @@ from typing import Final, Literal, Self
 from pydantic import Field
 
 from agent.box.enrolment import EnrolmentError, fill_in
+from agent.box.standing import read_run
 from protocol.broker import BrokerLine
 from protocol.documents import Section, SettingsError, TimeZoneName, read_toml
 from protocol.ids import Slug
@@ -75,6 +76,9 @@ class SetupSection(Section):
     open_file: Path = Field(
         default=Path("/boot/firmware/cityeye-setup"),
         description="on the boot partition: a new file of this name opens the page for 30 minutes",
+    )
+    run_dir: Path = Field(
+        default=Path("/run/cityeye"), description="what root made of the boot partition's card; may be absent"
     )
 
 
@@ -184,6 +188,9 @@ def load_settings(path: Path) -> BoxConfig:
         values = fill_in(read_toml(path), folder)
     except EnrolmentError as fault:
         raise SettingsError(f"{path}: {fault}") from None
+    zone = read_run(setup_of(path).run_dir / "card.json").get("zone")
+    if zone and isinstance(values.get("box"), dict):
+        values["box"] = {"timezone": zone} | values["box"]
     return BoxConfig(BoxSettings.of(values, str(path)), folder)
 
 

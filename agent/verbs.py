@@ -189,10 +189,10 @@ def _restart(agent: Agent, _command: str, _args: RestartArguments) -> Answer:
 
 def _setup(agent: Agent, _command: str, _args: SetupArguments) -> Answer:
     try:
-        plate = agent.door.open_again()
+        agent.door.open_again()
     except OSError as fault:
         raise CommandError("not_written", f"{agent.door.folder}: {fault.strerror}") from None
-    address = f"https://cityeye-{plate.name}.local:{agent.config.settings.setup.port}/"
+    address = agent.door.address(agent.config.settings.setup.port)
     return Answer(f"{address} is open for {OPEN_S / 60:.0f} minutes, for the PIN on the box", {"url": address})
 
 

@@ -18,9 +18,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from agent.box.enrolment import FOLDER, EnrolmentError, Membership
+from agent import VERSION
+from agent.box.enrolment import FOLDER, EnrolmentError, Membership, RefusedError, enrol
+from agent.box.standing import Board, Standing, read_run
 from agent.box.twin import write_whole
 from protocol.documents import SettingsError, read_toml
+from protocol.enrolment import Invitation
 from protocol.settings import CamerasDocument, read_document
 from protocol.supervision import notify
 
@@ -30,6 +33,11 @@ OPEN_S: Final = 1800.0
 """After set-up is finished, and after a center or a file opened the page again."""
 AGAIN_S: Final = 30.0
 NEVER_S: Final = 0.0
+FIRST_CLAIM_S: Final = 1.0
+LAST_CLAIM_S: Final = 300.0
+"""Between two tries of the card's claim, doubling."""
+REFUSED_S: Final = 60.0
+"""At least, where a center answered that it will not: it counts failed tries."""
 LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -70,6 +78,10 @@ class Door:
             return False
         until_s = self.plate.until_s
         return until_s is None or 0 < until_s - self._now() <= OPEN_S
+
+    def address(self, port: int) -> str:
+        """Of the page; empty while it is shut."""
+        return f"https://cityeye-{self.plate.name}.local:{port}/" if self.open else ""
 
     def begin(self) -> None:
         """Open it until set-up is finished, if that never began."""
@@ -163,13 +175,18 @@ class Doorman:
             command = [sys.executable, "-m", "agent.setup", str(self._settings.resolve())]
             self._page = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
-    def wait_for_claim(self) -> None:
-        """Have the page served until somebody has claimed the box by it."""
+    def wait_for_claim(self, run_dir: Path, port: int) -> None:
+        """Have the page served until the box is claimed: by somebody there, or by the card's claim in `run_dir`."""
         self.door.begin()
         log.info("nobody has claimed this box yet: the set-up page is open")
         notify("READY=1")
+        state_dir, board = self.door.folder.parent, Board(run_dir)
+        claim = CardClaim(state_dir, run_dir, self._monotonic)
         # to read more than that it is there would mend it while it is being written
-        while not (self.door.folder.parent / FOLDER / "center.json").exists():
+        while not (state_dir / FOLDER / "center.json").exists():
+            board.post(replace(claim.standing, page=self.door.address(port), pin=self.door.plate.pin))
+            if claim.tend():  # first, so that the page's start does not hold it up
+                break
             self.tend()
             notify("WATCHDOG=1")
             time.sleep(1)
@@ -179,6 +196,34 @@ class Doorman:
         if self._page is not None:
             self._page.kill()
             self._page.wait()
+
+
+class CardClaim:
+    """Takes the card's claim to the center, again and again, ever more slowly."""
+
+    def __init__(self, state_dir: Path, run_dir: Path, monotonic: Callable[[], float]) -> None:
+        self._state_dir, self._monotonic = state_dir, monotonic
+        label = read_run(run_dir / "claim.json").get("label")
+        self.standing = Standing(claim="trying" if label else "")
+        self._invitation = Invitation.read(str(label)) if label else None
+        self._not_before_s, self._wait_s = float("-inf"), FIRST_CLAIM_S
+
+    def tend(self) -> bool:
+        """Try it where it is time to; whether it has succeeded."""
+        if self._invitation is None or self._monotonic() < self._not_before_s:
+            return False
+        try:
+            member = enrol(self._state_dir, self._invitation, VERSION)
+        except EnrolmentError as fault:
+            refused = isinstance(fault, RefusedError)
+            if self.standing.fault != str(fault):
+                log.warning("the card's claim: %s; it is tried again", fault)
+            self.standing = Standing(claim="refused" if refused else "silent", fault=str(fault))
+            self._not_before_s = self._monotonic() + max(self._wait_s, REFUSED_S * refused)
+            self._wait_s = min(2 * self._wait_s, LAST_CLAIM_S)
+            return False
+        log.info("the card's claim: enrolled: box %s at site %s", member.box, member.site)
+        return True
 
 
 def nobody_yet(settings: Path) -> bool:

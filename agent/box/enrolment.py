@@ -12,13 +12,15 @@ The first three have copies (`agent.box.twin`).
 
 import contextlib
 import datetime as dt
+import fcntl
 import hashlib
 import http.client
 import logging
+import os
 import random
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -65,6 +67,10 @@ Body = TypeVar("Body", bound=BaseModel)
 
 class EnrolmentError(Exception):
     """There is no certificate; one line that says what was expected, what came and what to do."""
+
+
+class RefusedError(EnrolmentError):
+    """A center answered, and it will not have this box; or it is another center."""
 
 
 class Membership(BaseModel):
@@ -137,11 +143,16 @@ def enrol(state_dir: Path, invitation: Invitation, version: str, box: str | None
         )
     folder = state_dir / FOLDER
     _make(folder)
+    with _alone(folder):
+        return _enrol(folder, invitation, version, expected or invitation.box)
+
+
+def _enrol(folder: Path, invitation: Invitation, version: str, expected: str | None) -> Membership:
     ca = _fetch_ca(invitation)
     key = _pending(folder)
-    request = EnrolRequest(claim=invitation.claim, csr=_csr(key), version=version, box=expected or invitation.box)
+    request = EnrolRequest(claim=invitation.claim, csr=_csr(key), version=version, box=expected)
     answer = _ask(invitation.url, "/enrol", request, _context(ca))
-    pair = _checked(answer, key, ca, expected or invitation.box)
+    pair = _checked(answer, key, ca, expected)
     member = Membership(box=answer.box, site=answer.site, url=invitation.url, broker_url=answer.broker_url)
     _keep(folder / "ca.crt", ca.encode(), 0o644)
     _keep(folder / "box.pem", pair)
@@ -286,7 +297,7 @@ def _fetch_ca(invitation: Invitation) -> str:
         ) from None
     der = certificate.public_bytes(Encoding.DER)
     if not matches(invitation.fingerprint, hashlib.sha256(der).hexdigest()):
-        raise EnrolmentError(
+        raise RefusedError(
             f"{invitation.url}: expected the center whose CA is sha256:{invitation.fingerprint[:16]}…, as the label "
             "says; another one answers there. Somebody may be in between: nothing was sent; ask the center"
         )
@@ -304,7 +315,7 @@ def _ask(url: str, path: str, request: BaseModel, context: ssl.SSLContext) -> En
     status, body = _exchange(url, "POST", path, request.model_dump_json(exclude_none=True).encode(), context)
     if status == 200:
         return _read(url, body, Enrolled)
-    raise EnrolmentError(f"{url}: {_read(url, body, Denied).text}")
+    raise RefusedError(f"{url}: {_read(url, body, Denied).text}")
 
 
 def _read(url: str, body: bytes, model: type[Body]) -> Body:
@@ -381,6 +392,17 @@ def _make(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as fault:
         raise EnrolmentError(f"{folder}: expected a folder that can be made, got: {fault.strerror}") from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One after the other: agent and set-up page may both have a label."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _keep(

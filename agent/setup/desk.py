@@ -13,14 +13,15 @@ from agent import VERSION, live
 from agent.box.document import in_force
 from agent.box.door import Door, state_dir_of
 from agent.box.enrolment import FOLDER, EnrolmentError, Membership, enrol
+from agent.box.network import addresses, gateway
 from agent.box.secrets_file import SecretsError, put_secret
+from agent.box.standing import read_run
 from agent.camera.errors import CameraError
 from agent.camera.examination import LOOK_S
 from agent.camera.source import Source
 from agent.doctor import examine_box, examine_camera
-from agent.settings import BoxConfig, load_settings
+from agent.settings import BoxConfig, load_settings, setup_of
 from agent.setup import finding
-from agent.setup.network import addresses, gateway
 from agent.setup.watch import Watch
 from agent.vision.detector import DetectorError
 from protocol.documents import SettingsError, read_toml
@@ -62,7 +63,8 @@ class Desk:
 
     def state(self) -> dict[str, Any]:
         """All that the page shows of the box; no secret is among it."""
-        member = self._member()
+        member, run_dir = self._member(), setup_of(self.settings).run_dir
+        told = read_run(run_dir / "agent" / "standing.json")
         document = CamerasDocument() if member is None else self._document(self._config())
         return {
             "name": self.door.plate.name,
@@ -72,6 +74,8 @@ class Desk:
             "now_s": time.time(),
             "address": [f"{one.address}/{one.prefix} ({one.interface})" for one in addresses()],
             "gateway": gateway(),
+            "card": read_run(run_dir / "card.json"),
+            "claim": {name: told.get(name) for name in ("claim", "fault")},
             "cameras": [one.model_dump(mode="json") for one in document.camera],
             "job": None if self.job is None else asdict(self.job),
         }

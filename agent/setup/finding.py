@@ -19,8 +19,8 @@ from xml.etree import ElementTree as ET
 import av
 from av.error import FFmpegError, HTTPClientError, HTTPForbiddenError, HTTPUnauthorizedError
 
+from agent.box.network import Address, addresses
 from agent.camera.source import Source
-from agent.setup.network import Address, addresses
 
 GROUP: Final = ("239.255.255.250", 3702)
 LISTEN_S: Final = 3.0

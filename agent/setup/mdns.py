@@ -7,7 +7,7 @@ import struct
 import threading
 from typing import Final
 
-from agent.setup.network import addresses
+from agent.box.network import addresses
 
 log = logging.getLogger(__name__)
 

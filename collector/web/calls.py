@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from collector.evidence.files import PictureFiles
 from collector.people.actor import Role
-from collector.people.rights import MAY, MEANING, OWN, PUBLIC
+from collector.people.rights import MAY, MEANING, PUBLIC
 from collector.settings import CenterSection
 from collector.store import open_store
 from collector.web.app import Health, make_app
@@ -50,7 +50,7 @@ def page(found: Iterable[Call]) -> str:
         for right, may in MAY.items()
     ]
     rows = [
-        f"| `{one.method} {one.path}` | {' | '.join(_mark(_may(one, role)) for role in Role)} | {_needs(one)} |"
+        f"| `{one.method} {one.path}` | {_needs(one)} |"
         for one in sorted(found, key=lambda one: (one.path, one.method))
     ]
     return "\n".join(
@@ -61,16 +61,12 @@ def page(found: Iterable[Call]) -> str:
             f"| {line} |",
             *rights,
             "\n## Calls\n",
-            f"| call | {roles} | needs |",
-            f"| {line} |",
+            "| call | needs |",
+            "| --- | --- |",
             *rows,
             "",
         ]
     )
-
-
-def _may(one: Call, role: Role) -> bool:
-    return all(right in (OWN, PUBLIC) or role in MAY[right] for right in one.rights)
 
 
 def _needs(one: Call) -> str:

@@ -107,6 +107,12 @@ const finding = ({ state: how, name, says: what, todo }) => make("li", "", { cla
   make("b", `${SIGNS[how]} ${says(name)}: ${says(what)}`), todo ? `→ ${says(todo)}` : "");
 const pairs = (list) => list.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", _(name)), make("dd", value)]);
 
+/** How the card's own claim stands. */
+const claiming = () => {
+  const { claim, fault } = state.claim;
+  return claim && !state.member ? [make("li", _(`claim_${claim}`), { className: claim === "refused" ? "FAIL" : "warn" }, fault ? ` ${says(fault)}` : "")] : [];
+};
+
 const shows = {
   network() {
     const off_s = Math.round(state.now_s - Date.now() / 1000);
@@ -114,12 +120,15 @@ const shows = {
       ["gateway", state.gateway], ["clock", time(state.now_s)], ["version", state.version]]));
     const bad = ["address", "gateway"].filter((name) => !state[name].length).map((name) => ({ state: "warn", name: _(name), says: _("none") }));
     if (Math.abs(off_s) > 60) bad.push({ state: "warn", name: _("clock"), says: _("off", off_s) });
-    fill("#network ul", bad.map(finding));
+    const { faults = [] } = state.card;
+    const mend = faults.map((one) => make("li", one[tongue()], { className: "FAIL" }));
+    fill("#network ul", [...(mend.length ? [make("li", _("mend"), { className: "warn" })] : []), ...mend, ...bad.map(finding), ...claiming()]);
   },
 
   claim() {
     const { member } = state;
     hide("#claim form", member);
+    fill("#claim ul", claiming());
     hide("#claim .ways", !member);
     fill("#claim dl", member ? pairs([["box", member.box], ["site", member.site], ["claim", member.url]]) : []);
   },

@@ -1,9 +1,10 @@
 // What the page says, English|Chinese; and what examinations say of cameras, which is matched.
 
 const WORDS = {
+  mend: "Correct cityeye.toml on any laptop (partition CITYEYE), then power on again:|请在电脑上改正 CITYEYE 分区里的 cityeye.toml，再重新通电：", claim_trying: "The card's claim is taken to the center …|正在用配置卡向中心认领……", claim_silent: "The card's claim, tried again and again:|配置卡认领未成功，会不断重试：", claim_refused: "The center refuses the card's claim; it is tried again:|中心拒绝了配置卡的认领，仍会重试：",
   steps: "Steps|步骤", title: "Set up this box|设置这台盒子", pin: "PIN on the box's label|盒子标签上的 PIN 码", open: "Open|打开", warned: "The browser warned of the certificate: compare its SHA-256 with the label.|浏览器提示过证书不受信任：请将其 SHA-256 与标签核对。",
   network: "Network|网络", claim: "Center|中心", camera: "Camera|摄像头", picture: "Focus|对焦", zones: "Zones|区域", trial: "Test|试验", leave: "Leave|完工", next: "Next|下一步",
-  dhcp: "Addresses come from the network (DHCP); change them in the router.|地址由网络分配（DHCP），请在路由器上更改。", scan: "Scan the center's label with the phone's camera, copy its whole text and paste it here.|用手机相机扫描中心的标签，复制全部文字并粘贴到这里。", label: "Text of the label|标签文字", claims: "Claim|认领",
+  dhcp: "Addresses come from the network (DHCP), or from cityeye.toml on the card.|地址由网络分配（DHCP），或写在卡上的 cityeye.toml 里。", scan: "Scan the center's label with the phone's camera, copy its whole text and paste it here.|用手机相机扫描中心的标签，复制全部文字并粘贴到这里。", label: "Text of the label|标签文字", claims: "Claim|认领",
   find: "Find cameras|查找摄像头", byhand: "Enter an address by hand|手动输入地址", main: "Main stream|主码流", sub: "Sub-stream (optional)|子码流（可不填）", name: "Name|名称", user: "Camera's user|摄像头用户名", password: "Password|密码", tries: "Test the camera|测试摄像头", use: "Use this camera|使用这台摄像头",
   anew: "Compare anew|重新比较", sizes: "Size of people and goods|人和物品的大小", where: "Where|位置", person: "Person, 1.7 m|1.7 米的人", item: "0.5 m|0.5 米", near: "Near|近处", middle: "Middle|中间", far: "Far|远处",
   draws: "Draw the ground on which nothing may stand: tap its corners, then Done.|画出不许摆放物品的地面：依次点各个角，再点“完成”。", frontage: "Shop front|店前区", gathering: "Crowd|聚集区", plane: "Ground|地面", mask: "Mask|遮挡区", done: "Done|完成", giveup: "Give up|放弃", undo: "Undo|撤销", drop: "Delete|删除", save: "Save zones|保存区域",
@@ -25,7 +26,7 @@ const SAID = [
   [/^it stalled: nothing came for (\d+) s/, "卡住了：$1 秒没有数据"], [/^check cable, power.*/, "检查网线、供电和负载"], [/^set 10 to 25.*/, "请设为 10 到 25 帧"], [/^no second key frame within (\d+) s/, "$1 秒内没有第二个关键帧"], [/^a key frame each (.+) s/, "每 $1 秒一个关键帧"], [/^set a key frame.*/, "请把关键帧（I 帧）间隔设为 2 秒，关闭智能编码"],
   [/^its web page.* port (\d+).*/, "它的网页（ONVIF）在端口 $1 有应答：请在摄像头上开启 RTSP，或改正端口"], [/^nothing answers at that.*/, "该地址没有应答：检查网线、PoE 和地址"], [/^its clock is right/, "它的时钟准确"], [/^its clock is off by/, "它的时钟相差"], [/^set its time server.*/, "请设置它的校时服务器：画面上的时间是证据"],
   [/^the same view/, "与主码流画面一致"], [/: expected the view of .*/, "：与主码流画面不同；请设为同一通道、同一宽高比，或不用子码流"], [/^too dark or.*/, "太暗，无法与主码流比较；请白天再试"], [/^(\S+): .*\b401\b.*/, "$1：用户名或密码不对（401）"], [/^(\S+): .*\b404\b.*/, "$1：没有这个路径（404）"], [/: it answers, but.*/, "：有应答，但没有画面；请重启摄像头"], [/: no answer within (\d+) s/, "：$1 秒内没有应答"], [/^(\S+): .*onnection refused.*/, "$1：连接被拒绝"],
-  [/^the claim code has.*|^expected (the whole text|a claim code|sha256).*/, "标签文字有误：请重新复制全部文字"], [/: expected the center to answer.*/, "：中心没有应答；检查网线和地址，再试"], [/: expected the center whose.*/, "：应答的不是标签上的中心，没有发送任何内容；请联系中心"],
+  [/^the claim code has.*|^expected (the whole text|a claim code|sha256).*/, "标签文字有误：请重新复制全部文字"], [/: expected the center to answer.*/, "：中心没有应答；检查网线和地址，再试"], [/: this center knows no such.*/, "：中心没有这个认领码；请核对标签"], [/: this claim code was tried.*/, "：尝试次数过多；请向中心要新码"], [/: this claim code has expired.*/, "：认领码已过期；请向中心要新码"], [/: this claim code was used.*/, "：认领码已用过；请向中心要新码"], [/: expected the center whose.*/, "：应答的不是标签上的中心，没有发送任何内容；请联系中心"],
 ];
 
 let language = "en";

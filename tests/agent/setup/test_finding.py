@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.box.network import Address
 from agent.setup import mdns
 from agent.setup.finding import PATHS, Found, Streams, discover, find, find_streams, read_reply
-from agent.setup.network import Address
 from tests.cameras import RtspCamera
 from tests.services import free_port
 

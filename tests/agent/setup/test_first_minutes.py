@@ -1,6 +1,7 @@
 """From the PIN to the first test incident, at a telephone's size; and a box that nobody has claimed yet."""
 
 import contextlib
+import json
 import socket
 import time
 from dataclasses import replace
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.box.card import apply
 from agent.box.door import Door
+from agent.box.network import Address
 from agent.setup import finding, watch
-from agent.setup.network import Address
+from collector.boxes.door import Door as Enrolment
+from collector.boxes.enrolment import Desk
 from tests import clips
 from tests.browser import PHONE, check, chromium
 from tests.cameras import RtspCamera
@@ -159,3 +163,32 @@ def test_a_box_that_nobody_has_claimed_serves_the_page_and_then_watches_without_
         assert agent.stop() == 0
     assert LOGIN["password"] not in agent.text()
     assert door.plate.pin not in agent.text()
+
+
+def test_a_box_claims_itself_by_its_card_as_soon_as_the_center_answers(fleet, tmp_path):
+    port, center = free_port(), free_port()
+    settings, (claim,) = unclaimed(tmp_path, port), fleet.claims()
+    settings.write_text(f'{settings.read_text()}run_dir = "{tmp_path}/run/cityeye"\n')
+    label = replace(fleet.invitation(claim), url=f"https://127.0.0.1:{center}")
+    (tmp_path / "cityeye.toml").write_text(f'[claim]\nlabel = "{label}"\n[netwrok]\nvlan = 1\n')
+    (fault,) = apply(tmp_path, tmp_path / "run")
+    path = tmp_path / "run/cityeye/agent/standing.json"
+    with Process([AGENT, "run", "--settings", settings], tmp_path / "agent.log") as agent:
+        wait_for(lambda: answers(port) and path.exists() and '"silent"' in path.read_text(), "it has tried", 60)
+        told = json.loads(path.read_text())
+        assert told["page"].endswith(f".local:{port}/")
+        phone = Phone(port)
+        phone.post("/api/enter", pin=told["pin"])
+        state = phone.get("/api/state")
+        assert state["card"]["faults"] == [fault.values()]
+        assert "expected the center to answer" in state["claim"]["fault"]
+        desk = Desk(fleet.store, fleet.authority, fleet.line.url, 365, time.time)
+        door = Enrolment(("127.0.0.1", center), desk, fleet.authority.pem, fleet.folder / "ca")
+        door.start()
+        wait_for(
+            lambda: f'"box": "{claim.box}"' in path.read_text() and '"connected": true' in path.read_text(), "in", 60
+        )
+        door.stop()
+        assert phone.get("/api/state")["member"]["box"] == claim.box
+        assert agent.stop() == 0
+    assert claim.code not in agent.text()

@@ -231,13 +231,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--esp", type=Path, help="a folder in place of the partition")
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("get-primary", "set-primary", "get-state", "set-state", "kernel", "tries"):
-        said = verbs.add_parser(verb)
+        one = verbs.add_parser(verb)
         if verb != "get-primary":
-            said.add_argument("slot", choices=SLOTS)
+            one.add_argument("slot", choices=SLOTS)
         if verb == "set-state":
-            said.add_argument("state", choices=("good", "bad"))
+            one.add_argument("state", choices=("good", "bad"))
         if verb == "kernel":
-            said.add_argument("root", type=Path, help="the root that was installed into the slot")
+            one.add_argument("root", type=Path, help="the root that was installed into the slot")
     asked = parser.parse_args(arguments)
     do: dict[str, Callable[[Loader], str | None]] = {
         "get-primary": lambda loader: loader.primary(),

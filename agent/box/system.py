@@ -46,12 +46,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REASONS: Final = (
     ("Compatible mismatch", "it was made for another board"),
     ("unable to get local issuer certificate", "it is signed by somebody else than this box's maker"),
-    ("self-signed certificate", "it is signed by somebody else than this box's maker"),
     ("certificate has expired", "its signature's certificate has expired, or the box's clock is wrong"),
     ("certificate is not yet valid", "the box's clock is wrong: its signature's certificate is not valid yet"),
     ("No space left on device", "there is no room for it"),
     ("too small", "the slot has no room for it"),
-    ("Bundle format", "its format is not one that this box takes"),
     ("ignature", "it was altered or cut short: its signature does not fit"),
     ("verify error", "it was altered: its content is not what was signed"),
     ("corrupt", "it was altered: its content is not what was signed"),
@@ -217,7 +215,7 @@ class System:
     # install
 
     def install(self) -> bool:
-        """Install what is wanted; True: the box is to be started anew. Raises RefusalError where nothing was asked well."""
+        """Install what is wanted; True: start the box anew. Raises RefusalError where nothing was asked well."""
         if self.on_trial:
             raise RefusalError("a trial goes on: expected it to be confirmed or rolled back first; it waits until then")
         try:
@@ -234,8 +232,6 @@ class System:
         now = Last(wanted.rollout, wanted.version, wanted.sha256, self.other, "installing", live=wanted.live)
         self._note(now)
         try:
-            if wanted.rollout == self.failed.get(wanted.sha256):
-                raise RefusalError("it was rolled back before, by this very roll-out; a new roll-out tries it again")
             path = self._take(wanted)
             self._check(path, wanted)
             self._rauc("install", path, timeout_s=INSTALL_S)
@@ -250,11 +246,16 @@ class System:
 
     def _take(self, wanted: Wanted) -> Path:
         """Bring the bundle where the agent can neither name nor write it, then see that it is the one."""
+        if wanted.rollout == self.failed.get(wanted.sha256):
+            raise RefusalError("it was rolled back before, by this very roll-out; a new roll-out tries it again")
         path = self.places.own / BUNDLE
-        with contextlib.suppress(FileNotFoundError), self._folder() as folder:  # without: from before a cut of the power
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self._folder() as folder,
+        ):  # without: from before a cut of the power
             if not stat.S_ISREG(os.stat(BUNDLE, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise RefusalError(f"{BUNDLE}: expected a file, not a link or a folder")
-            os.rename(BUNDLE, path, src_dir_fd=folder)  # noqa: PTH104 - pathlib knows no folder's descriptor
+            os.rename(BUNDLE, path, src_dir_fd=folder)
             sync(path.parent)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -278,37 +279,33 @@ class System:
         return path
 
     def _check(self, path: Path, wanted: Wanted) -> None:
-        """See that the bundle is whose it says; an older one may be wanted, down to the image's OLDEST."""
+        """See that the bundle is whose it says; an older one may be wanted, and is tried like any other."""
         try:
             version = json.loads(self._rauc("info", "--output-format=json", path))["version"]
         except (ValueError, KeyError, TypeError):
             raise RefusalError("expected RAUC to know its version") from None
         if version != wanted.version:
             raise RefusalError(f"expected version {wanted.version}, the bundle is {version!s:.64}")
-        oldest = self.image.get("OLDEST", "")
-        if _numbers(version) < _numbers(oldest):
-            raise RefusalError(f"expected version {oldest} or newer, as the maker of this system wants")
 
     def _refuse(self, last: Last, text: str) -> None:
         self._note(replace(last, state="refused", text=text))
 
     # a trial
 
-    def confirm(self) -> bool:
+    def confirm(self) -> None:
         """Keep what is on trial, if the agent says that this start is healthy."""
         try:
             said = self._read(HEALTHY, 64).decode("ascii", "replace").strip()
         except FileNotFoundError:
-            return False
+            return
         self._forget(HEALTHY)
         if not self.on_trial or said != self.places.boot_id.read_text("ascii").strip():
-            return False
+            return
         # through RAUC: a system whose updater does not work is not kept
         self._rauc("status", "mark-good", "booted")
         write_whole(self.places.run / "confirmed", b"", 0o644)
         if self.last is not None and self.last.slot == self.slot:
             self._note(replace(self.last, state="taken", text=""))
-        return True
 
     def deadline(self) -> None:
         """Give up what is on trial; the unit starts the box anew."""
@@ -333,7 +330,9 @@ class System:
         said = done.stderr + done.stdout
         log.error("%s: exit %d: %s", " ".join(map(str, command)), done.returncode, said.strip())
         line = next((one for one in said.splitlines() if one.startswith("LastError")), said.strip().rpartition("\n")[2])
-        means = next((means for words, means in _REASONS if words in line), f"{Path(command[0]).name.upper()} broke off")
+        means = next(
+            (means for words, means in _REASONS if words in line), f"{Path(command[0]).name.upper()} broke off"
+        )
         raise RefusalError(f"{means} ({line.strip()[:300]})")
 
     # the agent's folder
@@ -367,7 +366,7 @@ class System:
 
     def _forget(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), self._folder() as folder:
-            os.unlink(name, dir_fd=folder)  # noqa: PTH108 - pathlib knows no folder's descriptor
+            os.unlink(name, dir_fd=folder)
 
 
 _DONE: Final = ("trial", "taken", "rolled_back")
@@ -386,10 +385,6 @@ def _why(last: Last, tries: list[str]) -> str:
         f"started {done} times, {last.starts} as far as its services, none healthy: "
         "it panicked, hung until the watchdog, or lost its power"
     )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(one) for one in re.findall(r"\d+", version.partition("+")[0]))
 
 
 def main(arguments: list[str], places: Places | None = None) -> int:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from collector.evidence.files import PictureFiles
 from collector.people.actor import Role
-from collector.people.rights import MAY, MEANING, OWN, PUBLIC
+from collector.people.rights import MAY, MEANING, PUBLIC
 from collector.settings import CenterSection
 from collector.store import open_store
 from collector.web.app import Health, make_app
@@ -44,13 +44,12 @@ def application() -> FastAPI:
 def page(found: Iterable[Call]) -> str:
     """The table as Markdown."""
     roles = " | ".join(Role)
-    line = " | ".join(["---"] * (len(Role) + 2))
     rights = [
-        f"| `{right}` | {' | '.join(_mark(role in may) for role in Role)} | {MEANING[right]} |"
+        f"| `{right}` | {' | '.join('yes' if role in may else '' for role in Role)} | {MEANING[right]} |"
         for right, may in MAY.items()
     ]
     rows = [
-        f"| `{one.method} {one.path}` | {' | '.join(_mark(_may(one, role)) for role in Role)} | {_needs(one)} |"
+        f"| `{one.method} {one.path}` | {_needs(one)} |"
         for one in sorted(found, key=lambda one: (one.path, one.method))
     ]
     return "\n".join(
@@ -58,27 +57,19 @@ def page(found: Iterable[Call]) -> str:
             HEAD,
             "## Roles and rights\n",
             f"| right | {roles} | what it is good for |",
-            f"| {line} |",
+            f"| {' | '.join(['---'] * (len(Role) + 2))} |",
             *rights,
             "\n## Calls\n",
-            f"| call | {roles} | needs |",
-            f"| {line} |",
+            "| call | needs |",
+            "| --- | --- |",
             *rows,
             "",
         ]
     )
 
 
-def _may(one: Call, role: Role) -> bool:
-    return all(right in (OWN, PUBLIC) or role in MAY[right] for right in one.rights)
-
-
 def _needs(one: Call) -> str:
     return ", ".join(right if right == PUBLIC else f"`{right}`" for right in one.rights)
-
-
-def _mark(good: bool) -> str:
-    return "yes" if good else ""
 
 
 if __name__ == "__main__":

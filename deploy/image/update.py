@@ -1,4 +1,4 @@
-"""Makes an update: a root file system in a RAUC bundle, signed, with what copies its kernel to where it is started from.
+"""Makes an update: a root file system in a RAUC bundle, signed, with what copies its kernel to the ESP.
 
 python -m deploy.image.update ROOT.squashfs TARGET.raucb --compatible cityeye-amd64 --version 0.1.0 --keys FOLDER
 """
@@ -40,9 +40,7 @@ trap 'umount "$root"; rmdir "$root"' EXIT
 def bundle(root: Path, target: Path, *, compatible: str, version: str, keys: Path, form: str = "verity") -> None:
     """Make a bundle of a squashfs; raises OSError.
 
-    Args:
-        keys: folder with `signing.pem` and `signing.key` (`deploy/image/keys`).
-        form: RAUC's format; a box takes `verity` only.
+    `keys` is a folder with `signing.pem` and `signing.key` (`deploy/image/keys`); a box takes the form `verity` only.
     """
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
         content = Path(made, "content")

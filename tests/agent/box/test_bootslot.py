@@ -1,4 +1,4 @@
-"""systemd-boot's entries: whatever a cut of the power leaves of FAT, one whole slot starts, and a good one in the end."""
+"""systemd-boot's entries: whatever a cut of the power leaves of FAT, a whole slot starts, in the end a good one."""
 
 import functools
 import itertools
@@ -181,8 +181,8 @@ def confirmed(esp, tmp_path):
 
 STEPS = {
     "the failed slot is installed anew": (spent, lambda loader, root: install(loader, "b", root), "ab", "a", "b"),
-    "a trial is confirmed": (None, lambda loader, root: loader.set_good("b"), "b", "ab", "b"),
-    "a trial is given up": (None, lambda loader, root: loader.give_up("b"), "ab", "a", "a"),
+    "a trial is confirmed": (None, lambda loader, _root: loader.set_good("b"), "b", "ab", "b"),
+    "a trial is given up": (None, lambda loader, _root: loader.give_up("b"), "ab", "a", "a"),
     "the other slot is installed": (confirmed, lambda loader, root: install(loader, "a", root), "ab", "b", "a"),
 }
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,11 @@ type=raw
 bootname=b
 """
 # as Debian's, whose RAUC obeys everybody; then what the image puts in
-BUS = f"""<busconfig><type>system</type><listen>unix:abstract={{at}}</listen><auth>EXTERNAL</auth><policy context="default">
+BUS = f"""<busconfig><type>system</type><listen>unix:abstract={{at}}</listen><auth>EXTERNAL</auth>
+<policy context="default">
 <allow send_destination="*"/><allow send_type="signal"/><allow receive_type="method_call"/><allow user="*"/>
-<allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/><allow own="*"/></policy>
-<include>{ROOT}/deploy/image/root/etc/dbus-1/system.d/cityeye-rauc.conf</include></busconfig>"""
+<allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/><allow own="*"/>
+</policy><include>{ROOT}/deploy/image/root/etc/dbus-1/system.d/cityeye-rauc.conf</include></busconfig>"""
 SLOT_BYTES = 256 << 10
 SHA = "ab" * 32
 
@@ -58,7 +60,7 @@ class Box:
         self.at = at
         for name in ("agent", "own", "run"):
             (at / name).mkdir()
-        (at / "image").write_text("VERSION=0.1.0\nCOMPATIBLE=cityeye-amd64\nOLDEST=0.0.9\n")
+        (at / "image").write_text("VERSION=0.1.0\nCOMPATIBLE=cityeye-amd64\n")
         self.esp = lay_out(at / "esp", {})
         loader = Loader(Volume(self.esp))
         loader.put_kernel("a", root_of(at, 1))
@@ -89,15 +91,33 @@ class Box:
     def serve(self):
         """Begin RAUC's service as it is in this start."""
         self.stop()
-        command = ["unshare", "-m", "/usr/bin/rauc", f"--conf={self.at}/conf", f"--override-boot-slot={self.slot}", "service"]
+        command = [
+            "unshare",
+            "-m",
+            "/usr/bin/rauc",
+            f"--conf={self.at}/conf",
+            f"--override-boot-slot={self.slot}",
+            "service",
+        ]
         with (self.at / "rauc.log").open("ab") as log:
             self.service = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
         wait_for(lambda: self.call().returncode == 0, "RAUC's service", 20)
 
     def call(self, *before):
         """Ask RAUC for its state, over the bus."""
-        command = [*before, "dbus-send", f"--bus=unix:abstract={self.at}", "--print-reply", "--dest=de.pengutronix.rauc"]
-        command += ["/", "org.freedesktop.DBus.Properties.Get", "string:de.pengutronix.rauc.Installer", "string:Operation"]
+        command = [
+            *before,
+            "dbus-send",
+            f"--bus=unix:abstract={self.at}",
+            "--print-reply",
+            "--dest=de.pengutronix.rauc",
+        ]
+        command += [
+            "/",
+            "org.freedesktop.DBus.Properties.Get",
+            "string:de.pengutronix.rauc.Installer",
+            "string:Operation",
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def stop(self):
@@ -149,6 +169,13 @@ class Box:
 
 
 @pytest.fixture
+def tmp_path():
+    # in memory: each of the many syncs waits for the disk otherwise
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as made:
+        yield Path(made)
+
+
+@pytest.fixture
 def box(tmp_path):
     return Box(tmp_path)
 
@@ -158,7 +185,7 @@ def test_a_trial_is_kept_when_this_very_start_is_healthy(box, tmp_path):
     (tmp_path / "rauc").chmod(0o755)
     box.tried()
     assert box.said["trial"]
-    assert (box.heal("boot-1"), box.said["trial"]) == (1, True)
+    assert (box.heal("boot-1"), box.said["trial"]) == (0, True)
     assert not (tmp_path / "agent/healthy").exists()
     assert box.ask().returncode == 1  # waits for its turn
     assert (tmp_path / "agent/wanted.json").exists()
@@ -179,11 +206,15 @@ def test_a_cut_while_it_is_confirmed_is_made_good(box, tmp_path):
     assert (box.slot, box.last["state"], box.said["trial"]) == ("b", "taken", False)
 
 
-@pytest.mark.parametrize(("services", "why"), [(0, "none of its 3 starts got as far"), (2, "started 3 times, 2 as far")])
+@pytest.mark.parametrize(
+    ("services", "why"), [(0, "none of its 3 starts got as far"), (2, "started 3 times, 2 as far")]
+)
 def test_three_starts_that_are_not_healthy_end_on_the_slot_before(box, services, why):
     box.tried()
     if not services:  # the kernel panicked before
-        (box.at / "own/last.json").write_text((box.at / "own/last.json").read_text().replace('"starts": 1', '"starts": 0'))
+        (box.at / "own/last.json").write_text(
+            (box.at / "own/last.json").read_text().replace('"starts": 1', '"starts": 0')
+        )
         (box.at / "own/last.json.copy").unlink()
     for again in range(2):
         box.start()
@@ -246,7 +277,10 @@ TRICKS = {
     "a pipe": lambda at: os.mkfifo(at / "agent/wanted.json"),
     "no JSON": lambda at: (at / "agent/wanted.json").write_text("root's own"),
     "deep": big,
-    "a folder that is a link": lambda at: ((at / "agent").rename(at / "own/x"), (at / "agent").symlink_to(at / "own/x")),
+    "a folder that is a link": lambda at: (
+        (at / "agent").rename(at / "own/x"),
+        (at / "agent").symlink_to(at / "own/x"),
+    ),
 }
 
 
@@ -282,9 +316,9 @@ def test_a_bundle_is_the_one_that_was_asked_for(box, tmp_path, trick, text):
     path = tmp_path / "any"
     path.write_text("content")
     box.env["PATH"] = "/nowhere"
-    (tmp_path / "image").write_text("VERSION=0.1.0\n")
-    box.do = lambda verb: trick(tmp_path) or Box.do(box, verb)
-    assert box.ask(path).returncode == 1
+    box.want(path)
+    trick(tmp_path)
+    assert box.do("install").returncode == 1
     assert text in box.said["last"]["text"]
     assert box.last["state"] == "refused"
     assert not list(tmp_path.glob("own/bundle*")) + list(tmp_path.glob("agent/wanted*"))
@@ -362,13 +396,12 @@ def test_updates_by_rauc(rauc, tmp_path):
     cut = tmp_path / "short"
     cut.write_bytes(good.read_bytes()[:-100])
     refused = {
-        "content": (altered(good, 700), "0.2.0", "altered"),
-        "signature": (altered(good, -900), "0.2.0", "altered or cut short"),
+        "content": (altered(good, 700), "0.2.0", "its content is not what was signed"),
+        "signature": (altered(good, -900), "0.2.0", "altered"),
         "short": (cut, "0.2.0", "altered or cut short"),
         "foreign": (make(tmp_path, "foreign", keys="foreign"), "0.2.0", "signed by somebody else"),
         "board": (make(tmp_path, "board", compatible="cityeye-arm64"), "0.2.0", "made for another board"),
         "version": (good, "0.3.0", "expected version 0.3.0, the bundle is 0.2.0"),
-        "old": (make(tmp_path, "old", version="0.0.8"), "0.0.8", "expected version 0.0.9 or newer"),
         "room": (make(tmp_path, "large"), "0.2.0", "no room for it"),
     }
     for name, (path, version, text) in refused.items():
@@ -413,7 +446,7 @@ def test_updates_by_rauc(rauc, tmp_path):
         assert box.slot == slot
     box.do("boot")
     assert box.last == {"rollout": 2, "state": "rolled_back", "slot": "a"}
-    # and nothing of that is in the way of one that does
-    assert box.ask(make(tmp_path, "third", 4, version="0.3.0"), 3, "0.3.0").returncode == 0
+    # nothing of that is in the way of one that does, an older one too
+    assert box.ask(make(tmp_path, "older", 4, version="0.0.9"), 3, "0.0.9").returncode == 0
     box.start()
     assert (box.slot, box.heal(), box.last["state"]) == ("a", 0, "taken")

@@ -17,7 +17,7 @@ COMMON: Final = (
     ),
     *("mount", "passwd", "procps", "iproute2", "e2fsprogs", "dosfstools", "ca-certificates", "tzdata", "netbase"),
     *("network-manager", "wpasupplicant", "wireless-regdb", "modemmanager", "usb-modeswitch", "ppp"),
-    *("rauc", "rauc-service", "openssh-server", "openssl", "python3", "fonts-droid-fallback"),
+    *("rauc", "rauc-service", "openssh-server", "openssl", "python3"),
 )
 FIRMWARE: Final = ("firmware-realtek", "firmware-misc-nonfree")
 """Redistributable: cards for cables and Wi-Fi as they are soldered onto most boards."""
@@ -33,7 +33,8 @@ class Board:
         packages: beside COMMON.
         efi: file that its firmware starts.
         console: kernel consoles, the last one is where the system writes.
-        firmware: files of the root, as globs, that go onto the ESP, and where to.
+        boot: packages whose files are on the ESP and not in the root.
+        firmware: files of those, or of the root, that go onto the ESP, as globs.
         settings: files that are written onto the ESP.
         missing: why it cannot be built, one line.
     """
@@ -42,7 +43,8 @@ class Board:
     arch: str
     packages: tuple[str, ...] = ()
     console: str = "console=tty0 console=ttyS0,115200"
-    firmware: tuple[tuple[str, str], ...] = ()
+    boot: tuple[str, ...] = ("systemd-boot-efi",)
+    firmware: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     missing: str = ""
 
@@ -71,12 +73,13 @@ BOARDS: Final = {
         Board(
             "rpi",
             "arm64",
-            ("raspi-firmware", "u-boot-rpi", "firmware-brcm80211"),
+            ("firmware-brcm80211",),
             "console=tty0 console=ttyS1,115200",
+            boot=("systemd-boot-efi", "raspi-firmware", "u-boot-rpi"),
             firmware=(
-                ("usr/lib/raspi-firmware/*", ""),
-                ("usr/lib/u-boot/rpi_arm64/u-boot.bin", ""),
-                ("usr/lib/linux-image-*/broadcom/bcm2711-rpi-*.dtb", ""),
+                "usr/lib/raspi-firmware/*.*",
+                "usr/lib/u-boot/rpi_arm64/u-boot.bin",
+                "usr/lib/linux-image-*/broadcom/bcm2711-rpi-*.dtb",
             ),
             settings=(("config.txt", PI_CONFIG),),
         ),

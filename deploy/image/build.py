@@ -246,9 +246,12 @@ def boot_files(root: Path, work: Path, board: Board) -> None:
     (esp / "loader/loader.conf").write_text("timeout 0\neditor no\n")
     for words in (("kernel", "a", root), ("set-state", "a", "good")):
         run(sys.executable, "-m", "agent.box.bootslot", "--esp", esp, *words)
-    for pattern, place in board.firmware:
-        for path in root.glob(pattern):
-            shutil.copy(path, esp / place)
+    for pattern in board.firmware:
+        found = [*(work / "loader").glob(pattern), *root.glob(pattern)]
+        if not found:
+            raise BuildError(f"BOARD={board.name}: expected {pattern} in {', '.join(board.boot)} or in the root")
+        for path in found:
+            shutil.copy(path, esp)
     for name, content in board.settings:
         (esp / name).write_text(content)
     shutil.copytree(HERE / "card", card)
@@ -322,7 +325,7 @@ def build(
     debian, machine = RELEASES["12"], MACHINES[board.arch]
     with tempfile.TemporaryDirectory(prefix="work.", dir=CACHE) as made:
         work, root = Path(made), Path(made, "root")
-        names = ["?essential", "systemd-boot-efi", *board.all_packages]
+        names = ["?essential", *board.boot, *board.all_packages]
         debian_packages(work, names, debian.codename, board.arch, components="main non-free-firmware", kept=CACHE)
         (work / "requirements.txt").write_text(
             wheels(work, ["agent"], debian, machine, source.version, pinned=True), "utf-8"
@@ -334,8 +337,9 @@ def build(
         root.mkdir()
         run("tar", "-xpf", base(work, board), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", root)
         (work / "loader").mkdir()
-        (boot,) = (work / "debs").glob("systemd-boot-efi_*.deb")
-        run("dpkg-deb", "-x", boot, work / "loader")
+        for name in board.boot:
+            (package,) = (work / "debs").glob(f"{name}_*.deb")
+            run("dpkg-deb", "-x", package, work / "loader")
         programs(root, work, debian, machine)
         (root / "opt/cityeye/models").mkdir()
         if models:

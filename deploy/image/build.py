@@ -336,6 +336,7 @@ def build(
             raise BuildError(f"the packages are not those of the manifest: {'; '.join(differing)[:600]}")
         root.mkdir()
         run("tar", "-xpf", base(work, board), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", root)
+        shutil.rmtree(root / "etc/apt")  # it names the folder in which this is built
         (work / "loader").mkdir()
         for name in board.boot:
             (package,) = (work / "debs").glob(f"{name}_*.deb")

@@ -29,7 +29,7 @@ test: ## lint, types, the import contract, and all tests
 	@$(BIN)/python -m collector.tickets.machine docs/ref --check
 	@$(BIN)/python -m collector.indicators.definitions docs/ref --check
 	@$(BIN)/python -m collector.web.language --check
-	@$(BIN)/pytest -n 3 --dist loadfile --ignore tests/bench $(PYTEST)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/bench $(PYTEST)
 	@$(BIN)/pytest tests/bench
 
 bench: ## measure speed beside what else one might use, write docs/design/speed.md; some 40 minutes

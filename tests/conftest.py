@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from tests import clips, services
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("CITYEYE_SHARED", ROOT.parent / "shared" / "data"))
 CACHE = ROOT / ".cache"
+SLOW = {
+    *("orders", "kill", "short", "fuzz", "powercut", "substream", "reader", "live", "scene", "replay", "tuning"),
+    *("day", "end_to_end", "zones_end_to_end", "browser", "street_and_admin"),
+}
+"""Files of few tests that take long, up to four minutes."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("repeatable")
     # tests choose their detectors themselves
     os.environ.pop("CITYEYE_MODELS", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # with several workers, nothing long is left for the end, when all but one would wait
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem.removeprefix("test_") not in SLOW, -tests[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -128,15 +128,13 @@ def test_the_bag_on_the_pavement(shared, detectors, tmp_path, model, sample_s):
     assert [one.role for one in events[0].data.evidence] == ["clear", "clear", "at", "at"]
 
 
-@pytest.mark.parametrize("sample_s", [1.0, 0.5])
-@pytest.mark.parametrize("model", [None, "yolo26n-640"])
-def test_walkers_are_no_encroachment(vtest, detectors, tmp_path, model, sample_s):
+@pytest.mark.parametrize(
+    ("model", "sample_s"), [("none", 1.0), (None, 1.0), (None, 0.5), ("yolo26n-640", 1.0), ("yolo26n-640", 0.5)]
+)
+def test_walkers_are_no_encroachment(vtest, request, tmp_path, model, sample_s):
     settings = boxes.settings(tmp_path, boxes.FRONTAGE, model=model, camera={"sample_s": sample_s})
-    assert replay(vtest, settings, CITYEYE_MODELS=str(detectors))[0] == []
-
-
-def test_walkers_are_no_encroachment_without_shared_data(vtest, tmp_path):
-    assert replay(vtest, boxes.settings(tmp_path, boxes.FRONTAGE))[0] == []
+    folder = request.getfixturevalue("detectors") if model == "yolo26n-640" else ""
+    assert replay(vtest, settings, CITYEYE_MODELS=str(folder))[0] == []
 
 
 def test_a_group_that_stands_is_no_encroachment(shared, detectors, tmp_path):
@@ -145,16 +143,14 @@ def test_a_group_that_stands_is_no_encroachment(shared, detectors, tmp_path):
     assert replay(video, settings, CITYEYE_MODELS=str(detectors))[0] == []
 
 
-@pytest.mark.parametrize(("max_people", "crowds"), [(4, True), (40, False)])
-def test_crowding_by_the_limit(vtest, detectors, tmp_path, max_people, crowds):
-    settings = boxes.settings(tmp_path, {**boxes.GATHERING, "max_people": max_people}, model="yolo26n-640")
+def test_crowding_by_the_limit(vtest, detectors, tmp_path):
+    wide = {**boxes.GATHERING, "id": "wide", "max_people": 40}
+    settings = boxes.settings(tmp_path, boxes.GATHERING, wide, model="yolo26n-640")
     events, _ = replay(vtest, settings, CITYEYE_MODELS=str(detectors))
-    assert bool(events) is crowds
-    assert all(event.data.rule == "crowding" for event in events)
-    if crowds:
-        assert events[0].data.people.count > max_people
-        assert events[0].data.people.level == "over"
-        assert events[0].data.model.name == "yolo26n-640"
+    assert {(event.data.zone, event.data.rule) for event in events} == {("square", "crowding")}
+    assert events[0].data.people.count > boxes.GATHERING["max_people"]
+    assert events[0].data.people.level == "over"
+    assert events[0].data.model.name == "yolo26n-640"
 
 
 def test_where_stays_are_measured_a_replay_looks_five_times_a_second(street, tmp_path):

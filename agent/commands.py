@@ -13,7 +13,7 @@ import typer
 
 from agent import VERSION, live, plane_picture
 from agent.bench import Bench
-from agent.box import orders
+from agent.box import orders, system
 from agent.box.card import apply
 from agent.box.clock import Clock
 from agent.box.document import in_force
@@ -491,6 +491,14 @@ def plane(
     for zone in chosen.zone:
         typer.echo(f"zone {zone.id}: {plane_picture.zone_text(zone, ground)}")
     typer.echo(f"camera {chosen.id}: {out}: lines must run along kerbs and joints, and squares must look square")
+
+
+@app.command(
+    "system", help="Install, confirm, deadline or boot, as root; status: which slot runs, and what an update became."
+)
+def system_verb(verb: str) -> None:
+    """Carry out a verb of the box's two slots, as its units do."""
+    raise typer.Exit(system.main([verb]))
 
 
 def main() -> None:

@@ -147,7 +147,7 @@ def _one_line(text: str) -> str:
 
 
 Plain = Annotated[str, BeforeValidator(_typed)]
-Ip = Annotated[str, BeforeValidator(_typed), _read(ip_address)]
+Ip = Annotated[str, BeforeValidator(_typed), _read(IPv4Address)]
 Host = Annotated[str, BeforeValidator(_typed), _read(_host)]
 Line = Annotated[str, Field(max_length=64), _read(_one_line)]
 
@@ -195,8 +195,8 @@ class NetworkSection(Section):
             return self
         if self.address is None:
             raise _wrong("no_address", "gateway")
-        own, gateway = IPv4Interface(self.address), ip_address(self.gateway)
-        if not isinstance(gateway, IPv4Address) or gateway not in own.network or gateway == own.ip:
+        own, gateway = IPv4Interface(self.address), IPv4Address(self.gateway)
+        if gateway not in own.network or gateway == own.ip:
             raise _wrong("outside", "gateway")
         return self
 
@@ -284,8 +284,14 @@ class Card(Section):
 SECTIONS: Final[dict[str, type[Section]]] = {
     name: (get_args(one.annotation) or (one.annotation,))[0] for name, one in Card.model_fields.items()
 }
-SECRET: Final = {"claim.label", "claim.code", "center.ca", "wifi.password", "modem.pin", "modem.password", "ssh.keys"}
-"""What is not quoted; in the place of a public key somebody may have put the private one."""
+SECRET: Final = {f"claim.{key}" for key in ("label", "code", "ca", "box")} | {
+    "center.ca",
+    "wifi.password",
+    "modem.pin",
+    "modem.password",
+    "ssh.keys",
+}
+"""What is not quoted: a code may stand in the wrong line, a private key in the place of a public one."""
 
 SAID: Final = {
     key: Words(zh, en)
@@ -486,7 +492,7 @@ def _section(name: str, table: Any, places: _Places) -> tuple[Section | None, li
         todo = _say("move", homes[-1]) if homes else _say("near", f"[{_nearest(name, SECTIONS)}]")
         return None, [places.fault("", name, known, said, todo)]
     if not isinstance(table, dict):
-        return None, [places.fault("", name, "a_section", _say("hidden", len(str(table))), _say("own_line", name))]
+        return None, [places.fault("", name, "a_section", _say("nonsense"), _say("own_line", name))]
     fields, faults, bad = model.model_fields, list[Fault](), set[str]()
     for key in table.keys() - fields.keys():
         todo = _say("near", _nearest(key, fields))
@@ -515,7 +521,10 @@ def _came(tables: Mapping[str, Any], section: str, key: str) -> Words:
     value = tables.get(section, {}).get(key)
     if value is None:
         return _say("none")
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        return _say("nonsense")
     if f"{section}.{key}" in SECRET:
         return _say("hidden", len(text))
     return _say("as_is", _short(text)) if text.strip() else _say("blank")

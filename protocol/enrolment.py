@@ -4,6 +4,8 @@ A code is 17 symbols of Crockford's base 32 (85 random bits) and his check symbo
 of six. Codes whose check symbol would be none of the 32 are not made, so that no `*~$=U` has to be typed.
 """
 
+import base64
+import hashlib
 import hmac
 import re
 import secrets
@@ -89,6 +91,12 @@ def read_claim(text: str) -> str:
     if number % CHECK_MODULUS != _value(symbols[-1]):
         raise ValueError("the claim code has a mistake in it: its last letter checks the others; read it again")
     return _grouped(symbols)
+
+
+def plate_of(claim: str) -> tuple[str, str]:
+    """Name and PIN of the set-up page of a box that is flashed with this code: they stand on the same label."""
+    digest = hashlib.sha256(f"cityeye set-up {claim}".encode()).digest()
+    return base64.b32encode(digest).decode()[:6].lower(), f"{int.from_bytes(digest[-8:]) % 10**8:08}"
 
 
 def _value(symbol: str) -> int:

@@ -69,9 +69,23 @@ def documents() -> dict[str, str]:
     schemas = {
         name: model.model_json_schema(schema_generator=_Schema, mode="serialization") for name, model in said.items()
     } | {name: model.model_json_schema(schema_generator=_Schema) for name, model in asked.items()}
+    for name in ("settings-document", "command-try"):
+        schemas[name] = _referring(schemas[name], "camera-settings", schemas["camera-settings"])
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files
+
+
+def _referring(schema: dict[str, Any], to: str, other: dict[str, Any]) -> dict[str, Any]:
+    """A schema that refers to another document for what that one defines as well, itself included."""
+    told = {key: value for key, value in other.items() if key != "$defs"}
+    shared = {name: f"#/$defs/{name}" for name, value in schema["$defs"].items() if other["$defs"].get(name) == value}
+    shared |= {name: "" for name, value in schema["$defs"].items() if value == told}
+    text = json.dumps({**schema, "$defs": {k: v for k, v in schema["$defs"].items() if k not in shared}})
+    for name, place in shared.items():
+        text = text.replace(f'"#/$defs/{name}"', f'"./{to}.schema.json{place}"')
+    found: dict[str, Any] = json.loads(text)
+    return found if found["$defs"] else {key: value for key, value in found.items() if key != "$defs"}
 
 
 def _asyncapi() -> dict[str, Any]:

@@ -30,16 +30,21 @@ Sections = dict[str, dict[str, object]]
 
 
 def read_card_of(folder: Path) -> tuple[Card, tuple[Fault, ...], bool]:
-    """The card of a boot partition, its faults, and whether there is one; none is no fault."""
+    """The card of a boot partition, its faults, and whether there is one; none is no fault, no partition is one."""
+    came = Words("空的分区", "nothing")
     try:
         for name in NAMES:
             if (folder / name).exists():
                 return *read_card((folder / name).read_bytes()), True
+        if any(folder.iterdir()):
+            return Card(), (), False
     except OSError as fault:
         came = Words(str(fault.strerror), str(fault.strerror))
-        expected, todo = Words("可读的存储卡", "a card that can be read"), Words("请重新烧录", "flash it again")
-        return Card(), (Fault("", None, expected, came, todo),), True
-    return Card(), (), False
+    expected, todo = (
+        Words("可读的 CITYEYE 分区", "the partition CITYEYE"),
+        Words("请在电脑上修复它，或重新烧录", "repair it on a laptop, or flash it"),
+    )
+    return Card(), (Fault("", None, expected, came, todo),), False
 
 
 def apply(folder: Path, run: Path) -> tuple[Fault, ...]:
@@ -125,9 +130,8 @@ def _ip(card: Card) -> dict[str, object]:
     if network.address:
         gateway = f",{network.gateway}" if network.gateway else ""
         values = {"method": "manual", "link-local": 3, "address1": f"{network.address}{gateway}"}
-    dns = [one for one in network.dns if ":" not in one]
-    if dns:
-        values |= {"dns": "".join(f"{one};" for one in dns), "ignore-auto-dns": "true"}
+    if network.dns:
+        values |= {"dns": "".join(f"{one};" for one in network.dns), "ignore-auto-dns": "true"}
     return values
 
 

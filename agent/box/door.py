@@ -23,7 +23,7 @@ from agent.box.enrolment import FOLDER, EnrolmentError, Membership, RefusedError
 from agent.box.standing import Board, Standing, read_run
 from agent.box.twin import write_whole
 from protocol.documents import SettingsError, read_toml
-from protocol.enrolment import Invitation
+from protocol.enrolment import Invitation, plate_of
 from protocol.settings import CamerasDocument, read_document
 from protocol.supervision import notify
 
@@ -82,6 +82,11 @@ class Door:
     def address(self, port: int) -> str:
         """Of the page; empty while it is shut."""
         return f"https://cityeye-{self.plate.name}.local:{port}/" if self.open else ""
+
+    def engrave(self, name: str, pin: str) -> None:
+        """Take what is printed on the label already, where there is no plate yet."""
+        if not (self.folder / "door.json").exists():
+            self._keep(Plate(name, pin, NEVER_S))
 
     def begin(self) -> None:
         """Open it until set-up is finished, if that never began."""
@@ -177,11 +182,13 @@ class Doorman:
 
     def wait_for_claim(self, run_dir: Path, port: int) -> None:
         """Have the page served until the box is claimed: by somebody there, or by the card's claim in `run_dir`."""
+        claim = CardClaim(self.door.folder.parent, run_dir, self._monotonic)
+        if claim.plate is not None:
+            self.door.engrave(*claim.plate)
         self.door.begin()
         log.info("nobody has claimed this box yet: the set-up page is open")
         notify("READY=1")
         state_dir, board = self.door.folder.parent, Board(run_dir)
-        claim = CardClaim(state_dir, run_dir, self._monotonic)
         # to read more than that it is there would mend it while it is being written
         while not (state_dir / FOLDER / "center.json").exists():
             board.post(replace(claim.standing, page=self.door.address(port), pin=self.door.plate.pin))
@@ -206,6 +213,7 @@ class CardClaim:
         label = read_run(run_dir / "claim.json").get("label")
         self.standing = Standing(claim="trying" if label else "")
         self._invitation = Invitation.read(str(label)) if label else None
+        self.plate = plate_of(self._invitation.claim) if self._invitation else None
         self._not_before_s, self._wait_s = float("-inf"), FIRST_CLAIM_S
 
     def tend(self) -> bool:

@@ -4,12 +4,16 @@ import contextlib
 import fcntl
 import socket
 import struct
+from array import array
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Final
 
-SIOCGIFADDR, SIOCGIFNETMASK = 0x8915, 0x891B
+SIOCGIFCONF, SIOCGIFNETMASK = 0x8912, 0x891B
+IFREQ: Final = 40
+"""Bytes of a `struct ifreq` where pointers have 64 bits."""
+MOST: Final = 64
 WIDEST: Final = 22
 """Bits of the prefix; of a larger network the 256 addresses around the box's own are searched."""
 
@@ -29,17 +33,19 @@ class Address:
 
 
 def addresses() -> list[Address]:
-    """Of all interfaces that have one; without loopback."""
-    found = []
+    """All of them, link-local ones last; without loopback."""
+    room, found = array("B", bytes(IFREQ * MOST)), []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode()[:15])
-            with contextlib.suppress(OSError):
-                own = fcntl.ioctl(line, SIOCGIFADDR, request)[20:24]
+        asked = struct.pack("iP", len(room), room.buffer_info()[0])
+        size, _ = struct.unpack("iP", fcntl.ioctl(line, SIOCGIFCONF, asked))
+        for at in range(0, size, IFREQ):
+            request = bytes(room[at : at + IFREQ])
+            name, own = request[:16].split(b"\0")[0].decode("ascii", "replace"), request[20:24]
+            with contextlib.suppress(OSError):  # it is gone
                 mask = fcntl.ioctl(line, SIOCGIFNETMASK, request)[20:24]
                 if own[0] != 127:
                     found.append(Address(name, socket.inet_ntoa(own), int.from_bytes(mask).bit_count()))
-    return found
+    return sorted(found, key=lambda one: one.address.startswith("169.254."))
 
 
 def gateway() -> str:

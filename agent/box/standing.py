@@ -3,8 +3,8 @@
 Codes of the light are in the order in which they are mended: what is wrong with the card may be the cause of the rest.
 """
 
-import contextlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from agent.box.network import addresses, gateway
 from agent.box.twin import write_whole
+
+log = logging.getLogger(__name__)
 
 TROUBLES: Final = {
     1: "the card has faults|配置卡有错误",
@@ -56,11 +58,14 @@ class Board:
 
     def post(self, standing: Standing) -> None:
         """Put it up; never raises."""
-        if standing != self._told and self._path.parent.is_dir():
-            with contextlib.suppress(OSError):  # it is put up the next time
-                write_whole(self._path, json.dumps(asdict(standing), ensure_ascii=False).encode())
-                self._path.chmod(0o640)  # the console is of the agent's group
-                self._told = standing
+        if standing == self._told or not self._path.parent.is_dir():
+            return
+        self._told = standing
+        try:
+            write_whole(self._path, json.dumps(asdict(standing), ensure_ascii=False).encode())
+            self._path.chmod(0o640)  # the console is of the agent's group
+        except OSError as fault:
+            log.warning("the console is not told: %s", fault)
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Final
 import segno
 
 from collector.boxes.register import NewClaim
-from protocol.enrolment import MIN_FINGERPRINT_DIGITS, Invitation
+from protocol.enrolment import MIN_FINGERPRINT_DIGITS, Invitation, plate_of
 from protocol.instants import from_epoch
 
 HEAD: Final = ("box", "site", "claim", "ca", "url", "expires", "label")
@@ -45,9 +45,9 @@ def as_csv(claims: Sequence[NewClaim], url: str, fingerprint: str) -> str:
     return text.getvalue()
 
 
-def as_page(claims: Sequence[NewClaim], url: str, fingerprint: str) -> str:
-    """A page of labels for A4, 12 on a sheet; needs nothing from elsewhere."""
-    labels = "\n".join(_label(one, url, fingerprint) for one in claims)
+def as_page(claims: Sequence[NewClaim], url: str, fingerprint: str, *, flashed: bool = False) -> str:
+    """A page of labels for A4, 12 on a sheet; needs nothing from elsewhere. `flashed`: the boxes' cards have these."""
+    labels = "\n".join(_label(one, url, fingerprint, flashed=flashed) for one in claims)
     return f"""<!doctype html>
 <html lang="zh"><head><meta charset="utf-8"><title>CityEye 盒子标签 / box labels</title><style>{STYLE}</style></head>
 <body><main>
@@ -81,14 +81,17 @@ def label(claim: NewClaim, url: str, fingerprint: str) -> Label:
     return Label(claim, code.svg_inline(border=4, omitsize=True), url, groups)
 
 
-def _label(claim: NewClaim, url: str, fingerprint: str) -> str:
+def _label(claim: NewClaim, url: str, fingerprint: str, *, flashed: bool) -> str:
     made = label(claim, url, fingerprint)
-    pin = f"{' '.join(made.pin[:4])}<br>{' '.join(made.pin[4:])}"
+    last = f"CA sha256<code>{' '.join(made.pin[:4])}<br>{' '.join(made.pin[4:])}</code>"
+    if flashed:  # nothing has to be typed but this
+        name, pin = plate_of(claim.code)
+        last = f"设置页 set-up PIN {pin}<code>https://cityeye-{name}.local:8443</code>"
     return f"""<article>{made.code}<div><h2>{html.escape(claim.box)}</h2>
 <p>{html.escape(claim.site)}<br>有效至 until {_day(claim)}</p>
 <code>{html.escape(claim.code)}</code>
 <small>认领码，用一次 claim code, works once<code>{html.escape(url)}</code>
-CA sha256<code>{pin}</code></small></div></article>"""
+{last}</small></div></article>"""
 
 
 def _day(claim: NewClaim) -> str:

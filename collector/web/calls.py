@@ -44,9 +44,8 @@ def application() -> FastAPI:
 def page(found: Iterable[Call]) -> str:
     """The table as Markdown."""
     roles = " | ".join(Role)
-    line = " | ".join(["---"] * (len(Role) + 2))
     rights = [
-        f"| `{right}` | {' | '.join(_mark(role in may) for role in Role)} | {MEANING[right]} |"
+        f"| `{right}` | {' | '.join('yes' if role in may else '' for role in Role)} | {MEANING[right]} |"
         for right, may in MAY.items()
     ]
     rows = [
@@ -58,7 +57,7 @@ def page(found: Iterable[Call]) -> str:
             HEAD,
             "## Roles and rights\n",
             f"| right | {roles} | what it is good for |",
-            f"| {line} |",
+            f"| {' | '.join(['---'] * (len(Role) + 2))} |",
             *rights,
             "\n## Calls\n",
             "| call | needs |",
@@ -71,10 +70,6 @@ def page(found: Iterable[Call]) -> str:
 
 def _needs(one: Call) -> str:
     return ", ".join(right if right == PUBLIC else f"`{right}`" for right in one.rights)
-
-
-def _mark(good: bool) -> str:
-    return "yes" if good else ""
 
 
 if __name__ == "__main__":

@@ -175,7 +175,7 @@ def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
     groups = {(one.url, one.fingerprint) for one in boxes}
     for number, (url, fingerprint) in enumerate(sorted(groups)):
         claims = [one.claim for one in boxes if (one.url, one.fingerprint) == (url, fingerprint)]
-        (out / f"labels{number or ''}.html").write_text(as_page(claims, url, fingerprint), "utf-8")
+        (out / f"labels{number or ''}.html").write_text(as_page(claims, url, fingerprint, flashed=True), "utf-8")
 
 
 def main() -> None:

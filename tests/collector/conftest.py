@@ -1,7 +1,10 @@
 """A collector without its broker."""
 
+import functools
 import re
+import tempfile
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +16,22 @@ from tests.incidents import START_S
 AT = re.compile(rb'"at":"([0-9T:.Z-]+)"')
 
 
+@functools.cache
+def empty_database():
+    """SQLite's file with the tables; writing it is quicker than making them."""
+    with tempfile.TemporaryDirectory() as folder:
+        open_store(f"sqlite:///{folder}/center.db").close()
+        return Path(folder, "center.db").read_bytes()
+
+
 class Desk:
     """Store, pictures and writer; deliveries are committed at once."""
 
     def __init__(self, folder, url=None):
         self.folder = folder
         self.url = url or f"sqlite:///{folder / 'center.db'}"
+        if url is None and not (file := folder / "center.db").exists():
+            file.write_bytes(empty_database())
         self.store = open_store(self.url)
         self.files = PictureFiles(folder / "evidence")
         self.changes = 0

@@ -100,6 +100,7 @@ network = 3 | 1 | network | write [network] on a line
 [network]¶address = "10.1.2.300/24" | 2 | [network] address | copy
 [network]¶address = "fd00::1/64" | 2 | [network] address | copy
 [network]¶address = "10.1.2.3/24"¶gateway = "10.1.3.1" | 3 | [network] gateway | compare
+[network]¶dns = ["fe80::1"] | 2 | [network] dns | copy
 [network]¶gateway = "10.1.3.1" | 2 | [network] gateway | address as well
 [wifi]¶password = "12345678" | 1 | [wifi] ssid | add this line
 [wifi]¶ssid = "街街街街街街街街街街街" | 2 | [wifi] ssid | copy
@@ -182,6 +183,10 @@ lines = st.one_of(
 )
 @example(b"a=" + b"[" * 20_000)
 @example(b"a=" + b"1" * 9_000)
+@example(b"network=0x" + b"1" * 9_000)
+@example(b"[network]\nvlan=0x" + b"1" * 9_000)
+@example(b"[network]\ndns=[0x" + b"1" * 9_000 + b"]")
+@example(b"[ssh]\nkeys=" + b"[" * 300 + b"]" * 300)
 @example(b'[network]\naddress = "0.0.0.0/0"')
 def test_nothing_is_too_strange_for_the_reader(content):
     card, faults = read_card(content)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,11 @@ def test_what_is_wrong_is_left_out_and_told_and_dhcp_stays(tmp_path):
     }
     card = json.loads((tmp_path / "run/cityeye/card.json").read_text())
     assert card["faults"] == [{"zh": fault.text("zh"), "en": fault.text("en")}]
-    shutil.rmtree(tmp_path / "boot")
+    (tmp_path / "boot/cityeye.toml.txt").rename(tmp_path / "boot/README.txt")
     assert apply(tmp_path / "boot", tmp_path / "run") == (), "no card is no fault"
     assert not json.loads((tmp_path / "run/cityeye/card.json").read_text())["present"]
+    (tmp_path / "boot/README.txt").unlink()
+    assert "flash it" in apply(tmp_path / "boot", tmp_path / "run")[0].text("en"), "no partition is one"
 
 
 @pytest.mark.skipif(shutil.which("nmcli") is None, reason="needs nmcli")
@@ -123,6 +126,19 @@ def test_a_box_can_be_reached_by_link_local_whatever_the_card_says(tmp_path, tex
 
 EN = "line {}, [network] gateway: expected the gateway within the box's network: 10.1.2.1, got 10.9.9.1; compare all"
 ZH = "第 {} 行 [network] gateway：应为：与本机同一网段的网关，例如 10.1.2.1；现为：10.9.9.1。请核对前缀长度和 gateway"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_all_addresses_of_an_interface_are_known_link_local_last():
+    steps = (
+        "ip link add e0 type veth peer name e1 && ip addr add 169.254.7.8/16 dev e0 && ip addr add 10.1.2.3/24 dev e0"
+    )
+    command = ["unshare", "-n", "sh", "-c", f'{steps} && ip link set e0 up && "$0" -c "$1"', sys.executable]
+    script = "import agent.box.network as n; print(*(f'{a.interface} {a.address}/{a.prefix}' for a in n.addresses()))"
+    done = subprocess.run([*command, script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "e0 10.1.2.3/24 e0 169.254.7.8/16\n"
+
+
 FAULTS = [{"zh": ZH.format(n), "en": EN.format(n)} for n in range(1, 9)]
 UP = ("10.1.2.3/24 eth0",)
 LIVE = Standing("xiaohe-0001", "xiaohe", connected=True, cameras={"cam-1": "live", "cam-2": "lost"})

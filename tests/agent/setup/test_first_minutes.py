@@ -15,6 +15,7 @@ from agent.box.network import Address
 from agent.setup import finding, watch
 from collector.boxes.door import Door as Enrolment
 from collector.boxes.enrolment import Desk
+from protocol.enrolment import plate_of
 from tests import clips
 from tests.browser import PHONE, check, chromium
 from tests.cameras import RtspCamera
@@ -176,7 +177,8 @@ def test_a_box_claims_itself_by_its_card_as_soon_as_the_center_answers(fleet, tm
     with Process([AGENT, "run", "--settings", settings], tmp_path / "agent.log") as agent:
         wait_for(lambda: answers(port) and path.exists() and '"silent"' in path.read_text(), "it has tried", 60)
         told = json.loads(path.read_text())
-        assert told["page"].endswith(f".local:{port}/")
+        name, pin = plate_of(claim.code)
+        assert (told["page"], told["pin"]) == (f"https://cityeye-{name}.local:{port}/", pin), "as its label says"
         phone = Phone(port)
         phone.post("/api/enter", pin=told["pin"])
         state = phone.get("/api/state")

@@ -55,7 +55,7 @@ def test_the_codes_on_the_printed_page_can_be_scanned(claims):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 794, "height": 1123}, device_scale_factor=2)
-        page.set_content(labels.as_page(claims, URL, FINGERPRINT))
+        page.set_content(labels.as_page(claims, URL, FINGERPRINT, flashed=True))
         drawn = page.locator("svg").all()
         shots = [cv2.imdecode(np.frombuffer(one.screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE) for one in drawn]
         cut = "e => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight"

@@ -22,10 +22,7 @@ LATE_S: Final = 10.0
 LOWER_IS_BETTER: Final = ("delay", "mae", "error", "false", "left", "incidents", "invented", "cleared_while_hidden")
 NOT_COMPARED: Final = ("scenes", "cases", "photos", "pictures", "frames", "ms", "bias")
 
-SHORT: Final[dict[str, Callable[[], Any]]] = {
-    "tracking": tracking.short,
-    "staged": staged.short,
-}
+SHORT: Final[dict[str, Callable[[], Any]]] = {"tracking": tracking.short, "staged": staged.short}
 """Parts of the short form; each must run in a minute, from nothing."""
 
 

@@ -29,10 +29,7 @@ def section(server, tmp_path):
     host, port = server.get_host_and_port()
     (tmp_path / "secret").write_text("s\n")
     return EvidenceSection(
-        store="s3://pictures/here",
-        endpoint=f"http://{host}:{port}",
-        key_id="file:secret",
-        key_secret="file:secret",
+        store="s3://pictures/here", endpoint=f"http://{host}:{port}", key_id="file:secret", key_secret="file:secret"
     )
 
 

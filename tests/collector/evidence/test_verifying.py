@@ -129,10 +129,7 @@ def test_a_package_that_was_cut_or_added_to_is_found(packed, cut, end):
         ("UPDATE box SET public_key = NULL", "its seal was good as it came"),
         ("UPDATE ticket_event SET reason = 'x' WHERE kind = 'confirm'", "its time line lacks ticket.confirm"),
         ("DELETE FROM ticket_event WHERE kind = 'picture'", "its time line lacks ticket.picture"),
-        (
-            "UPDATE ledger SET at_ms = at_ms + 1 WHERE number = 1",
-            "ledger line 1: it was changed",
-        ),
+        ("UPDATE ledger SET at_ms = at_ms + 1 WHERE number = 1", "ledger line 1: it was changed"),
         ("DELETE FROM ledger WHERE number = 2", "ledger line 2: it is missing"),
     ],
 )

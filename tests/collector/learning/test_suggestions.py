@@ -130,9 +130,7 @@ def test_a_dwell_is_tried_with_the_wanted_area():
 
 stays = some.builds(
     lambda stood_s, areas, at: Presence(
-        at * DAY_S,
-        at * DAY_S + stood_s,
-        tuple(Stretch(at * DAY_S + n * 100, area) for n, area in enumerate(areas)),
+        at * DAY_S, at * DAY_S + stood_s, tuple(Stretch(at * DAY_S + n * 100, area) for n, area in enumerate(areas))
     ),
     some.floats(1, 5000),
     some.lists(some.none() | some.floats(0.05, 5), min_size=1, max_size=3),

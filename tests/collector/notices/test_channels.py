@@ -82,8 +82,7 @@ ROBOTS = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "say", "outcome", "code"),
-    [(kind, *row) for kind, rows in ROBOTS.items() for row in [*rows, *BAD]],
+    ("kind", "say", "outcome", "code"), [(kind, *row) for kind, rows in ROBOTS.items() for row in [*rows, *BAD]]
 )
 def test_a_robot_is_believed_by_its_code(service, tools, kind, say, outcome, code):
     service.say(say)

@@ -207,11 +207,7 @@ def said(office):
 
 @pytest.mark.parametrize(
     ("verb", "reason", "words"),
-    [
-        ("shop_done", "", "我已整改"),
-        ("appeal", "有外摆备案", "我有异议"),
-        ("not_mine", "", "这不是我的店"),
-    ],
+    [("shop_done", "", "我已整改"), ("appeal", "有外摆备案", "我有异议"), ("not_mine", "", "这不是我的店")],
 )
 def test_what_the_shop_says_is_taken(site, office, verb, reason, words):
     found = site.post(verb, reason)

@@ -168,8 +168,7 @@ def test_a_zone_has_one_shop(desk):
     add(desk, id="noodle-3", zones="box-1/cam-1/side")
     # two shops exchange theirs in one file
     report = take(
-        desk,
-        sheet(("tea-12", "box-1/cam-1/side"), ("noodle-3", "box-1/cam-1/front"), head=("编号", "zones")),
+        desk, sheet(("tea-12", "box-1/cam-1/side"), ("noodle-3", "box-1/cam-1/front"), head=("编号", "zones"))
     )
     assert (told(report), report.changed) == ([], 2)
     with desk.store.transaction() as session:
@@ -222,10 +221,7 @@ BAD = [
     (sheet(("a", "s"), head=("名称", "街道")), [(1, None, "missing_column")]),
     (sheet(("tea-12", "1"), head=("编号", "电活")), [(1, "电活", "unknown_column")]),
     (sheet(("tea-12", "1", "2"), head=("编号", "电话", "手机")), [(1, "phone", "column_twice")]),
-    (
-        sheet(("tea-12", "a", "b"), head=("编号", "名称")),
-        [(2, None, "cells"), (2, "street", "missing")],
-    ),
+    (sheet(("tea-12", "a", "b"), head=("编号", "名称")), [(2, None, "cells"), (2, "street", "missing")]),
     # all that is wrong with a row, and nothing that only follows from a cell that cannot be read
     (
         sheet(("tea-12", "a", "", "", "b/c/y"), ("noodle-3", "", "X", "1", "b/c/y"), ("silk-1", "", "s", "", "b/c/y")),

@@ -352,7 +352,7 @@ def test_a_pause_that_is_ended_lets_up_what_it_held(street):
     with street.desk.store.transaction() as session:
         assert session.get(PauseRow, row.number).ended_by == "person:li"
         assert [one.action for one in session.scalars(select(AuditRow))] == [
-            *("pause.begin", "ticket.hold", "pause.end", "ticket.release"),
+            *("pause.begin", "ticket.hold", "pause.end", "ticket.release")
         ]
 
 

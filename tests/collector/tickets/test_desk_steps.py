@@ -45,7 +45,7 @@ def test_the_way_of_enforcement(street):
     ticket = street.ticket()
     assert (ticket.state, ticket.outcome, ticket.open) == ("closed", "handled", 0)
     assert street.steps() == [
-        *("confirm", "told", "time_up", "register", "dispatch", "accept", "feed_back", "verify_clear"),
+        *("confirm", "told", "time_up", "register", "dispatch", "accept", "feed_back", "verify_clear")
     ]
     with street.desk.store.transaction() as session:
         lines = session.scalars(
@@ -53,7 +53,7 @@ def test_the_way_of_enforcement(street):
         ).all()
         noted = list(session.scalars(select(AuditRow.action).order_by(AuditRow.number)))
     assert [line.author for line in lines] == [
-        *("person:li", "policy:s", "policy:s", "person:li", "person:li", "person:chen", "person:chen", "camera:box-1"),
+        *("person:li", "policy:s", "policy:s", "person:li", "person:li", "person:chen", "person:chen", "camera:box-1")
     ]
     assert json.loads(lines[0].before)["state"] == "pending_review"
     assert noted == ["policy.set", *(f"ticket.{line.kind}" for line in lines)]

@@ -84,8 +84,7 @@ def test_a_new_center_gets_one_policy_once(desk):
 
 
 @pytest.mark.parametrize(
-    ("days", "expected"),
-    [((), None), ((29.9,), 2), ((30.1,), None), ((1, 2), 3), ((1, 40), 2), ((1, 2, 3, 4), 3)],
+    ("days", "expected"), [((), None), ((29.9,), 2), ((30.1,), None), ((1, 2), 3), ((1, 40), 2), ((1, 2, 3, 4), 3)]
 )
 def test_a_second_and_a_third_offence_within_its_days(days, expected):
     found = BUILT_IN.offence(days)

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from collector.evidence.files import PictureFiles
 from collector.inbox.writer import Writer
@@ -40,6 +41,32 @@ class Desk:
 
     def change(self):
         self.changes += 1
+
+    def write(self, what, *args, **options):
+        """Call it with a session that writes, and what else it wants."""
+        with self.store.writing() as session:
+            return what(session, *args, **options)
+
+    def read(self, what, *args, **options):
+        """The same, with one that reads."""
+        with self.store.transaction() as session:
+            return what(session, *args, **options)
+
+    def rows(self, query):
+        return self.read(lambda session: list(session.scalars(query)))
+
+    def one(self, query):
+        (row,) = self.rows(query)
+        return row
+
+    def scalar(self, query):
+        return self.read(lambda session: session.scalar(query))
+
+    def count(self, table, *where):
+        return self.scalar(select(func.count()).select_from(table).where(*where))
+
+    def get(self, table, key):
+        return self.read(lambda session: session.get(table, key))
 
     def take_any(self, *deliveries):
         """Commit what several boxes sent."""

@@ -5,7 +5,7 @@ import shutil
 import threading
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from collector.evidence.files import PictureFiles
@@ -22,8 +22,7 @@ from tests.services import wait_for
 
 
 def count(desk, table):
-    with desk.store.transaction() as session:
-        return session.scalar(select(func.count()).select_from(table))
+    return desk.count(table)
 
 
 def changed(delivery, **values):
@@ -74,11 +73,10 @@ def test_any_order_and_any_repetition_ends_alike(desk, order):
     sent += [case.updated(START_S + 60, visibility="not_seen"), case.updated(START_S + 70), case.cleared(START_S + 80)]
     for index in order:
         assert desk.take(*[sent[index]] * 2)[1:] == ([], [])
-    with desk.store.transaction() as session:
-        (incident,) = session.scalars(select(IncidentRow)).all()
-        (ticket,) = session.scalars(select(Ticket)).all()
-        assert (incident.state, incident.seq, incident.visibility) == ("cleared", 4, "seen")
-        assert (ticket.state, ticket.open, ticket.cleared_ms) == ("lapsed", 0, round((START_S + 80) * 1000))
+    (incident,) = desk.rows(select(IncidentRow))
+    (ticket,) = desk.rows(select(Ticket))
+    assert (incident.state, incident.seq, incident.visibility) == ("cleared", 4, "seen")
+    assert (ticket.state, ticket.open, ticket.cleared_ms) == ("lapsed", 0, round((START_S + 80) * 1000))
     assert (count(desk, MessageRow), count(desk, PictureRow)) == (4, 2)
 
 
@@ -103,11 +101,10 @@ def test_what_is_wrong_is_refused_with_a_reason_and_kept_for_a_person(desk, make
     stored, refused, later = desk.take(make(Case().opened()))
     assert (stored, later) == ([], [])
     assert refused in ([code], [])  # a message too large to be read has no id to answer
-    with desk.store.transaction() as session:
-        (kept,) = session.scalars(select(Refused)).all()
-        assert kept.code == code
-        assert len(kept.head) <= MAX_HEAD
-        assert kept.box == ""  # of no known box
+    (kept,) = desk.rows(select(Refused))
+    assert kept.code == code
+    assert len(kept.head) <= MAX_HEAD
+    assert kept.box == ""  # of no known box
     assert count(desk, MessageRow) == 0
 
 
@@ -168,10 +165,9 @@ def test_the_first_key_of_a_box_stays(desk):
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - for this test
 
     desk.take(incidents.status(), incidents.status(key=Ed25519PrivateKey.generate()), incidents.status("offline"))
-    with desk.store.transaction() as session:
-        box = session.get(Box, "box-1")
-        assert json.loads(incidents.status().payload)["data"]["public_key"] == box.public_key
-        assert box.state == "offline"
+    box = desk.get(Box, "box-1")
+    assert json.loads(incidents.status().payload)["data"]["public_key"] == box.public_key
+    assert box.state == "offline"
 
 
 def test_a_full_disk_asks_for_it_later(desk, monkeypatch):

@@ -20,14 +20,12 @@ def street(desk):
 
 
 def registered(street, **values):
-    with street.desk.store.writing() as session:
-        shops.add(session, {**SHOP, "id": "shop-1", "zones": "", **values}, AUTHOR, AROUND)
+    street.desk.write(shops.add, {**SHOP, "id": "shop-1", "zones": "", **values}, AUTHOR, AROUND)
 
 
 def notices(street, audience="shop"):
-    with street.desk.store.transaction() as session:
-        rows = session.scalars(select(NoticeRow).where(NoticeRow.audience == audience).order_by(NoticeRow.number))
-        return [(row.kind, row.recipient, row.state) for row in rows]
+    rows = street.desk.rows(select(NoticeRow).where(NoticeRow.audience == audience).order_by(NoticeRow.number))
+    return [(row.kind, row.recipient, row.state) for row in rows]
 
 
 def reach(street, state="sent"):
@@ -59,8 +57,7 @@ def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
     registered(street)
     street.appears()
     street.act(LI, "confirm")
-    with street.desk.store.writing() as session:
-        door.act(session, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
+    street.desk.write(door.act, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
     if not at_once:
         street.wait(minutes=1)
         assert notices(street) == [("shop_notice", "shop-1", "withdrawn")]
@@ -130,8 +127,7 @@ def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values, co
     street.act(LI, "confirm")
     street.wait(minutes=1)
     assert [state for _, _, state in notices(street)] == ["limited"]
-    with street.desk.store.transaction() as session:
-        row = session.scalars(select(NoticeRow).where(NoticeRow.audience == "shop")).one()
+    row = street.desk.one(select(NoticeRow).where(NoticeRow.audience == "shop"))
     assert row.code == code
     assert "policy" not in row.reason
     assert "undelivered" in [kind for kind, _, _ in notices(street, "operator")]
@@ -193,8 +189,7 @@ def test_an_operator_hears_once_that_a_notice_never_came_however_far_the_ticket_
 def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):
     registered(street)
     street.appears()
-    with street.desk.store.writing() as session:
-        door.act(session, LI, 1, "confirm", at_ms=street.now_ms + 200)
+    street.desk.write(door.act, LI, 1, "confirm", at_ms=street.now_ms + 200)
     street.wait()
     assert notices(street) == [("shop_notice", "shop-1", "waiting")]
     reach(street)

@@ -16,8 +16,7 @@ from tests.incidents import START_S, Case
 
 
 def tickets(desk):
-    with desk.store.transaction() as session:
-        return list(session.scalars(select(Ticket).order_by(Ticket.number)))
+    return desk.rows(select(Ticket).order_by(Ticket.number))
 
 
 def kinds(desk, number):

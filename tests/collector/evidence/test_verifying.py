@@ -57,8 +57,7 @@ def pack(desk):
 
 
 def faults(desk):
-    with desk.store.transaction() as session:
-        return list(store_check.check(session, desk.files))
+    return list(desk.read(store_check.check, desk.files))
 
 
 @pytest.fixture(scope="module")
@@ -194,8 +193,7 @@ def test_any_changed_value_of_a_row_is_named(stored, kind, column):
 def stored(tmp_path_factory):
     desk = Desk(tmp_path_factory.mktemp("stored"))
     fill(desk)
-    with desk.store.transaction() as session:
-        names = sorted(session.scalars(select(PictureRow.sha256)))
+    names = sorted(desk.rows(select(PictureRow.sha256)))
     yield desk, names
     desk.store.close()
 

@@ -39,8 +39,7 @@ def handled(street):  # noqa: F811
     """A street with one case that a hotline reported, and one that a camera saw and nobody has registered."""
     street.policy(region="330105")
     said = Report("hotline", "0507", "s", "=1+1 纸箱", address="示例路 12 号", lon=120.14, lat=30.31)
-    with street.desk.store.writing() as session:
-        take(session, LI, said, CODES, street.now_ms)
+    street.desk.write(take, LI, said, CODES, street.now_ms)
     street.act(WANG, "found", result="exists")
     for verb, actor, args in (
         ("confirm", LI, {}),
@@ -60,8 +59,7 @@ def handled(street):  # noqa: F811
 
 
 def rows(street, table, **options):  # noqa: F811
-    with street.desk.store.transaction() as session:
-        return list(cases(session, DAY, DAY, table, CODES, "330105002", ZONE, **options))
+    return list(street.desk.read(cases, DAY, DAY, table, CODES, "330105002", ZONE, **options))
 
 
 def test_a_case_has_what_the_platform_asks_for(handled):

@@ -83,8 +83,7 @@ class Town:
     def __init__(self, street, **section):  # noqa: F811
         self.street = street
         street.true_s = time.time()
-        with street.desk.store.writing() as session:
-            shops.add(session, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
+        street.desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
         exchange = ExchangeSection(open311=Open311Section(**{"enabled": True} | section))
         center = CenterSection(id="demo", name="小河街道")
         found = CenterSettings(
@@ -159,14 +158,9 @@ def test_a_request_with_a_key_becomes_a_ticket_and_is_followed(street, form):  #
 
 def test_who_shows_no_key_sees_no_words_no_shop_and_no_camera(street):  # noqa: F811
     town = Town(street)
-    with street.desk.store.writing() as session:
-        take(
-            session,
-            LI,
-            Report("hotline", "0504", shop="shop-9", description="茶铺老板 13800000000"),
-            CODES,
-            street.now_ms,
-        )
+    street.desk.write(
+        take, LI, Report("hotline", "0504", shop="shop-9", description="茶铺老板 13800000000"), CODES, street.now_ms
+    )
     street.appears()
     answers = [town.client.get(f"/open311/v2/{path}").text for path in ("requests.xml", "requests/1.json")]
     for text in answers:
@@ -242,16 +236,14 @@ def test_what_is_wrong_with_a_request_is_named(street, status, named, fields):  
 def test_a_search_goes_by_what_the_specification_names(street):  # noqa: F811
     town = Town(street)
     for code in ("0504", "0501"):
-        with street.desk.store.writing() as session:
-            take(session, LI, Report("public", code, "s", address="1"), CODES, street.now_ms)
+        street.desk.write(take, LI, Report("public", code, "s", address="1"), CODES, street.now_ms)
         street.wait(60)
     street.act(LI, "false_alarm", number=2, reason="nothing")
     desk_now = from_epoch(street.now_ms / 1000)
 
     def found(**query):
         wanted = read_wanted(query, "", desk_now)
-        with street.desk.store.transaction() as session:
-            rows = open311.requests(session, wanted, CODES, "x", None, public=True)
+        rows = street.desk.read(open311.requests, wanted, CODES, "x", None, public=True)
         return [one["service_request_id"] for one in rows]
 
     assert found() == ["2", "1"]

@@ -142,8 +142,7 @@ def test_the_clerk_keeps_each_report_once_when_its_time_has_come(center, tmp_pat
     now[0] += 2 * 86_400
     clerk.tidy()
     assert (tmp_path / "s-2" / "2026-11-02.xlsx").exists()
-    with desk.store.transaction() as session:
-        assert session.scalars(select(FootfallRow)).all() == []
+    assert desk.rows(select(FootfallRow)) == []
 
 
 def test_the_command_line_shows_writes_and_builds_anew(center, tmp_path):

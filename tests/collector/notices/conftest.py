@@ -110,20 +110,16 @@ class Office:
             "minutes": 5,
             **changes,
         }
-        with self.desk.store.writing() as session:
-            return order(session, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
+        return self.desk.write(order, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
 
     def told(self, ticket: int = 1) -> Any:
-        with self.desk.store.transaction() as session:
-            return told(session, ticket)
+        return self.desk.read(told, ticket)
 
     def notice(self, key: str = "1/shop_notice") -> NoticeRow:
-        with self.desk.store.transaction() as session:
-            return session.scalars(select(NoticeRow).where(NoticeRow.key == key)).one()
+        return self.desk.one(select(NoticeRow).where(NoticeRow.key == key))
 
     def attempts(self) -> list[NoticeAttempt]:
-        with self.desk.store.transaction() as session:
-            return list(session.scalars(select(NoticeAttempt).order_by(NoticeAttempt.number)))
+        return self.desk.rows(select(NoticeAttempt).order_by(NoticeAttempt.number))
 
 
 @pytest.fixture

@@ -94,8 +94,7 @@ def test_no_sequence_of_orders_goes_beyond_the_limits(tmp_path_factory, sequence
                 round(START_S * 1000) + hour * 3_600_000,
             )
             order(session, wanted, limits=limits)
-    with desk.store.transaction() as session:
-        rows = session.scalars(select(NoticeRow).where(NoticeRow.state == "waiting")).all()
+    rows = desk.rows(select(NoticeRow).where(NoticeRow.state == "waiting"))
     desk.store.close()
     assert len({row.key for row in rows}) == len(rows)
     for row in rows:
@@ -175,13 +174,11 @@ def test_what_the_desk_is_told(office, rows, state, at_ms, count):
             row.state, row.told_ms, row.doubt = row_state, told_ms, doubt
     found = office.told()
     assert (found.state, found.at_ms, found.count) == (state, at_ms, count)
-    with office.desk.store.transaction() as session:
-        assert told(session, 1, since_ms=office.now_ms + 1).state == "none"
+    assert office.desk.read(told, 1, since_ms=office.now_ms + 1).state == "none"
 
 
 def test_what_has_not_gone_out_can_be_taken_back(office):
     office.order()
-    with office.desk.store.writing() as session:
-        assert withdraw(session, 1, office.now_ms, "false alarm") == 1
+    assert office.desk.write(withdraw, 1, office.now_ms, "false alarm") == 1
     assert office.told().state == "none"
     assert office.sender().step(wait=True) == 0

@@ -6,7 +6,7 @@ import re
 import threading
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from collector.evidence.previews import preview
@@ -41,8 +41,7 @@ class Site:
             follow_redirects=False,
             **more,
         )
-        with office.desk.store.writing() as session:
-            tickets.act(session, LI, 1, "confirm", at_ms=office.now_ms)
+        office.desk.write(tickets.act, LI, 1, "confirm", at_ms=office.now_ms)
         office.order()
         office.sender().step(wait=True)
         self.token = re.search(r"/s/([\w-]{22})", service.got[-1].json["text"])[1]
@@ -178,8 +177,7 @@ def test_files_of_its_style_are_kept_and_nothing_else(site):
 
 
 def test_only_the_hash_is_kept_and_an_expired_link_looks_like_an_unknown_one(site, office):
-    with office.desk.store.transaction() as session:
-        (link,) = session.scalars(select(NoticeLink)).all()
+    (link,) = office.desk.rows(select(NoticeLink))
     assert link.token_sha256 == digest(site.token)
     assert (link.ticket_number, link.shop) == (1, "shop-1")
     unknown = site.client.get("/s/AAAAAAAAAAAAAAAAAAAAAA")
@@ -198,11 +196,9 @@ def test_only_the_hash_is_kept_and_an_expired_link_looks_like_an_unknown_one(sit
 
 
 def said(office):
-    with office.desk.store.transaction() as session:
-        return [
-            (one.verb, one.text, one.code)
-            for one in session.scalars(select(NoticeAnswer).order_by(NoticeAnswer.number))
-        ]
+    return [
+        (one.verb, one.text, one.code) for one in office.desk.rows(select(NoticeAnswer).order_by(NoticeAnswer.number))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,8 +211,7 @@ def test_what_the_shop_says_is_taken(site, office, verb, reason, words):
     assert said(office) == [(verb, reason, "")]
     page = site.client.get(found.headers["location"]).text
     assert re.search(rf"已收到（\d\d:\d\d）：{words}", page)
-    with office.desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).where(TicketEvent.kind == verb)) == 1
+    assert office.desk.count(TicketEvent, TicketEvent.kind == verb) == 1
     # pressed twice, or loaded again
     site.post(verb, reason)
     assert len(said(office)) == 1
@@ -230,9 +225,8 @@ def test_a_shop_that_says_done_once_more_after_the_camera_saw_goods_has_it_look_
     site.post("shop_done")
     site.post("shop_done")  # pressed twice
     assert said(office) == [("shop_done", "", "")] * 2
-    with office.desk.store.transaction() as session:
-        ticket = session.get_one(Ticket, 1)
-        assert ticket.verify == ticket.version
+    ticket = office.desk.get(Ticket, 1)
+    assert ticket.verify == ticket.version
 
 
 def test_looking_changes_nothing_as_previews_of_chat_programs_do(site, office):
@@ -410,8 +404,7 @@ def test_the_page_offers_what_the_ticket_takes_and_says_what_happens_now(site, o
         if verb in BUTTONS:
             site.post(verb, reason)
             continue
-        with office.desk.store.writing() as session:
-            tickets.act(session, LI, 1, verb, at_ms=office.now_ms, reason="staff say so")
+        office.desk.write(tickets.act, LI, 1, verb, at_ms=office.now_ms, reason="staff say so")
     text = site.get().text
     assert buttons(text) == shown
     assert now in text
@@ -429,8 +422,7 @@ def test_the_page_offers_what_the_ticket_takes_and_says_what_happens_now(site, o
 def test_the_page_says_what_became_of_an_objection_and_why(site, office, verb, words, english):
     site.post("appeal", "有备案")
     assert words not in site.get().text
-    with office.desk.store.writing() as session:
-        tickets.act(session, LI, 1, verb, at_ms=office.now_ms, reason="备案<昨天>到期")
+    office.desk.write(tickets.act, LI, 1, verb, at_ms=office.now_ms, reason="备案<昨天>到期")
     text, other = site.get().text, site.get("?lang=en").text
     assert words in text
     assert english in other

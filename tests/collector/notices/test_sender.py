@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from collector.notices import desk as notices_desk
 from collector.notices import seams
@@ -179,8 +179,7 @@ def street_time(text):
 @pytest.mark.parametrize("case", ["retry", "next channel", "backlog", "again", "expires"])
 def test_nothing_goes_out_in_quiet_hours_whatever_it_waited_for(office, service, case):
     office.now_s = street_time("2026-05-29 21:59:30")
-    with office.desk.store.writing() as session:
-        policy.put(session, "s", QUIET, SYSTEM, 1)
+    office.desk.write(policy.put, "s", QUIET, SYSTEM, 1)
     with Service(OK) as voice:
         office.notices = section(sms(service, retry_s=600), sms(voice, "voice"))
         more = {"expires_ms": office.now_ms + 3600_000} if case == "expires" else {}
@@ -194,8 +193,7 @@ def test_nothing_goes_out_in_quiet_hours_whatever_it_waited_for(office, service,
             service.say(Say(how="cut"), OK)
             run(office, 5)
             office.now_s += 60
-            with office.desk.store.writing() as session:
-                notices_desk.decide(session, SYSTEM, 1, "again", "x", office.now_ms)
+            office.desk.write(notices_desk.decide, SYSTEM, 1, "again", "x", office.now_ms)
         else:
             office.now_s += 60
         run(office, street_time("2026-05-30 06:59:00") - office.now_s, step_s=20)
@@ -403,8 +401,7 @@ def test_two_collectors_at_once_send_each_notice_once(postgres, template, tmp_pa
         sender.stop()
     numbers = [got.json["to"] for got in service.got]
     assert len(numbers) == len(set(numbers)) == 40
-    with desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).where(NoticeRow.state == "sent")) == 40
+    assert desk.count(NoticeRow, NoticeRow.state == "sent") == 40
     for one in (desk, *others):
         one.store.close()
 
@@ -456,8 +453,7 @@ def test_a_flood_stays_within_the_minute_and_nothing_is_lost(office, service, tm
     times = [at_ms for _, at_ms in starts]
     for first, last in zip(times, times[18:], strict=False):
         assert last - first >= 60_000
-    with office.desk.store.transaction() as session:
-        states = set(session.scalars(select(NoticeRow.state)))
+    states = set(office.desk.rows(select(NoticeRow.state)))
     assert states == {"sent"}
     texts = "".join(got.json["text"]["content"] for got in service.got)
     assert all(f"<{second}.{number}>" in texts for second in range(70) for number in range(3))
@@ -564,13 +560,11 @@ def test_a_person_decides_where_nobody_knows(office, service, looks, decision, s
     service.say(Say(how="cut"), OK)
     office.order()
     run(office, 60)
-    with office.desk.store.writing() as session:
-        notices_desk.decide(session, SYSTEM, 1, decision, "致电确认", office.now_ms)
+    office.desk.write(notices_desk.decide, SYSTEM, 1, decision, "致电确认", office.now_ms)
     run(office, 60)
     assert office.told().state == state
     assert len(service.got) == (2 if decision == "again" else 1)
-    with office.desk.store.transaction() as session:
-        assert session.scalars(select(AuditRow.action)).all() == ["notice.decide"]
+    assert office.desk.rows(select(AuditRow.action)) == ["notice.decide"]
     assert len(looks) >= 2
 
 
@@ -602,11 +596,10 @@ def test_a_link_is_in_no_log_and_in_no_table(office, service, caplog):
     run(office, 30)
     token = service.got[0].json["text"].partition("/s/")[2][:22]
     assert len(token) == 22
-    with office.desk.store.transaction() as session:
-        tables = [
-            str(vars(row)) for table in (NoticeRow, NoticeAttempt, NoticeLink) for row in session.scalars(select(table))
-        ]
-        links = session.scalar(select(func.count()).select_from(NoticeLink))
+    tables = [
+        str(vars(row)) for table in (NoticeRow, NoticeAttempt, NoticeLink) for row in office.desk.rows(select(table))
+    ]
+    links = office.desk.count(NoticeLink)
     everything = "\n".join([caplog.text, *tables])
     assert token not in everything
     assert "s3cret-value" not in everything
@@ -620,8 +613,7 @@ def test_each_message_has_its_own_link(office, service):
     run(office, 60)
     first, second = [got.json["text"].partition("/s/")[2][:22] for got in service.got]
     assert first != second
-    with office.desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).select_from(NoticeLink)) == 1
+    assert office.desk.count(NoticeLink) == 1
 
 
 def test_a_channel_that_breaks_is_unsure_and_the_others_go_on(office, service, monkeypatch):

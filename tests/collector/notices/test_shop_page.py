@@ -87,8 +87,7 @@ class Street:
             key=f"{number}/test", ticket=number, kind="shop_notice", audience="shop", to=f"shop-{shop}",
             street=town.STREET, due_ms=None, level=0, not_before_ms=now_ms, minutes=5,
         )  # fmt: skip
-        with self.desk.store.writing() as session:
-            order(session, wanted, now_ms=now_ms)
+        self.desk.write(order, wanted, now_ms=now_ms)
         self.sender.step(wait=True)
         path = re.search(r"/s/[\w-]{22}", self.service.got[-1].json["text"])[0]
         for role, verb, minutes_ago, *more in steps[2:]:

@@ -20,13 +20,11 @@ A, B, C = "330105001001001", "330105001001002", "33010500100103"
 
 def take(desk, *features, **how):
     content = features[0] if features and isinstance(features[0], bytes) else collection(*features)
-    with desk.store.writing() as session:
-        return grid.import_grid(session, content, AUTHOR, AROUND, **how)
+    return desk.write(grid.import_grid, content, AUTHOR, AROUND, **how)
 
 
 def at(desk, lon, lat):
-    with desk.store.transaction() as session:
-        return grid.cell_at(session, lon, lat)
+    return desk.read(grid.cell_at, lon, lat)
 
 
 def told(faults):
@@ -52,9 +50,8 @@ def test_a_second_survey_changes_what_changed_and_retires_the_rest(desk):
     report = take(desk, square(A, 120.130, 30.310, name="甲"), square(C, 120.131, 30.310), replace_all=True)
     assert (report.added, report.changed, report.unchanged, report.warnings) == (0, 1, 2, ())
     assert at(desk, 120.1315, 30.3105) == C
-    with desk.store.transaction() as session:
-        assert [one["action"] for one in history(session, "cell", B)] == ["retired", "added"]
-        assert [row.code for row in grid.listed(session)] == [A, C]
+    assert [one["action"] for one in desk.read(history, "cell", B)] == ["retired", "added"]
+    assert [row.code for row in desk.read(grid.listed)] == [A, C]
     # what was retired may come back
     assert take(desk, square(B, 120.141, 30.310)).changed == 1
 
@@ -69,8 +66,7 @@ def test_overlaps_are_told_with_their_area_and_slivers_are_not(desk):
 
 def test_what_is_exported_is_imported_as_it_was(desk):
     take(desk, square(A, 120.130, 30.310, name="甲"), square(B, 120.131, 30.310))
-    with desk.store.transaction() as session:
-        features = [grid.feature(row) for row in grid.listed(session)]
+    features = [grid.feature(row) for row in desk.read(grid.listed)]
     assert take(desk, *features).unchanged == 2
 
 

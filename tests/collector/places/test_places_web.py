@@ -36,10 +36,7 @@ def of(desk, name, grant):
 
 
 def audited(desk):
-    with desk.store.transaction() as session:
-        return [
-            (row.action, row.object, row.actor) for row in session.scalars(select(AuditRow).order_by(AuditRow.number))
-        ]
+    return [(row.action, row.object, row.actor) for row in desk.rows(select(AuditRow).order_by(AuditRow.number))]
 
 
 def test_a_shop_is_registered_changed_and_closed(desk, client):
@@ -200,8 +197,7 @@ def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, clien
 
 
 def test_what_does_not_agree_with_the_boxes_is_listed(desk, client):
-    with desk.store.writing() as session:
-        box(session, zones={("cam-1", "front"): "nobody"})
+    desk.write(box, zones={("cam-1", "front"): "nobody"})
     client.post("/api/shops", json=SHOP)
     assert [one["code"] for one in client.get("/api/shops/check").json()] == ["contradiction"]
 

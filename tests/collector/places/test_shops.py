@@ -25,19 +25,16 @@ HEAD = [column.zh for column in COLUMNS]
 
 
 def add(desk, **values):
-    with desk.store.writing() as session:
-        return shops.add(session, {**SHOP, **values}, AUTHOR, AROUND)
+    return desk.write(shops.add, {**SHOP, **values}, AUTHOR, AROUND)
 
 
 def change(desk, shop="tea-12", around=AROUND, **values):
     seen = values.pop("seen", None)
-    with desk.store.writing() as session:
-        return register.change(session, SHOPS, {"id": shop, **values}, AUTHOR, around, new=False, seen=seen)[0]
+    return desk.write(register.change, SHOPS, {"id": shop, **values}, AUTHOR, around, new=False, seen=seen)[0]
 
 
 def take(desk, content, around=AROUND, **how):
-    with desk.store.writing() as session:
-        return import_file(session, SHOPS, content, AUTHOR, around, **how)
+    return desk.write(import_file, SHOPS, content, AUTHOR, around, **how)
 
 
 def sheet(*rows, head=("店铺编号", "店铺名称", "街道", "电话", "店前区")):
@@ -45,8 +42,7 @@ def sheet(*rows, head=("店铺编号", "店铺名称", "街道", "电话", "店�
 
 
 def counts(desk):
-    with desk.store.transaction() as session:
-        return [session.scalar(select(func.count()).select_from(one)) for one in (ShopRow, ShopZone, PlaceRevision)]
+    return [desk.count(one) for one in (ShopRow, ShopZone, PlaceRevision)]
 
 
 def told(report):
@@ -62,34 +58,31 @@ def test_a_shop_is_kept_as_it_was_entered(desk):
         1,
     )
     assert {one.code for one in warnings} == {"street", "box"}
-    with desk.store.transaction() as session:
-        assert shops.find(session, "tea-12") == added
-        assert shops.find(session, "nobody") is None
-        assert shops.owner_of(session, "box-1", "cam-1", "front") == "tea-12"
+    assert desk.read(shops.find, "tea-12") == added
+    assert desk.read(shops.find, "nobody") is None
+    assert desk.read(shops.owner_of, "box-1", "cam-1", "front") == "tea-12"
 
 
 def test_every_change_has_its_author_and_what_was_before(desk):
     add(desk)
     change(desk, phone="0571-88001234", note="搬到隔壁")
-    with desk.store.writing() as session:
-        shops.close(session, "tea-12", AUTHOR, AROUND)
-    with desk.store.transaction() as session:
-        lines = history(session, "shop", "tea-12")
-        assert [(one["revision"], one["action"], one["by"], one["by_name"]) for one in lines] == [
-            (3, "closed", "person:li", "李"),
-            (2, "changed", "person:li", "李"),
-            (1, "added", "person:li", "李"),
-        ]
-        assert lines[1]["changed"] == {"phone": ["13800000000", "057188001234"], "note": ["", "搬到隔壁"]}
-        assert shops.owner_of(session, "box-1", "cam-1", "front") is None
-        audit = session.scalars(select(AuditRow).order_by(AuditRow.number)).all()
-        assert [(row.action, row.object, row.actor) for row in audit] == [
-            (f"shop.{name}", "shop/tea-12", "person:li") for name in ("added", "changed", "closed")
-        ]
-        assert json.loads(audit[1].detail) == {"revision": 2, "fields": ["note", "phone"]}
-        assert audit[0].before == START
-        # the log is never changed, so it holds nothing of people
-        assert not any("张三" in row.detail or "138" in row.detail for row in audit)
+    desk.write(shops.close, "tea-12", AUTHOR, AROUND)
+    lines = desk.read(history, "shop", "tea-12")
+    assert [(one["revision"], one["action"], one["by"], one["by_name"]) for one in lines] == [
+        (3, "closed", "person:li", "李"),
+        (2, "changed", "person:li", "李"),
+        (1, "added", "person:li", "李"),
+    ]
+    assert lines[1]["changed"] == {"phone": ["13800000000", "057188001234"], "note": ["", "搬到隔壁"]}
+    assert desk.read(shops.owner_of, "box-1", "cam-1", "front") is None
+    audit = desk.rows(select(AuditRow).order_by(AuditRow.number))
+    assert [(row.action, row.object, row.actor) for row in audit] == [
+        (f"shop.{name}", "shop/tea-12", "person:li") for name in ("added", "changed", "closed")
+    ]
+    assert json.loads(audit[1].detail) == {"revision": 2, "fields": ["note", "phone"]}
+    assert audit[0].before == START
+    # the log is never changed, so it holds nothing of people
+    assert not any("张三" in row.detail or "138" in row.detail for row in audit)
 
 
 def test_who_looked_at_an_older_revision_is_told(desk):
@@ -171,8 +164,7 @@ def test_a_zone_has_one_shop(desk):
         desk, sheet(("tea-12", "box-1/cam-1/side"), ("noodle-3", "box-1/cam-1/front"), head=("编号", "zones"))
     )
     assert (told(report), report.changed) == ([], 2)
-    with desk.store.transaction() as session:
-        assert shops.owner_of(session, "box-1", "cam-1", "side") == "tea-12"
+    assert desk.read(shops.owner_of, "box-1", "cam-1", "side") == "tea-12"
     # a shop that has closed has none
     change(desk, "tea-12", state="停业")
     add(desk, id="new-1", zones="box-1/cam-1/side")
@@ -192,8 +184,7 @@ def test_a_file_is_taken_as_a_whole_and_again_changes_nothing(desk):
     assert counts(desk) == [2, 1, 2]
     assert take(desk, content).unchanged == 2
     assert counts(desk) == [2, 1, 2]
-    with desk.store.transaction() as session:
-        assert history(session, "shop", "tea-12")[0]["source"] == report.source
+    assert desk.read(history, "shop", "tea-12")[0]["source"] == report.source
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "gb18030", "utf-16"])
@@ -256,8 +247,7 @@ def test_a_fault_names_the_heading_that_the_file_has(desk):
 def test_what_a_file_has_no_column_for_stays(desk):
     add(desk)
     assert take(desk, sheet(("tea-12", "新名"), head=("编号", "名称"))).changed == 1
-    with desk.store.transaction() as session:
-        found = shops.find(session, "tea-12")
+    found = desk.read(shops.find, "tea-12")
     assert (found.name, found.phone, found.owner) == ("新名", "13800000000", "张三")
 
 
@@ -266,16 +256,14 @@ def test_an_empty_state_opens_no_closed_shop(desk):
     change(desk, state="closed")
     report = take(desk, sheet(("tea-12", "新名", ""), head=("编号", "名称", "状态")))
     assert (told(report), report.changed) == ([], 1)
-    with desk.store.transaction() as session:
-        assert shops.find(session, "tea-12").state == "closed"
+    assert desk.read(shops.find, "tea-12").state == "closed"
 
 
 @pytest.mark.parametrize("write", [write_csv, lambda rows: write_workbook(rows, "店铺")])
 def test_what_is_exported_is_imported_as_it_was(desk, write):
     add(desk, note="+1 号门", owner="@张", lon="120.1350001", lat="-0.0000001", other_phone="+852 2123 4567")
     add(desk, id="noodle-3", zones="", state="closed", language="en", name="-面- 'x'")
-    with desk.store.transaction() as session:
-        content = write(export_rows(SHOPS, shops.listed(session)))
+    content = write(export_rows(SHOPS, desk.read(shops.listed)))
     report = take(desk, content)
     assert (told(report), report.unchanged, report.changed) == ([], 2, 0)
 
@@ -299,13 +287,12 @@ def test_what_is_known_of_people_can_be_deleted(desk):
     with desk.store.writing() as session:
         shops.close(session, "tea-12", AUTHOR, AROUND)
         shops.forget(session, "tea-12", AUTHOR, AROUND)
-    with desk.store.transaction() as session:
-        found = shops.find(session, "tea-12")
-        assert (found.phone, found.owner, found.name) == ("", "", "示例茶铺")
-        lines = history(session, "shop", "tea-12")
-        assert [one["action"] for one in lines] == ["forgotten", "closed", "changed", "added"]
-        everything = json.dumps(lines, ensure_ascii=False)
-        assert not any(text in everything for text in ("张三", "13800000000", "13900000000"))
+    found = desk.read(shops.find, "tea-12")
+    assert (found.phone, found.owner, found.name) == ("", "", "示例茶铺")
+    lines = desk.read(history, "shop", "tea-12")
+    assert [one["action"] for one in lines] == ["forgotten", "closed", "changed", "added"]
+    everything = json.dumps(lines, ensure_ascii=False)
+    assert not any(text in everything for text in ("张三", "13800000000", "13900000000"))
 
 
 STANDING = [
@@ -327,20 +314,17 @@ def test_a_notice_goes_to_no_wrong_shop(desk, said, registered, tell, code):
     for shop in ("tea-12", "noodle-3", "gone-1"):
         add(desk, id=shop, zones="box-1/cam-1/front" if shop == registered else "")
     change(desk, "gone-1", state="closed")
-    with desk.store.transaction() as session:
-        found = standing(session, said, "box-1", "cam-1", "front")
+    found = desk.read(standing, said, "box-1", "cam-1", "front")
     assert (found.said, found.registered, found.tell and found.tell.id, found.code) == (said, registered, tell, code)
     assert bool(found.warning) == bool(code)
     assert "138" not in json.dumps(found.as_json(), ensure_ascii=False)
 
 
 def test_where_register_and_settings_do_not_agree_is_listed(desk):
-    with desk.store.writing() as session:
-        box(session, zones={("cam-1", "front"): "tea-12", ("cam-1", "side"): "nobody", ("cam-1", "back"): None})
+    desk.write(box, zones={("cam-1", "front"): "tea-12", ("cam-1", "side"): "nobody", ("cam-1", "back"): None})
     _, warnings = add(desk, zones="box-1/cam-1/front; box-1/cam-1/back; box-1/cam-9/front")
     assert sorted(one.code for one in warnings) == ["contradiction", "zone_unknown"]
-    with desk.store.transaction() as session:
-        found = {(one.zone, one.code) for one in disagreements(session)}
+    found = {(one.zone, one.code) for one in desk.read(disagreements)}
     assert found == {
         ("box-1/cam-1/side", "unregistered"),
         ("box-1/cam-1/back", "from_register"),

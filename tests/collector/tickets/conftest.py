@@ -85,8 +85,7 @@ class Street:
         while True:
             while self.keeper.step():
                 pass
-            with self.desk.store.transaction() as session:
-                due = session.scalar(select(Ticket.look_ms).where(Ticket.look_ms.is_not(None)).order_by(Ticket.look_ms))
+            due = self.desk.scalar(select(Ticket.look_ms).where(Ticket.look_ms.is_not(None)).order_by(Ticket.look_ms))
             next_s = goal_s if due is None else max(due / 1000 - self.wrong_s, self.true_s + 1)
             if next_s >= goal_s:
                 self.true_s = max(goal_s, self.true_s)
@@ -96,8 +95,7 @@ class Street:
             self.true_s = next_s
 
     def policy(self, **values):
-        with self.desk.store.writing() as session:
-            policy.put(session, "s", Policy(**values), LI, self.now_ms)
+        self.desk.write(policy.put, "s", Policy(**values), LI, self.now_ms)
         return self
 
     def appears(self, **where):
@@ -111,8 +109,7 @@ class Street:
         self.wait()
 
     def act(self, actor, verb, number=1, **args):
-        with self.desk.store.writing() as session:
-            door.act(session, actor, number, verb, at_ms=self.now_ms, **args)
+        self.desk.write(door.act, actor, number, verb, at_ms=self.now_ms, **args)
         self.wait()
         return self.ticket(number)
 
@@ -125,18 +122,14 @@ class Street:
             session.add(PermitRow(**row))
 
     def ticket(self, number=1):
-        with self.desk.store.transaction() as session:
-            return session.get_one(Ticket, number)
+        return self.desk.get(Ticket, number)
 
     def state(self, number=1):
         return self.ticket(number).state
 
     def lines(self, number=1):
-        with self.desk.store.transaction() as session:
-            rows = session.scalars(
-                select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id)
-            )
-            return [(row.kind, json.loads(row.detail)) for row in rows]
+        rows = self.desk.rows(select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id))
+        return [(row.kind, json.loads(row.detail)) for row in rows]
 
     def steps(self, number=1):
         return [kind for kind, detail in self.lines(number) if "version" in detail]
@@ -144,13 +137,11 @@ class Street:
     def tell(self, state="delivered"):
         """The notice reaches the shop now."""
         self.word = Told(state, self.now_ms if state in ("sent", "delivered") else None, 1)
-        with self.desk.store.writing() as session:
-            door.look(session, 1)
+        self.desk.write(door.look, 1)
         self.wait()
 
     def asked(self):
-        with self.desk.store.transaction() as session:
-            return list(session.scalars(select(CommandRow).where(CommandRow.state.in_(("waiting", "sent")))))
+        return self.desk.rows(select(CommandRow).where(CommandRow.state.in_(("waiting", "sent"))))
 
     def reply(self, *states, pictures=()):
         """Boxes answer what they are asked."""

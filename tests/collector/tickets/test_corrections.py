@@ -62,8 +62,7 @@ def test_a_notice_that_arrives_around_an_appeal_gives_the_shop_all_its_minutes(s
     street.act(LI, "reject", reason="no permit")
     rejected_ms = street.now_ms
     street.word = Told("delivered", told_ms, 1)
-    with street.desk.store.writing() as session:
-        door.look(session, 1)
+    street.desk.write(door.look, 1)
     street.wait()
     left_min = 8 if arrives == "before" else 10
     assert street.ticket().shop_due_ms == rejected_ms + left_min * MINUTE_MS
@@ -224,8 +223,7 @@ def test_two_tickets_are_never_duplicates_of_each_other(street):
     def say(number, of):
         both.wait()
         try:
-            with street.desk.store.writing() as session:
-                door.act(session, LI, number, "duplicate", at_ms=street.now_ms, of=of)
+            street.desk.write(door.act, LI, number, "duplicate", at_ms=street.now_ms, of=of)
             outcomes[number] = "taken"
         except RefusedError as fault:
             outcomes[number] = fault.code

@@ -303,17 +303,16 @@ def test_a_permit_that_a_person_names_is_good_for_the_day(street):
 
 
 def pause(street, minutes, zone="front", reason="branches"):
-    with street.desk.store.writing() as session:
-        row = pauses.begin(
-            session,
-            LI,
-            "box-1",
-            "cam-1",
-            zone,
-            until_ms=street.now_ms + minutes * 60_000,
-            reason=reason,
-            at_ms=street.now_ms,
-        )
+    row = street.desk.write(
+        pauses.begin,
+        LI,
+        "box-1",
+        "cam-1",
+        zone,
+        until_ms=street.now_ms + minutes * 60_000,
+        reason=reason,
+        at_ms=street.now_ms,
+    )
     street.wait()
     return row
 
@@ -328,8 +327,7 @@ def test_a_paused_zone_is_kept_quiet_counted_and_comes_up(street):
     assert street.kinds() == ["alert", "alert"]  # of the first, before, and of the other zone
     street.clears(gone)
     assert street.state(3) == "lapsed"
-    with street.desk.store.transaction() as session:
-        ((row, count),) = pauses.listed(session, street.now_ms)
+    ((row, count),) = street.desk.read(pauses.listed, street.now_ms)
     assert (count, row.reason) == (3, "branches")
     street.wait(50)
     assert street.ticket(2).level == 0  # nothing is overdue that nobody could see
@@ -345,15 +343,13 @@ def test_a_pause_that_is_ended_lets_up_what_it_held(street):
     row = pause(street, 600, zone=None)
     street.appears()
     assert street.kinds() == []
-    with street.desk.store.writing() as session:
-        pauses.end(session, LI, row.number, at_ms=street.now_ms)
+    street.desk.write(pauses.end, LI, row.number, at_ms=street.now_ms)
     street.wait()
     assert street.kinds() == ["alert"]
-    with street.desk.store.transaction() as session:
-        assert session.get(PauseRow, row.number).ended_by == "person:li"
-        assert [one.action for one in session.scalars(select(AuditRow))] == [
-            *("pause.begin", "ticket.hold", "pause.end", "ticket.release")
-        ]
+    assert street.desk.get(PauseRow, row.number).ended_by == "person:li"
+    assert [one.action for one in street.desk.rows(select(AuditRow))] == [
+        *("pause.begin", "ticket.hold", "pause.end", "ticket.release")
+    ]
 
 
 def test_what_was_confirmed_while_it_was_kept_quiet_goes_on(street):
@@ -476,8 +472,7 @@ def test_the_picture_of_a_verification_is_kept_beside_the_others(street):
     topic = "cityeye/1/s/box-1/evidence/cam-1"
     picture = Delivery(topic, content, tuple(header.to_properties()), "image/jpeg")
     street.reply("clear", pictures=(picture,))
-    with street.desk.store.transaction() as session:
-        (kept,) = session.scalars(select(PictureRow))
+    (kept,) = street.desk.rows(select(PictureRow))
     assert (kept.incident, kept.role, kept.sha256) == (case.id, "after", sha256(content))
     assert street.desk.files.path(kept.sha256).read_bytes() == content
     (detail,) = [detail for kind, detail in street.lines() if kind == "verify_clear"]
@@ -634,10 +629,7 @@ def test_nothing_fires_on_a_jump_that_is_corrected(street, by_s):
         pass
     assert street.steps() == ["confirm", "told"]
     assert street.keeper.tally.jumps == 2
-    with street.desk.store.transaction() as session:
-        jumps = [
-            json.loads(row.detail)["by_s"] for row in session.scalars(select(AuditRow)) if row.action == "clock.jump"
-        ]
+    jumps = [json.loads(row.detail)["by_s"] for row in street.desk.rows(select(AuditRow)) if row.action == "clock.jump"]
     assert jumps == [by_s, -by_s]
 
 
@@ -713,8 +705,7 @@ def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
     other.desk.store.close()
     assert street.keeper.tally.looks + other.keeper.tally.looks == 30
     assert len(street.orders) == 30
-    with street.desk.store.transaction() as session:
-        assert all(look_ms > street.now_ms for look_ms in session.scalars(select(Ticket.look_ms)))
+    assert all(look_ms > street.now_ms for look_ms in street.desk.rows(select(Ticket.look_ms)))
 
 
 def test_deadlines_of_what_waits_for_the_morning_count_from_then(desk):

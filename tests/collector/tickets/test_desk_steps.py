@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.store import AuditRow, TicketEvent, open_store
@@ -47,11 +47,8 @@ def test_the_way_of_enforcement(street):
     assert street.steps() == [
         *("confirm", "told", "time_up", "register", "dispatch", "accept", "feed_back", "verify_clear")
     ]
-    with street.desk.store.transaction() as session:
-        lines = session.scalars(
-            select(TicketEvent).where(TicketEvent.before.is_not(None)).order_by(TicketEvent.id)
-        ).all()
-        noted = list(session.scalars(select(AuditRow.action).order_by(AuditRow.number)))
+    lines = street.desk.rows(select(TicketEvent).where(TicketEvent.before.is_not(None)).order_by(TicketEvent.id))
+    noted = street.desk.rows(select(AuditRow.action).order_by(AuditRow.number))
     assert [line.author for line in lines] == [
         *("person:li", "policy:s", "policy:s", "person:li", "person:li", "person:chen", "person:chen", "camera:box-1")
     ]
@@ -335,6 +332,5 @@ def test_every_step_is_a_line_of_the_audit_log(street):
     street.act(LI, "confirm")
     street.tell()
     street.clears(case)
-    with street.desk.store.transaction() as session:
-        count = session.scalar(select(func.count()).select_from(AuditRow).where(AuditRow.object == "ticket/1"))
+    count = street.desk.count(AuditRow, AuditRow.object == "ticket/1")
     assert count == len(street.steps()) == 3

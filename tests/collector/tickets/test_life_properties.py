@@ -106,8 +106,7 @@ class Life(RuleBasedStateMachine):
     @rule(source=st.sampled_from(reports.REPORTED), shop=st.sampled_from(["shop-1", None]))
     def report(self, source, shop):
         told = reports.Report(source, "0504", "s", shop=shop, address="1")
-        with self.desk.store.writing() as session:
-            reports.take(session, LI, told, CODES, self.street.now_ms)
+        self.desk.write(reports.take, LI, told, CODES, self.street.now_ms)
 
     @precondition(lambda self: self.going)
     @rule(index=st.integers(0, 9), how=st.sampled_from(["cleared", "ended", "updated", "cleared"]))
@@ -169,16 +168,14 @@ class Life(RuleBasedStateMachine):
             given = {name: value for name, value in given.items() if name in ARGUMENTS.get(verb, {})}
         seen = ticket.version - stale
         try:
-            with self.desk.store.writing() as session:
-                door.act(session, who, ticket.number, verb, at_ms=now_ms, seen=seen, reason="why", **given)
+            self.desk.write(door.act, who, ticket.number, verb, at_ms=now_ms, seen=seen, reason="why", **given)
         except RefusedError as fault:
             assert fault.text  # noqa: PT017 - every refusal says why
         else:
             assert not stale
 
     def newest(self, number):
-        with self.desk.store.transaction() as session:
-            found = list(session.scalars(select(Ticket).order_by(Ticket.number.desc()).limit(5)))
+        found = self.desk.rows(select(Ticket).order_by(Ticket.number.desc()).limit(5))
         return found[number % len(found)] if found else None
 
     # the world around
@@ -201,8 +198,7 @@ class Life(RuleBasedStateMachine):
         ]
         if mine and now_ms >= max(one.not_before_ms for one in mine):
             self.words[ticket.number] = (now_ms, Told(how, told_ms, 1))
-            with self.desk.store.writing() as session:
-                door.look(session, ticket.number)
+            self.desk.write(door.look, ticket.number)
 
     @rule(states=st.lists(st.sampled_from(["clear", "occupied", "not_seen"]), min_size=1, max_size=3))
     def answer(self, states):

@@ -75,12 +75,10 @@ def test_revisions_are_kept_and_a_street_has_its_own(desk):
 
 def test_a_new_center_gets_one_policy_once(desk):
     for _ in range(2):
-        with desk.store.writing() as session:
-            policy.begin(session, SYSTEM, "330105001", "Asia/Shanghai", 1)
-    with desk.store.transaction() as session:
-        (row,) = policy.history(session, "*")
-        assert policy.current(session, "x").policy.region == "330105"
-        assert row.author == "system"
+        desk.write(policy.begin, SYSTEM, "330105001", "Asia/Shanghai", 1)
+    (row,) = desk.read(policy.history, "*")
+    assert desk.read(policy.current, "x").policy.region == "330105"
+    assert row.author == "system"
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,5 @@ def test_what_a_program_does_says_so(street, client):
     assert "li (token/7)" in client.get("/tickets/1").text
     street.act(LI, "remark", reason="by hand")
     assert "via" not in client.get("/api/tickets/1").json()["events"][-1]
-    with street.desk.store.transaction() as session:
-        noted = session.scalars(select(AuditRow).where(AuditRow.action == "ticket.confirm")).one()
-        assert (noted.actor, json.loads(noted.detail)["via"]) == ("person:li", "token/7")
+    noted = street.desk.one(select(AuditRow).where(AuditRow.action == "ticket.confirm"))
+    assert (noted.actor, json.loads(noted.detail)["via"]) == ("person:li", "token/7")

@@ -1,5 +1,6 @@
 """Whatever arrives is stored or refused; the inbox goes on, and one box cannot push out what another sent."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collector.inbox import quarantine
 from collector.inbox.quarantine import KEEP_PER_BOX
 from collector.inbox.reading import Delivery
 from collector.store import IncidentRow, MessageRow, Refused, Ticket
+from protocol.pictures import PictureHeader
 from protocol.topics import BOX_READS, BOX_WRITES
 from tests import incidents
 from tests.incidents import START_S, Case, jpeg
@@ -204,10 +206,6 @@ def test_a_damaged_header_gives_a_size_or_a_reason(at, byte):
     ],
 )
 def test_pictures_that_are_none_are_refused(desk, content, kind, code):
-    import hashlib  # noqa: PLC0415 - for this test
-
-    from protocol.pictures import PictureHeader  # noqa: PLC0415 - for this test
-
     sha256 = hashlib.sha256(content).hexdigest()
     header = PictureHeader(incident="i", role="at", view="wide", sha256=sha256)
     delivery = Delivery("cityeye/1/s/box-1/evidence/cam-1", content, tuple(header.to_properties()), kind)

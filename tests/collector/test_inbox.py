@@ -4,11 +4,15 @@ import json
 import shutil
 import threading
 
+import paho.mqtt.properties as paho
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paho.mqtt.packettypes import PacketTypes
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from collector.evidence.files import PictureFiles
+from collector.inbox import intake
 from collector.inbox.quarantine import KEEP_PER_BOX, MAX_HEAD
 from collector.inbox.reading import Delivery
 from collector.inbox.session import InboxSession
@@ -17,6 +21,7 @@ from collector.store import Box, IncidentRow, MessageRow, PictureRow, Refused, S
 from protocol.broker import BrokerLine
 from protocol.messages import MAX_ACKNOWLEDGED
 from tests import incidents
+from tests.agent.uplink.test_session import center
 from tests.incidents import START_S, Case
 from tests.services import wait_for
 
@@ -162,8 +167,6 @@ def test_a_box_cannot_write_for_another(desk):
 
 
 def test_the_first_key_of_a_box_stays(desk):
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - for this test
-
     desk.take(incidents.status(), incidents.status(key=Ed25519PrivateKey.generate()), incidents.status("offline"))
     box = desk.get(Box, "box-1")
     assert json.loads(incidents.status().payload)["data"]["public_key"] == box.public_key
@@ -213,8 +216,6 @@ def test_a_locked_database_asks_for_it_later(desk, monkeypatch):
 def test_one_bad_delivery_does_not_hold_up_its_batch(desk, monkeypatch):
     """A delivery that breaks the code, not the rules, is postponed alone."""
     good, bad = Case(), Case(number=2, shop="shop-2")
-    from collector.inbox import intake  # noqa: PLC0415 - to be broken here
-
     honest = intake.ticket_key
 
     def broken(data, box):
@@ -239,8 +240,6 @@ def test_a_database_that_cannot_be_used_is_told(tmp_path):
 
 def test_the_whole_way_over_a_real_broker(broker, desk):
     """Committed and acknowledged; while the collector is away nothing is lost that the box sends again."""
-    from tests.agent.uplink.test_session import center  # noqa: PLC0415 - a client that listens
-
     case = Case()
     with center(broker.port) as box:
         writer = Writer(desk.store, desk.files, desk.change)
@@ -265,9 +264,6 @@ def test_the_whole_way_over_a_real_broker(broker, desk):
 
 
 def publish(client, delivery):
-    import paho.mqtt.properties as paho  # noqa: PLC0415 - for this helper
-    from paho.mqtt.packettypes import PacketTypes  # noqa: PLC0415 - for this helper
-
     properties = paho.Properties(PacketTypes.PUBLISH)
     if delivery.properties:
         properties.UserProperty = list(delivery.properties)

@@ -5,6 +5,7 @@ import json
 import pytest
 from sqlalchemy import select
 
+from collector.inbox.reading import Delivery
 from collector.store import Box, CertificateRow, FootfallRow, IncidentRow, MessageRow, Ticket
 from protocol.instants import from_epoch
 from protocol.messages import (
@@ -122,8 +123,6 @@ def test_what_a_box_counted_is_kept_by_quarters(desk):
 
 
 def case_topic(leaf, event):
-    from collector.inbox.reading import Delivery  # noqa: PLC0415 - for this helper
-
     return Delivery(f"cityeye/1/s/box-1/{leaf}", event.to_json())
 
 

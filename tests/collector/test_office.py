@@ -39,8 +39,7 @@ def reach(street, state="sent"):
 
 def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
     registered(street)
-    case = street.appears()
-    street.act(LI, "confirm")
+    case = street.confirmed()
     assert notices(street) == [("shop_notice", "shop-1", "waiting")]
     street.wait(minutes=1)
     assert street.ticket().shop_due_ms is None
@@ -55,8 +54,7 @@ def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
     registered(street)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.desk.write(door.act, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
     if not at_once:
         street.wait(minutes=1)
@@ -77,8 +75,7 @@ def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
 def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_what_it_may_be_sent(street, verb, state):
     registered(street)
     street.policy(shop={"notices_a_day": 2}, quiet={"hours": ["10:00-11:00"], "audiences": ["shop"]})
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.act(LI, "appeal", reason="they called")
     street.act(LI, verb, reason="they\nwere there")
     street.wait(minutes=1)
@@ -98,8 +95,7 @@ def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_w
 @pytest.mark.parametrize("state", ["sending", "accepted", "unsure", "failed"])
 def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, state):
     registered(street)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     with street.desk.store.writing() as session:
         session.execute(update(NoticeRow).values(state=state))
         door.look(session, 1)
@@ -123,8 +119,7 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
 def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values, code):
     if values is not None:
         registered(street, **values)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.wait(minutes=1)
     assert [state for _, _, state in notices(street)] == ["limited"]
     row = street.desk.one(select(NoticeRow).where(NoticeRow.audience == "shop"))
@@ -147,8 +142,7 @@ def turns_out(street, state):
 
 def enforced(street):
     registered(street)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     reach(street)
     street.wait(minutes=10)
     street.act(LI, "register")

@@ -1,7 +1,9 @@
 """Which ticket an incident belongs to, and how a ticket goes on."""
 
 import json
+import tempfile
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -116,9 +118,6 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        import tempfile  # noqa: PLC0415 - a folder per run
-        from pathlib import Path  # noqa: PLC0415 - as above
-
         self.temporary = tempfile.TemporaryDirectory()
         self.desk = Desk(Path(self.temporary.name))
         self.now_s = START_S

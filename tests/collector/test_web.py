@@ -3,11 +3,15 @@
 import json
 import re
 import socket
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx2 as httpx
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import CollectorRegistry
+from starlette.testclient import TestClient
 
 from collector.evidence.jpeg import size_of
 from collector.figures import Figures
@@ -27,8 +31,6 @@ COLLECTOR = BIN / "cityeye-collector"
 
 @pytest.fixture
 def client(desk):
-    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
-
     center = CenterSection(id="demo", name="小河街道", banner="<b>演示</b>")
     app = make_app(center, desk.store, desk.files, Changes(), Health(lambda: True, lambda: False))
     with TestClient(app, base_url="http://127.0.0.1") as client:
@@ -154,8 +156,6 @@ def test_health_names_what_is_down(client):
 
 @pytest.mark.parametrize("part", ["desk", "notices"])
 def test_health_names_the_desk_and_the_notices(desk, part):
-    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
-
     health = Health(lambda: True, lambda: True, **{f"{part}_alive": lambda: False})
     app = make_app(CenterSection(id="demo"), desk.store, desk.files, Changes(), health)
     with TestClient(app, base_url="http://127.0.0.1") as client:
@@ -247,9 +247,6 @@ class Served:
     """A running collector and a client of its broker."""
 
     def __init__(self, folder, broker):
-        import paho.mqtt.client as mqtt  # noqa: PLC0415 - for this helper
-        from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - for this helper
-
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings(folder, broker.url, f"127.0.0.1:{self.port}")
@@ -301,8 +298,6 @@ def test_the_feed_tells_of_a_change(served):
 
 def test_a_browser_sees_the_ticket_open_and_clear_without_a_reload(served):
     sync = pytest.importorskip("playwright.sync_api")
-    from pathlib import Path  # noqa: PLC0415 - for this test
-
     if not Path("/usr/bin/chromium").exists():
         pytest.skip("needs chromium (deploy/setup.sh tools)")
     case = Case()

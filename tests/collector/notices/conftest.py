@@ -1,5 +1,7 @@
 """Channels with a local service, and a sender that works step by step."""
 
+import datetime as dt
+import ipaddress
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +9,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import TypeAdapter
 from sqlalchemy import select
 
@@ -22,7 +27,7 @@ from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import FIELDS
 from collector.store import NoticeAttempt, NoticeRow, PolicyRow, Store
 from collector.tickets.policy import DEFAULT, Policy, Quiet
-from tests.collector.notices.servers import Service
+from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -165,8 +170,6 @@ def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def office(desk, tmp_path, service, shops, looks):
     """One SMS channel for shops."""
-    from tests.collector.notices.servers import Say  # noqa: PLC0415
-
     service.say(Say({"code": 0}))
     desk.take(Case(shop="shop-1").opened())
     awake(desk.store)
@@ -183,13 +186,6 @@ def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = Non
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """A self-signed certificate of 127.0.0.1 with its key, in one file."""
-    import datetime as dt  # noqa: PLC0415
-    import ipaddress  # noqa: PLC0415
-
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)

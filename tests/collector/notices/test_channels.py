@@ -9,6 +9,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+import paho.mqtt.client as mqtt
 import pytest
 from pydantic import ValidationError
 
@@ -449,8 +450,6 @@ def test_mqtt_waits_for_the_broker(tmp_path, tools):
     with Broker("mosquitto", tmp_path / "broker", acl="topic write good/#\ntopic read #\n") as broker:
         # mosquitto 2.0 tells a refusal by its ACL in the PUBACK
         said = []
-        import paho.mqtt.client as mqtt  # noqa: PLC0415
-
         reader = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         reader.on_message = lambda _c, _d, found: said.append((found.topic, json.loads(found.payload)))
         reader.connect("127.0.0.1", broker.port)

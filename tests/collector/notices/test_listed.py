@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import select
 
+from collector.notices import desk
 from collector.people import roster
 from collector.people.actor import SYSTEM
 from collector.store import NoticeRow
@@ -89,8 +90,6 @@ def test_a_group_is_told_once_and_only_where_the_first_of_the_list_is_not_reache
 
 def test_copies_hold_no_address_where_it_is_read(office, service, people):
     told(office, service, "wang", [sms(service)], DUTY[:2])
-    from collector.notices import desk  # noqa: PLC0415 - for this test
-
     copy = office.desk.one(select(NoticeRow).where(NoticeRow.copy_of.is_not(None)))
     assert office.desk.read(desk.as_json, copy)["to"] == "139****0002"
     assert "0002" not in copy.key

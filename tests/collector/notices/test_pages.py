@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import threading
+import urllib.error
+import urllib.request
 
 import pytest
 from sqlalchemy import select
@@ -363,9 +365,6 @@ def test_two_that_press_at_once_are_one(site, office):
 
 
 def test_the_listener_is_its_own(office, service, case, tmp_path):
-    import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
     port = free_port()
     section = ShopPagesSection(listen=f"127.0.0.1:{port}", url=f"http://127.0.0.1:{port}")
     site = Site(office, service, section)

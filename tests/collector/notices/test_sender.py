@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from collector.notices import desk as notices_desk
 from collector.notices import seams
@@ -18,9 +19,11 @@ from collector.store import AuditRow, NoticeAttempt, NoticeLink, NoticeRow, open
 from collector.tickets import policy
 from collector.tickets.policy import Policy, Quiet
 from collector.tickets.timekeeper import SETTLE_S, Watch
+from tests.collector.conftest import Desk
 from tests.collector.notices.conftest import PAGES, ZONE, Office, awake, section, sms
 from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
+from tests.services import wait_for
 
 OK = Say({"code": 0})
 
@@ -320,8 +323,6 @@ def test_a_crash_around_the_request_is_unsure_and_nothing_is_sent_again(office, 
 
 
 def test_on_sqlite_a_start_finds_what_was_being_sent(tmp_path, service, shops, looks):
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-
     desk = Desk(tmp_path)
     desk.take(Case(shop="shop-1").opened())
     awake(desk.store)
@@ -370,8 +371,6 @@ def test_a_clock_that_jumps_does_not_take_what_is_being_sent(office, service):
 
 
 def test_two_collectors_at_once_send_each_notice_once(postgres, template, tmp_path, service, shops, looks):
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-
     url = postgres.create(template)
     desk = Desk(tmp_path, url)
     service.say(OK)
@@ -638,8 +637,6 @@ def test_a_sender_works_by_itself(office, service):
     office.order(not_before_ms=0)
     sender = office.sender()
     sender.start()
-    from tests.services import wait_for  # noqa: PLC0415
-
     wait_for(lambda: office.told().state == "sent", "the thread sends")
     sender.stop()
     assert len(service.got) == 1
@@ -647,10 +644,6 @@ def test_a_sender_works_by_itself(office, service):
 
 def test_a_store_that_comes_back_goes_on(postgres, template, tmp_path, service, shops, looks):
     """The database goes away as an answer comes: it is written once it is back."""
-    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
-
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-
     desk = Desk(tmp_path, postgres.create(template))
     service.say(OK)
     desk.take(Case(shop="shop-1").opened())

@@ -113,6 +113,33 @@ class Street:
         self.wait()
         return self.ticket(number)
 
+    def confirmed(self, **where):
+        """Something appears, and a person says that it is so."""
+        case = self.appears(**where)
+        self.act(LI, "confirm")
+        return case
+
+    def noticed(self, **where):
+        """And the shop is told."""
+        case = self.confirmed(**where)
+        self.tell()
+        return case
+
+    def registered(self, **where):
+        """And has had its minutes."""
+        case = self.noticed(**where)
+        self.wait(7)
+        self.act(LI, "register")
+        return case
+
+    def handled(self, **where):
+        """And an officer says that it is done."""
+        case = self.registered(**where)
+        self.act(LI, "dispatch", to="chen")
+        self.act(CHEN, "accept")
+        self.act(CHEN, "feed_back")
+        return case
+
     def permit(self, number="on paper 12", **values):
         """One that stands in the register, as it is read by the desk."""
         days = {"from_day": "2026-01-01", "until_day": "2026-12-31", "weekdays": "", "hours": "", "excluded": ""}

@@ -1,6 +1,8 @@
 """What happens by itself: the shop's minutes, quiet hours, permits, pauses, verification, escalation, clocks."""
 
+import hashlib
 import json
+import threading
 
 import pytest
 from sqlalchemy import select, update
@@ -17,14 +19,6 @@ from protocol.pictures import AnswerHeader
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, Street, at
 from tests.incidents import Case, Delivery, jpeg
 
-
-def noticed(street, **where):
-    case = street.appears(**where)
-    street.act(LI, "confirm")
-    street.tell()
-    return case
-
-
 # the shop's minutes
 
 
@@ -40,7 +34,7 @@ def noticed(street, **where):
     ],
 )
 def test_what_counts_is_when_the_place_was_seen_clear(street, cleared_after_s, message_after_s, state):
-    case = noticed(street)
+    case = street.noticed()
     told_s = street.ticket().told_ms / 1000
     street.wait((told_s + message_after_s - street.true_s) / 60)
     street.clears(case, seconds_ago=street.true_s - (told_s + cleared_after_s))
@@ -52,8 +46,7 @@ def test_what_counts_is_when_the_place_was_seen_clear(street, cleared_after_s, m
 
 
 def test_the_shops_minutes_count_from_when_it_was_told(street):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.wait(8)
     assert (street.state(), street.ticket().shop_due_ms) == ("noticed", None)
     street.tell()
@@ -67,8 +60,7 @@ def test_the_shops_minutes_count_from_when_it_was_told(street):
 
 @pytest.mark.parametrize("how", ["unsure", "failed"])
 def test_a_shop_that_could_not_be_told_is_an_operators_task_and_never_enforced(street, how):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.tell(how)
     assert "undelivered" in street.kinds("operator")
     street.wait(60)
@@ -82,7 +74,7 @@ def test_a_shop_that_could_not_be_told_is_an_operators_task_and_never_enforced(s
 @pytest.mark.parametrize("how", ["failed", "unsure", "waiting"])
 @pytest.mark.parametrize("minutes", [1, 30])
 def test_a_notice_that_never_came_after_all_takes_the_shops_minutes_back(street, how, minutes):
-    noticed(street)
+    street.noticed()
     street.tell("sent")
     street.wait(minutes)
     state = street.state()
@@ -103,8 +95,7 @@ def test_a_notice_that_never_came_after_all_takes_the_shops_minutes_back(street,
 
 
 def test_what_a_person_told_the_shop_no_report_takes_back(street):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.act(LI, "told", reason="by telephone")
     told_ms = street.ticket().told_ms
     street.tell("failed")
@@ -121,7 +112,7 @@ def test_clear_before_anyone_reviewed_lapses(street):
 
 @pytest.mark.parametrize("reason", ["camera_removed", "rule_changed", "withdrawn"])
 def test_an_end_that_was_not_seen_corrects_nobody(street, reason):
-    case = noticed(street)
+    case = street.noticed()
     street.desk.take_any(case.ended(street.now_s, reason))
     street.wait(1)
     assert street.state() == "noticed"
@@ -130,14 +121,14 @@ def test_an_end_that_was_not_seen_corrects_nobody(street, reason):
 
 
 def test_a_lost_camera_corrects_nobody(street):
-    case = noticed(street)
+    case = street.noticed()
     street.desk.take_any(case.updated(street.now_s, visibility="not_seen"))
     street.wait(8)
     assert (street.state(), street.ticket().present) == ("community", 1)
 
 
 def test_one_place_of_two_that_is_clear_corrects_nobody(street):
-    first = noticed(street)
+    first = street.noticed()
     second = street.appears(zone="side")
     street.clears(first, 0)
     assert street.state() == "noticed"
@@ -146,9 +137,7 @@ def test_one_place_of_two_that_is_clear_corrects_nobody(street):
 
 
 def test_a_clear_place_closes_nothing_once_it_is_registered(street):
-    case = noticed(street)
-    street.wait(7)
-    street.act(LI, "register")
+    case = street.registered()
     street.clears(case)
     street.wait(30)
     assert street.state() == "registered"
@@ -159,7 +148,7 @@ def test_a_clear_place_closes_nothing_once_it_is_registered(street):
 
 @pytest.mark.parametrize(("minutes", "tickets"), [(10, 1), (29, 1), (31, 2)])
 def test_back_within_30_minutes_is_the_same_ticket_in_a_new_round(street, minutes, tickets):
-    case = noticed(street)
+    case = street.noticed()
     street.clears(case, 0)
     assert street.state() == "self_corrected"
     street.wait(minutes - 0.1)
@@ -177,7 +166,7 @@ def test_back_within_30_minutes_is_the_same_ticket_in_a_new_round(street, minute
 
 
 def test_a_return_that_is_gone_before_review_leaves_the_ticket_as_it_was(street):
-    case = noticed(street)
+    case = street.noticed()
     street.clears(case, 0)
     street.wait(10)
     again = street.appears()
@@ -187,9 +176,7 @@ def test_a_return_that_is_gone_before_review_leaves_the_ticket_as_it_was(street)
 
 
 def test_what_comes_while_it_is_handled_joins_it(street):
-    case = noticed(street)
-    street.wait(7)
-    street.act(LI, "register")
+    case = street.registered()
     street.clears(case)
     street.wait(180)
     street.appears()
@@ -210,8 +197,7 @@ def test_what_comes_while_it_is_handled_joins_it(street):
 )
 def test_nobody_outside_is_told_at_night(desk, begins, morning):
     street = Street(desk, begins)
-    case = street.appears()
-    street.act(LI, "confirm")
+    case = street.confirmed()
     ((notice, _),) = [one for one in street.orders.values() if one[0].kind == "shop_notice"]
     assert notice.not_before_ms == round(at(morning) * 1000)
     assert ((alert := next(iter(street.orders.values()))[0]).kind, alert.not_before_ms < notice.not_before_ms) == (
@@ -354,8 +340,7 @@ def test_a_pause_that_is_ended_lets_up_what_it_held(street):
 
 def test_what_was_confirmed_while_it_was_kept_quiet_goes_on(street):
     pause(street, 60)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     assert street.ticket().paused_until_ms is None
     assert "shop_notice" in street.kinds("shop")
     street.tell()
@@ -369,8 +354,7 @@ def test_a_full_batch_that_wants_to_be_looked_at_in_the_past_stops_nobody(street
     monkeypatch.setattr("collector.tickets.timekeeper.BATCH", 1)
     pause(street, 60)
     street.appears()
-    street.appears(shop="shop-2")
-    street.act(LI, "confirm")
+    street.confirmed(shop="shop-2")
     with street.desk.store.writing() as session:
         # as it was left before an upgrade
         session.execute(update(Ticket).where(Ticket.number == 1).values(paused_until_ms=street.now_ms - 1, look_ms=0))
@@ -405,21 +389,11 @@ def test_a_pause_needs_an_end_and_a_reason(street, change, code):
 # verification
 
 
-def handled(street, **where):
-    case = noticed(street, **where)
-    street.wait(7)
-    street.act(LI, "register")
-    street.act(LI, "dispatch", to="chen")
-    street.act(CHEN, "accept")
-    street.act(CHEN, "feed_back")
-    return case
-
-
 @pytest.mark.parametrize(
     ("answer", "state"), [("clear", "closed"), ("occupied", "rework"), ("not_seen", "verifying"), ("odd", "verifying")]
 )
 def test_the_box_is_asked_and_its_answer_decides(street, answer, state):
-    handled(street)
+    street.handled()
     (row,) = street.asked()
     assert (row.verb, json.loads(row.args)) == ("verify", {"camera": "cam-1", "zone": "front"})
     street.reply(answer)
@@ -436,7 +410,7 @@ def test_the_box_is_asked_and_its_answer_decides(street, answer, state):
 
 
 def test_a_box_that_does_not_answer_leaves_it_to_a_person(street):
-    handled(street)
+    street.handled()
     street.wait((60_000 + GRACE_MS) / 60_000 - 0.1)
     assert "verify_unseen" not in street.steps()
     street.wait(0.2)
@@ -450,7 +424,7 @@ def test_a_box_that_does_not_answer_leaves_it_to_a_person(street):
 
 
 def test_all_places_of_a_ticket_are_asked_about(street):
-    handled(street)
+    street.handled()
     street.act(LI, "rework", reason="the other side too")
     street.appears(zone="side")
     street.act(CHEN, "accept")
@@ -463,7 +437,7 @@ def test_all_places_of_a_ticket_are_asked_about(street):
 
 
 def test_the_picture_of_a_verification_is_kept_beside_the_others(street):
-    case = handled(street)
+    case = street.handled()
     (row,) = street.asked()
     content = jpeg(7)
     header = AnswerHeader(
@@ -480,8 +454,6 @@ def test_the_picture_of_a_verification_is_kept_beside_the_others(street):
 
 
 def sha256(content):
-    import hashlib  # noqa: PLC0415 - for this helper
-
     return hashlib.sha256(content).hexdigest()
 
 
@@ -489,7 +461,7 @@ def sha256(content):
     ("answer", "state"), [("clear", "self_corrected"), ("occupied", "noticed"), ("not_seen", "noticed")]
 )
 def test_a_shop_that_says_done_has_the_camera_look(street, answer, state):
-    noticed(street)
+    street.noticed()
     street.act(SHOP, "shop_done")
     with pytest.raises(RefusedError):
         street.act(SHOP, "shop_done")  # once at a time
@@ -503,7 +475,7 @@ def test_a_shop_that_says_done_has_the_camera_look(street, answer, state):
 
 @pytest.mark.parametrize(("answer", "state"), [("clear", "closed"), ("occupied", "community")])
 def test_what_the_community_solved_is_verified_too(street, answer, state):
-    noticed(street)
+    street.noticed()
     street.wait(7)
     assert street.act(WANG, "solve").state == "verifying"
     street.reply(answer)
@@ -514,9 +486,9 @@ def test_what_the_community_solved_is_verified_too(street, answer, state):
 @pytest.mark.parametrize("course", ["shop_done", "solve", "feed_back"])
 def test_what_was_hidden_for_the_glance_of_a_camera_comes_up_again(street, course):
     if course == "feed_back":
-        case = handled(street)
+        case = street.handled()
     else:
-        case = noticed(street)
+        case = street.noticed()
         if course == "solve":
             street.wait(7)
         street.act(SHOP if course == "shop_done" else WANG, course)
@@ -535,7 +507,7 @@ def test_what_was_hidden_for_the_glance_of_a_camera_comes_up_again(street, cours
 
 @pytest.mark.parametrize("how", ["cleared", "orphaned", "closed by a person"])
 def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
-    case = handled(street)
+    case = street.handled()
     if how == "closed by a person":
         street.reply("not_seen")
         street.act(LI, "close", reason="picture of the officer")
@@ -551,7 +523,7 @@ def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
 
 
 def test_a_reply_that_comes_with_news_of_its_ticket_is_looked_at_at_once(street):
-    case = handled(street)
+    case = street.handled()
     street.true_s += 1
     (row,) = street.asked()
     seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state="occupied"),)
@@ -590,8 +562,7 @@ def test_the_boss_acts_on_what_they_saw_although_it_was_escalated_meanwhile(stre
 
 
 def test_nobody_hears_any_more_of_what_has_gone_on(street):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     assert street.withdrawn == [(1, "now: pending_review"), (1, "now: noticed")]
 
 
@@ -599,7 +570,7 @@ def test_nobody_hears_any_more_of_what_has_gone_on(street):
 
 
 def test_a_restart_in_the_middle_loses_no_timer_and_tells_nobody_again(street):
-    noticed(street)
+    street.noticed()
     told = dict(street.orders)
     street.desk.store.close()
     street.true_s += 20 * 60  # away over the shop's deadline and beyond the community's
@@ -617,7 +588,7 @@ def test_a_restart_in_the_middle_loses_no_timer_and_tells_nobody_again(street):
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0, 86_400.0, -86_400.0])
 def test_nothing_fires_on_a_jump_that_is_corrected(street, by_s):
-    noticed(street)
+    street.noticed()
     street.wrong_s = by_s
     street.keeper.step()
     street.true_s += SETTLE_S - 1
@@ -634,7 +605,7 @@ def test_nothing_fires_on_a_jump_that_is_corrected(street, by_s):
 
 
 def test_a_jump_that_stays_is_believed_after_a_while(street):
-    noticed(street)
+    street.noticed()
     street.wrong_s = 3600.0
     street.keeper.step()
     street.true_s += SETTLE_S + 1
@@ -644,7 +615,7 @@ def test_a_jump_that_stays_is_believed_after_a_while(street):
 
 
 def test_a_clock_set_back_for_good_delays_and_forgets_nothing(street):
-    noticed(street)
+    street.noticed()
     street.wrong_s = -1800.0
     street.keeper.step()
     street.true_s += SETTLE_S + 1
@@ -685,8 +656,6 @@ def test_a_ticket_that_cannot_be_looked_at_does_not_hold_up_the_others(street):
 
 
 def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
-    import threading  # noqa: PLC0415 - for this test
-
     for number in range(1, 31):
         street.desk.take_any(
             Case(number=number, shop=f"shop-{number}", opened_s=street.now_s - 180).opened(street.now_s)
@@ -710,8 +679,7 @@ def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
 
 def test_deadlines_of_what_waits_for_the_morning_count_from_then(desk):
     street = Street(desk, "2026-03-02 22:30:00")
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     assert street.ticket().due_ms == round(at("2026-03-03 07:10:00") * 1000)
     street.act(LI, "pass_on", reason="no telephone")
     assert street.ticket().due_ms == round(at("2026-03-03 07:10:00") * 1000)

@@ -100,8 +100,7 @@ def test_an_admin_of_all_streets_may(street):
 
 
 def test_a_shop_speaks_for_itself_alone(street):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     assert refused(street, Actor.shop("shop-2"), "appeal", reason="x").code == "not_yours"
     assert street.act(SHOP, "not_mine").state == "appealed"
 
@@ -194,9 +193,7 @@ def test_a_judgement_can_be_taken_back_but_not_beside_another_ticket(street):
 
 
 def test_an_appeal_stops_the_clock_and_gives_the_rest_back(street):
-    street.appears()
-    street.act(LI, "confirm")
-    street.tell()
+    street.noticed()
     street.wait(2)
     due_ms = street.ticket().shop_due_ms
     street.act(SHOP, "appeal", reason="a delivery")
@@ -211,8 +208,7 @@ def test_an_appeal_stops_the_clock_and_gives_the_rest_back(street):
 
 
 def test_an_appeal_that_holds_withdraws_the_case_and_is_no_offence(street):
-    case = street.appears()
-    street.act(LI, "confirm")
+    case = street.confirmed()
     street.act(SHOP, "appeal", reason="not ours")
     assert street.act(LI, "uphold", reason="true").outcome == "withdrawn"
     street.clears(case)
@@ -222,8 +218,7 @@ def test_an_appeal_that_holds_withdraws_the_case_and_is_no_offence(street):
 
 
 def test_a_case_is_appealed_after_it_was_closed(street):
-    street.appears(shop="shop-1")
-    street.act(LI, "confirm")
+    street.confirmed(shop="shop-1")
     street.act(LI, "pass_on", reason="x")
     street.act(LI, "close", reason="talked to them")
     assert street.act(SHOP, "appeal", reason="we were not there").state == "appealed"
@@ -251,8 +246,7 @@ def test_a_second_and_a_third_offence(street, earlier, minutes, first):
 
 @pytest.mark.parametrize("verb", ["reject", "uphold"])
 def test_what_came_while_a_finished_case_was_appealed_is_not_swallowed(street, verb):
-    case = street.appears()
-    street.act(LI, "confirm")
+    case = street.confirmed()
     street.clears(case, 0)
     assert street.state() == "self_corrected"
     street.wait(60)
@@ -268,8 +262,7 @@ def test_what_came_while_a_finished_case_was_appealed_is_not_swallowed(street, v
 
 @pytest.mark.parametrize("verb", ["reject", "uphold"])
 def test_what_was_judged_before_an_appeal_does_not_come_up_again(street, verb):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.act(LI, "pass_on", reason="x")
     street.act(LI, "close", reason="talked to them")
     street.act(SHOP, "appeal", reason="we were not there")
@@ -279,8 +272,7 @@ def test_what_was_judged_before_an_appeal_does_not_come_up_again(street, verb):
 
 
 def test_the_shops_minutes_are_not_shortened_once_it_was_told(street):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.policy(shop={"minutes": {"minutes": 2}})  # the notice had gone out before
     street.tell()
     ticket = street.ticket()
@@ -328,9 +320,7 @@ def test_case_numbers_count_each_day_and_are_given_once(street):
 
 
 def test_every_step_is_a_line_of_the_audit_log(street):
-    case = street.appears()
-    street.act(LI, "confirm")
-    street.tell()
+    case = street.noticed()
     street.clears(case)
     count = street.desk.count(AuditRow, AuditRow.object == "ticket/1")
     assert count == len(street.steps()) == 3

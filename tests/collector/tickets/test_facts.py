@@ -20,45 +20,25 @@ from tests import second_opinion
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, ZONE
 
 
-def noticed(street):
-    case = street.appears()
-    street.act(LI, "confirm")
-    street.tell()
-    return case
-
-
-def registered(street):
-    noticed(street)
-    street.wait(6.6)
-    street.act(LI, "register")
-
-
-def handled(street):
-    registered(street)
-    street.act(LI, "dispatch", to="chen")
-    street.act(CHEN, "accept")
-    street.act(CHEN, "feed_back")
-
-
 def corrected(street):
-    case = noticed(street)
+    case = street.noticed()
     street.wait(2)
     street.clears(case)
 
 
 def solved(street):
-    case = noticed(street)
+    case = street.noticed()
     street.wait(9)
     street.clears(case)
 
 
 def closed(street):
-    handled(street)
+    street.handled()
     street.reply("clear")
 
 
 def reworked(street):
-    handled(street)
+    street.handled()
     street.reply("occupied")
     street.act(CHEN, "accept")
     street.act(CHEN, "feed_back")
@@ -66,38 +46,38 @@ def reworked(street):
 
 
 def overdue(street):
-    registered(street)
+    street.registered()
     street.wait(120)
     street.act(LI, "dispatch", to="chen")
     street.act(LI, "close", reason="done")
 
 
 def extended_late(street):
-    registered(street)
+    street.registered()
     street.wait(120)
     street.act(LI, "extend", due_ms=street.now_ms + 3_600_000, reason="rain")
 
 
 def upheld(street):
-    noticed(street)
+    street.noticed()
     street.act(SHOP, "not_mine")
     street.act(LI, "uphold", reason="theirs next door")
 
 
 def rejected(street):
-    noticed(street)
+    street.noticed()
     street.act(SHOP, "appeal", reason="no")
     street.wait(200)
     street.act(LI, "reject", reason="yes")
 
 
 def untold(street):
-    registered(street)
+    street.registered()
     street.tell("failed")
 
 
 def withdrawn(street):
-    registered(street)
+    street.registered()
     street.act(LI, "withdraw", reason="closed down")
 
 

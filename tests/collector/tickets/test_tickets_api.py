@@ -1,10 +1,13 @@
 """Tickets, policies, pauses and the calendar over HTTP, and the page that shows who did what."""
 
 import json
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
+from starlette.testclient import TestClient
 
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
@@ -21,8 +24,6 @@ ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Rol
 
 @pytest.fixture
 def client(street):
-    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
-
     app = make_app(
         CenterSection(id="demo", name="小河街道"),
         street.desk.store,
@@ -134,9 +135,6 @@ def test_policies_over_http(street, client):
 def test_pauses_over_http(street, client):
     body = {"box": "box-1", "camera": "cam-1", "zone": "front", "until": "2099-01-01T00:00:00Z", "reason": "wind"}
     assert post(client, "pauses", **body).status_code == 422  # too long
-    import time  # noqa: PLC0415 - the server's clock
-    from datetime import UTC, datetime  # noqa: PLC0415 - as above
-
     body["until"] = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
     street.who = ELSEWHERE
     there, none = (post(client, "pauses", **{**body, "box": box}) for box in ("box-1", "box-9"))
@@ -169,8 +167,7 @@ def test_the_calendar_over_http(client):
 
 
 def test_a_worker_sees_what_they_may_do(street, client):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.act(LI, "pass_on", reason="x")
     street.who = WANG
     assert set(client.get("/api/tickets/1").json()["allowed"]) == {"told", "solve", "appeal", "remark"}
@@ -264,8 +261,7 @@ def test_a_picture_of_which_a_person_spoke_is_none_of_a_camera(street, client):
 
 def test_a_case_goes_to_somebody_who_works_there(street):
     street.policy(first="officer")
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     for to in ("13800000000", "+8613800000000", "somebody@example.org", "x\u0000", "Some Body"):
         assert refused(street, LI, "dispatch", to=to).code == "invalid"
     with street.desk.store.writing() as session:

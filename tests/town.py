@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from collector.boxes import orders, register
-from collector.inbox.reading import Delivery
 from collector.notices.links import make_link
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
@@ -26,7 +25,6 @@ from protocol.messages import (
     Item,
     MachineLoad,
     Model,
-    dataschema,
 )
 from tests import incidents, places, scenes
 from tests.incidents import Case
@@ -287,18 +285,6 @@ class Town:
         return self
 
 
-def _event(kind, box, leaf, at_s, data):
-    found = kind(
-        id=f"{box}:{at_s}",
-        source=f"/cityeye/{STREET}/{box}",
-        type=f"cityeye.box.{leaf}",
-        time=from_epoch(at_s),
-        dataschema=dataschema(leaf.partition("/")[0]),
-        data=data,
-    )
-    return Delivery(f"cityeye/1/{STREET}/{box}/{leaf}", found.to_json())
-
-
 def health(box, at_s, *, cameras=(), temperature_c=61, waiting=0, **more):
     """What a box says of itself; `cameras` with the age of their newest picture."""
     gib = 2**30
@@ -324,13 +310,13 @@ def health(box, at_s, *, cameras=(), temperature_c=61, waiting=0, **more):
         "machine": machine,
         "cameras": [CameraLoad(camera=one, frame_age_s=age, decided_s=0.9) for one, age in dict(cameras).items()],
     }
-    return _event(HealthEvent, box, "health", at_s, BoxHealth.model_validate(values | more))
+    return incidents.told(HealthEvent, "health", at_s, BoxHealth.model_validate(values | more), box, STREET)
 
 
 def camera(box, name, state, since_s, **more):
     """What a camera says of itself."""
     data = CameraState(camera=name, state=state, since=from_epoch(since_s), **more)
-    return _event(CameraEvent, box, f"camera/{name}", since_s, data)
+    return incidents.told(CameraEvent, f"camera/{name}", since_s, data, box, STREET)
 
 
 def fill(desk, **options):

@@ -3,6 +3,8 @@
 import functools
 import re
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -52,6 +54,9 @@ class Desk:
         with self.store.transaction() as session:
             return what(session, *args, **options)
 
+    def execute(self, statement):
+        self.write(lambda session: session.execute(statement))
+
     def rows(self, query):
         return self.read(lambda session: list(session.scalars(query)))
 
@@ -83,6 +88,18 @@ class Desk:
             return [], [], []
         word = answers[0].acknowledgement
         return list(word.stored), [one.code for one in word.refused], [one.id for one in word.later]
+
+
+def at_once(*calls):
+    """What each of some calls gives that begin together, each in a thread of its own."""
+    gate = threading.Barrier(len(calls))
+
+    def begin(call):
+        gate.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(begin, calls))
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,7 @@ import json
 import pytest
 from sqlalchemy import select
 
-from collector.inbox.reading import Delivery
 from collector.store import Box, CertificateRow, FootfallRow, IncidentRow, MessageRow, Ticket
-from protocol.instants import from_epoch
 from protocol.messages import (
     BoxHealth,
     BoxStatus,
@@ -16,17 +14,15 @@ from protocol.messages import (
     OpenIncident,
     StatusEvent,
     ZoneCount,
-    dataschema,
 )
-from tests.incidents import START_S, Case
+from tests.incidents import START_S, Case, told
 
 HOUR_S = 3600.0
 LOST = ClockReport(state="unsynchronised", boot_id="b", uptime_s=100.0)
 
 
 def the(desk, table):
-    (row,) = desk.rows(select(table))
-    return row
+    return desk.one(select(table))
 
 
 def kinds(desk, number=1):
@@ -79,15 +75,8 @@ def test_an_old_case_that_comes_late_leaves_the_open_one_alone(desk):
 
 def connected(*cases, at_s, said=True):
     listed = tuple(OpenIncident(incident=case.id, seq=case.seq) for case in cases) if said else None
-    event = StatusEvent(
-        id="s",
-        source="/cityeye/s/box-1",
-        type="cityeye.box.status",
-        time=from_epoch(at_s),
-        dataschema=dataschema("status"),
-        data=BoxStatus(state="online", boot_id="b", version="1", open_incidents=listed),
-    )
-    return case_topic("status", event)
+    data = BoxStatus(state="online", boot_id="b", version="1", open_incidents=listed)
+    return told(StatusEvent, "status", at_s, data)
 
 
 def health(at_s, waiting_s=0.0, boot="b", counts=()):
@@ -100,15 +89,7 @@ def health(at_s, waiting_s=0.0, boot="b", counts=()):
         clock=ClockReport(state="synchronised", boot_id=boot, uptime_s=1),
         counts=counts,
     )
-    event = HealthEvent(
-        id="h",
-        source="/cityeye/s/box-1",
-        type="cityeye.box.health",
-        time=from_epoch(at_s),
-        dataschema=dataschema("health"),
-        data=data,
-    )
-    return case_topic("health", event)
+    return told(HealthEvent, "health", at_s, data)
 
 
 def test_what_a_box_counted_is_kept_by_quarters(desk):
@@ -120,10 +101,6 @@ def test_what_a_box_counted_is_kept_by_quarters(desk):
         ("box-1", "square", 10, 7),
         ("box-1", "square", 5, 1),
     ]
-
-
-def case_topic(leaf, event):
-    return Delivery(f"cityeye/1/s/box-1/{leaf}", event.to_json())
 
 
 def states(desk):

@@ -96,9 +96,8 @@ def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_w
 def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, state):
     registered(street)
     street.confirmed()
-    with street.desk.store.writing() as session:
-        session.execute(update(NoticeRow).values(state=state))
-        door.look(session, 1)
+    street.desk.execute(update(NoticeRow).values(state=state))
+    street.desk.write(door.look, 1)
     street.wait()
     street.act(LI, "appeal", reason="they called")
     street.act(LI, "reject", reason="they were there")

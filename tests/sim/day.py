@@ -34,7 +34,6 @@ from collector.tickets.policy import Policy, Unreviewed
 from collector.tickets.timekeeper import Timekeeper, Watch
 from protocol.commands import PlaceSeen, Reply, ReplyEvent, Verified
 from protocol.instants import from_epoch
-from protocol.messages import dataschema
 from tests import incidents
 from tests.incidents import Case
 from tests.services import ROOT
@@ -334,15 +333,7 @@ class Day:
         seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
         verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.true_s), places=seen)
         data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
-        event = ReplyEvent(
-            id=f"r-{row.id}",
-            source=f"/cityeye/{STREET}/{row.box_id}",
-            type="cityeye.box.reply",
-            time=from_epoch(self.true_s),
-            dataschema=dataschema("reply"),
-            data=data,
-        )
-        self.send(Delivery(f"cityeye/1/{STREET}/{row.box_id}/reply", event.to_json()))
+        self.send(incidents.told(ReplyEvent, "reply", self.true_s, data, row.box_id, STREET, f"r-{row.id}"))
 
     # going through it
 

@@ -74,9 +74,8 @@ def test_a_restore_that_dies_once_the_copy_is_loaded_loses_no_hold_and_no_releas
     names = [fill(desk, number, number)[1] for number in (1, 2, 3, 4)]
 
     def release(*numbers, change=acceptance.release):
-        with desk.store.writing() as session:
-            session.execute(update(Ticket).where(Ticket.number.in_(numbers)).values(state="false_alarm"))
-            change(session, SYSTEM, numbers, "训练", START_MS)
+        desk.execute(update(Ticket).where(Ticket.number.in_(numbers)).values(state="false_alarm"))
+        desk.write(change, SYSTEM, numbers, "训练", START_MS)
 
     release(2, 3)
     made_at = datetime.fromtimestamp(desk.now_s + 1, UTC).isoformat()

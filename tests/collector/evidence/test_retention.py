@@ -110,9 +110,8 @@ def test_one_picture_of_two_incidents_goes_with_the_last(desk):
 
 def test_a_false_alarm_goes_early_unless_released_for_training(desk):
     fill(desk), fill(desk, 2, 2)
-    with desk.store.writing() as session:
-        session.execute(update(Ticket).values(state="false_alarm", closed_ms=START_MS, open=0))
-        assert acceptance.release(session, SYSTEM, [2], "训练", START_MS) == 1
+    desk.execute(update(Ticket).values(state="false_alarm", closed_ms=START_MS, open=0))
+    assert desk.write(acceptance.release, SYSTEM, [2], "训练", START_MS) == 1
     assert (later(desk, 6), later(desk, 8), later(desk, 400)) == (0, 1, 0)
     assert desk.write(acceptance.take_back, SYSTEM, [2], "训练", START_MS) == 1
     assert later(desk, 9) == 1

@@ -15,7 +15,7 @@ from collector.places.register import Around
 from collector.store import AuditRow, ReportRow, Ticket
 from collector.tickets.desk import RefusedError
 from tests import incidents, scenes
-from tests.collector.tickets.conftest import CHEN, LI, WANG, street  # noqa: F401 - a fixture
+from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.incidents import Case
 from tests.people import bearer, browser, make_pages, make_person, sign_in
 
@@ -25,7 +25,7 @@ HOTLINE = Report("hotline", "0507", "s", "纸箱堆在人行道上", address="�
 
 
 @pytest.fixture
-def town(street):  # noqa: F811
+def town(street):
     """A street with a shop of its register."""
     street.desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
     street.policy(region="330105")

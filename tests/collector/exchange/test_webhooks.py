@@ -21,7 +21,7 @@ from collector.people.actor import SYSTEM
 from collector.people.vault import Vault
 from collector.places.codes import load_codes
 from collector.store import DeliveryRow, Ticket, TicketEvent, WebhookRow
-from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture
+from tests.collector.tickets.conftest import LI
 from tests.people import bearer, browser, make_pages, make_person
 
 CODES = load_codes()
@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
 class Post:
     """A street, its courier, and receivers that have subscribed."""
 
-    def __init__(self, street, **options):  # noqa: F811
+    def __init__(self, street, **options):
         self.street, self.vault, self.receivers = street, Vault(), []
         self.options = {"networks": HOME, "timeout_s": 1.0, "chance": random.Random(1)} | options
         self.restart()
@@ -107,7 +107,7 @@ class Post:
 
 
 @pytest.fixture
-def post(street):  # noqa: F811
+def post(street):
     found = Post(street)
     yield found
     found.courier.stop()
@@ -316,7 +316,7 @@ def test_a_receiver_says_how_long_to_wait(post):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/", "https://localhost:{port}/", "http://[::1]:{port}/"])
-def test_an_address_in_a_network_that_is_not_named_is_not_told_anything(street, url):  # noqa: F811
+def test_an_address_in_a_network_that_is_not_named_is_not_told_anything(street, url):
     post = Post(street, networks=())
     receiver = post.subscribe(url="https://example.invalid/")
     with street.desk.store.writing() as session:

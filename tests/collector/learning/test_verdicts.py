@@ -49,9 +49,8 @@ def test_statistics_are_those_of_the_table(zone):
 
 def test_a_judgement_that_was_taken_back_counts_as_the_newest_one_says(zone):
     number, _ = zone.alert("false_alarm", reason_id="people", stood_s=None)
-    with zone.desk.store.writing() as session:
-        door.act(session, LI, number, "reconsider", at_ms=zone.now_ms, reason="看错")
-        door.act(session, LI, number, "false_alarm", at_ms=zone.now_ms, reason_id="light")
+    zone.desk.write(door.act, LI, number, "reconsider", at_ms=zone.now_ms, reason="看错")
+    zone.desk.write(door.act, LI, number, "false_alarm", at_ms=zone.now_ms, reason_id="light")
     assert dict(zone.desk.read(statistics, None, zone.now_ms)[FRONT].reasons) == {"light": 1}
 
 

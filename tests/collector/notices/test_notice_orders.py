@@ -1,6 +1,6 @@
 """Ordering: once by its key, never beyond what a shop may get, and what the desk is told."""
 
-import threading
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from collector.notices.orders import Limits, NoticeOrder, order, told, withdraw
 from collector.store import NoticeRow, open_store
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 from tests.incidents import START_S, Case
 
 DAY_MS = 86_400_000
@@ -82,17 +82,8 @@ def test_no_sequence_of_orders_goes_beyond_the_limits(tmp_path_factory, sequence
     limits = Limits(per_day, per_ticket)
     for key, shop, ticket, hour in sequence:
         with desk.store.writing() as session:
-            wanted = NoticeOrder(
-                f"{key}/{shop}",
-                ticket,
-                "shop_notice",
-                "shop",
-                shop,
-                "s",
-                None,
-                0,
-                round(START_S * 1000) + hour * 3_600_000,
-            )
+            at_ms = round(START_S * 1000) + hour * 3_600_000
+            wanted = NoticeOrder(f"{key}/{shop}", ticket, "shop_notice", "shop", shop, "s", None, 0, at_ms)
             order(session, wanted, limits=limits)
     rows = desk.rows(select(NoticeRow).where(NoticeRow.state == "waiting"))
     desk.store.close()
@@ -107,23 +98,19 @@ def test_two_that_order_at_once_stay_within_the_limit(postgres, template):
     """On PostgreSQL two transactions do not see each other's rows: the shop's name is locked."""
     url = postgres.create(template)
     stores = [open_store(url) for _ in range(4)]
-    results = []
 
     def go(store, number):
+        results = []
         for turn in range(5):
             with store.writing() as session:
                 wanted = NoticeOrder(f"{number}/{turn}", None, "shop_notice", "shop", "shop-1", "s", None, 0, 0)
                 results.append(order(session, wanted, limits=Limits(3, 9)))
+        return results
 
-    threads = [threading.Thread(target=go, args=(store, number)) for number, store in enumerate(stores)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    results = at_once(*(partial(go, store, number) for number, store in enumerate(stores)))
     for store in stores:
         store.close()
-    assert sum(results) == 3
-    assert len(results) == 20
+    assert sum(map(sum, results)) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Sending: nothing lost, nothing twice, each outcome as it was."""
 
 import logging
-import threading
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -19,7 +19,7 @@ from collector.store import AuditRow, NoticeAttempt, NoticeLink, NoticeRow, open
 from collector.tickets import policy
 from collector.tickets.policy import Policy, Quiet
 from collector.tickets.timekeeper import SETTLE_S, Watch
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 from tests.collector.notices.conftest import PAGES, ZONE, Office, awake, section, sms
 from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
@@ -383,19 +383,13 @@ def test_two_collectors_at_once_send_each_notice_once(postgres, template, tmp_pa
     others = [Desk(tmp_path, url) for _ in range(3)]
     offices = [Office(one, tmp_path, office.notices) for one in others]
     senders = [one.sender() for one in offices]
-    barrier = threading.Barrier(3)
 
     def work(its, sender):
-        barrier.wait()
         for _ in range(25):
             sender.step(wait=True)
             its.now_s += 1
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(offices, senders, strict=True)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    at_once(*(partial(work, *pair) for pair in zip(offices, senders, strict=True)))
     for sender in senders:
         sender.stop()
     numbers = [got.json["to"] for got in service.got]

@@ -47,9 +47,8 @@ def put(desk, camera="cam-1", **values):
 
 
 def test_a_camera_gets_its_street_from_its_box_and_its_cell_from_its_place(desk):
-    with desk.store.writing() as session:
-        box(session, zones={("cam-1", "front"): "tea-12"})
-        grid.import_grid(session, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
+    desk.write(box, zones={("cam-1", "front"): "tea-12"})
+    desk.write(grid.import_grid, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
     place, warnings = put(desk, lon="120.1305", lat="30.3105", gb28181=GB, height_m="4.5")
     assert (place.street, place.revision, warnings) == ("s", 1, [])
     assert desk.read(cameras.find, "box-1", "cam-1") == place

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from collector.places import grid
 from collector.places.history import history
 from collector.places.register import Around
-from collector.store import GridCell, PlaceRevision, open_store
+from collector.store import GridCell, PlaceRevision
 from protocol.geometry import contains, polygon_area, polygon_fault
 from tests.places import AROUND, AUTHOR, NOW_MS, collection, square
 
@@ -125,13 +125,6 @@ WRONG = [
     ([{**BOW, "properties": {"code": "1"}}, square(A, 1, 1)], (1, "code", "cell_code"), (1, "geometry", "crosses")),
     ([None], (1, "type", "feature")),
 ]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('places') / 'a.db'}")
-    yield store
-    store.close()
 
 
 def tried(store, content):

@@ -13,7 +13,7 @@ from collector.places.history import Author, history
 from collector.places.permits import PERMITS, Cover
 from collector.places.register import export_rows, import_file
 from collector.places.sheets import write_csv, write_workbook
-from collector.store import PermitRow, PlaceRevision, open_store
+from collector.store import PermitRow, PlaceRevision
 from tests.incidents import Case
 from tests.places import AROUND, AUTHOR, CLERK, NOW_MS, PERMIT, SHOP, box
 
@@ -136,13 +136,11 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('places') / 'a.db'}")
+def store(store):
     with store.writing() as session:
         shops.add(session, SHOP, AUTHOR, AROUND)
         box(session, "box-2", "other")
-    yield store
-    store.close()
+    return store
 
 
 def test_all_that_is_wrong_with_a_row_is_said_and_nothing_that_only_follows_from_it(store):

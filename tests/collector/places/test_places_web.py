@@ -7,14 +7,11 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from collector.settings import CenterSection
 from collector.store import AuditRow
 from collector.web import places_api
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
 from collector.web.rights import Desk
 from tests.incidents import Case
-from tests.people import bearer, make_pages, make_person
+from tests.people import at_the_center, bearer, make_pages, make_person
 from tests.places import PERMIT, SHOP, box
 from tests.services import ROOT
 
@@ -24,8 +21,7 @@ GRID = (ROOT / "config/grid.example.geojson").read_bytes()
 @pytest.fixture
 def client(desk):
     """The whole center."""
-    app = make_app(CenterSection(id="demo"), desk.store, desk.files, Changes(), Health(lambda: True, lambda: True))
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with at_the_center(desk) as client:
         yield client
 
 

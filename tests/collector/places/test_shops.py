@@ -1,8 +1,7 @@
 """The register of shops: single changes, whole files, history, and what the boxes' settings say."""
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +17,7 @@ from collector.places.sheets import write_csv, write_workbook
 from collector.places.shops import COLUMNS, SHOPS
 from collector.places.standing import disagreements, standing
 from collector.store import AuditRow, PlaceRevision, ShopRow, ShopZone, open_store
+from tests.collector.conftest import at_once
 from tests.incidents import Case
 from tests.places import AROUND, AUTHOR, NOW_MS, SHOP, box
 
@@ -284,9 +284,8 @@ def test_what_is_known_of_people_can_be_deleted(desk):
     change(desk, phone="13900000000")
     with desk.store.writing() as session, pytest.raises(PlacesError, match="close it first"):
         shops.forget(session, "tea-12", AUTHOR, AROUND)
-    with desk.store.writing() as session:
-        shops.close(session, "tea-12", AUTHOR, AROUND)
-        shops.forget(session, "tea-12", AUTHOR, AROUND)
+    desk.write(shops.close, "tea-12", AUTHOR, AROUND)
+    desk.write(shops.forget, "tea-12", AUTHOR, AROUND)
     found = desk.read(shops.find, "tea-12")
     assert (found.phone, found.owner, found.name) == ("", "", "示例茶铺")
     lines = desk.read(history, "shop", "tea-12")
@@ -347,10 +346,8 @@ def test_the_tickets_of_a_shop_are_looked_at_again(desk, monkeypatch):
 
 def test_of_two_who_claim_a_zone_at_once_one_gets_it(desk):
     """Each with a connection of its own: what was checked is still so when it is written."""
-    barrier = threading.Barrier(2)
 
     def claim(shop):
-        barrier.wait()
         try:
             add(desk, id=shop)
         except PlacesError as fault:
@@ -358,8 +355,7 @@ def test_of_two_who_claim_a_zone_at_once_one_gets_it(desk):
         return "kept"
 
     for _ in range(3):
-        with ThreadPoolExecutor(2) as pool:
-            told = list(pool.map(claim, ("tea-12", "noodle-3")))
+        told = at_once(*(partial(claim, shop) for shop in ("tea-12", "noodle-3")))
         assert sorted(told) == ["kept", "zone_taken"]
         with desk.store.writing() as session:
             winner = shops.owner_of(session, "box-1", "cam-1", "front")
@@ -369,8 +365,9 @@ def test_of_two_who_claim_a_zone_at_once_one_gets_it(desk):
             session.execute(delete(PlaceRevision))
 
 
-cell = st.text(max_size=6) | st.sampled_from(
-    [
+CELLS = [
+    "",
+    *[
         "tea-12",
         "noodle-3",
         "s",
@@ -380,12 +377,12 @@ cell = st.text(max_size=6) | st.sampled_from(
         "=1",
         "营业",
         "closed",
-        "",
         "茶铺",
         "zh",
         "a@b.cn",
-    ]
-)
+    ],
+]
+cell = st.text(max_size=6) | st.sampled_from(CELLS)
 table = st.lists(st.lists(cell, min_size=1, max_size=8), min_size=1, max_size=6)
 
 
@@ -394,13 +391,6 @@ def broken(rows, head, spoil, at):
     for place, value in zip(at, spoil, strict=False):
         content[place % len(content)] = value
     return bytes(content)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('places') / 'a.db'}")
-    yield store
-    store.close()
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])

@@ -16,7 +16,6 @@ from collector.tickets.seams import Office, Told
 from collector.tickets.timekeeper import Timekeeper, Watch
 from protocol.commands import PlaceSeen, Reply, ReplyEvent, Verified
 from protocol.instants import from_epoch
-from protocol.messages import dataschema
 from tests import incidents
 from tests.incidents import Case
 
@@ -181,15 +180,7 @@ class Street:
         self.wait()
 
     def envelope(self, box, data):
-        event = ReplyEvent(
-            id="r",
-            source=f"/cityeye/s/{box}",
-            type="cityeye.box.reply",
-            time=from_epoch(self.now_s),
-            dataschema=dataschema("reply"),
-            data=data,
-        )
-        return incidents.Delivery(f"cityeye/1/s/{box}/reply", event.to_json())
+        return incidents.told(ReplyEvent, "reply", self.now_s, data, box)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What is put right on the way: appeals and how they end, notices that never came, tickets that go to somebody else."""
 
-import threading
+from functools import partial
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,6 +10,7 @@ from collector.store import is_race
 from collector.tickets import desk as door
 from collector.tickets.desk import RefusedError
 from collector.tickets.seams import Told
+from tests.collector.conftest import at_once
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG
 
 HAN = Actor("person", "han", "韩", frozenset({Grant(Role.OFFICER, "s")}))
@@ -87,9 +88,8 @@ def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(s
 def test_the_shop_is_told_of_a_decision_although_a_person_goes_on_before_anybody_looks(street):
     street.noticed()
     street.act(SHOP, "appeal", reason="we have a permit")
-    with street.desk.store.writing() as session:
-        door.act(session, LI, 1, "reject", at_ms=street.now_ms, reason="it was over yesterday")
-        door.act(session, LI, 1, "pass_on", at_ms=street.now_ms, reason="they do not answer")
+    street.desk.write(door.act, LI, 1, "reject", at_ms=street.now_ms, reason="it was over yesterday")
+    street.desk.write(door.act, LI, 1, "pass_on", at_ms=street.now_ms, reason="they do not answer")
     street.wait(minutes=2)
     assert (street.state(), street.kinds("shop").count("appeal_rejected")) == ("community", 1)
 
@@ -199,24 +199,17 @@ def test_two_tickets_are_never_duplicates_of_each_other(street):
     """At one instant, as two people would have it; on PostgreSQL both read before either writes."""
     street.appears()
     street.appears(shop="shop-2", zone="side")
-    both, outcomes = threading.Barrier(2), {}
 
     def say(number, of):
-        both.wait()
         try:
             street.desk.write(door.act, LI, number, "duplicate", at_ms=street.now_ms, of=of)
-            outcomes[number] = "taken"
         except RefusedError as fault:
-            outcomes[number] = fault.code
+            return fault.code
         except SQLAlchemyError as fault:
-            outcomes[number] = "race" if is_race(fault) else repr(fault)
+            return "race" if is_race(fault) else repr(fault)
+        return "taken"
 
     for _ in range(5):
-        threads = [threading.Thread(target=say, args=pair) for pair in ((1, 2), (2, 1))]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join(20)
-        assert sorted(outcomes.values()) == ["invalid", "taken"]
-        (taken,) = [number for number, outcome in outcomes.items() if outcome == "taken"]
-        street.act(LI, "reconsider", number=taken, reason="once more")
+        outcomes = at_once(partial(say, 1, 2), partial(say, 2, 1))
+        assert sorted(outcomes) == ["invalid", "taken"]
+        street.act(LI, "reconsider", number=outcomes.index("taken") + 1, reason="once more")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import threading
 
 import pytest
 from sqlalchemy import select, update
@@ -16,6 +15,7 @@ from collector.tickets.timekeeper import FAULT_MS, SETTLE_S
 from protocol.commands import PlaceSeen, Reply, Verified
 from protocol.instants import from_epoch
 from protocol.pictures import AnswerHeader
+from tests.collector.conftest import at_once
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, Street, at
 from tests.incidents import Case, Delivery, jpeg
 
@@ -355,10 +355,9 @@ def test_a_full_batch_that_wants_to_be_looked_at_in_the_past_stops_nobody(street
     pause(street, 60)
     street.appears()
     street.confirmed(shop="shop-2")
-    with street.desk.store.writing() as session:
-        # as it was left before an upgrade
-        session.execute(update(Ticket).where(Ticket.number == 1).values(paused_until_ms=street.now_ms - 1, look_ms=0))
-        session.execute(update(Ticket).where(Ticket.number == 2).values(look_ms=1))
+    # as it was left before an upgrade
+    street.desk.execute(update(Ticket).where(Ticket.number == 1).values(paused_until_ms=street.now_ms - 1, look_ms=0))
+    street.desk.execute(update(Ticket).where(Ticket.number == 2).values(look_ms=1))
     assert [street.keeper.step() for _ in range(3)] == [1, 1, 0]
 
 
@@ -370,8 +369,7 @@ def test_a_look_that_is_not_ahead_is_put_off(street, monkeypatch):
         return 0
 
     monkeypatch.setattr("collector.tickets.timekeeper.attend", past)
-    with street.desk.store.writing() as session:
-        session.execute(update(Ticket).values(look_ms=0))
+    street.desk.execute(update(Ticket).values(look_ms=0))
     assert [street.keeper.step() for _ in range(2)] == [1, 0]
     assert street.ticket().look_ms == street.now_ms + FAULT_MS
 
@@ -428,8 +426,7 @@ def test_all_places_of_a_ticket_are_asked_about(street):
     street.act(LI, "rework", reason="the other side too")
     street.appears(zone="side")
     street.act(CHEN, "accept")
-    with street.desk.store.writing() as session:
-        session.execute(update(CommandRow).values(state="timed_out"))
+    street.desk.execute(update(CommandRow).values(state="timed_out"))
     street.act(CHEN, "feed_back")
     assert len(street.asked()) == 2
     street.reply("clear", "occupied")
@@ -516,8 +513,7 @@ def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
     if how == "cleared":
         street.clears(case)
     elif how == "orphaned":
-        with street.desk.store.writing() as session:
-            session.execute(update(IncidentRow).values(state="orphaned"))
+        street.desk.execute(update(IncidentRow).values(state="orphaned"))
     street.wait(300)
     assert (street.state(), street.ticket().look_ms) == ("closed", None)
 
@@ -664,13 +660,7 @@ def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
     other.__dict__.update(street.__dict__)
     other.desk = type("Desk", (), {"store": open_store(street.desk.url), "files": street.desk.files})()
     other.restart()
-    threads = [
-        threading.Thread(target=lambda one=one: [one.keeper.step() for _ in range(3)]) for one in (street, other)
-    ]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    at_once(*(lambda one=one: [one.keeper.step() for _ in range(3)] for one in (street, other)))
     other.desk.store.close()
     assert street.keeper.tally.looks + other.keeper.tally.looks == 30
     assert len(street.orders) == 30

@@ -202,8 +202,7 @@ def test_minutes_count_from_when_it_appeared(street):
 
 def test_what_was_there_before_an_update_is_worked_out_once(street):
     reworked(street)
-    with street.desk.store.writing() as session:
-        session.execute(update(Ticket).values(mark=0, verdict="", fed_back=0, reworked=0, first_told_ms=None))
+    street.desk.execute(update(Ticket).values(mark=0, verdict="", fed_back=0, reworked=0, first_told_ms=None))
     assert list(keeping.work_out(street.desk.store)) == [(1, 1)]
     assert street.ticket().reworked == 1
     assert list(keeping.work_out(street.desk.store)) == []

@@ -7,33 +7,23 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
-from starlette.testclient import TestClient
 
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
-from collector.settings import CenterSection
 from collector.store import AuditRow, Ticket, TicketEvent
 from collector.web import rights
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
 from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.collector.tickets.test_desk_steps import ELSEWHERE, refused
+from tests.people import at_the_center
 
 ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Role.VIEWER, "other")}))
 
 
 @pytest.fixture
 def client(street):
-    app = make_app(
-        CenterSection(id="demo", name="小河街道"),
-        street.desk.store,
-        street.desk.files,
-        Changes(),
-        Health(lambda: True, lambda: True),
-    )
     street.who = LI
-    app.dependency_overrides[rights.actor] = lambda: street.who
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with at_the_center(street.desk) as client:
+        client.app.dependency_overrides[rights.actor] = lambda: street.who
         yield client
 
 

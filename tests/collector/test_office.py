@@ -60,11 +60,8 @@ def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
         street.wait(minutes=1)
         assert notices(street) == [("shop_notice", "shop-1", "withdrawn")]
     street.act(LI, "reject", reason="they were there")
-    assert [(kind, state) for kind, _, state in notices(street)] == [
-        ("shop_notice", "withdrawn"),
-        ("shop_notice", "waiting"),
-        ("appeal_rejected", "waiting"),
-    ]
+    got = [(kind, state) for kind, _, state in notices(street)]
+    assert got == [("shop_notice", "withdrawn"), ("shop_notice", "waiting"), ("appeal_rejected", "waiting")]
     reach(street)
     assert street.ticket().shop_due_ms is not None
     street.wait(minutes=1)

@@ -81,11 +81,8 @@ def test_what_is_deleted_is_gone_and_the_log_says_why_and_a_hold_survives(desk):
     assert (desk.files.has(gone), small.exists(), desk.files.has(held)) == (False, False, True)
     (row,) = desk.rows(select(PictureRow).where(PictureRow.deleted_ms.is_not(None)))
     line = desk.get(AuditRow, row.deleted_line)
-    assert (line.action, line.object, json.loads(line.detail)["pictures"]) == (
-        "evidence.deleted",
-        "ticket/1",
-        [row.id],
-    )
+    got = (line.action, line.object, json.loads(line.detail)["pictures"])
+    assert got == ("evidence.deleted", "ticket/1", [row.id])
     assert "its ticket ended" in row.deleted_why == json.loads(line.detail)["why"]
     # a box that sends it once more is told that it is stored, and no file comes back
     again = Case(shop="shop-1").picture("at")

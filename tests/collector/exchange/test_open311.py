@@ -130,18 +130,13 @@ def test_a_request_with_a_key_becomes_a_ticket_and_is_followed(street, form):
     (made,) = town.post(form=form, api_key=town.key(), first_name="Ann", phone="13800000000", **ASKED)
     number = made["service_request_id"]
     ticket = street.ticket(int(number))
-    assert (ticket.source, ticket.state, ticket.rule, ticket.street) == (
-        *("public", "pending_review"),
-        "encroachment",
-        "s",
-    )
+    got = (ticket.source, ticket.state, ticket.rule, ticket.street)
+    assert got == ("public", "pending_review", "encroachment", "s")
     (token,) = town.get(f"tokens/{number}", "token")
     assert token == {"service_request_id": number, "token": number}
     (shown,) = town.get(f"requests/{number}", "requests", api_key=town.key())
-    assert (shown["status"], shown["description"], shown["lat"], shown["service_name"]) == (
-        *("open", "货架", "30.3112"),
-        "店外经营",
-    )
+    got = (shown["status"], shown["description"], shown["lat"], shown["service_name"])
+    assert got == ("open", "货架", "30.3112", "店外经营")
     street.act(LI, "false_alarm", reason="nothing there")
     (shown,) = town.get(f"requests/{number}", "requests")
     assert (shown["status"], shown["status_notes"]) == ("closed", "误报")

@@ -48,11 +48,8 @@ def refused(code, town, actor, verb, **args):
 def test_a_call_to_the_hotline_is_looked_at_registered_handled_and_closed_by_people(town):
     assert report(town, HOTLINE) == (1, True)
     ticket = town.ticket(1)
-    assert (ticket.state, ticket.source, ticket.rule, ticket.box_id, ticket.street) == (
-        *("pending_review", "hotline", "0507"),
-        None,
-        "s",
-    )
+    got = (ticket.state, ticket.source, ticket.rule, ticket.box_id, ticket.street)
+    assert got == ("pending_review", "hotline", "0507", None, "s")
     assert town.kinds("operator") == ["alert"]
     assert "confirm" not in refused("unverified", town, LI, "confirm").allowed
     town.act(LI, "inspect", to="wang")

@@ -10,11 +10,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import TypeAdapter
 from sqlalchemy import select
 
+from collector.boxes.authority import private_pem
 from collector.notices import seams
 from collector.notices.channels import AnyChannel
 from collector.notices.http import Line
@@ -170,10 +172,15 @@ def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def office(desk, tmp_path, service, shops, looks):
     """One SMS channel for shops."""
+    return opened(desk, tmp_path, service, looked=looks)
+
+
+def opened(desk: Any, folder: Path, service: Service, **more: Any) -> Office:
+    """With a ticket of `shop-1`, at no quiet hour."""
     service.say(Say({"code": 0}))
     desk.take(Case(shop="shop-1").opened())
     awake(desk.store)
-    return Office(desk, tmp_path, section(sms(service)), looked=looks)
+    return Office(desk, folder, section(sms(service)), **more)
 
 
 def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = None, **more: Any) -> NoticesSection:
@@ -190,21 +197,10 @@ def certificate(tmp_path_factory):
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(1))
+    built = built.add_extension(names, critical=False)
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     path = tmp_path_factory.mktemp("tls") / "pair.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_bytes(private_pem(key) + built.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
     return path

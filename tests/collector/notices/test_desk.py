@@ -58,12 +58,8 @@ def test_channels_and_previews(office, service, client):
     office.order()
     office.sender().step(wait=True)
     (one,) = client.get("/api/notices/channels").json()
-    assert (one["id"], one["type"], one["last_outcome"], one["outcomes"]) == (
-        "sms",
-        "http",
-        "accepted",
-        {"accepted": 1},
-    )
+    got = (one["id"], one["type"], one["last_outcome"], one["outcomes"])
+    assert got == ("sms", "http", "accepted", {"accepted": 1})
     found = client.get("/api/notices/preview?kind=shop_notice&shop=张记&minutes=7").json()
     assert "张记门前" in found["body"]
     assert "7分钟" in found["body"]

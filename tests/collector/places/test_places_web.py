@@ -173,11 +173,8 @@ def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, clien
     desk.take(Case(shop="tea-12").opened())
     assert "不在台账中" in client.get("/tickets/1").text
     found = client.get("/api/tickets/1/place").json()
-    assert (found["standing"]["shop"], found["standing"]["code"], found["standing"]["tell"]) == (
-        "tea-12",
-        "unregistered",
-        None,
-    )
+    got = (found["standing"]["shop"], found["standing"]["code"], found["standing"]["tell"])
+    assert got == ("tea-12", "unregistered", None)
     client.post("/api/shops", json=SHOP)
     page = client.get("/tickets/1").text
     assert "示例茶铺" in page

@@ -172,12 +172,14 @@ class Street:
     def reply(self, *states, pictures=()):
         """Boxes answer what they are asked."""
         for row, state in zip(self.asked(), states, strict=True):
-            args = json.loads(row.args)
-            seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
-            verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.now_s), places=seen)
-            data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
-            self.desk.take_any(*pictures, self.envelope(row.box_id, data))
+            self.desk.take_any(*pictures, self.seen(row, state))
         self.wait()
+
+    def seen(self, row, state):
+        args = json.loads(row.args)
+        seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
+        verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.now_s), places=seen)
+        return self.envelope(row.box_id, Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json")))
 
     def envelope(self, box, data):
         return incidents.told(ReplyEvent, "reply", self.now_s, data, box)

@@ -45,9 +45,8 @@ def test_the_way_of_enforcement(street):
     street.reply("clear")
     ticket = street.ticket()
     assert (ticket.state, ticket.outcome, ticket.open) == ("closed", "handled", 0)
-    assert street.steps() == [
-        *("confirm", "told", "time_up", "register", "dispatch", "accept", "feed_back", "verify_clear")
-    ]
+    got = street.steps()
+    assert got == ["confirm", "told", "time_up", "register", "dispatch", "accept", "feed_back", "verify_clear"]
     lines = street.desk.rows(select(TicketEvent).where(TicketEvent.before.is_not(None)).order_by(TicketEvent.id))
     noted = street.desk.rows(select(AuditRow.action).order_by(AuditRow.number))
     assert [line.author for line in lines] == [

@@ -39,10 +39,8 @@ def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
     assert done.status_code == 200, done.text
     assert (done.json()["state"], done.json()["reviewer"], done.json()["version"]) == ("noticed", "person:li", 2)
     (line,) = [one for one in done.json()["events"] if one["kind"] == "confirm"]
-    assert (line["author"], line["reason"], line["before"]["state"]) == (
-        *("person:li", "goods on the pavement"),
-        "pending_review",
-    )
+    got = (line["author"], line["reason"], line["before"]["state"])
+    assert got == ("person:li", "goods on the pavement", "pending_review")
     page = client.get("/tickets/1").text
     for text in ("已提醒商户", "本环节时限", ">li<", "goods on the pavement", "核实属实"):
         assert text in page
@@ -145,12 +143,8 @@ def test_pauses_over_http(street, client):
 
 def test_the_calendar_over_http(client):
     found = client.get("/api/calendar?first=2026-02-13&last=2026-02-16").json()
-    assert [(one["worked"], one["holiday"], one["make_up"]) for one in found["days"]] == [
-        (True, None, False),
-        (True, None, True),
-        (False, "春节", False),
-        (False, "春节", False),
-    ]
+    got = [(one["worked"], one["holiday"], one["make_up"]) for one in found["days"]]
+    assert got == [(True, None, False), (True, None, True), (False, "春节", False), (False, "春节", False)]
     assert found["unknown_years"] == []
     assert client.get("/api/calendar?first=2026-12-31&last=2027-01-01").json()["unknown_years"] == [2027]
     assert client.get("/api/calendar?first=2026-12-31&last=2026-01-01").status_code == 422

@@ -39,7 +39,7 @@ def center(tmp_path_factory):
             footfall.take(session, "box-0", [count], round((NOW.timestamp() - 86_400 + quarter * 900) * 1000))
     make_person(desk.store, "lead", "viewer@*")
     make_person(desk.store, "near", "viewer@s-1")
-    yield desk, browser(make_pages(desk))
+    return desk, browser(make_pages(desk))
 
 
 def ask(center, person, path, code=200):

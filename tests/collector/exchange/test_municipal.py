@@ -42,15 +42,9 @@ def handled(street):
     street.desk.write(take, LI, said, CODES, street.now_ms)
     street.act(WANG, "found", result="exists")
     for verb, actor, args in (
-        ("confirm", LI, {}),
-        ("register", LI, {}),
-        ("dispatch", LI, {"to": "chen"}),
-        ("accept", CHEN, {}),
-        ("feed_back", CHEN, {}),
-        ("rework", LI, {"reason": "again"}),
-        ("accept", CHEN, {}),
-        ("feed_back", CHEN, {}),
-        ("close", LI, {"reason": "done"}),
+        *(("confirm", LI, {}), ("register", LI, {}), ("dispatch", LI, {"to": "chen"})),
+        *(("accept", CHEN, {}), ("feed_back", CHEN, {}), ("rework", LI, {"reason": "again"})),
+        *(("accept", CHEN, {}), ("feed_back", CHEN, {}), ("close", LI, {"reason": "done"})),
     ):
         street.wait(1)
         street.act(actor, verb, **args)

@@ -407,14 +407,8 @@ class _Smtp(socketserver.StreamRequestHandler):
 )
 def test_mail_tells_apart_what_apprise_does_not(tools, says, outcome, code):
     with Mail(**says) as server:
-        mail = channel(
-            "email",
-            host="127.0.0.1",
-            port=server.server_address[1],
-            security="none",
-            sender="c@example.cn",
-            timeout_s=2,
-        )
+        at = {"host": "127.0.0.1", "port": server.server_address[1], "security": "none"}
+        mail = channel("email", sender="c@example.cn", timeout_s=2, **at)
         report = mail.send(message("w@example.org", subject="提醒\nBcc: x"), tools)
     assert (report.outcome, report.code) == (outcome, code)
     if outcome == "accepted":

@@ -75,11 +75,8 @@ def test_while_the_storage_is_away_a_picture_is_not_acknowledged_and_nothing_is_
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"store": "https://pictures"},
-        {"store": "s3://"},
-        {"endpoint": "http://center.example"},
-        {"key_secret": "AKIASECRET"},
-        {"key_id": None},
+        *({"store": "https://pictures"}, {"store": "s3://"}, {"endpoint": "http://center.example"}),
+        *({"key_secret": "AKIASECRET"}, {"key_id": None}),
     ],
 )
 def test_a_storage_that_cannot_be_meant_is_refused_and_no_secret_is_shown(section, wrong):

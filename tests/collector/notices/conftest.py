@@ -56,18 +56,9 @@ def channel(kind: str, **settings: Any) -> Any:
 
 def message(to: str = "13800001234", **changes: Any) -> Message:
     values = {name: f"<{name}>" for name in NAMES} | {"token": "tok", "link": "https://t.example.cn/s/tok"}
-    given = {
-        "request": "0123456789abcdef0123456789abcdef",
-        "audience": "shop",
-        "kind": "shop_notice",
-        "language": "zh",
-        "to": to,
-        "subject": "提醒",
-        "body": '请"整改"\n门前',
-        "values": {**values, "minutes": "5", "shop": "王记"},
-        **changes,
-    }
-    return Message(**given)
+    told = {"audience": "shop", "kind": "shop_notice", "language": "zh", "subject": "提醒", "body": '请"整改"\n门前'}
+    values |= {"minutes": "5", "shop": "王记"}
+    return Message(**{"request": "0123456789abcdef" * 2, "to": to, "values": values, **told, **changes})
 
 
 NAMES = tuple(FIELDS)
@@ -87,36 +78,17 @@ class Office:
 
     def sender(self, **more: Any) -> Sender:
         tools = Tools(Secrets(self.folder), Line(1.0), lambda: self.now_s, self.folder, random.Random(1))
-        return Sender(
-            self.desk.store,
-            self.notices,
-            self.pages,
-            tools,
-            "小河街道",
-            ZONE,
-            now=lambda: self.now_s,
-            random=random.Random(1),
-            monotonic=lambda: self.now_s,
-            **more,
-        )
+        parts = (self.desk.store, self.notices, self.pages, tools, "小河街道", ZONE)
+        chance, now = random.Random(1), lambda: self.now_s
+        return Sender(*parts, now=now, random=chance, monotonic=now, **more)
 
     @property
     def now_ms(self) -> int:
         return round(self.now_s * 1000)
 
     def order(self, key: str = "1/shop_notice", *, limits: Limits | None = None, **changes: Any) -> bool:
-        given = {
-            "ticket": 1,
-            "kind": "shop_notice",
-            "audience": "shop",
-            "to": "shop-1",
-            "street": "s",
-            "due_ms": None,
-            "level": "normal",
-            "not_before_ms": self.now_ms,
-            "minutes": 5,
-            **changes,
-        }
+        given = {"ticket": 1, "kind": "shop_notice", "audience": "shop", "to": "shop-1", "street": "s", "due_ms": None}
+        given |= {"level": "normal", "not_before_ms": self.now_ms, "minutes": 5, **changes}
         return self.desk.write(order, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
 
     def told(self, ticket: int = 1) -> Any:
@@ -155,16 +127,17 @@ def awake(store: Store) -> None:
 
 def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
     """Settings of a gateway that answers `{"code": 0, "id": …}`."""
+    body = '{"to": "{to}", "text": "{body}", "request": "{request}"}'
+    says = {"success": {"path": "code", "equals": ["0"]}, "later": {"path": "code", "equals": ["7"]}}
     return {
         "id": name,
         "type": "http",
         "url": f"{service.url}/{name}",
-        "body": '{"to": "{to}", "text": "{body}", "request": "{request}"}',
-        "success": {"path": "code", "equals": ["0"]},
-        "later": {"path": "code", "equals": ["7"]},
-        "text_path": "why",
+        "body": body,
         "retry_s": 10,
         "timeout_s": 1,
+        "text_path": "why",
+        **says,
         **more,
     }
 

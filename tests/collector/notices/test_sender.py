@@ -255,9 +255,8 @@ def test_a_retry_that_would_come_too_late_is_not_made(office, service):
 def test_no_shop_gets_more_messages_than_one_may_a_day_whatever_happens(office, service):
     """Each notice over two channels, each of which loses the answer: the messages count, not the notices."""
     with Service(Say(how="cut")) as voice:
-        office.notices = section(
-            sms(service, when_unsure="next"), sms(voice, "voice", when_unsure="next"), shop_per_day=3
-        )
+        channels = (sms(service, when_unsure="next"), sms(voice, "voice", when_unsure="next"))
+        office.notices = section(*channels, shop_per_day=3)
         service.say(Say(how="cut"))
         for number in range(4):
             office.order(key=str(number), limits=Limits(9, 9))
@@ -449,9 +448,8 @@ def test_a_quota_that_is_full_holds_up_nobody_else(office, service):
             {"audience": "shop", "channels": ["slow"]},
             {"audience": "officer", "channels": ["other"], "to": ["13900000000"]},
         ]
-        office.notices = section(
-            sms(service, "slow", per_minute=1), sms(other, "other"), routes=routes, shop_per_day=50
-        )
+        channels = (sms(service, "slow", per_minute=1), sms(other, "other"))
+        office.notices = section(*channels, routes=routes, shop_per_day=50)
         for number in range(110):
             office.order(key=str(number), limits=Limits(999, 999))
         office.order(key="x", audience="officer", kind="task", to="")
@@ -463,18 +461,10 @@ def test_a_quota_that_is_full_holds_up_nobody_else(office, service):
 def reporting(service, office, **more):
     (office.folder / "key").write_text("LTAI-key")
     (office.folder / "secret").write_text("s3cret-value")
-    cloud = {
-        "id": "ali",
-        "type": "aliyun_sms",
-        "url": service.url,
-        "key_id": "file:key",
-        "key_secret": "file:secret",
-        "sign": "小河街道",
-        "template": [{"code": "SMS_1", "variable": [{"name": "token", "value": "{token}"}]}],
-        "timeout_s": 1,
-        **more,
-    }
-    office.notices = section(cloud)
+    template = [{"code": "SMS_1", "variable": [{"name": "token", "value": "{token}"}]}]
+    account = {"key_id": "file:key", "key_secret": "file:secret", "sign": "小河街道", "template": template}
+    cloud = {"id": "ali", "type": "aliyun_sms", "url": service.url, "timeout_s": 1}
+    office.notices = section(cloud | account | more)
 
 
 def detail(status, code="X"):

@@ -93,6 +93,12 @@ def holed(*hole):
     return cell
 
 
+def crs(name):
+    return {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{name}"}}
+
+
+CELL = square(A, 120.13, 30.31)
+MANY = CELL | {"geometry": {"type": "MultiPolygon", "coordinates": [CELL["geometry"]["coordinates"]]}}
 BOW = ring([0, 0], [1, 1], [1, 0], [0, 1], [0, 0])
 WRONG = [
     ([BOW], (1, "geometry", "crosses")),
@@ -155,10 +161,7 @@ def test_what_is_no_cell_is_named_and_nothing_is_taken(store, features, expected
         (b"[]", "geojson"),
         (b'{"type": "FeatureCollection", "features": []}', "cells"),
         ('{"名": 1}'.encode("gbk"), "encoding"),
-        (
-            collection(square(A, 1, 1), crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}),
-            "crs",
-        ),
+        (collection(square(A, 1, 1), crs=crs("EPSG::3857")), "crs"),
         (collection(square(A, 1, 1), crs=7), "crs"),
         (bytes(grid.MAX_BYTES + 1), "too_big"),
     ],
@@ -174,17 +177,13 @@ def test_a_file_that_is_no_grid_is_refused(store, content, code):
         with_code(BGCODE=int(A)),
         with_code(bgcode=float(A[:14])),
         {**with_code(), "id": A},
-        {
-            **square(A, 120.13, 30.31),
-            "geometry": {"type": "MultiPolygon", "coordinates": [square(A, 120.13, 30.31)["geometry"]["coordinates"]]},
-        },
+        MANY,
         ring([0, 0, 5], [1, 0, 5], [1, 1, 5], [0, 0, 5]),
     ],
 )
 def test_cells_as_mapping_programs_write_them(store, feature):
     assert tried(store, collection(feature)).good
-    good_crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
-    assert tried(store, collection(feature, crs=good_crs)).good
+    assert tried(store, collection(feature, crs=crs("OGC:1.3:CRS84"))).good
 
 
 def test_the_property_of_the_code_may_be_named(store):
@@ -242,13 +241,13 @@ json_values = st.recursive(
 @settings(deadline=None, max_examples=300)
 @given(json_values, st.integers(0, 5))
 def test_no_json_breaks_the_import(store, value, depth):
-    feature = square(A, 120.13, 30.31)
-    places = [
+    polygon = {"type": "Polygon", "coordinates": value}
+    features = [
         value,
-        {"type": "FeatureCollection", "features": value},
-        {"type": "FeatureCollection", "features": [value]},
-        {"type": "FeatureCollection", "features": [{**feature, "geometry": value}]},
-        {"type": "FeatureCollection", "features": [{**feature, "geometry": {"type": "Polygon", "coordinates": value}}]},
-        {"type": "FeatureCollection", "features": [{**feature, "properties": value}], "crs": value},
+        [value],
+        *([CELL | {"geometry": one}] for one in (value, polygon)),
+        [CELL | {"properties": value}],
     ]
+    places = [value, *({"type": "FeatureCollection", "features": one} for one in features)]
+    places[-1]["crs"] = value
     tried(store, json.dumps(places[depth]).encode())

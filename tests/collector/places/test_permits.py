@@ -107,6 +107,7 @@ def test_a_permit_goes_with_its_shop(desk):
     assert covering(desk) is None
 
 
+LINE = "120.1 30.1, 120.2 30.2, 120.3 30.3"
 WRONG = [
     ({"until_day": "2026-04-30"}, "until_day", "ends_before_start"),
     ({"from_day": "2026-02-29"}, "from_day", "date"),
@@ -128,7 +129,7 @@ WRONG = [
     ({"zones": "box-2/cam-1/front"}, "zones", "zone_street"),
     ({"area": "120.1 30.1, 120.2 30.2"}, "area", "corners"),
     ({"area": "120.1 30.1, 120.2 30.2, 120.2 30.1, 120.1 30.2"}, "area", "crosses"),
-    ({"area": "120.1 30.1, 120.2 30.2, 120.3 30.3"}, "area", "no_area"),
+    ({"area": LINE}, "area", "no_area"),
     ({"area": "30.1 120.1, 30.2 120.2, 30.2 120.1"}, "area", "number"),
     ({"issuer": None}, "issuer", "missing"),
     ({"number": "外摆-7\x07"}, "number", "odd_character"),
@@ -146,13 +147,7 @@ def store(store):
 def test_all_that_is_wrong_with_a_row_is_said_and_nothing_that_only_follows_from_it(store):
     rows = [
         {"from_day": "46143", "until_day": "2026-04-01", "hours": "0.75", "shop": "nobody"},
-        {
-            "number": "8",
-            "until_day": "soon",
-            "weekdays": "Su",
-            "issuer": "",
-            "area": "120.1 30.1, 120.2 30.2, 120.3 30.3",
-        },
+        {"number": "8", "until_day": "soon", "weekdays": "Su", "issuer": "", "area": LINE},
         {"number": "", "shop": "Tea", "hours": ""},
     ]
     names = [*PERMIT, "weekdays", "area"]

@@ -8,8 +8,6 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from collector.store import AuditRow
-from collector.web import places_api
-from collector.web.rights import Desk
 from tests.incidents import Case
 from tests.people import at_the_center, bearer, make_pages, make_person
 from tests.places import PERMIT, SHOP, box
@@ -160,13 +158,6 @@ def test_who_has_a_role_at_one_street_changes_nothing_of_another(desk):
     assert b"tea-12" in here.get("/api/shops/export.csv").content
     assert here.post("/api/grid/import", content=GRID).status_code == 403
     assert everywhere.post("/api/grid/import", content=GRID).status_code == 200
-
-
-def test_every_call_says_what_right_it_needs():
-    routes = places_api.router(Desk(None, None, lambda: 0, lambda: None)).routes
-    rights = {getattr(one.dependency, "right", None) for route in routes for one in route.dependencies}
-    assert all(route.dependencies for route in routes)
-    assert rights == {"places.read", "places.write", "permits.write", "tickets.read"}
 
 
 def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, client):

@@ -150,15 +150,6 @@ def test_the_calendar_over_http(client):
     assert client.get("/api/calendar?first=2026-12-31&last=2026-01-01").status_code == 422
 
 
-def test_a_worker_sees_what_they_may_do(street, client):
-    street.confirmed()
-    street.act(LI, "pass_on", reason="x")
-    street.who = WANG
-    assert set(client.get("/api/tickets/1").json()["allowed"]) == {"told", "solve", "appeal", "remark"}
-    street.who = CHEN
-    assert client.get("/api/tickets/1").json()["allowed"] == ["remark"]
-
-
 STRANGE = [
     ("confirm", {"ticket": 1}, "ticket"),
     ("confirm", {"session": 1, "number": 2, "verb": "fly"}, "number"),

@@ -278,23 +278,6 @@ def test_settings_are_tried_kept_refused_and_taken_back(tmp_path, street):
         assert here.ask("settings", "show", "box-1").stderr.endswith("revision 2 is in force\n")
 
 
-def test_settings_that_do_not_let_the_agent_live_are_taken_back(tmp_path, street):
-    with at_street(tmp_path, street) as here:
-        camera = json.loads(here.ask("settings", "show", "box-1").stdout)["camera"][0]
-        file = tmp_path / "wanted.json"
-        file.write_text(json.dumps({"camera": [camera, {**camera, "id": "cam-2"}]}))
-        assert here.set(file)["state"] == "pending"
-        for start in range(3):
-            here.agent.kill()
-            here.agent.start()
-            done = "rolled_back" if start == 2 else "pending"
-            wait_for(lambda start=start: here.agent.text().count("box box-1 at site s") == start + 2, "it runs", 30)
-            assert here.standing()["state"] == done
-        last = wait_for(lambda: here.history()[0]["state"] == "rolled_back" and here.history()[0], "it is told")
-        assert "started 2 times" in last["errors"][0]
-        assert [one["id"] for one in here.standing()["now"]["document"]["camera"]] == ["cam-1"]
-
-
 def test_an_edit_on_the_box_becomes_a_revision_or_a_conflict(tmp_path, street):
     with at_street(tmp_path, street) as here:
         wait_for(here.history, "the box has told what it was set up with")

@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +9,7 @@ from sqlalchemy import select
 
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
-from collector.store import AuditRow, Ticket, TicketEvent
+from collector.store import Ticket, TicketEvent
 from collector.web import rights
 from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.collector.tickets.test_desk_steps import ELSEWHERE, refused
@@ -52,24 +51,18 @@ def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
     [
         (LI, "tickets/9/confirm", {}, 404, "unknown"),
         (ELSEWHERE, "tickets/1/confirm", {}, 404, "unknown"),  # of another street: there is no such ticket for them
-        (WANG, "tickets/1/confirm", {}, 403, "not_yours"),
-        (LI, "tickets/1/confirm", {"seen": 7}, 409, "changed"),
         (LI, "tickets/1/accept", {}, 409, "not_now"),
         (LI, "tickets/1/fly", {}, 422, "unknown_verb"),
         (LI, "tickets/1/duplicate", {}, 422, "missing"),
         (LI, "tickets/1/confirm", {"args": {"at_ms": 1}}, 422, "invalid"),
-        (LI, "tickets/1/confirm", {"unknown": 1}, 422, None),
-        (LI, "tickets/1/remark", {"reason": "x" * 5000}, 422, None),
     ],
 )
 def test_a_refusal_over_http(street, client, who, path, body, status, code):
     street.appears()
     street.who = who
     answer = post(client, path, **body)
-    assert answer.status_code == status
-    if code is not None:
-        assert answer.json()["code"] == code
-        assert isinstance(answer.json()["allowed"], list)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert isinstance(answer.json()["allowed"], list)
     assert street.steps() == []
 
 
@@ -256,16 +249,3 @@ def test_a_case_goes_to_somebody_who_works_there(street):
     assert street.act(LI, "dispatch", to="wang").assignee == "wang"
     street.act(WANG, "send_back", reason="not mine")
     assert street.act(LI, "dispatch", to="chen").assignee == "chen"
-
-
-def test_what_a_program_does_says_so(street, client):
-    street.appears()
-    program = replace(LI, via="token/7")
-    street.act(program, "confirm")
-    (line,) = [one for one in client.get("/api/tickets/1").json()["events"] if one["kind"] == "confirm"]
-    assert (line["author"], line["via"]) == ("person:li", "token/7")
-    assert "li (token/7)" in client.get("/tickets/1").text
-    street.act(LI, "remark", reason="by hand")
-    assert "via" not in client.get("/api/tickets/1").json()["events"][-1]
-    noted = street.desk.one(select(AuditRow).where(AuditRow.action == "ticket.confirm"))
-    assert (noted.actor, json.loads(noted.detail)["via"]) == ("person:li", "token/7")

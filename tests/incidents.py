@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,17 @@ from collector.evidence.jpeg import size_of
 from collector.inbox.reading import Delivery
 from protocol.ids import uuid7
 from protocol.instants import from_epoch
-from protocol.messages import BoxStatus, ClockReport, Evidence, Incident, IncidentEvent, Item, StatusEvent, dataschema
+from protocol.messages import (
+    BoxStatus,
+    ClockReport,
+    Event,
+    Evidence,
+    Incident,
+    IncidentEvent,
+    Item,
+    StatusEvent,
+    dataschema,
+)
 from protocol.pictures import PictureHeader
 from protocol.seal import picture_link, public_key_text, seal
 
@@ -114,17 +125,23 @@ class Case:
         return Delivery(topic, content, tuple(header.to_properties()), "image/jpeg")
 
 
+def told(
+    event: type[Event[Any]], leaf: str, at_s: float, data: object, box: str = "box-1", site: str = "s", name: str = "x"
+) -> Delivery:
+    """What a box says of itself, on a leaf of its topics; `name` is the message's id."""
+    said = event(
+        id=name,
+        source=f"/cityeye/{site}/{box}",
+        type=f"cityeye.box.{leaf}",
+        time=from_epoch(at_s),
+        dataschema=dataschema(leaf.partition("/")[0]),
+        data=data,
+    )
+    return Delivery(f"cityeye/1/{site}/{box}/{leaf}", said.to_json())
+
+
 def status(
     state: str = "online", box: str = "box-1", site: str = "s", key: Ed25519PrivateKey = KEY, **more: object
 ) -> Delivery:
-    event = StatusEvent(
-        id="x",
-        source=f"/cityeye/{site}/{box}",
-        type="cityeye.box.status",
-        time=from_epoch(START_S),
-        dataschema=dataschema("status"),
-        data=BoxStatus.model_validate(
-            {"state": state, "boot_id": "b", "version": "1", "public_key": public_key_text(key), **more}
-        ),
-    )
-    return Delivery(f"cityeye/1/{site}/{box}/status", event.to_json())
+    values = {"state": state, "boot_id": "b", "version": "1", "public_key": public_key_text(key), **more}
+    return told(StatusEvent, "status", START_S, BoxStatus.model_validate(values), box, site)

@@ -68,6 +68,13 @@ def make_pages(desk, gate=None, counter=None, settings=None, **options):
     return make_app(center, desk.store, desk.files, Changes(), health, lambda: True, **more)
 
 
+def at_the_center(desk, health=None, **center):
+    """A client of the pages for whoever sits at the center itself: without a gate."""
+    section = CenterSection(id="demo", **{"name": "小河街道", **center})
+    app = make_app(section, desk.store, desk.files, Changes(), health or Health(lambda: True, lambda: True))
+    return TestClient(app, base_url="http://127.0.0.1")
+
+
 def browser(app, host="127.0.0.1", address="127.0.0.1"):
     """A client that follows no redirects by itself."""
     return TestClient(app, base_url=f"http://{host}", follow_redirects=False, client=(address, 50_000))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from collector.boxes import orders, register
-from collector.inbox.reading import Delivery
 from collector.notices.links import make_link
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
@@ -26,7 +25,6 @@ from protocol.messages import (
     Item,
     MachineLoad,
     Model,
-    dataschema,
 )
 from tests import incidents, places, scenes
 from tests.incidents import Case
@@ -80,12 +78,12 @@ class Town:
             kept = QUICK.hash(PASSWORD)
             for role, (name, shown) in PEOPLE.items():
                 grant = Grant(Role(role)) if role == "admin" else Grant(Role(role), STREET)
-                roster.add(session, SYSTEM, name, shown, [grant], now_ms=round(self.now_s * 1000), password=kept)
+                roster.add(session, SYSTEM, name, shown, [grant], now_ms=self._ms(), password=kept)
         return self
 
     def places(self):
         """A box with two cameras, its shops, a permit."""
-        author = Author(person("operator"), round(self.now_s * 1000))
+        author = Author(person("operator"), self._ms())
         around = Around("330105", author.at_ms)
         zones = {(CAMERAS[at % 2], f"front-{at + 1}"): f"shop-{at + 1}" for at in range(len(SHOPS))}
         with self.desk.store.writing() as session:
@@ -93,11 +91,8 @@ class Town:
             places.box(session, "xiaohe-2", STREET)
             for at, name in enumerate(SHOPS):
                 values = {"id": f"shop-{at + 1}", "name": name, "street": STREET, "address": f"示例路 {2 * at + 8} 号"}
-                more = {
-                    "owner": "张三",
-                    "phone": "138 0000 0000",
-                    "zones": f"xiaohe-1/{CAMERAS[at % 2]}/front-{at + 1}",
-                }
+                zone = f"xiaohe-1/{CAMERAS[at % 2]}/front-{at + 1}"
+                more = {"owner": "张三", "phone": "138 0000 0000", "zones": zone}
                 shops.add(session, values | more, author, around)
             now = time.gmtime(self.now_s + 8 * 3600)
             # at no hour that its tickets are of, whenever the tests run: the timekeeper would exempt them
@@ -107,25 +102,13 @@ class Town:
                 session, {"number": "外摆-7", "issuer": "示例区城管局", "shop": "shop-4", **days}, author, around
             )
             for at, camera in enumerate(CAMERAS):
-                session.add(
-                    CameraRow(box_id="xiaohe-1", camera=camera, state="live", since_ms=author.at_ms - 9_000_000)
-                )
+                which = {"box_id": "xiaohe-1", "camera": camera}
+                session.add(CameraRow(**which, state="live", since_ms=author.at_ms - 9_000_000))
                 where = {"lon": 120.15 + at / 1000, "lat": 30.28, "height_m": 4.5, "cell": "", "note": ""}
                 name = ("菜场口", "北门")[at]
-                session.add(
-                    CameraPlace(
-                        box_id="xiaohe-1", camera=camera, revision=1, street=STREET, name=name, changed_ms=0, **where
-                    )
-                )
-            session.add(
-                CameraRow(
-                    box_id="xiaohe-2",
-                    camera="bridge",
-                    state="lost",
-                    since_ms=author.at_ms - 600_000,
-                    text="no frame for 60 s",
-                )
-            )
+                session.add(CameraPlace(**which, revision=1, street=STREET, name=name, changed_ms=0, **where))
+            lost = {"state": "lost", "since_ms": author.at_ms - 600_000, "text": "no frame for 60 s"}
+            session.add(CameraRow(box_id="xiaohe-2", camera="bridge", **lost))
         self.desk.take_any(incidents.status(box="xiaohe-1", site=STREET))
         self.desk.take_any(incidents.status(state="offline", box="xiaohe-2", site=STREET))
         return self
@@ -141,21 +124,11 @@ class Town:
             camera("xiaohe-3", "yard", "learning", self.now_s - 60, learning_zones=("front",)),
         )
         with self.desk.store.writing() as session:
-            register.add_boxes(session, STREET, "new", 1, 30, round(self.now_s * 1000))
-            told = {"camera": "school"}
-            orders.ask(
-                session, "xiaohe-3", "snapshot", told, command="c-1", by=str(person("operator")), now_ms=self._ms(200)
-            )
-            session.add(
-                CommandPicture(
-                    command_id="c-1",
-                    view="wide",
-                    role="snapshot",
-                    sha256="0" * 64,
-                    jpeg=scenes.jpeg(scenes.street(3)),
-                    received_ms=self._ms(190),
-                )
-            )
+            register.add_boxes(session, STREET, "new", 1, 30, self._ms())
+            asked = {"command": "c-1", "by": str(person("operator")), "now_ms": self._ms(200)}
+            orders.ask(session, "xiaohe-3", "snapshot", {"camera": "school"}, **asked)
+            shot = {"view": "wide", "role": "snapshot", "sha256": "0" * 64, "jpeg": scenes.jpeg(scenes.street(3))}
+            session.add(CommandPicture(command_id="c-1", received_ms=self._ms(190), **shot))
             session.get_one(CommandRow, "c-1").state = "ok"
         return self
 
@@ -205,7 +178,7 @@ class Town:
             if role == "shop":
                 other["shop"] = Actor.shop(session.get_one(Ticket, number).shop)
             who = other.get(role) or person(role)
-            door.act(session, who, number, verb, at_ms=round((self.now_s - minutes_ago * 60) * 1000), **args)
+            door.act(session, who, number, verb, at_ms=self._ms(minutes_ago * 60), **args)
         return number
 
     def link(self, number):
@@ -221,9 +194,8 @@ class Town:
             )  # fmt: skip
             session.add(row)
             session.flush()
-            attempt = NoticeAttempt(
-                notice_number=row.number, request="", channel="sms", started_ms=at_ms, outcome="accepted"
-            )
+            tried = {"request": "", "channel": "sms", "started_ms": at_ms, "outcome": "accepted"}
+            attempt = NoticeAttempt(notice_number=row.number, **tried)
             session.add(attempt)
             session.flush()
             return make_link(session, row, attempt.number, ticket, "zh", at_ms, 24)
@@ -265,52 +237,26 @@ class Town:
         case = handled(200)
         self.clears(case, 195)
         handled(6, ("operator", "confirm", 4), ("operator", "told", 3))
-        handled(
-            30,
-            ("operator", "confirm", 28),
-            ("operator", "told", 27),
-            ("operator", "pass_on", 12, {"reason": "店主不在"}),
-        )
+        away = ("operator", "pass_on", 12, {"reason": "店主不在"})
+        handled(30, ("operator", "confirm", 28), ("operator", "told", 27), away)
         handled(80, *to_register)
         handled(80, *to_register, ("operator", "dispatch", 55, {"to": "chen"}))
         handled(80, *to_handling)
         handled(80, *to_handling, ("officer", "feed_back", 30))
         handled(80, *to_handling, ("officer", "feed_back", 30), ("operator", "rework", 25, {"reason": "仍有一半"}))
         handled(80, *to_handling, ("operator", "close", 20, {"reason": "现场确认", "outcome": "handled"}))
-        handled(
-            40,
-            ("operator", "confirm", 38),
-            ("operator", "told", 37),
-            ("shop", "appeal", 30, {"reason": "货物正在装车，不是占道经营"}),
-        )
+        objection = ("shop", "appeal", 30, {"reason": "货物正在装车，不是占道经营"})
+        handled(40, ("operator", "confirm", 38), ("operator", "told", 37), objection)
         handled(20, ("operator", "duplicate", 18, {"of": self.first_open()}))
         return self
-
-
-def _event(kind, box, leaf, at_s, data):
-    found = kind(
-        id=f"{box}:{at_s}",
-        source=f"/cityeye/{STREET}/{box}",
-        type=f"cityeye.box.{leaf}",
-        time=from_epoch(at_s),
-        dataschema=dataschema(leaf.partition("/")[0]),
-        data=data,
-    )
-    return Delivery(f"cityeye/1/{STREET}/{box}/{leaf}", found.to_json())
 
 
 def health(box, at_s, *, cameras=(), temperature_c=61, waiting=0, **more):
     """What a box says of itself; `cameras` with the age of their newest picture."""
     gib = 2**30
-    machine = MachineLoad(
-        temperature_c=temperature_c,
-        load=2.4,
-        cores=4,
-        memory_bytes=8 * gib,
-        memory_free_bytes=5 * gib,
-        disk_bytes=64 * gib,
-        disk_free_bytes=40 * gib,
-    )
+    space = {"memory_bytes": 8, "memory_free_bytes": 5, "disk_bytes": 64, "disk_free_bytes": 40}
+    space = {name: count * gib for name, count in space.items()}
+    machine = MachineLoad(temperature_c=temperature_c, load=2.4, cores=4, **space)
     values = {
         "uptime_s": 90_000,
         "waiting_messages": waiting,
@@ -324,13 +270,13 @@ def health(box, at_s, *, cameras=(), temperature_c=61, waiting=0, **more):
         "machine": machine,
         "cameras": [CameraLoad(camera=one, frame_age_s=age, decided_s=0.9) for one, age in dict(cameras).items()],
     }
-    return _event(HealthEvent, box, "health", at_s, BoxHealth.model_validate(values | more))
+    return incidents.told(HealthEvent, "health", at_s, BoxHealth.model_validate(values | more), box, STREET)
 
 
 def camera(box, name, state, since_s, **more):
     """What a camera says of itself."""
     data = CameraState(camera=name, state=state, since=from_epoch(since_s), **more)
-    return _event(CameraEvent, box, f"camera/{name}", since_s, data)
+    return incidents.told(CameraEvent, f"camera/{name}", since_s, data, box, STREET)
 
 
 def fill(desk, **options):

@@ -3,10 +3,13 @@
 import functools
 import re
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from collector.evidence.files import PictureFiles
 from collector.inbox.writer import Writer
@@ -41,6 +44,35 @@ class Desk:
     def change(self):
         self.changes += 1
 
+    def write(self, what, *args, **options):
+        """Call it with a session that writes, and what else it wants."""
+        with self.store.writing() as session:
+            return what(session, *args, **options)
+
+    def read(self, what, *args, **options):
+        """The same, with one that reads."""
+        with self.store.transaction() as session:
+            return what(session, *args, **options)
+
+    def execute(self, statement):
+        self.write(lambda session: session.execute(statement))
+
+    def rows(self, query):
+        return self.read(lambda session: list(session.scalars(query)))
+
+    def one(self, query):
+        (row,) = self.rows(query)
+        return row
+
+    def scalar(self, query):
+        return self.read(lambda session: session.scalar(query))
+
+    def count(self, table, *where):
+        return self.scalar(select(func.count()).select_from(table).where(*where))
+
+    def get(self, table, key):
+        return self.read(lambda session: session.get(table, key))
+
     def take_any(self, *deliveries):
         """Commit what several boxes sent."""
         return self.writer.commit(deliveries)
@@ -56,6 +88,18 @@ class Desk:
             return [], [], []
         word = answers[0].acknowledgement
         return list(word.stored), [one.code for one in word.refused], [one.id for one in word.later]
+
+
+def at_once(*calls):
+    """What each of some calls gives that begin together, each in a thread of its own."""
+    gate = threading.Barrier(len(calls))
+
+    def begin(call):
+        gate.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(begin, calls))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Whatever arrives is stored or refused; the inbox goes on, and one box cannot push out what another sent."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collector.inbox import quarantine
 from collector.inbox.quarantine import KEEP_PER_BOX
 from collector.inbox.reading import Delivery
 from collector.store import IncidentRow, MessageRow, Refused, Ticket
+from protocol.pictures import PictureHeader
 from protocol.topics import BOX_READS, BOX_WRITES
 from tests import incidents
 from tests.incidents import START_S, Case, jpeg
@@ -79,10 +81,9 @@ def test_nasty_messages_break_nothing(desk, leaf):
         case = Case(number=100 + number, shop=f"shop-{number}")
         desk.take(Delivery(f"cityeye/1/s/box-1/{leaf}", payload), case.opened())
     desk.take(good)
-    with desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).select_from(Ticket)) >= len(NASTY) + 1
-        # nothing was put off: all was judged
-        assert session.scalar(select(func.count()).select_from(MessageRow)) >= len(NASTY) + 1
+    assert desk.count(Ticket) >= len(NASTY) + 1
+    # nothing was put off: all was judged
+    assert desk.count(MessageRow) >= len(NASTY) + 1
 
 
 STATUS = json.loads(incidents.status().payload)
@@ -205,10 +206,6 @@ def test_a_damaged_header_gives_a_size_or_a_reason(at, byte):
     ],
 )
 def test_pictures_that_are_none_are_refused(desk, content, kind, code):
-    import hashlib  # noqa: PLC0415 - for this test
-
-    from protocol.pictures import PictureHeader  # noqa: PLC0415 - for this test
-
     sha256 = hashlib.sha256(content).hexdigest()
     header = PictureHeader(incident="i", role="at", view="wide", sha256=sha256)
     delivery = Delivery("cityeye/1/s/box-1/evidence/cam-1", content, tuple(header.to_properties()), kind)
@@ -236,8 +233,7 @@ def test_the_whole_quarantine_is_bounded(desk, monkeypatch):
     for box in range(4):
         desk.take(Case(number=box + 1, box=f"box-{box}", shop=None).opened())
         desk.take_any(*[Delivery(f"cityeye/1/s/box-{box}/incident/cam-1", b"no")] * 30)
-    with desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).select_from(Refused)) <= 50
+    assert desk.count(Refused) <= 50
 
 
 def test_a_flood_of_rubbish_is_one_line_a_minute(desk, caplog):
@@ -254,13 +250,11 @@ def test_replayed_messages_change_nothing(desk):
     case = Case()
     sent = [case.opened(), case.updated(START_S + 60), case.cleared(START_S + 80)]
     desk.take(*sent)
-    with desk.store.transaction() as session:
-        before = [(row.id, row.data, row.state) for row in session.scalars(select(IncidentRow))]
+    before = [(row.id, row.data, row.state) for row in desk.rows(select(IncidentRow))]
     for one in sent:
         assert len(desk.take(one)[0]) == 1
-    with desk.store.transaction() as session:
-        assert [(row.id, row.data, row.state) for row in session.scalars(select(IncidentRow))] == before
-        assert session.scalar(select(func.count()).select_from(MessageRow)) == 3
+    assert [(row.id, row.data, row.state) for row in desk.rows(select(IncidentRow))] == before
+    assert desk.count(MessageRow) == 3
 
 
 FULL_DISK = """

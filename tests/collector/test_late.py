@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import select
 
 from collector.store import Box, CertificateRow, FootfallRow, IncidentRow, MessageRow, Ticket
-from protocol.instants import from_epoch
 from protocol.messages import (
     BoxHealth,
     BoxStatus,
@@ -15,18 +14,15 @@ from protocol.messages import (
     OpenIncident,
     StatusEvent,
     ZoneCount,
-    dataschema,
 )
-from tests.incidents import START_S, Case
+from tests.incidents import START_S, Case, told
 
 HOUR_S = 3600.0
 LOST = ClockReport(state="unsynchronised", boot_id="b", uptime_s=100.0)
 
 
 def the(desk, table):
-    with desk.store.transaction() as session:
-        (row,) = session.scalars(select(table)).all()
-        return row
+    return desk.one(select(table))
 
 
 def kinds(desk, number=1):
@@ -50,12 +46,8 @@ def test_late_and_already_over_is_filed(desk):
     desk.take(case.opened())
     desk.take(case.cleared(START_S + 100))
     ticket = the(desk, Ticket)
-    assert (ticket.state, ticket.open, ticket.late, ticket.cleared_ms) == (
-        "lapsed",
-        0,
-        1,
-        round((START_S + 100) * 1000),
-    )
+    got = (ticket.state, ticket.open, ticket.late, ticket.cleared_ms)
+    assert got == ("lapsed", 0, 1, round((START_S + 100) * 1000))
     assert kinds(desk)[-1][0] == "filed_late"
 
 
@@ -72,23 +64,15 @@ def test_an_old_case_that_comes_late_leaves_the_open_one_alone(desk):
     desk.take(new.opened())
     desk.take(old.opened())
     desk.take(old.cleared(START_S + 300))
-    with desk.store.transaction() as session:
-        first, second = session.scalars(select(Ticket).order_by(Ticket.number)).all()
-        assert (first.open, first.opened_ms, first.reopened) == (1, round((START_S + 20 * HOUR_S) * 1000), 0)
-        assert (second.state, second.late, second.repeat_of, first.repeat_of) == ("lapsed", 1, None, second.number)
+    first, second = desk.rows(select(Ticket).order_by(Ticket.number))
+    assert (first.open, first.opened_ms, first.reopened) == (1, round((START_S + 20 * HOUR_S) * 1000), 0)
+    assert (second.state, second.late, second.repeat_of, first.repeat_of) == ("lapsed", 1, None, second.number)
 
 
 def connected(*cases, at_s, said=True):
     listed = tuple(OpenIncident(incident=case.id, seq=case.seq) for case in cases) if said else None
-    event = StatusEvent(
-        id="s",
-        source="/cityeye/s/box-1",
-        type="cityeye.box.status",
-        time=from_epoch(at_s),
-        dataschema=dataschema("status"),
-        data=BoxStatus(state="online", boot_id="b", version="1", open_incidents=listed),
-    )
-    return case_topic("status", event)
+    data = BoxStatus(state="online", boot_id="b", version="1", open_incidents=listed)
+    return told(StatusEvent, "status", at_s, data)
 
 
 def health(at_s, waiting_s=0.0, boot="b", counts=()):
@@ -101,38 +85,20 @@ def health(at_s, waiting_s=0.0, boot="b", counts=()):
         clock=ClockReport(state="synchronised", boot_id=boot, uptime_s=1),
         counts=counts,
     )
-    event = HealthEvent(
-        id="h",
-        source="/cityeye/s/box-1",
-        type="cityeye.box.health",
-        time=from_epoch(at_s),
-        dataschema=dataschema("health"),
-        data=data,
-    )
-    return case_topic("health", event)
+    return told(HealthEvent, "health", at_s, data)
 
 
 def test_what_a_box_counted_is_kept_by_quarters(desk):
     for second, most in ((10, 3), (70, 7), (900, 1)):
         desk.now_s = START_S // 900 * 900 + second
         desk.take(health(desk.now_s, counts=(ZoneCount(camera="cam-1", zone="square", looks=5, mean=2, most=most),)))
-    with desk.store.transaction() as session:
-        rows = session.scalars(select(FootfallRow).order_by(FootfallRow.from_ms)).all()
-    assert [(row.box_id, row.zone, row.looks, row.most) for row in rows] == [
-        ("box-1", "square", 10, 7),
-        ("box-1", "square", 5, 1),
-    ]
-
-
-def case_topic(leaf, event):
-    from collector.inbox.reading import Delivery  # noqa: PLC0415 - for this helper
-
-    return Delivery(f"cityeye/1/s/box-1/{leaf}", event.to_json())
+    rows = desk.rows(select(FootfallRow).order_by(FootfallRow.from_ms))
+    got = [(row.box_id, row.zone, row.looks, row.most) for row in rows]
+    assert got == [("box-1", "square", 10, 7), ("box-1", "square", 5, 1)]
 
 
 def states(desk):
-    with desk.store.transaction() as session:
-        return [row.state for row in session.scalars(select(IncidentRow).order_by(IncidentRow.id))]
+    return [row.state for row in desk.rows(select(IncidentRow).order_by(IncidentRow.id))]
 
 
 def test_what_a_box_no_longer_knows_is_orphaned_and_stays_open(desk):
@@ -144,8 +110,7 @@ def test_what_a_box_no_longer_knows_is_orphaned_and_stays_open(desk):
     desk.take(connected(known, at_s=START_S + 50), health(START_S + 90))  # another collector was told as well
     assert states(desk) == ["open", "orphaned"]
     assert [kind for kind, _ in kinds(desk, 2)] == ["appeared", "opened", "incident_orphaned"]
-    with desk.store.transaction() as session:
-        assert session.get(Ticket, 2).open == 1
+    assert desk.get(Ticket, 2).open == 1
     # it was wrong after all: the next message takes it back
     desk.take(forgotten.updated(START_S + 100))
     assert states(desk) == ["open", "open"]
@@ -210,10 +175,9 @@ def test_a_year_that_looks_right_and_is_not_is_known_by_the_uptime_or_the_certif
     for number, boot, how in ((1, "b", "uptime"), (2, "earlier", "received")):
         case = Case(number=number, zone=boot, opened_s=1_680_000_000.0)
         desk.take(case.message("opened", 1_680_000_012.0, clock=LOST.model_copy(update={"boot_id": boot})))
-        with desk.store.transaction() as session:
-            row = session.get_one(IncidentRow, case.id)
-            assert row.clock == how
-            assert row.opened_ms > START_S * 1000
+        row = desk.get(IncidentRow, case.id)
+        assert row.clock == how
+        assert row.opened_ms > START_S * 1000
 
 
 def test_uptime_dates_what_waited_through_a_wrong_clock(desk):

@@ -20,14 +20,12 @@ def street(desk):
 
 
 def registered(street, **values):
-    with street.desk.store.writing() as session:
-        shops.add(session, {**SHOP, "id": "shop-1", "zones": "", **values}, AUTHOR, AROUND)
+    street.desk.write(shops.add, {**SHOP, "id": "shop-1", "zones": "", **values}, AUTHOR, AROUND)
 
 
 def notices(street, audience="shop"):
-    with street.desk.store.transaction() as session:
-        rows = session.scalars(select(NoticeRow).where(NoticeRow.audience == audience).order_by(NoticeRow.number))
-        return [(row.kind, row.recipient, row.state) for row in rows]
+    rows = street.desk.rows(select(NoticeRow).where(NoticeRow.audience == audience).order_by(NoticeRow.number))
+    return [(row.kind, row.recipient, row.state) for row in rows]
 
 
 def reach(street, state="sent"):
@@ -41,8 +39,7 @@ def reach(street, state="sent"):
 
 def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
     registered(street)
-    case = street.appears()
-    street.act(LI, "confirm")
+    case = street.confirmed()
     assert notices(street) == [("shop_notice", "shop-1", "waiting")]
     street.wait(minutes=1)
     assert street.ticket().shop_due_ms is None
@@ -57,19 +54,14 @@ def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
     registered(street)
-    street.appears()
-    street.act(LI, "confirm")
-    with street.desk.store.writing() as session:
-        door.act(session, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
+    street.confirmed()
+    street.desk.write(door.act, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
     if not at_once:
         street.wait(minutes=1)
         assert notices(street) == [("shop_notice", "shop-1", "withdrawn")]
     street.act(LI, "reject", reason="they were there")
-    assert [(kind, state) for kind, _, state in notices(street)] == [
-        ("shop_notice", "withdrawn"),
-        ("shop_notice", "waiting"),
-        ("appeal_rejected", "waiting"),
-    ]
+    got = [(kind, state) for kind, _, state in notices(street)]
+    assert got == [("shop_notice", "withdrawn"), ("shop_notice", "waiting"), ("appeal_rejected", "waiting")]
     reach(street)
     assert street.ticket().shop_due_ms is not None
     street.wait(minutes=1)
@@ -80,8 +72,7 @@ def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
 def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_what_it_may_be_sent(street, verb, state):
     registered(street)
     street.policy(shop={"notices_a_day": 2}, quiet={"hours": ["10:00-11:00"], "audiences": ["shop"]})
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.act(LI, "appeal", reason="they called")
     street.act(LI, verb, reason="they\nwere there")
     street.wait(minutes=1)
@@ -101,11 +92,9 @@ def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_w
 @pytest.mark.parametrize("state", ["sending", "accepted", "unsure", "failed"])
 def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, state):
     registered(street)
-    street.appears()
-    street.act(LI, "confirm")
-    with street.desk.store.writing() as session:
-        session.execute(update(NoticeRow).values(state=state))
-        door.look(session, 1)
+    street.confirmed()
+    street.desk.execute(update(NoticeRow).values(state=state))
+    street.desk.write(door.look, 1)
     street.wait()
     street.act(LI, "appeal", reason="they called")
     street.act(LI, "reject", reason="they were there")
@@ -126,12 +115,10 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
 def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values, code):
     if values is not None:
         registered(street, **values)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.wait(minutes=1)
     assert [state for _, _, state in notices(street)] == ["limited"]
-    with street.desk.store.transaction() as session:
-        row = session.scalars(select(NoticeRow).where(NoticeRow.audience == "shop")).one()
+    row = street.desk.one(select(NoticeRow).where(NoticeRow.audience == "shop"))
     assert row.code == code
     assert "policy" not in row.reason
     assert "undelivered" in [kind for kind, _, _ in notices(street, "operator")]
@@ -151,8 +138,7 @@ def turns_out(street, state):
 
 def enforced(street):
     registered(street)
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     reach(street)
     street.wait(minutes=10)
     street.act(LI, "register")
@@ -193,8 +179,7 @@ def test_an_operator_hears_once_that_a_notice_never_came_however_far_the_ticket_
 def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):
     registered(street)
     street.appears()
-    with street.desk.store.writing() as session:
-        door.act(session, LI, 1, "confirm", at_ms=street.now_ms + 200)
+    street.desk.write(door.act, LI, 1, "confirm", at_ms=street.now_ms + 200)
     street.wait()
     assert notices(street) == [("shop_notice", "shop-1", "waiting")]
     reach(street)

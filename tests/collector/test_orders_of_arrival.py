@@ -1,7 +1,7 @@
 """Whatever the wire and the collectors do with the messages, the database ends up the same."""
 
 import json
-import threading
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from collector.inbox.writer import Writer
 from collector.store import IncidentRow, MessageRow, PictureRow, Ticket, TicketEvent, open_store
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 from tests.incidents import START_S, Case
 
 HOUR_S = 3600.0
@@ -53,15 +53,8 @@ def state(store):
         return {
             "incidents": [
                 (
-                    one.id,
-                    one.seq,
-                    one.state,
-                    one.opened_ms,
-                    one.cleared_ms,
-                    one.ended_ms,
-                    one.visibility,
-                    one.late,
-                    one.data,
+                    *(one.id, one.seq, one.state, one.opened_ms, one.cleared_ms),
+                    *(one.ended_ms, one.visibility, one.late, one.data),
                 )
                 for one in incidents
             ],
@@ -93,6 +86,8 @@ def expected(folder):
 def in_order(tmp_path_factory):
     found = expected(tmp_path_factory.mktemp("in-order"))
     assert [len(found[name]) for name in ("incidents", "tickets", "messages", "pictures")] == [7, 5, 15, 3]
+    first = found["incidents"][0]
+    assert (*first[1:3], first[6]) == (3, "cleared", "seen")  # the newest message counts
     return found
 
 
@@ -147,19 +142,13 @@ def test_two_collectors_at_once_end_alike(tmp_path_factory, postgres, template, 
     second = Writer(open_store(desk.url), desk.files, desk.change, lambda: START_S + 4 * HOUR_S)
     desk.now_s = START_S + 4 * HOUR_S
     parts = list(batches(arrival))
-    unanswered = []
 
     def work(writer, mine):
-        for batch in mine:
-            for answer in writer.commit(batch):
-                unanswered.extend(answer.acknowledgement.later)
+        return [one for batch in mine for answer in writer.commit(batch) for one in answer.acknowledgement.later]
 
-    other = threading.Thread(target=work, args=(second, parts[::-1]))
-    other.start()
-    work(desk.writer, parts)
-    other.join()
+    unanswered = at_once(partial(work, second, parts[::-1]), partial(work, desk.writer, parts))
     found = state(desk.store)
     desk.store.close()
     second._store.close()
     assert found == in_order
-    assert unanswered == []
+    assert unanswered == [[], []]

@@ -15,7 +15,7 @@ from collector.evidence.files import PictureFiles
 from collector.settings import load_settings
 from collector.store import Base, IncidentRow, PictureRow, StoreError, Ticket, alone, open_store
 from collector.store.backup import BackupError, back_up, restore, verify
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 from tests.incidents import Case
 from tests.services import BIN, run
 
@@ -58,21 +58,13 @@ def test_a_collector_goes_on_with_what_was_there_before(url, tmp_path):
     with desk.store.engine.begin() as connection:
         connection.execute(text("UPDATE incident SET received_ms = NULL"))
     assert desk.take(Case(number=2).opened())[0]
-    with desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).select_from(Ticket)) == 1
+    assert desk.count(Ticket) == 1
     desk.store.close()
 
 
 def test_two_collectors_that_start_together_make_the_tables_once(postgres):
     url = postgres.create()
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(open_store(url))) for _ in range(3)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert len(found) == 3
-    for store in found:
+    for store in at_once(*[lambda: open_store(url)] * 3):
         store.close()
 
 

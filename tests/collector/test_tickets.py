@@ -4,20 +4,15 @@ import json
 from dataclasses import fields
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import select
 
 from collector.store import IncidentRow, Ticket
 from collector.tickets.records import IncidentRecord, TicketRecord
-from tests.collector.conftest import Desk
 from tests.incidents import START_S, Case
 
 
 def tickets(desk):
-    with desk.store.transaction() as session:
-        return list(session.scalars(select(Ticket).order_by(Ticket.number)))
+    return desk.rows(select(Ticket).order_by(Ticket.number))
 
 
 def kinds(desk, number):
@@ -102,65 +97,3 @@ def test_an_ended_incident_ends_its_ticket_with_its_reason(desk):
     with desk.store.transaction() as session:
         detail = [json.loads(event.detail) for event in session.get(Ticket, 1).events if event.kind == "incident_ended"]
     assert detail[0]["reason"] == "camera_removed"
-
-
-def test_a_lost_camera_ends_nothing(desk):
-    case = Case()
-    desk.take(case.opened(), case.updated(START_S + 60, visibility="not_seen"))
-    assert tickets(desk)[0].open == 1
-
-
-class Life(RuleBasedStateMachine):
-    """Two shops, any course of their incidents: at most one open ticket per key, none forgotten."""
-
-    folder = None
-
-    def __init__(self):
-        super().__init__()
-        import tempfile  # noqa: PLC0415 - a folder per run
-        from pathlib import Path  # noqa: PLC0415 - as above
-
-        self.temporary = tempfile.TemporaryDirectory()
-        self.desk = Desk(Path(self.temporary.name))
-        self.now_s = START_S
-        self.going = []
-        self.number = 0
-
-    @rule(shop=st.sampled_from(["a", "b"]), wait_s=st.sampled_from([1.0, 600.0, 2000.0]))
-    def appear(self, shop, wait_s):
-        self.now_s += wait_s
-        self.number += 1
-        case = Case(number=self.number, shop=f"shop-{shop}", opened_s=self.now_s)
-        self.desk.take(case.opened())
-        self.going.append(case)
-
-    @precondition(lambda self: self.going)
-    @rule(index=st.integers(0, 9), how=st.sampled_from(["cleared", "ended", "updated"]))
-    def carry_on(self, index, how):
-        self.now_s += 10
-        case = self.going[index % len(self.going)]
-        self.desk.take(getattr(case, how)(self.now_s))
-        if how != "updated":
-            self.going.remove(case)
-
-    @invariant()
-    def sound(self):
-        with self.desk.store.transaction() as session:
-            found = list(session.scalars(select(Ticket)))
-            open_keys = [ticket.key for ticket in found if ticket.open]
-            assert len(open_keys) == len(set(open_keys))
-            for ticket in found:
-                states = [incident.state for incident in ticket.incidents]
-                assert bool(ticket.open) == bool(ticket.present) == ("open" in states)
-                assert ticket.open or ticket.state == "lapsed"
-            incidents = list(session.scalars(select(IncidentRow)))
-            assert len(incidents) == self.number
-            assert {row.id for row in incidents if row.state == "open"} == {case.id for case in self.going}
-
-    def teardown(self):
-        self.desk.store.close()
-        self.temporary.cleanup()
-
-
-TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

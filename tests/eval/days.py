@@ -61,13 +61,8 @@ class Figure:
         n = int(t * 2.3 + self.phase) % len(self.lumas) if walking else 0
         shift = self.sway * (math.sin(t * 0.7 + self.phase) + 0.6 * math.sin(t * 1.9 + 2 * self.phase))
         height = self.lumas[n].shape[0]
-        _paste(
-            picture,
-            self.lumas[n],
-            self.opacities[n],
-            float(np.interp(t, self.times_s, self.xs)) + shift,
-            self.foot - height,
-        )
+        x = float(np.interp(t, self.times_s, self.xs)) + shift
+        _paste(picture, self.lumas[n], self.opacities[n], x, self.foot - height)
 
 
 def _paste(picture: Luma, luma: Luma, opacity: Luma, x: float, y: float) -> None:
@@ -75,10 +70,8 @@ def _paste(picture: Luma, luma: Luma, opacity: Luma, x: float, y: float) -> None
     height, width = luma.shape
     matrix = np.array([[1, 0, x - left], [0, 1, y - top]], np.float32)
     size = (width + 1, height + 1)
-    luma, opacity = (
-        cv2.warpAffine(luma, matrix, size, borderMode=cv2.BORDER_REPLICATE),
-        cv2.warpAffine(opacity, matrix, size),
-    )
+    luma = cv2.warpAffine(luma, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    opacity = cv2.warpAffine(opacity, matrix, size)
     x0, y0, x1, y1 = max(0, left), max(0, top), min(WIDTH, left + width + 1), min(HEIGHT, top + height + 1)
     if x0 < x1 and y0 < y1:
         part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
@@ -145,11 +138,8 @@ class _Weather:
         rng = np.random.default_rng([seed, 6])
         self._rng = rng
         self._ys, self._xs = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-        knots = np.cumsum(rng.exponential(240, 800))
-        self._cloud_times, self._clouds = (
-            knots,
-            rng.choice([0.0, 0.0, 0.3, 1.0], len(knots)) * rng.uniform(0.6, 1, len(knots)),
-        )
+        self._cloud_times = np.cumsum(rng.exponential(240, 800))
+        self._clouds = rng.choice([0.0, 0.0, 0.3, 1.0], 800) * rng.uniform(0.6, 1, 800)
         self._angle, self._soft = rng.uniform(-1.0, 1.0), rng.uniform(0.8, 5)
         self._depth = rng.uniform(0.3, 0.55)
         leaves = cv2.GaussianBlur(rng.normal(0, 1, (HEIGHT, 2 * WIDTH)).astype(np.float32), (0, 0), rng.uniform(3, 7))
@@ -165,9 +155,8 @@ class _Weather:
         )
         self._headlights = np.sort(rng.uniform(0, DAY_S, 400))
         self._rows = rng.uniform(0.45, 0.9, 400) * HEIGHT
-        self._spells = [
-            (begin, begin + rng.uniform(1200, 5400)) for begin in rng.uniform(0, DAY_S, int(rng.integers(0, 3)))
-        ]
+        begins = rng.uniform(0, DAY_S, int(rng.integers(0, 3)))
+        self._spells = [(begin, begin + rng.uniform(1200, 5400)) for begin in begins]
 
     def _sun(self, t: float) -> float:
         hour = (START_S + t) / 3600 % 24
@@ -225,10 +214,8 @@ def _somebody(rng: np.random.Generator, people: Sequence[sprites.Sprite]) -> Fig
         drawn = [_luma(sprite, height)]
     else:
         coat = int(rng.integers(1 << 30))
-        drawn = [
-            _luma(sprites.person(np.random.default_rng(coat), 2 * height, stride), height)
-            for stride in (0.0, 0.7, -0.6)
-        ]
+        strides = [sprites.person(np.random.default_rng(coat), 2 * height, one) for one in (0.0, 0.7, -0.6)]
+        drawn = [_luma(stride, height) for stride in strides]
     hour = rng.choice(24, p=_BUSY)
     begin_s = ((hour + rng.random()) * 3600 - START_S) % DAY_S
     speed = height * rng.uniform(0.4, 0.8)
@@ -318,11 +305,8 @@ def figures(count: int, shared: Path | None, workers: int, first: int = 0, lengt
         played = []
         for seed, one in zip(seeds, pool.map(play, seeds, [shared] * count, [length_s] * count), strict=True):
             found, missed, reports = one
-            print(
-                f"day {seed}: {found} found, {missed} missed, {len(reports)} false {reports}",
-                file=sys.stderr,
-                flush=True,
-            )
+            said = f"day {seed}: {found} found, {missed} missed, {len(reports)} false {reports}"
+            print(said, file=sys.stderr, flush=True)
             played.append(one)
     false = sum(len(reports) for _, _, reports in played)
     days = count * length_s / DAY_S

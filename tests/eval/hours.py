@@ -31,11 +31,8 @@ def _frames(path: Path) -> tuple[tuple[NDArray[np.uint8], ...], float]:
             break
         height, width = picture.shape[:2]
         size = (640, round(640 * height / width / 2) * 2)
-        frames.append(
-            np.asarray(
-                cv2.cvtColor(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB), np.uint8
-            )
-        )
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        frames.append(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8))
     return tuple(frames), rate_hz
 
 
@@ -47,9 +44,8 @@ def pictures(path: Path, seed: int, sample_s: float = SAMPLE_S) -> Iterator[tupl
     ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
     clouds = np.cumsum(rng.exponential(60, 200)), rng.uniform(0, 1, 200)
     angle, depth = rng.uniform(-0.8, 0.8), rng.uniform(0.25, 0.5)
-    lamp = np.exp(-(((xs - rng.uniform(0, width)) / 200) ** 2) - ((ys - 0.7 * height) / 150) ** 2) * rng.uniform(
-        0.3, 0.6
-    )
+    lamp = np.exp(-(((xs - rng.uniform(0, width)) / 200) ** 2) - ((ys - 0.7 * height) / 150) ** 2)
+    lamp *= rng.uniform(0.3, 0.6)
     along = xs + np.tan(angle) * ys
     noise = rng.normal(0, 1, (height + 64, width + 64)).astype(np.float32)
     for number in range(int(LENGTH_S / sample_s)):
@@ -61,10 +57,8 @@ def pictures(path: Path, seed: int, sample_s: float = SAMPLE_S) -> Iterator[tupl
         if 1500 <= t < 2400:
             light *= 1 + lamp
         dy, dx = rng.integers(0, 64, 2)
-        picture = (
-            frames[int(t * rate_hz) % len(frames)] * light[..., None]
-            + 2 * noise[dy : dy + height, dx : dx + width, None]
-        )
+        picture = frames[int(t * rate_hz) % len(frames)] * light[..., None]
+        picture += 2 * noise[dy : dy + height, dx : dx + width, None]
         yield t, np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -75,15 +69,9 @@ def figures(
     attention: Callable[[], Attention] = Attention,
 ) -> dict[str, int]:
     """Count the false incidents in an hour of each clip."""
-    return {
-        name: len(
-            watch(
-                pictures(shared / "videos" / name, 1, sample_s),
-                dwell_s=DWELL_S,
-                sample_s=sample_s,
-                detector=detector,
-                attention=attention(),
-            )
-        )
-        for name in CLIPS
-    }
+    found = {}
+    for name in CLIPS:
+        shown = pictures(shared / "videos" / name, 1, sample_s)
+        how = {"dwell_s": DWELL_S, "sample_s": sample_s}
+        found[name] = len(watch(shown, detector=detector, attention=attention(), **how))
+    return found

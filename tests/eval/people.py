@@ -66,10 +66,7 @@ def _counter(way: Way) -> PeopleCounter:
     # read before and after each look
     readings = count()
     return PeopleCounter(
-        [Place("square", WHOLE, way)],
-        BUDGET_MS,
-        load_counter(threads=THREADS),
-        timer=lambda: next(readings) * LOOK_S,
+        [Place("square", WHOLE, way)], BUDGET_MS, load_counter(threads=THREADS), timer=lambda: next(readings) * LOOK_S
     )
 
 

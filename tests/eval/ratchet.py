@@ -22,10 +22,7 @@ LATE_S: Final = 10.0
 LOWER_IS_BETTER: Final = ("delay", "mae", "error", "false", "left", "incidents", "invented", "cleared_while_hidden")
 NOT_COMPARED: Final = ("scenes", "cases", "photos", "pictures", "frames", "ms", "bias")
 
-SHORT: Final[dict[str, Callable[[], Any]]] = {
-    "tracking": tracking.short,
-    "staged": staged.short,
-}
+SHORT: Final[dict[str, Callable[[], Any]]] = {"tracking": tracking.short, "staged": staged.short}
 """Parts of the short form; each must run in a minute, from nothing."""
 
 
@@ -43,7 +40,15 @@ def keep(section: str, figures: Mapping[str, Any], path: Path = RESULT) -> None:
     """Write figures; parts that are not among them stay."""
     kept = read(path)
     kept[section] = {**kept.get(section, {}), **figures}
-    path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", "utf-8")
+    path.write_text(_text(kept) + "\n", "utf-8")
+
+
+def _text(value: object, margin: str = "\n ") -> str:
+    """As JSON; figures that belong together on one line."""
+    if not (isinstance(value, Mapping) and any(isinstance(one, Mapping) for one in value.values())):
+        return json.dumps(value, sort_keys=True)
+    lines = (f"{margin}{json.dumps(name)}: {_text(one, margin + ' ')}" for name, one in sorted(value.items()))
+    return f"{{{','.join(lines)}{margin[:-1]}}}"
 
 
 def behind(kept: object, now: object, name: str = "") -> list[str]:

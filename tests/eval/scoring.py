@@ -80,16 +80,8 @@ def watch(
             clock=lambda: ClockReport(state="replay", boot_id="replay", uptime_s=0.0),
             tell=lambda event, _: said.append(event),
         )
-        runner = CameraRunner(
-            camera,
-            ZoneInfo("UTC"),
-            learn_s,
-            detector,
-            Masker(None),
-            reporter,
-            Path(folder),
-            attention=attention or Attention(),
-        )
+        parts = (camera, ZoneInfo("UTC"), learn_s, detector, Masker(None), reporter, Path(folder))
+        runner = CameraRunner(*parts, attention=attention or Attention())
         try:
             for t, picture in pictures:
                 now_s = EPOCH_S + t

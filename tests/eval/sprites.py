@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 Sprite = NDArray[np.uint8]
 """Shape `(h, w, 4)`: R G B and opacity."""
 
-COCO_THINGS: Final = {
-    1: "bicycle",
-    3: "motorcycle",
-    13: "bench",
-    24: "backpack",
-    25: "umbrella",
-    28: "suitcase",
-    56: "chair",
-    58: "potted plant",
-    60: "dining table",
-}
+COCO_THINGS: Final = (1, 3, 13, 24, 25, 28, 56, 58, 60)
+"""Bicycle, motorcycle, bench, backpack, umbrella, suitcase, chair, potted plant, dining table."""
 PERSON: Final = 0
 
 
@@ -94,23 +85,14 @@ def person(rng: np.random.Generator, height: int, stride: float) -> Sprite:
     thick = max(3, width // 5)
     for way in (-1, 1):
         cv2.line(sprite, (middle + way * width // 12, hip), (middle + way * reach, height - 2), (*legs, 255), thick)
-    cv2.ellipse(
-        sprite,
-        (middle, (hip + shoulder) // 2),
-        (width * 3 // 10, (hip - shoulder) * 5 // 8),
-        0,
-        0,
-        360,
-        (*coat, 255),
-        -1,
-    )
+    trunk = (width * 3 // 10, (hip - shoulder) * 5 // 8)
+    cv2.ellipse(sprite, (middle, (hip + shoulder) // 2), trunk, 0, 0, 360, (*coat, 255), -1)
     for way in (-1, 1):
         hand = (middle + way * width // 3 - way * reach // 3, hip + height // 40)
         cv2.line(sprite, (middle + way * width // 4, shoulder + height // 20), hand, (*coat, 255), max(2, width // 8))
     cv2.circle(sprite, (middle, height // 10), max(2, height // 12), (190, 150, 125, 255), -1)
-    cv2.ellipse(
-        sprite, (middle, height // 13), (max(2, height // 12), max(1, height // 20)), 0, 180, 360, (30, 25, 22, 255), -1
-    )
+    hair = (max(2, height // 12), max(1, height // 20))
+    cv2.ellipse(sprite, (middle, height // 13), hair, 0, 180, 360, (30, 25, 22, 255), -1)
     return sprite
 
 

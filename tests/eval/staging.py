@@ -150,17 +150,12 @@ class Scene:
             elif self.shake == "nudge" and t >= self.length_s * 0.45:
                 shift = nudge
             if shift.any():
-                picture = cv2.warpAffine(
-                    picture,
-                    np.float32([[1, 0, shift[0]], [0, 1, shift[1]]]),
-                    (WIDTH, HEIGHT),
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
+                matrix = np.float32([[1, 0, shift[0]], [0, 1, shift[1]]])
+                picture = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
             dy, dx = rng.integers(0, 64, 2)
             picture += (self.noise * bank[dy : dy + HEIGHT, dx : dx + WIDTH])[..., None]
-            coded = cv2.imencode(
-                ".jpg", np.clip(picture, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, self.quality]
-            )[1]
+            levels = np.clip(picture, 0, 255).astype(np.uint8)
+            coded = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
             yield t, np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
@@ -214,23 +209,15 @@ class Stage:
                 walkers += self._crowd_before(stay, (begin_s, end_s), rng)
         if hardness == "partly_hidden" and props:
             first = props[0]
-            backdrop = backdrops.with_front(
-                backdrop, (first.x, first.y, first.sprite.shape[1], first.sprite.shape[0]), rng
-            )
+            box = (first.x, first.y, first.sprite.shape[1], first.sprite.shape[0])
+            backdrop = backdrops.with_front(backdrop, box, rng)
         light_kind = backdrops.LIGHTS[int(rng.integers(len(backdrops.LIGHTS)))]
         night = hardness == "night"
         gain = float(rng.uniform(0.22, 0.4)) if night else 1.0
+        shake = SHAKES[int(rng.integers(len(SHAKES)))]
         return Scene(
-            seed=seed,
-            hardness=hardness,
-            plot=plot,
-            backdrop=backdrop,
-            light_kind=light_kind,
-            shake=SHAKES[int(rng.integers(len(SHAKES)))],
-            length_s=length_s,
-            props=tuple(props),
-            walkers=tuple(walkers),
-            stays=tuple(stays),
+            *(seed, hardness, plot, backdrop, light_kind, shake, length_s),
+            *(tuple(props), tuple(walkers), tuple(stays)),
             gain=gain,
             noise=float(rng.uniform(4, 7) if night else rng.uniform(1, 3)),
             quality=int(rng.integers(60, 90)),
@@ -313,14 +300,8 @@ class Stage:
         if rng.random() < 0.35:
             begin_s = float(rng.uniform(12, length_s - 30))
             stop = (int(rng.integers(20, WIDTH - 80)), (begin_s, begin_s + float(rng.uniform(5, 25))))
-        return Walker(
-            self._figure(rng, height),
-            float(rng.uniform(-5, length_s)),
-            float(speed),
-            foot,
-            stop,
-            float(rng.uniform(0, 6)),
-        )
+        frames, from_s = self._figure(rng, height), float(rng.uniform(-5, length_s))
+        return Walker(frames, from_s, float(speed), foot, stop, float(rng.uniform(0, 6)))
 
     def _crowd_before(self, stay: Stay, span: Span, rng: np.random.Generator) -> list[Walker]:
         """People who stand before a place, shoulder to shoulder, so that it is hidden."""
@@ -329,19 +310,9 @@ class Stage:
         figures = []
         at = x - height * 0.25
         while at < x + w:
-            frames = tuple(
-                sprites.person(np.random.default_rng(int(rng.integers(1 << 30))), height, 0.0) for _ in range(1)
-            )
-            figures.append(
-                Walker(
-                    frames,
-                    0.0,
-                    float(rng.choice([-1, 1])) * height * 0.7,
-                    round(y + h + 8),
-                    (round(at), span),
-                    float(rng.uniform(0, 6)),
-                )
-            )
+            frames = (sprites.person(np.random.default_rng(int(rng.integers(1 << 30))), height, 0.0),)
+            speed = float(rng.choice([-1, 1])) * height * 0.7
+            figures.append(Walker(frames, 0.0, speed, round(y + h + 8), (round(at), span), float(rng.uniform(0, 6))))
             at += height * 0.2
         return figures
 

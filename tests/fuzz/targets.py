@@ -188,9 +188,8 @@ def _signing_requests() -> list[bytes]:
 def _enrolment_bodies() -> list[bytes]:
     csr = _signing_requests()[0].decode()
     asked = EnrolRequest(claim=make_claim(), csr=csr, box="box-1").model_dump_json().encode()
-    return [bytes([number]) + asked for number in range(4)] + [
-        b"\3" + Denied(code="x", text="y").model_dump_json().encode()
-    ]
+    denied = Denied(code="x", text="y").model_dump_json().encode()
+    return [*(bytes([number]) + asked for number in range(4)), b"\3" + denied]
 
 
 # orders
@@ -212,20 +211,8 @@ def _commands() -> list[bytes]:
         "diagnostics": {},
         "resend": {"since": "2026-01-01T00:00:00Z"},
     }
-    return [
-        json.dumps(
-            {
-                "specversion": "1.0",
-                "id": "018f0000-0000-7000-8000-000000000001",
-                "source": "/cityeye/s/b",
-                "type": "cityeye.box.command",
-                "time": "2026-01-01T00:00:00Z",
-                "dataschema": messages.dataschema("command"),
-                "data": {"verb": verb, "args": args, "expires_at": "2026-01-01T00:01:00Z"},
-            }
-        ).encode()
-        for verb, args in arguments.items()
-    ]
+    data = [{"verb": verb, "args": args, "expires_at": "2026-01-01T00:01:00Z"} for verb, args in arguments.items()]
+    return [incidents.told(CommandEvent, "command", START_S, one).payload for one in data]
 
 
 @_tolerant(SealedError)
@@ -270,9 +257,8 @@ def _standings() -> list[bytes]:
 @cache
 def _writer() -> Writer:
     folder = Path(tempfile.mkdtemp())
-    return Writer(
-        open_store(f"sqlite:///{folder / 'center.db'}"), PictureFiles(folder), lambda: None, lambda: START_S + 100
-    )
+    store = open_store(f"sqlite:///{folder / 'center.db'}")
+    return Writer(store, PictureFiles(folder), lambda: None, lambda: START_S + 100)
 
 
 def _publish(data: bytes) -> None:
@@ -379,9 +365,8 @@ def _sheet(data: bytes) -> None:
     assert all(str(one) for one in faults)
     # what was read can be written, and is the same when it is read again
     for row in table.rows:
-        texts = {
-            column.field: column.text(row.values[column.field]) for column in kind.columns if column.field in row.values
-        }
+        known = [column for column in kind.columns if column.field in row.values]
+        texts = {column.field: column.text(row.values[column.field]) for column in known}
         assert values_of(kind.columns, texts) == row.values
 
 

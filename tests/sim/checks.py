@@ -12,6 +12,7 @@ from collector.store import AuditRow, Box, CommandRow, IncidentRow, NoticeAttemp
 from collector.tickets.attend import PREFIX
 from collector.tickets.machine import FINAL, State
 from tests import second_opinion
+from tests.collector.tickets.test_life_properties import check_lines
 from tests.sim.day import BLIND, BOXES, DAY, END, POLICY, ZONE, Day
 from tests.sim.line import Letter
 
@@ -87,22 +88,11 @@ def _of_ticket(
 
 def _of_lines(ticket: Ticket, mine: list[TicketEvent]) -> list[str]:
     """Reads a time line again, as somebody would who checks whether all was done in its time."""
-    found = []
-    shop_due_ms = reviewer = due_ms = None
-    for event in mine:
-        detail = json.loads(event.detail)
-        shop_due_ms = None if event.kind in AGAIN else detail.get("shop_due_ms", shop_due_ms)
-        due_ms = detail.get("due_ms", due_ms)
-        reviewer = {"confirm": event.author, "review": event.author, "notify": None}.get(event.kind, reviewer)
-        if event.kind == "register" and not (reviewer or "").startswith("person:"):
-            found.append("registered without a reviewer")
-        if event.kind == "register" and shop_due_ms is not None and event.at_ms < shop_due_ms:
-            found.append("registered before the shop's deadline")
-        if event.kind == "correct" and detail["clear_ms"] > (shop_due_ms or detail["clear_ms"]):
-            found.append("corrected after the shop's deadline")
-    if ticket.open and due_ms != ticket.due_ms:
-        found.append(f"its deadline moved to {ticket.due_ms} without a record, which says {due_ms}")
-    return found
+    try:
+        check_lines(ticket, mine)
+    except AssertionError as fault:
+        return [f"a step without its grounds: {fault}"]
+    return []
 
 
 def _told(day: Day, mine: list[TicketEvent], number: int) -> list[str]:

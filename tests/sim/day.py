@@ -34,7 +34,6 @@ from collector.tickets.policy import Policy, Unreviewed
 from collector.tickets.timekeeper import Timekeeper, Watch
 from protocol.commands import PlaceSeen, Reply, ReplyEvent, Verified
 from protocol.instants import from_epoch
-from protocol.messages import dataschema
 from tests import incidents
 from tests.incidents import Case
 from tests.services import ROOT
@@ -113,19 +112,10 @@ class Day:
         watch = Watch(lambda: self.true_s + self.wrong_s, lambda: self.true_s)
         keeper = Timekeeper(self.store, make_office(), self.files, watch=watch)
         now = lambda: self.true_s + self.wrong_s  # noqa: E731 - three of them take it
-        sender = Sender(
-            self.store,
-            self.settings,
-            ShopPagesSection(),
-            tools_of(self.settings, self.folder, now),
-            "小河街道",
-            ZONE,
-            now=now,
-            random=Even(),
-            monotonic=lambda: self.true_s,
-            settled=lambda: watch.settled,
-        )
-        return keeper, sender
+        tools = tools_of(self.settings, self.folder, now)
+        clocks = {"now": now, "monotonic": lambda: self.true_s, "settled": lambda: watch.settled}
+        parts = (self.store, self.settings, ShopPagesSection(), tools, "小河街道", ZONE)
+        return keeper, Sender(*parts, random=Even(), **clocks)
 
     def restart(self) -> None:
         """The collector is to be killed as soon as it sends something."""
@@ -179,9 +169,8 @@ class Day:
         flood = count // 12
         numbers = itertools.count(1)
         for _ in range(flood):
-            self.opens(
-                next(numbers), FLOOD, None, start_s + chance.uniform(13, 16) * HOUR, chance.uniform(1, 6) * MINUTE
-            )
+            when_s = start_s + chance.uniform(13, 16) * HOUR
+            self.opens(next(numbers), FLOOD, None, when_s, chance.uniform(1, 6) * MINUTE)
         for _ in range(count // 40):
             box, camera = f"box-{chance.randrange(BOXES)}", f"cam-{chance.randrange(CAMERAS) + 1}"
             when_s = start_s + chance.uniform(9, 21) * HOUR
@@ -190,7 +179,7 @@ class Day:
         while made < count:
             box, camera, shop = chance.choice(offenders if chance.random() < 0.3 else places)
             when_s = start_s + (chance.uniform(6, 23.5) if chance.random() < 0.95 else chance.uniform(0, 24)) * HOUR
-            for again in range(chance.choices((1, 2, 3), (80, 14, 6))[0]):
+            for _ in range(chance.choices((1, 2, 3), (80, 14, 6))[0]):
                 if made == count:
                     break
                 lasts_s = chance.lognormvariate(2.3, 1.1) * MINUTE
@@ -198,7 +187,6 @@ class Day:
                 self.opens(number, (box, camera, f"front-{shop}"), shop, when_s, lasts_s)
                 made += 1
                 when_s += lasts_s + chance.choice((8, 20, 45, 200)) * MINUTE
-                del again
         for when_s, by_s in JUMPS:
             self.at(start_s + when_s, lambda by_s=by_s: self.set_clock(by_s))
         for when_s in RESTARTS:
@@ -226,15 +214,9 @@ class Day:
                 if number != UNKNOWN:
                     shops.add(session, values, author, around)
             for number in PERMITTED:
-                values = {
-                    "number": f"外摆-{number}",
-                    "issuer": "示例局",
-                    "shop": f"shop-{number}",
-                    "hours": "17:00-22:00",
-                    "from_day": "2026-02-01",
-                    "until_day": "2026-03-31",
-                }
-                permits.add(session, values, author, around)
+                days = {"hours": "17:00-22:00", "from_day": "2026-02-01", "until_day": "2026-03-31"}
+                named = {"number": f"外摆-{number}", "issuer": "示例局", "shop": f"shop-{number}"}
+                permits.add(session, named | days, author, around)
 
     def opens(
         self,
@@ -275,8 +257,7 @@ class Day:
 
     def clear_all(self, number: int) -> None:
         with self.store.transaction() as session:
-            of_ticket = select(IncidentRow.id).where(IncidentRow.ticket_number == number)
-            found = list(session.scalars(of_ticket))
+            found = list(session.scalars(select(IncidentRow.id).where(IncidentRow.ticket_number == number)))
         for incident in found:
             self.clears(incident)
 
@@ -334,15 +315,7 @@ class Day:
         seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
         verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.true_s), places=seen)
         data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
-        event = ReplyEvent(
-            id=f"r-{row.id}",
-            source=f"/cityeye/{STREET}/{row.box_id}",
-            type="cityeye.box.reply",
-            time=from_epoch(self.true_s),
-            dataschema=dataschema("reply"),
-            data=data,
-        )
-        self.send(Delivery(f"cityeye/1/{STREET}/{row.box_id}/reply", event.to_json()))
+        self.send(incidents.told(ReplyEvent, "reply", self.true_s, data, row.box_id, STREET, f"r-{row.id}"))
 
     # going through it
 

@@ -114,16 +114,8 @@ class Line(Service):
             robots.append(robot | {"dingtalk": {"secret": "file:ding"}, "feishu": {"secret": "file:fei"}}.get(kind, {}))
         variables = [{"name": name, "value": f"{{{name}}}"} for name in ("ticket", "minutes", "objection")]
         templates = [{"kind": kind, "code": kind, "variable": variables} for kind in ("shop_notice", "shop_reminder")]
-        sms = {
-            "id": "sms",
-            "type": "aliyun_sms",
-            "key_id": "file:key",
-            "key_secret": "file:secret",
-            "sign": "小河街道",
-            "template": templates,
-            "url": self.url,
-            "timeout_s": TIMEOUT_S,
-        }
+        account = {"key_id": "file:key", "key_secret": "file:secret", "sign": "小河街道", "template": templates}
+        sms = {"id": "sms", "type": "aliyun_sms", "url": self.url, "timeout_s": TIMEOUT_S, **account}
         body = {name: f"{{{name}}}" for name in ("to", "kind", "ticket", "request", "objection")}
         voice = {
             "id": "voice",

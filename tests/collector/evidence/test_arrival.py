@@ -14,14 +14,12 @@ from tests.incidents import KEY, START_S, Case, status
 
 
 def states(desk):
-    with desk.store.transaction() as session:
-        return [(row.state, row.why) for row in session.scalars(select(SealRow).order_by(SealRow.picture_id))]
+    return [(row.state, row.why) for row in desk.rows(select(SealRow).order_by(SealRow.picture_id))]
 
 
 def broken_lines(desk):
-    with desk.store.transaction() as session:
-        rows = session.scalars(select(AuditRow).where(AuditRow.action == "evidence.broken"))
-        return [(row.actor, json.loads(row.detail)["why"]) for row in rows]
+    rows = desk.rows(select(AuditRow).where(AuditRow.action == "evidence.broken"))
+    return [(row.actor, json.loads(row.detail)["why"]) for row in rows]
 
 
 def other_size(case):
@@ -100,7 +98,6 @@ def test_whoever_empties_the_ledger_is_found(desk):
     with desk.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM ledger"))
     desk.take(Case(number=2).opened())
-    with desk.store.transaction() as session:
-        found = list(ledger.verify(session))
+    found = list(desk.read(ledger.verify))
     assert len(found) == 2
     assert all("no line of the ledger" in one for one in found)

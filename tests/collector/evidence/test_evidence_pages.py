@@ -20,8 +20,7 @@ def client(desk):
     make_person(desk.store, "li", "operator@s")
     make_person(desk.store, "ann", "viewer@s")
     make_person(desk.store, "far", "operator@elsewhere")
-    with desk.store.writing() as session:
-        roster.change(session, SYSTEM, "li", now_ms(), unit="执法一队")
+    desk.write(roster.change, SYSTEM, "li", now_ms(), unit="执法一队")
     return browser(make_pages(desk))
 
 
@@ -36,9 +35,8 @@ def test_a_package_takes_a_right_and_a_reason_and_is_on_record(desk, client):
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     faults, manifest = package.check(answer.content)
     assert (faults, manifest["ticket"], len(manifest["pictures"])) == ([], 1, 1)
-    with desk.store.transaction() as session:
-        (line,) = session.scalars(select(AuditRow).where(AuditRow.action == "evidence.package"))
-        told = json.loads(line.detail)
+    (line,) = desk.rows(select(AuditRow).where(AuditRow.action == "evidence.package"))
+    told = json.loads(line.detail)
     assert (line.actor, told["reason"], told["name"], told["unit"]) == ("person:li", "行政复议", "Li", "执法一队")
     assert told["pictures"] == [manifest["pictures"][0]["sha256"]]
     _, files, _ = package._open(answer.content)
@@ -73,6 +71,5 @@ def test_a_hold_is_set_and_lifted_by_a_button(desk, client):
     assert ("诉讼中" in page, 'name="lift"' in page) == (True, True)
     assert client.post("/evidence/tickets/1/hold", data={"reason": "诉讼"}).status_code == 409
     assert client.post("/evidence/tickets/1/hold", data={"reason": "结案了", "lift": "1"}).status_code == 303
-    with desk.store.transaction() as session:
-        rows = session.scalars(select(AuditRow.action).where(AuditRow.object == "ticket/1"))
-        assert [one for one in rows if "hold" in one or "held" in one] == ["evidence.held", "evidence.hold_lifted"]
+    rows = desk.rows(select(AuditRow.action).where(AuditRow.object == "ticket/1"))
+    assert [one for one in rows if "hold" in one or "held" in one] == ["evidence.held", "evidence.hold_lifted"]

@@ -74,9 +74,8 @@ def test_a_restore_that_dies_once_the_copy_is_loaded_loses_no_hold_and_no_releas
     names = [fill(desk, number, number)[1] for number in (1, 2, 3, 4)]
 
     def release(*numbers, change=acceptance.release):
-        with desk.store.writing() as session:
-            session.execute(update(Ticket).where(Ticket.number.in_(numbers)).values(state="false_alarm"))
-            change(session, SYSTEM, numbers, "训练", START_MS)
+        desk.execute(update(Ticket).where(Ticket.number.in_(numbers)).values(state="false_alarm"))
+        desk.write(change, SYSTEM, numbers, "训练", START_MS)
 
     release(2, 3)
     made_at = datetime.fromtimestamp(desk.now_s + 1, UTC).isoformat()
@@ -88,8 +87,7 @@ def test_a_restore_that_dies_once_the_copy_is_loaded_loses_no_hold_and_no_releas
     gone = [sys.executable, "-c", DIES, str(tmp_path / "copy"), desk.url, str(desk.files.root)]
     assert subprocess.run(gone, check=False).returncode == 9
     desk.store = desk.writer._store = open_store(desk.url)
-    with desk.store.transaction() as session:
-        assert session.scalars(select(HoldRow)).all() == []  # the copy
+    assert desk.rows(select(HoldRow)) == []  # the copy
     if again:
         put_back(desk, tmp_path / "copy")
     else:
@@ -120,8 +118,7 @@ def test_a_copy_that_cannot_be_read_is_said_and_holds_up_nothing(desk, tmp_path,
     (tmp_path / "all/b/manifest.json").write_text("{")
     assert later(desk, periods=PERIODS.model_copy(update={"backups": (tmp_path / "all",)})) == 1
     assert [PictureFiles(tmp_path / "all" / name / "evidence").has(gone) for name in "abc"] == [False, True, False]
-    with desk.store.transaction() as session:
-        (line,) = show(session, action=RETAINED)
+    (line,) = desk.read(show, action=RETAINED)
     assert list(json.loads(line.detail)["unread"]) == [str(tmp_path / "all" / "b")]
     assert "all/b" in caplog.text
 

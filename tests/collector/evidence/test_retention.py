@@ -66,13 +66,11 @@ def later(desk, days=31, periods=PERIODS):
 
 
 def faults(desk):
-    with desk.store.transaction() as session:
-        return list(store_check.check(session, desk.files))
+    return list(desk.read(store_check.check, desk.files))
 
 
 def hold(desk, number, *, on):
-    with desk.store.writing() as session:
-        retention.hold(session, SYSTEM, number, "诉讼", START_MS, on=on)
+    desk.write(retention.hold, SYSTEM, number, "诉讼", START_MS, on=on)
 
 
 def test_what_is_deleted_is_gone_and_the_log_says_why_and_a_hold_survives(desk):
@@ -81,15 +79,11 @@ def test_what_is_deleted_is_gone_and_the_log_says_why_and_a_hold_survives(desk):
     hold(desk, 2, on=True)
     assert (later(desk, 29), later(desk), later(desk, 400)) == (0, 1, 0)
     assert (desk.files.has(gone), small.exists(), desk.files.has(held)) == (False, False, True)
-    with desk.store.transaction() as session:
-        (row,) = session.scalars(select(PictureRow).where(PictureRow.deleted_ms.is_not(None)))
-        line = session.get(AuditRow, row.deleted_line)
-        assert (line.action, line.object, json.loads(line.detail)["pictures"]) == (
-            "evidence.deleted",
-            "ticket/1",
-            [row.id],
-        )
-        assert "its ticket ended" in row.deleted_why == json.loads(line.detail)["why"]
+    (row,) = desk.rows(select(PictureRow).where(PictureRow.deleted_ms.is_not(None)))
+    line = desk.get(AuditRow, row.deleted_line)
+    got = (line.action, line.object, json.loads(line.detail)["pictures"])
+    assert got == ("evidence.deleted", "ticket/1", [row.id])
+    assert "its ticket ended" in row.deleted_why == json.loads(line.detail)["why"]
     # a box that sends it once more is told that it is stored, and no file comes back
     again = Case(shop="shop-1").picture("at")
     assert desk.take(again)[0] == [row.id]
@@ -113,12 +107,10 @@ def test_one_picture_of_two_incidents_goes_with_the_last(desk):
 
 def test_a_false_alarm_goes_early_unless_released_for_training(desk):
     fill(desk), fill(desk, 2, 2)
-    with desk.store.writing() as session:
-        session.execute(update(Ticket).values(state="false_alarm", closed_ms=START_MS, open=0))
-        assert acceptance.release(session, SYSTEM, [2], "训练", START_MS) == 1
+    desk.execute(update(Ticket).values(state="false_alarm", closed_ms=START_MS, open=0))
+    assert desk.write(acceptance.release, SYSTEM, [2], "训练", START_MS) == 1
     assert (later(desk, 6), later(desk, 8), later(desk, 400)) == (0, 1, 0)
-    with desk.store.writing() as session:
-        assert acceptance.take_back(session, SYSTEM, [2], "训练", START_MS) == 1
+    assert desk.write(acceptance.take_back, SYSTEM, [2], "训练", START_MS) == 1
     assert later(desk, 9) == 1
 
 

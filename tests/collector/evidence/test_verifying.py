@@ -68,11 +68,8 @@ def packed(tmp_path_factory):
 def test_a_package_holds_all_that_proves_a_ticket(packed):
     found, manifest = package.check(packed)
     assert found == []
-    assert [(one["role"], one["evidence"], (one["seal"] or {}).get("state")) for one in manifest["pictures"]] == [
-        ("at", True, "good"),
-        ("clear", True, "good"),
-        ("worker_after", True, None),
-    ]
+    got = [(one["role"], one["evidence"], (one["seal"] or {}).get("state")) for one in manifest["pictures"]]
+    assert got == [("at", True, "good"), ("clear", True, "good"), ("worker_after", True, None)]
     assert "Li（小河街道，person:li）" in (manifest["reviewed_by"], manifest["made_by"])
     names = set(manifest["files"])
     assert {"report.pdf", "ticket.json", "timeline.json", "access.json"} < names
@@ -125,10 +122,7 @@ def test_a_package_that_was_cut_or_added_to_is_found(packed, cut, end):
         ("UPDATE box SET public_key = NULL", "its seal was good as it came"),
         ("UPDATE ticket_event SET reason = 'x' WHERE kind = 'confirm'", "its time line lacks ticket.confirm"),
         ("DELETE FROM ticket_event WHERE kind = 'picture'", "its time line lacks ticket.picture"),
-        (
-            "UPDATE ledger SET at_ms = at_ms + 1 WHERE number = 1",
-            "ledger line 1: it was changed",
-        ),
+        ("UPDATE ledger SET at_ms = at_ms + 1 WHERE number = 1", "ledger line 1: it was changed"),
         ("DELETE FROM ledger WHERE number = 2", "ledger line 2: it is missing"),
     ],
 )
@@ -193,8 +187,7 @@ def test_any_changed_value_of_a_row_is_named(stored, kind, column):
 def stored(tmp_path_factory):
     desk = Desk(tmp_path_factory.mktemp("stored"))
     fill(desk)
-    with desk.store.transaction() as session:
-        names = sorted(session.scalars(select(PictureRow.sha256)))
+    names = sorted(desk.rows(select(PictureRow.sha256)))
     yield desk, names
     desk.store.close()
 

@@ -14,7 +14,7 @@ from collector.exchange.municipal import Municipal, cases, load_municipal, writt
 from collector.exchange.reports import Report, take
 from collector.places.codes import load_codes
 from protocol.documents import SettingsError
-from tests.collector.tickets.conftest import CHEN, LI, WANG, street  # noqa: F401 - a fixture
+from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.people import bearer, browser, make_pages, make_person
 
 CODES, ZONE = load_codes(), ZoneInfo("Asia/Shanghai")
@@ -35,23 +35,16 @@ fact = "photo.after"
 
 
 @pytest.fixture
-def handled(street):  # noqa: F811
+def handled(street):
     """A street with one case that a hotline reported, and one that a camera saw and nobody has registered."""
     street.policy(region="330105")
     said = Report("hotline", "0507", "s", "=1+1 纸箱", address="示例路 12 号", lon=120.14, lat=30.31)
-    with street.desk.store.writing() as session:
-        take(session, LI, said, CODES, street.now_ms)
+    street.desk.write(take, LI, said, CODES, street.now_ms)
     street.act(WANG, "found", result="exists")
     for verb, actor, args in (
-        ("confirm", LI, {}),
-        ("register", LI, {}),
-        ("dispatch", LI, {"to": "chen"}),
-        ("accept", CHEN, {}),
-        ("feed_back", CHEN, {}),
-        ("rework", LI, {"reason": "again"}),
-        ("accept", CHEN, {}),
-        ("feed_back", CHEN, {}),
-        ("close", LI, {"reason": "done"}),
+        *(("confirm", LI, {}), ("register", LI, {}), ("dispatch", LI, {"to": "chen"})),
+        *(("accept", CHEN, {}), ("feed_back", CHEN, {}), ("rework", LI, {"reason": "again"})),
+        *(("accept", CHEN, {}), ("feed_back", CHEN, {}), ("close", LI, {"reason": "done"})),
     ):
         street.wait(1)
         street.act(actor, verb, **args)
@@ -59,9 +52,8 @@ def handled(street):  # noqa: F811
     return street
 
 
-def rows(street, table, **options):  # noqa: F811
-    with street.desk.store.transaction() as session:
-        return list(cases(session, DAY, DAY, table, CODES, "330105002", ZONE, **options))
+def rows(street, table, **options):
+    return list(street.desk.read(cases, DAY, DAY, table, CODES, "330105002", ZONE, **options))
 
 
 def test_a_case_has_what_the_platform_asks_for(handled):

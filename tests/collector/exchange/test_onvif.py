@@ -12,7 +12,6 @@ from collector.exchange.onvif import Publisher
 from collector.exchange.settings import OnvifSection
 from protocol.broker import BrokerLine
 from protocol.messages import People
-from tests.collector.tickets.conftest import street  # noqa: F401 - a fixture
 from tests.services import Broker, wait_for
 
 SHOP = "demo/onvif-ej/RuleEngine/cityeye:ShopEncroachment/&1/box-1.cam-1/s/front"
@@ -39,7 +38,7 @@ def broker(tmp_path):
         yield running
 
 
-def publisher(street, broker):  # noqa: F811
+def publisher(street, broker):
     made = Publisher(street.desk.store, BrokerLine(url=broker.url), Path(), "center-onvif", "demo")
     made.start()
     wait_for(made._ready.is_set, "the broker has told what it holds")
@@ -47,7 +46,7 @@ def publisher(street, broker):  # noqa: F811
 
 
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_breach_is_a_property_while_it_goes_on_and_is_put_right_after_a_restart(street, broker):  # noqa: F811
+def test_a_breach_is_a_property_while_it_goes_on_and_is_put_right_after_a_restart(street, broker):
     case = street.appears()
     crowd = street.appears(rule="crowding", shop=None, zone="square")
     people = People(count=31, lower_bound=False, level="over")

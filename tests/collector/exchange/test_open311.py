@@ -21,12 +21,10 @@ from collector.places.codes import load_codes
 from collector.places.history import Author
 from collector.places.register import Around
 from collector.settings import BrokerSection, CenterSection, CenterSettings
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
 from protocol.instants import from_epoch
 from tests.collector.exchange.test_people_reports import SHOP, Report
-from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture
-from tests.people import bearer, browser, make_gate, make_person, sign_in
+from tests.collector.tickets.conftest import LI
+from tests.people import bearer, browser, make_pages, make_person, sign_in
 
 CODES = load_codes()
 W3 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)")
@@ -80,25 +78,17 @@ def read(answer, kind):
 class Town:
     """A center with Open311, and somebody who calls it."""
 
-    def __init__(self, street, **section):  # noqa: F811
+    def __init__(self, street, **section):
         self.street = street
         street.true_s = time.time()
-        with street.desk.store.writing() as session:
-            shops.add(session, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
+        street.desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
         exchange = ExchangeSection(open311=Open311Section(**{"enabled": True} | section))
         center = CenterSection(id="demo", name="小河街道")
-        found = CenterSettings(
-            version=1, center=center, broker=BrokerSection(url="mqtt://127.0.0.1"), exchange=exchange
-        )
-        health = Health(lambda: True, lambda: True)
-        gate = make_gate(street.desk.store, second_factor="optional")
-        app = make_app(
-            center, street.desk.store, street.desk.files, Changes(), health, lambda: True, gate=gate, settings=found
-        )
+        broker = BrokerSection(url="mqtt://127.0.0.1")
+        found = CenterSettings(version=1, center=center, broker=broker, exchange=exchange)
         make_person(street.desk.store, "li", "operator@s")
         make_person(street.desk.store, "wu", "viewer@s")
-        self.client = browser(app)
-        self.app = app
+        self.client = browser(make_pages(street.desk, settings=found))
 
     def key(self, person="li"):
         return bearer(self.street.desk.store, person)["authorization"].removeprefix("Bearer ")
@@ -121,7 +111,7 @@ class Town:
 ASKED = {"service_code": "0504", "jurisdiction_id": "s", "lat": "30.3112", "long": "120.1403", "description": "货架"}
 
 
-def test_services_are_the_events_of_the_table_of_codes(street):  # noqa: F811
+def test_services_are_the_events_of_the_table_of_codes(street):
     town = Town(street)
     found = {one["service_code"]: one for one in town.get("services", "services")}
     assert found["0504"]["service_name"] == "店外经营"
@@ -135,38 +125,28 @@ def test_services_are_the_events_of_the_table_of_codes(street):  # noqa: F811
 
 
 @pytest.mark.parametrize("form", ["xml", "json"])
-def test_a_request_with_a_key_becomes_a_ticket_and_is_followed(street, form):  # noqa: F811
+def test_a_request_with_a_key_becomes_a_ticket_and_is_followed(street, form):
     town = Town(street)
     (made,) = town.post(form=form, api_key=town.key(), first_name="Ann", phone="13800000000", **ASKED)
     number = made["service_request_id"]
     ticket = street.ticket(int(number))
-    assert (ticket.source, ticket.state, ticket.rule, ticket.street) == (
-        *("public", "pending_review"),
-        "encroachment",
-        "s",
-    )
+    got = (ticket.source, ticket.state, ticket.rule, ticket.street)
+    assert got == ("public", "pending_review", "encroachment", "s")
     (token,) = town.get(f"tokens/{number}", "token")
     assert token == {"service_request_id": number, "token": number}
     (shown,) = town.get(f"requests/{number}", "requests", api_key=town.key())
-    assert (shown["status"], shown["description"], shown["lat"], shown["service_name"]) == (
-        *("open", "货架", "30.3112"),
-        "店外经营",
-    )
+    got = (shown["status"], shown["description"], shown["lat"], shown["service_name"])
+    assert got == ("open", "货架", "30.3112", "店外经营")
     street.act(LI, "false_alarm", reason="nothing there")
     (shown,) = town.get(f"requests/{number}", "requests")
     assert (shown["status"], shown["status_notes"]) == ("closed", "误报")
 
 
-def test_who_shows_no_key_sees_no_words_no_shop_and_no_camera(street):  # noqa: F811
+def test_who_shows_no_key_sees_no_words_no_shop_and_no_camera(street):
     town = Town(street)
-    with street.desk.store.writing() as session:
-        take(
-            session,
-            LI,
-            Report("hotline", "0504", shop="shop-9", description="茶铺老板 13800000000"),
-            CODES,
-            street.now_ms,
-        )
+    street.desk.write(
+        take, LI, Report("hotline", "0504", shop="shop-9", description="茶铺老板 13800000000"), CODES, street.now_ms
+    )
     street.appears()
     answers = [town.client.get(f"/open311/v2/{path}").text for path in ("requests.xml", "requests/1.json")]
     for text in answers:
@@ -178,7 +158,7 @@ def test_who_shows_no_key_sees_no_words_no_shop_and_no_camera(street):  # noqa: 
     assert [one["service_request_id"] for one in town.get("requests", "requests", api_key=town.key())] == ["2", "1"]
 
 
-def test_a_key_is_needed_and_has_to_be_good(street):  # noqa: F811
+def test_a_key_is_needed_and_has_to_be_good(street):
     town = Town(street)
     for form in ("xml", "json"):
         for key in ({}, {"api_key": "cet_x"}, {"api_key": town.key("wu")}):
@@ -189,7 +169,7 @@ def test_a_key_is_needed_and_has_to_be_good(street):  # noqa: F811
     town.post(403, "xml", "errors", **ASKED)
 
 
-def test_anybody_may_report_a_few_times_where_the_center_says_so(street):  # noqa: F811
+def test_anybody_may_report_a_few_times_where_the_center_says_so(street):
     town = Town(street, anonymous=True, jurisdictions={"xiaohe.gov.cn": "s"})
     asked = ASKED | {"jurisdiction_id": "xiaohe.gov.cn"}
     made = [town.post(**asked) for _ in range(10)]
@@ -200,7 +180,7 @@ def test_anybody_may_report_a_few_times_where_the_center_says_so(street):  # noq
     assert street.ticket(1).source == "public"
 
 
-def test_an_address_without_a_key_may_look_so_often_a_minute(street, monkeypatch):  # noqa: F811
+def test_an_address_without_a_key_may_look_so_often_a_minute(street, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("collector.web.open311_pages.time", SimpleNamespace(monotonic=lambda: clock[0]))
     town = Town(street, anonymous=True)
@@ -232,26 +212,24 @@ def test_an_address_without_a_key_may_look_so_often_a_minute(street, monkeypatch
         (400, "cell", {"address_id": "330105001001001"}),
     ],
 )
-def test_what_is_wrong_with_a_request_is_named(street, status, named, fields):  # noqa: F811
+def test_what_is_wrong_with_a_request_is_named(street, status, named, fields):
     town = Town(street)
     (fault,) = town.post(status, "json", "errors", api_key=town.key(), **ASKED | fields)
     assert named in fault["description"]
     assert town.client.post("/open311/v2/requests.xml", json={}).status_code == 400
 
 
-def test_a_search_goes_by_what_the_specification_names(street):  # noqa: F811
+def test_a_search_goes_by_what_the_specification_names(street):
     town = Town(street)
     for code in ("0504", "0501"):
-        with street.desk.store.writing() as session:
-            take(session, LI, Report("public", code, "s", address="1"), CODES, street.now_ms)
+        street.desk.write(take, LI, Report("public", code, "s", address="1"), CODES, street.now_ms)
         street.wait(60)
     street.act(LI, "false_alarm", number=2, reason="nothing")
     desk_now = from_epoch(street.now_ms / 1000)
 
     def found(**query):
         wanted = read_wanted(query, "", desk_now)
-        with street.desk.store.transaction() as session:
-            rows = open311.requests(session, wanted, CODES, "x", None, public=True)
+        rows = street.desk.read(open311.requests, wanted, CODES, "x", None, public=True)
         return [one["service_request_id"] for one in rows]
 
     assert found() == ["2", "1"]
@@ -280,7 +258,7 @@ def test_a_state_that_there_is_not_is_refused():
     assert (fault.value.status, "open, closed" in fault.value.text) == (400, True)
 
 
-def test_a_center_that_does_not_want_it_has_none(street):  # noqa: F811
+def test_a_center_that_does_not_want_it_has_none(street):
     town = Town(street, enabled=False)
     town.get("services", "errors", 404)
     town.get("requests", "errors", 404)

@@ -51,9 +51,8 @@ def center(tmp_path_factory):
     desk = Desk(tmp_path_factory.mktemp("center"))
     street = Street(desk)
     street.appears()
-    with desk.store.writing() as session:
-        shops.add(session, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
-        take(session, LI, Report("grid", "0501", "s", "x", address="1"), load_codes(), street.now_ms)
+    desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
+    desk.write(take, LI, Report("grid", "0501", "s", "x", address="1"), load_codes(), street.now_ms)
     for person, role in (("root", "admin"), ("li", "operator@s")):
         make_person(desk.store, person, role)
     app = make_pages(desk)

@@ -15,7 +15,7 @@ from collector.places.register import Around
 from collector.store import AuditRow, ReportRow, Ticket
 from collector.tickets.desk import RefusedError
 from tests import incidents, scenes
-from tests.collector.tickets.conftest import CHEN, LI, WANG, street  # noqa: F401 - a fixture
+from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.incidents import Case
 from tests.people import bearer, browser, make_pages, make_person, sign_in
 
@@ -25,17 +25,15 @@ HOTLINE = Report("hotline", "0507", "s", "纸箱堆在人行道上", address="�
 
 
 @pytest.fixture
-def town(street):  # noqa: F811
+def town(street):
     """A street with a shop of its register."""
-    with street.desk.store.writing() as session:
-        shops.add(session, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
+    street.desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
     street.policy(region="330105")
     return street
 
 
 def report(town, one, actor=LI):
-    with town.desk.store.writing() as session:
-        ticket, new = take(session, actor, one, CODES, town.now_ms)
+    ticket, new = town.desk.write(take, actor, one, CODES, town.now_ms)
     town.wait()
     return ticket.number, new
 
@@ -50,11 +48,8 @@ def refused(code, town, actor, verb, **args):
 def test_a_call_to_the_hotline_is_looked_at_registered_handled_and_closed_by_people(town):
     assert report(town, HOTLINE) == (1, True)
     ticket = town.ticket(1)
-    assert (ticket.state, ticket.source, ticket.rule, ticket.box_id, ticket.street) == (
-        *("pending_review", "hotline", "0507"),
-        None,
-        "s",
-    )
+    got = (ticket.state, ticket.source, ticket.rule, ticket.box_id, ticket.street)
+    assert got == ("pending_review", "hotline", "0507", None, "s")
     assert town.kinds("operator") == ["alert"]
     assert "confirm" not in refused("unverified", town, LI, "confirm").allowed
     town.act(LI, "inspect", to="wang")
@@ -131,8 +126,7 @@ def test_what_is_wrong_with_a_report_is_named_and_leaves_nothing(town, field, ac
     with pytest.raises(ReportError) as fault:
         report(town, Report(**values), actor)
     assert fault.value.field == field
-    with town.desk.store.transaction() as session:
-        assert session.scalars(select(ReportRow)).all() == []
+    assert town.desk.rows(select(ReportRow)) == []
 
 
 def test_the_pages_and_the_api_show_a_ticket_without_a_camera(town):
@@ -168,9 +162,8 @@ def test_the_pages_and_the_api_show_a_ticket_without_a_camera(town):
     assert page.status_code == 303, page.text
     sign_in(desk.store, "far", client)
     assert client.get("/tickets/1").status_code == 404
-    with desk.store.transaction() as session:
-        assert session.get_one(Ticket, 1).found == "exists"
-        assert "ticket.reported" in set(session.scalars(select(AuditRow.action)))
+    assert desk.get(Ticket, 1).found == "exists"
+    assert "ticket.reported" in set(desk.rows(select(AuditRow.action)))
 
 
 def test_the_form_takes_a_picture_that_only_this_street_sees(town):
@@ -201,10 +194,9 @@ def test_other_rooms_know_of_tickets_that_no_camera_has_seen(town):
     desk = town.desk
     report(town, HOTLINE)
     town.act(LI, "false_alarm", reason="nobody found it")
-    with desk.store.transaction() as session:
-        assert list(store_check.check(session, desk.files)) == []
-        assert statistics(session, None, town.now_ms + 1) == {}, "it is no zone's"
-        assert keeping.streets(session) == ["s"]
+    assert list(desk.read(store_check.check, desk.files)) == []
+    assert desk.read(statistics, None, town.now_ms + 1) == {}, "it is no zone's"
+    assert desk.read(keeping.streets) == ["s"]
 
 
 @pytest.mark.parametrize("name", ["report-1", "report-abc"])

@@ -52,8 +52,7 @@ def send(client, text, **more):
 
 
 def rows(desk):
-    with desk.store.transaction() as session:
-        return [(one.state, one.text) for one in session.scalars(select(ProposalRow).order_by(ProposalRow.number))]
+    return [(one.state, one.text) for one in desk.rows(select(ProposalRow).order_by(ProposalRow.number))]
 
 
 def test_it_is_off_by_default_and_then_takes_nothing(desk):

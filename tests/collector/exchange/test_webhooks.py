@@ -11,7 +11,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from collector.exchange import webhooks
 from collector.exchange.courier import BATCH, LEASE_MS, TIMEOUT_S, WAITS_S, Courier
@@ -21,7 +21,7 @@ from collector.people.actor import SYSTEM
 from collector.people.vault import Vault
 from collector.places.codes import load_codes
 from collector.store import DeliveryRow, Ticket, TicketEvent, WebhookRow
-from tests.collector.tickets.conftest import LI, street  # noqa: F401 - a fixture
+from tests.collector.tickets.conftest import LI
 from tests.people import bearer, browser, make_pages, make_person
 
 CODES = load_codes()
@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
 class Post:
     """A street, its courier, and receivers that have subscribed."""
 
-    def __init__(self, street, **options):  # noqa: F811
+    def __init__(self, street, **options):
         self.street, self.vault, self.receivers = street, Vault(), []
         self.options = {"networks": HOME, "timeout_s": 1.0, "chance": random.Random(1)} | options
         self.restart()
@@ -85,8 +85,9 @@ class Post:
     def subscribe(self, answer=200, *kinds, url=None, at=""):
         receiver = Receiver(answer)
         self.receivers.append(receiver)
-        with self.street.desk.store.writing() as session:
-            made = webhooks.add(session, SYSTEM, self.vault, url or receiver.url, kinds, at, self.street.now_ms)
+        made = self.street.desk.write(
+            webhooks.add, SYSTEM, self.vault, url or receiver.url, kinds, at, self.street.now_ms
+        )
         receiver.id, receiver.secret = made.id, made.secret
         return receiver
 
@@ -98,17 +99,15 @@ class Post:
 
     def report(self, address="示例路 1 号"):
         said = Report("grid", "0504", "s", "老板说不搬 13800000000", address=address)
-        with self.street.desk.store.writing() as session:
-            take(session, LI, said, CODES, self.street.now_ms)
+        self.street.desk.write(take, LI, said, CODES, self.street.now_ms)
 
     def rows(self, receiver):
-        with self.street.desk.store.transaction() as session:
-            query = select(DeliveryRow).where(DeliveryRow.webhook_id == receiver.id).order_by(DeliveryRow.event_id)
-            return list(session.scalars(query))
+        query = select(DeliveryRow).where(DeliveryRow.webhook_id == receiver.id).order_by(DeliveryRow.event_id)
+        return self.street.desk.rows(query)
 
 
 @pytest.fixture
-def post(street):  # noqa: F811
+def post(street):
     found = Post(street)
     yield found
     found.courier.stop()
@@ -172,8 +171,9 @@ def test_a_receiver_that_fails_is_tried_again_for_a_day_with_the_same_id_then_it
     post.go(24 * 60)
     assert len(receiver.came) == len(WAITS_S) + 1
     receiver.answer = 204
-    with post.street.desk.store.writing() as session:
-        assert webhooks.replay(session, SYSTEM, receiver.id, post.street.now_ms, message=receiver.ids[0]) == 1
+    assert (
+        post.street.desk.write(webhooks.replay, SYSTEM, receiver.id, post.street.now_ms, message=receiver.ids[0]) == 1
+    )
     post.go()
     assert post.rows(receiver)[0].state == "sent"
 
@@ -301,8 +301,7 @@ def test_redirects_are_not_followed_and_410_ends_a_subscription(post):
     post.go()
     assert elsewhere.came == []
     assert post.rows(receiver)[0].said.startswith("307")
-    with post.street.desk.store.transaction() as session:
-        assert session.get_one(WebhookRow, gone.id).active == 0
+    assert post.street.desk.get(WebhookRow, gone.id).active == 0
     post.report()
     post.go(60)
     assert len(gone.came) == 1
@@ -317,7 +316,7 @@ def test_a_receiver_says_how_long_to_wait(post):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/", "https://localhost:{port}/", "http://[::1]:{port}/"])
-def test_an_address_in_a_network_that_is_not_named_is_not_told_anything(street, url):  # noqa: F811
+def test_an_address_in_a_network_that_is_not_named_is_not_told_anything(street, url):
     post = Post(street, networks=())
     receiver = post.subscribe(url="https://example.invalid/")
     with street.desk.store.writing() as session:
@@ -355,9 +354,8 @@ def test_what_happened_before_is_replayed_from_an_instant_and_old_lines_leave_th
     post.go()
     assert receiver.kinds == ["reported"]
     post.go(31 * 24 * 60)
-    with post.street.desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).select_from(DeliveryRow)) == 0
-        assert session.scalar(select(func.count()).select_from(TicketEvent)) > 0
+    assert post.street.desk.count(DeliveryRow) == 0
+    assert post.street.desk.count(TicketEvent) > 0
 
 
 def test_secrets_are_sealed_and_go_with_the_vaults_rotation(post):

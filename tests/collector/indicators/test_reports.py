@@ -6,7 +6,6 @@ from random import Random
 
 import openpyxl
 import pytest
-from fastapi.testclient import TestClient
 from pypdf import PdfReader
 from sqlalchemy import select
 from typer.testing import CliRunner
@@ -17,15 +16,12 @@ from collector.indicators.clerk import Clerk
 from collector.indicators.definitions import BY, document
 from collector.indicators.settings import ReportsSection
 from collector.papers.typefaces import typeface
-from collector.settings import CenterSection
 from collector.store import FootfallRow
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
 from protocol.messages import ZoneCount
 from tests.bench import million
 from tests.bench.million import NOW, ZONE
 from tests.collector.conftest import Desk
-from tests.people import make_gate, make_person, sign_in
+from tests.people import browser, make_pages, make_person, sign_in
 from tests.services import ROOT
 
 LAST = NOW.date() - timedelta(days=1)
@@ -43,16 +39,7 @@ def center(tmp_path_factory):
             footfall.take(session, "box-0", [count], round((NOW.timestamp() - 86_400 + quarter * 900) * 1000))
     make_person(desk.store, "lead", "viewer@*")
     make_person(desk.store, "near", "viewer@s-1")
-    app = make_app(
-        CenterSection(id="demo", name="示例街道"),
-        desk.store,
-        desk.files,
-        Changes(),
-        Health(lambda: True, lambda: True),
-        gate=make_gate(desk.store),
-    )
-    with TestClient(app, base_url="http://127.0.0.1") as client:
-        yield desk, client
+    return desk, browser(make_pages(desk))
 
 
 def ask(center, person, path, code=200):
@@ -103,7 +90,7 @@ def test_the_page_leads_to_reports_that_can_be_read(center):
     text = "".join(one.extract_text() for one in paper.pages)
     for part in (
         "指标月报 2026-10",
-        "示例街道",
+        "小河街道",
         "有效上报率",
         "智治率",
         "按店铺",
@@ -142,8 +129,7 @@ def test_the_clerk_keeps_each_report_once_when_its_time_has_come(center, tmp_pat
     now[0] += 2 * 86_400
     clerk.tidy()
     assert (tmp_path / "s-2" / "2026-11-02.xlsx").exists()
-    with desk.store.transaction() as session:
-        assert session.scalars(select(FootfallRow)).all() == []
+    assert desk.rows(select(FootfallRow)) == []
 
 
 def test_the_command_line_shows_writes_and_builds_anew(center, tmp_path):

@@ -54,8 +54,7 @@ class Center:
         self.folder = folder
         (folder / "data").mkdir()
         self.desk = Desk(folder / "data")
-        with self.desk.store.writing() as session:
-            places.box(session, "box-1", "s", {("market", "front"): None, ("gate", "front"): None})
+        self.desk.write(places.box, "box-1", "s", {("market", "front"): None, ("gate", "front"): None})
         self.place("market", name="菜场口", lon="120.15", lat="30.28", height_m="4.5", note="朝南 90°，摊位前")
         self.say(LAW)
 
@@ -65,8 +64,9 @@ class Center:
 
     def place(self, camera, **values):
         author = Author(Actor("person", "li", "李敏"), AT_MS)
-        with self.desk.store.writing() as session:
-            change(session, cameras.CAMERAS, {"box": "box-1", "camera": camera, **values}, author, Around("", AT_MS))
+        self.desk.write(
+            change, cameras.CAMERAS, {"box": "box-1", "camera": camera, **values}, author, Around("", AT_MS)
+        )
 
     def run(self, *words):
         return CliRunner().invoke(app, ["papers", *words, "--settings", str(self.folder / "center.toml")])
@@ -81,9 +81,8 @@ class Center:
         return content if suffix == "xlsx" else content.decode()
 
     def missing(self):
-        with self.desk.store.transaction() as session:
-            writer = Writer(gather(session, self.settings, AT_MS), None, "")
-            return "\n".join(writer.items("gaps", "zh"))
+        writer = Writer(self.desk.read(gather, self.settings, AT_MS), None, "")
+        return "\n".join(writer.items("gaps", "zh"))
 
 
 @pytest.fixture
@@ -157,8 +156,7 @@ def test_what_was_filed_is_kept_with_who_filed_it(center):
         assert word in page
     center.place("gate", name="北门")
     assert "变更 box-1/gate：安装位置" in client.get("/papers?lang=zh").text
-    with center.desk.store.transaction() as session:
-        line = show(session, action="filing.filed")[0]
+    line = center.desk.read(show, action="filing.filed")[0]
     assert (line.actor, json.loads(line.detail)["cameras"]) == ("person:zhao", 2)
 
 
@@ -168,9 +166,8 @@ def test_both_databases_keep_what_was_filed(desk):
         places.box(session, "box-1", "s", {("market", "front"): None})
         facts = gather(session, settings, AT_MS)
         digests = [filing.note_filed(session, facts, SYSTEM, receipt, AT_MS) for receipt in ("1", "2")]
-    with desk.store.transaction() as session:
-        found = filing.last(session, "demo")
-        assert filing.last(session, "demo", {"elsewhere"}).list.keys() == {filing.UNIT}
+    found = desk.read(filing.last, "demo")
+    assert desk.read(filing.last, "demo", {"elsewhere"}).list.keys() == {filing.UNIT}
     assert (found.reason, found.digest, digests[0]) == ("2", digests[1], digests[1])
     assert filing.changes(found, facts) == []
 
@@ -229,8 +226,7 @@ def test_both_databases_count_pictures_that_are_there(desk):
             what = {"role": "at", "view": "wide", "sha256": str(at), "bytes": 1, "received_ms": 0, "deleted_ms": gone}
             session.add(PictureRow(id=str(at), box_id=box, incident=incident, masked=masked, **what))
     settings = CenterSettings.model_validate(tomllib.loads(CENTER))
-    with desk.store.transaction() as session:
-        found = [gather(session, settings, AT_MS, streets).unmasked for streets in (None, {"s"}, {"t"}, {"u"})]
+    found = [desk.read(gather, settings, AT_MS, streets).unmasked for streets in (None, {"s"}, {"t"}, {"u"})]
     assert found == [2, 1, 1, 0]
 
 
@@ -243,8 +239,7 @@ def test_each_setting_that_is_not_there_is_named(center, key):
 
 def test_a_paper_is_on_record_with_its_digest(center):
     center.paper("assessment", "pdf")
-    with center.desk.store.transaction() as session:
-        line = show(session, action="paper.")[0]
+    line = center.desk.read(show, action="paper.")[0]
     digest = hashlib.sha256((center.folder / "assessment.pdf").read_bytes()).hexdigest()
     assert (line.object, json.loads(line.detail)) == ("paper/assessment", {"sha256": digest})
 

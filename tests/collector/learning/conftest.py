@@ -18,8 +18,7 @@ class Zone:
 
     def __init__(self, desk, now_s=START_S + 60 * DAY_S):
         self.desk, self.count, self.now_s = desk, 0, now_s
-        with desk.store.writing() as session:
-            places.box(session, zones={("cam-1", "front"): "shop-1"})
+        desk.write(places.box, zones={("cam-1", "front"): "shop-1"})
         desk.take_any(incidents.status())
 
     @property

@@ -18,17 +18,15 @@ FRONT = Place("box-1", "cam-1", "front", "encroachment")
 
 
 def accept(zone, limits, place=FRONT, based_on=1, reason="游商"):
-    with zone.desk.store.writing() as session:
-        return acceptance.accept(
-            session, LI, place, limits, reason=reason, based_on=based_on, now_ms=zone.now_ms
-        ).revision
+    return zone.desk.write(
+        acceptance.accept, LI, place, limits, reason=reason, based_on=based_on, now_ms=zone.now_ms
+    ).revision
 
 
 def test_a_suggestion_becomes_the_next_revision_and_is_not_made_again(zone):
     market(zone)
-    with zone.desk.store.transaction() as session:
-        found = look(session, FRONT, {"s"}, zone.now_ms)
-        assert look(session, FRONT, {"elsewhere"}, zone.now_ms) is None
+    found = zone.desk.read(look, FRONT, {"s"}, zone.now_ms)
+    assert zone.desk.read(look, FRONT, {"elsewhere"}, zone.now_ms) is None
     (suggestion,) = found.suggestions
     assert len(found.try_out(suggestion.limits).gone("false")) == suggestion.spared == 12
     assert accept(zone, suggestion.limits) == 2
@@ -61,8 +59,7 @@ def test_what_cannot_be_accepted_changes_nothing(zone, limits, more, code):
     with pytest.raises(RefusedError) as refused:
         accept(zone, limits, **more)
     assert refused.value.code == code
-    with zone.desk.store.transaction() as session:
-        assert wanted.newest(session, "box-1").revision == 1
+    assert zone.desk.read(wanted.newest, "box-1").revision == 1
 
 
 def test_only_false_alarms_are_released_and_once(zone):

@@ -26,8 +26,7 @@ def photo(number, light=1.0):
 
 
 def write(zone, out, streets=None):
-    with zone.desk.store.transaction() as session:
-        shots, left_out = dataset.collect(session, load_reasons(), streets)
+    shots, left_out = zone.desk.read(dataset.collect, load_reasons(), streets)
     with dataset.sink_at(out) as sink:
         return dataset.export(shots, left_out, zone.desk.files, sink)
 
@@ -44,8 +43,7 @@ def street(zone):
     zone.alert("", days_ago=5, picture=photo(9), camera="cam-0")
     zone.alert("confirm", days_ago=4, picture=photo(10), camera="cam-0", stood_s=None)
     zone.alert("", days_ago=4.01, camera="cam-0", zone="side", stood_s=None)
-    with zone.desk.store.writing() as session:
-        acceptance.release(session, LI, [5, 6], "反例", zone.now_ms)
+    zone.desk.write(acceptance.release, LI, [5, 6], "反例", zone.now_ms)
     return zone
 
 
@@ -99,9 +97,8 @@ def test_an_export_is_on_record_with_its_reason_before_anything_is_written(tmp_p
     words = ["dataset", "export", "-o", str(tmp_path), "--settings", str(settings)]  # a folder that is not empty
     for more in ([], ["--reason", " "], ["--reason", "夜间漏检"]):
         assert CliRunner().invoke(app, words + more).exit_code == 2
-    with zone.desk.store.transaction() as session:
-        (line,) = show(session, action="dataset.export")
-        (shot,), _ = dataset.collect(session, load_reasons(), None)
+    (line,) = zone.desk.read(show, action="dataset.export")
+    (shot,), _ = zone.desk.read(dataset.collect, load_reasons(), None)
     digest = hashlib.sha256(f"{shot.sha256}\n".encode()).hexdigest()
     assert json.loads(line.detail) == {"pictures": 1, "sha256": digest, "streets": ["*"], "reason": "夜间漏检"}
     zone.desk.store.close()
@@ -117,8 +114,5 @@ def test_cameras_keep_their_part_when_others_are_added():
 
 def test_infrared_is_night_however_bright():
     grey = cv2.cvtColor(scenes.street(0), cv2.COLOR_BGR2GRAY)
-    assert [light_of(scenes.jpeg(one)) for one in (scenes.street(0), scenes.street(0) // 5, grey)] == [
-        "day",
-        "night",
-        "night",
-    ]
+    got = [light_of(scenes.jpeg(one)) for one in (scenes.street(0), scenes.street(0) // 5, grey)]
+    assert got == ["day", "night", "night"]

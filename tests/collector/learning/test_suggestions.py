@@ -45,11 +45,8 @@ def test_an_alert_is_replayed_as_a_box_would_have_reported_it(one, limits, expec
 
 def test_a_trial_says_what_is_gone_and_what_is_later():
     known = [Sample(at, "false", (presence(stood_s),)) for at, stood_s in enumerate((100, 200, 400, inf))]
-    assert [(one.sample.ticket, one.later_s) for one in try_out(known, Limits(180), Limits(300))] == [
-        (1, None),
-        (2, 120),
-        (3, 120),
-    ]
+    got = [(one.sample.ticket, one.later_s) for one in try_out(known, Limits(180), Limits(300))]
+    assert got == [(1, None), (2, 120), (3, 120)]
 
 
 def test_what_was_not_seen_clear_is_held_against_a_change():
@@ -130,9 +127,7 @@ def test_a_dwell_is_tried_with_the_wanted_area():
 
 stays = some.builds(
     lambda stood_s, areas, at: Presence(
-        at * DAY_S,
-        at * DAY_S + stood_s,
-        tuple(Stretch(at * DAY_S + n * 100, area) for n, area in enumerate(areas)),
+        at * DAY_S, at * DAY_S + stood_s, tuple(Stretch(at * DAY_S + n * 100, area) for n, area in enumerate(areas))
     ),
     some.floats(1, 5000),
     some.lists(some.none() | some.floats(0.05, 5), min_size=1, max_size=3),

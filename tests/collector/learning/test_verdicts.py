@@ -49,11 +49,9 @@ def test_statistics_are_those_of_the_table(zone):
 
 def test_a_judgement_that_was_taken_back_counts_as_the_newest_one_says(zone):
     number, _ = zone.alert("false_alarm", reason_id="people", stood_s=None)
-    with zone.desk.store.writing() as session:
-        door.act(session, LI, number, "reconsider", at_ms=zone.now_ms, reason="看错")
-        door.act(session, LI, number, "false_alarm", at_ms=zone.now_ms, reason_id="light")
-    with zone.desk.store.transaction() as session:
-        assert dict(statistics(session, None, zone.now_ms)[FRONT].reasons) == {"light": 1}
+    zone.desk.write(door.act, LI, number, "reconsider", at_ms=zone.now_ms, reason="看错")
+    zone.desk.write(door.act, LI, number, "false_alarm", at_ms=zone.now_ms, reason_id="light")
+    assert dict(zone.desk.read(statistics, None, zone.now_ms)[FRONT].reasons) == {"light": 1}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +77,7 @@ def test_samples_are_what_the_messages_said(zone):
     zone.alert("false_alarm", stood_s=None, area_m2=0.3, reason_id="hawker")
     zone.alert("confirm", zone="another")
     zone.alert("", stood_s=90)
-    with zone.desk.store.transaction() as session:
-        confirmed, false = samples(session, FRONT, zone.now_ms)
+    confirmed, false = zone.desk.read(samples, FRONT, zone.now_ms)
     assert (confirmed.ticket, confirmed.verdict, confirmed.reason) == (1, "confirmed", "")
     (presence,) = confirmed.presences
     assert presence.end_s - presence.opened_s == 400

@@ -1,5 +1,7 @@
 """Channels with a local service, and a sender that works step by step."""
 
+import datetime as dt
+import ipaddress
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,9 +9,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import TypeAdapter
 from sqlalchemy import select
 
+from collector.boxes.authority import private_pem
 from collector.notices import seams
 from collector.notices.channels import AnyChannel
 from collector.notices.http import Line
@@ -22,7 +29,7 @@ from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import FIELDS
 from collector.store import NoticeAttempt, NoticeRow, PolicyRow, Store
 from collector.tickets.policy import DEFAULT, Policy, Quiet
-from tests.collector.notices.servers import Service
+from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -49,18 +56,9 @@ def channel(kind: str, **settings: Any) -> Any:
 
 def message(to: str = "13800001234", **changes: Any) -> Message:
     values = {name: f"<{name}>" for name in NAMES} | {"token": "tok", "link": "https://t.example.cn/s/tok"}
-    given = {
-        "request": "0123456789abcdef0123456789abcdef",
-        "audience": "shop",
-        "kind": "shop_notice",
-        "language": "zh",
-        "to": to,
-        "subject": "提醒",
-        "body": '请"整改"\n门前',
-        "values": {**values, "minutes": "5", "shop": "王记"},
-        **changes,
-    }
-    return Message(**given)
+    told = {"audience": "shop", "kind": "shop_notice", "language": "zh", "subject": "提醒", "body": '请"整改"\n门前'}
+    values |= {"minutes": "5", "shop": "王记"}
+    return Message(**{"request": "0123456789abcdef" * 2, "to": to, "values": values, **told, **changes})
 
 
 NAMES = tuple(FIELDS)
@@ -80,50 +78,27 @@ class Office:
 
     def sender(self, **more: Any) -> Sender:
         tools = Tools(Secrets(self.folder), Line(1.0), lambda: self.now_s, self.folder, random.Random(1))
-        return Sender(
-            self.desk.store,
-            self.notices,
-            self.pages,
-            tools,
-            "小河街道",
-            ZONE,
-            now=lambda: self.now_s,
-            random=random.Random(1),
-            monotonic=lambda: self.now_s,
-            **more,
-        )
+        parts = (self.desk.store, self.notices, self.pages, tools, "小河街道", ZONE)
+        chance, now = random.Random(1), lambda: self.now_s
+        return Sender(*parts, now=now, random=chance, monotonic=now, **more)
 
     @property
     def now_ms(self) -> int:
         return round(self.now_s * 1000)
 
     def order(self, key: str = "1/shop_notice", *, limits: Limits | None = None, **changes: Any) -> bool:
-        given = {
-            "ticket": 1,
-            "kind": "shop_notice",
-            "audience": "shop",
-            "to": "shop-1",
-            "street": "s",
-            "due_ms": None,
-            "level": "normal",
-            "not_before_ms": self.now_ms,
-            "minutes": 5,
-            **changes,
-        }
-        with self.desk.store.writing() as session:
-            return order(session, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
+        given = {"ticket": 1, "kind": "shop_notice", "audience": "shop", "to": "shop-1", "street": "s", "due_ms": None}
+        given |= {"level": "normal", "not_before_ms": self.now_ms, "minutes": 5, **changes}
+        return self.desk.write(order, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
 
     def told(self, ticket: int = 1) -> Any:
-        with self.desk.store.transaction() as session:
-            return told(session, ticket)
+        return self.desk.read(told, ticket)
 
     def notice(self, key: str = "1/shop_notice") -> NoticeRow:
-        with self.desk.store.transaction() as session:
-            return session.scalars(select(NoticeRow).where(NoticeRow.key == key)).one()
+        return self.desk.one(select(NoticeRow).where(NoticeRow.key == key))
 
     def attempts(self) -> list[NoticeAttempt]:
-        with self.desk.store.transaction() as session:
-            return list(session.scalars(select(NoticeAttempt).order_by(NoticeAttempt.number)))
+        return self.desk.rows(select(NoticeAttempt).order_by(NoticeAttempt.number))
 
 
 @pytest.fixture
@@ -152,16 +127,17 @@ def awake(store: Store) -> None:
 
 def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
     """Settings of a gateway that answers `{"code": 0, "id": …}`."""
+    body = '{"to": "{to}", "text": "{body}", "request": "{request}"}'
+    says = {"success": {"path": "code", "equals": ["0"]}, "later": {"path": "code", "equals": ["7"]}}
     return {
         "id": name,
         "type": "http",
         "url": f"{service.url}/{name}",
-        "body": '{"to": "{to}", "text": "{body}", "request": "{request}"}',
-        "success": {"path": "code", "equals": ["0"]},
-        "later": {"path": "code", "equals": ["7"]},
-        "text_path": "why",
+        "body": body,
         "retry_s": 10,
         "timeout_s": 1,
+        "text_path": "why",
+        **says,
         **more,
     }
 
@@ -169,12 +145,15 @@ def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def office(desk, tmp_path, service, shops, looks):
     """One SMS channel for shops."""
-    from tests.collector.notices.servers import Say  # noqa: PLC0415
+    return opened(desk, tmp_path, service, looked=looks)
 
+
+def opened(desk: Any, folder: Path, service: Service, **more: Any) -> Office:
+    """With a ticket of `shop-1`, at no quiet hour."""
     service.say(Say({"code": 0}))
     desk.take(Case(shop="shop-1").opened())
     awake(desk.store)
-    return Office(desk, tmp_path, section(sms(service)), looked=looks)
+    return Office(desk, folder, section(sms(service)), **more)
 
 
 def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = None, **more: Any) -> NoticesSection:
@@ -187,32 +166,14 @@ def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = Non
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """A self-signed certificate of 127.0.0.1 with its key, in one file."""
-    import datetime as dt  # noqa: PLC0415
-    import ipaddress  # noqa: PLC0415
-
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(1))
+    built = built.add_extension(names, critical=False)
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     path = tmp_path_factory.mktemp("tls") / "pair.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
+    path.write_bytes(private_pem(key) + built.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
     return path

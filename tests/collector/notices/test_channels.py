@@ -9,6 +9,7 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+import paho.mqtt.client as mqtt
 import pytest
 from pydantic import ValidationError
 
@@ -82,8 +83,7 @@ ROBOTS = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "say", "outcome", "code"),
-    [(kind, *row) for kind, rows in ROBOTS.items() for row in [*rows, *BAD]],
+    ("kind", "say", "outcome", "code"), [(kind, *row) for kind, rows in ROBOTS.items() for row in [*rows, *BAD]]
 )
 def test_a_robot_is_believed_by_its_code(service, tools, kind, say, outcome, code):
     service.say(say)
@@ -407,14 +407,8 @@ class _Smtp(socketserver.StreamRequestHandler):
 )
 def test_mail_tells_apart_what_apprise_does_not(tools, says, outcome, code):
     with Mail(**says) as server:
-        mail = channel(
-            "email",
-            host="127.0.0.1",
-            port=server.server_address[1],
-            security="none",
-            sender="c@example.cn",
-            timeout_s=2,
-        )
+        at = {"host": "127.0.0.1", "port": server.server_address[1], "security": "none"}
+        mail = channel("email", sender="c@example.cn", timeout_s=2, **at)
         report = mail.send(message("w@example.org", subject="提醒\nBcc: x"), tools)
     assert (report.outcome, report.code) == (outcome, code)
     if outcome == "accepted":
@@ -450,8 +444,6 @@ def test_mqtt_waits_for_the_broker(tmp_path, tools):
     with Broker("mosquitto", tmp_path / "broker", acl="topic write good/#\ntopic read #\n") as broker:
         # mosquitto 2.0 tells a refusal by its ACL in the PUBACK
         said = []
-        import paho.mqtt.client as mqtt  # noqa: PLC0415
-
         reader = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         reader.on_message = lambda _c, _d, found: said.append((found.topic, json.loads(found.payload)))
         reader.connect("127.0.0.1", broker.port)

@@ -16,7 +16,7 @@ from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.documents import SettingsError
 from tests.collector.conftest import Desk
-from tests.collector.notices.conftest import section, sms
+from tests.collector.notices.conftest import sms
 from tests.collector.notices.servers import Say
 from tests.incidents import Case
 from tests.services import BIN, ROOT, Broker, Process, answers, free_port, run, wait_for
@@ -58,12 +58,8 @@ def test_channels_and_previews(office, service, client):
     office.order()
     office.sender().step(wait=True)
     (one,) = client.get("/api/notices/channels").json()
-    assert (one["id"], one["type"], one["last_outcome"], one["outcomes"]) == (
-        "sms",
-        "http",
-        "accepted",
-        {"accepted": 1},
-    )
+    got = (one["id"], one["type"], one["last_outcome"], one["outcomes"])
+    assert got == ("sms", "http", "accepted", {"accepted": 1})
     found = client.get("/api/notices/preview?kind=shop_notice&shop=张记&minutes=7").json()
     assert "张记门前" in found["body"]
     assert "7分钟" in found["body"]
@@ -79,34 +75,21 @@ def test_channels_and_previews(office, service, client):
         assert (refused.status_code, words in refused.text) == (422, True), refused.text
 
 
+CHANNEL = '[[notices.channel]]\nid = "a"\n'
+ROUTE = '[[notices.route]]\naudience = "shop"\nchannels = ["a"]\n'
 HEAD = 'version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (
-            '[[notices.channel]]\nid = "a"\ntype = "wecom"\nwebhook = "https://x/?key=abc"\n',
-            "expected file:PATH or env:NAME",
-        ),
+        (CHANNEL + 'type = "wecom"\nwebhook = "https://x/?key=abc"\n', "expected file:PATH or env:NAME"),
         (
             '[[notices.route]]\naudience = "room"\nchannels = ["b"]\n',
             "expected a channel that there is (none yet), got 'b'",
         ),
-        (
-            (
-                '[[notices.channel]]\nid = "a"\ntype = "wecom"\nwebhook = "file:x"\n'
-                '[[notices.route]]\naudience = "shop"\nchannels = ["a"]\n'
-            ),
-            "a writes to a group, not to a shop",
-        ),
-        (
-            (
-                '[[notices.channel]]\nid = "a"\ntype = "http"\nurl = "http://h/"\n'
-                '[[notices.route]]\naudience = "shop"\nchannels = ["a"]\n'
-            ),
-            "a notice to a shop always says how to object",
-        ),
+        (CHANNEL + 'type = "wecom"\nwebhook = "file:x"\n' + ROUTE, "a writes to a group, not to a shop"),
+        (CHANNEL + 'type = "http"\nurl = "http://h/"\n' + ROUTE, "a notice to a shop always says how to object"),
         (
             '[[notices.text]]\naudience = "shop"\nbody = "{shopp}"\n',
             "text shop/*/zh: 没有字段 {shopp} / unknown field {shopp}",
@@ -120,7 +103,7 @@ HEAD = 'version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"
             '[[notices.route]]\naudience = "room"\nchannels = ["a"]\nto = ["duty"]\n',
             "expected a telephone number or a mail address, got 'duty'",
         ),
-        ('[[notices.channel]]\nid = "a"\ntype = "email"\nhost = "h"\nsender = "x"\n', "sender"),
+        (CHANNEL + 'type = "email"\nhost = "h"\nsender = "x"\n', "sender"),
     ],
 )
 def test_settings_that_cannot_be_meant(tmp_path, text, words):
@@ -310,7 +293,3 @@ def test_check_names_who_is_told_nothing(service, routes, nobody, partly):
     routes = [{"channels": ["sms"], **one} for one in routes]
     found = NoticesSection.model_validate({"channel": [sms(service)], "route": routes})
     assert found.untold() == (nobody.split(), partly.split())
-
-
-def test_the_sections_of_tests_are_good(service):
-    assert section(sms(service)).chain("shop", "shop_notice", "s").channels == ("sms",)

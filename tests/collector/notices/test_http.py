@@ -69,12 +69,8 @@ def test_a_certificate_that_nobody_signed_is_unreachable_and_nothing_is_sent(cer
     [
         (200, {}, None, 0),
         (204, {}, None, 0),
-        (
-            301,
-            {"location": "http://elsewhere.example/x"},
-            "refused",
-            0,
-        ),  # never followed: it would carry the secret along
+        # never followed: it would carry the secret along
+        (301, {"location": "http://elsewhere.example/x"}, "refused", 0),
         (307, {}, "refused", 0),
         (400, {}, "refused", 0),
         (403, {}, "refused", 0),

@@ -74,9 +74,8 @@ def test_any_sequence_keeps_the_promises(tmp_path_factory, moves, when_unsure, p
             elif case.seq == 1:
                 desk.take(case.cleared(case.opened_s + 50))
         sender.stop()
-    with desk.store.transaction() as session:
-        rows = {row.number: row for row in session.scalars(select(NoticeRow))}
-        notice_of = {one.request: one.notice_number for one in session.scalars(select(NoticeAttempt))}
+    rows = {row.number: row for row in desk.rows(select(NoticeRow))}
+    notice_of = {one.request: one.notice_number for one in desk.rows(select(NoticeAttempt))}
     desk.store.close()
     # a message has its row, and leaves once
     assert len({request for request, _, _ in left}) == len(left)

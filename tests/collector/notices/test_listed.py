@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import select
 
+from collector.notices import desk
 from collector.people import roster
 from collector.people.actor import SYSTEM
 from collector.store import NoticeRow
@@ -22,10 +23,8 @@ def people(office):
     """`li` has a telephone, `wang` nothing, `zhang` has gone."""
     for person, phone in (("li", "13800001111"), ("wang", ""), ("zhang", "13800003333")):
         make_person(office.desk.store, person, "officer@s")
-        with office.desk.store.writing() as session:
-            roster.change(session, SYSTEM, person, 1, phone=phone)
-    with office.desk.store.writing() as session:
-        roster.disable(session, SYSTEM, "zhang", 1)
+        office.desk.write(roster.change, SYSTEM, person, 1, phone=phone)
+    office.desk.write(roster.disable, SYSTEM, "zhang", 1)
 
 
 def told(office, service, to, channels, duty=DUTY, steps=3, **more):
@@ -42,9 +41,8 @@ def told(office, service, to, channels, duty=DUTY, steps=3, **more):
 
 
 def states(office):
-    with office.desk.store.transaction() as session:
-        rows = session.scalars(select(NoticeRow).where(NoticeRow.key.like("t%")).order_by(NoticeRow.number))
-        return [(row.key, row.state, row.recipient) for row in rows]
+    rows = office.desk.rows(select(NoticeRow).where(NoticeRow.key.like("t%")).order_by(NoticeRow.number))
+    return [(row.key, row.state, row.recipient) for row in rows]
 
 
 ALL = [("sms", "13900000001"), ("sms", "13900000002"), ("mail", "duty@example.org")]
@@ -92,12 +90,9 @@ def test_a_group_is_told_once_and_only_where_the_first_of_the_list_is_not_reache
 
 def test_copies_hold_no_address_where_it_is_read(office, service, people):
     told(office, service, "wang", [sms(service)], DUTY[:2])
-    from collector.notices import desk  # noqa: PLC0415 - for this test
-
-    with office.desk.store.transaction() as session:
-        copy = session.scalars(select(NoticeRow).where(NoticeRow.copy_of.is_not(None))).one()
-        assert desk.as_json(session, copy)["to"] == "139****0002"
-        assert "0002" not in copy.key
+    copy = office.desk.one(select(NoticeRow).where(NoticeRow.copy_of.is_not(None)))
+    assert office.desk.read(desk.as_json, copy)["to"] == "139****0002"
+    assert "0002" not in copy.key
 
 
 def test_a_list_that_grows_while_it_is_told_tells_the_new_ones_too(office, service, people):

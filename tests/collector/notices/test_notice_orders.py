@@ -1,6 +1,6 @@
 """Ordering: once by its key, never beyond what a shop may get, and what the desk is told."""
 
-import threading
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from collector.notices.orders import Limits, NoticeOrder, order, told, withdraw
 from collector.store import NoticeRow, open_store
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 from tests.incidents import START_S, Case
 
 DAY_MS = 86_400_000
@@ -82,20 +82,10 @@ def test_no_sequence_of_orders_goes_beyond_the_limits(tmp_path_factory, sequence
     limits = Limits(per_day, per_ticket)
     for key, shop, ticket, hour in sequence:
         with desk.store.writing() as session:
-            wanted = NoticeOrder(
-                f"{key}/{shop}",
-                ticket,
-                "shop_notice",
-                "shop",
-                shop,
-                "s",
-                None,
-                0,
-                round(START_S * 1000) + hour * 3_600_000,
-            )
+            at_ms = round(START_S * 1000) + hour * 3_600_000
+            wanted = NoticeOrder(f"{key}/{shop}", ticket, "shop_notice", "shop", shop, "s", None, 0, at_ms)
             order(session, wanted, limits=limits)
-    with desk.store.transaction() as session:
-        rows = session.scalars(select(NoticeRow).where(NoticeRow.state == "waiting")).all()
+    rows = desk.rows(select(NoticeRow).where(NoticeRow.state == "waiting"))
     desk.store.close()
     assert len({row.key for row in rows}) == len(rows)
     for row in rows:
@@ -108,23 +98,19 @@ def test_two_that_order_at_once_stay_within_the_limit(postgres, template):
     """On PostgreSQL two transactions do not see each other's rows: the shop's name is locked."""
     url = postgres.create(template)
     stores = [open_store(url) for _ in range(4)]
-    results = []
 
     def go(store, number):
+        results = []
         for turn in range(5):
             with store.writing() as session:
                 wanted = NoticeOrder(f"{number}/{turn}", None, "shop_notice", "shop", "shop-1", "s", None, 0, 0)
                 results.append(order(session, wanted, limits=Limits(3, 9)))
+        return results
 
-    threads = [threading.Thread(target=go, args=(store, number)) for number, store in enumerate(stores)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    results = at_once(*(partial(go, store, number) for number, store in enumerate(stores)))
     for store in stores:
         store.close()
-    assert sum(results) == 3
-    assert len(results) == 20
+    assert sum(map(sum, results)) == 3
 
 
 @pytest.mark.parametrize(
@@ -175,13 +161,11 @@ def test_what_the_desk_is_told(office, rows, state, at_ms, count):
             row.state, row.told_ms, row.doubt = row_state, told_ms, doubt
     found = office.told()
     assert (found.state, found.at_ms, found.count) == (state, at_ms, count)
-    with office.desk.store.transaction() as session:
-        assert told(session, 1, since_ms=office.now_ms + 1).state == "none"
+    assert office.desk.read(told, 1, since_ms=office.now_ms + 1).state == "none"
 
 
 def test_what_has_not_gone_out_can_be_taken_back(office):
     office.order()
-    with office.desk.store.writing() as session:
-        assert withdraw(session, 1, office.now_ms, "false alarm") == 1
+    assert office.desk.write(withdraw, 1, office.now_ms, "false alarm") == 1
     assert office.told().state == "none"
     assert office.sender().step(wait=True) == 0

@@ -1,12 +1,13 @@
 """Sending: nothing lost, nothing twice, each outcome as it was."""
 
 import logging
-import threading
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from collector.notices import desk as notices_desk
 from collector.notices import seams
@@ -18,7 +19,8 @@ from collector.store import AuditRow, NoticeAttempt, NoticeLink, NoticeRow, open
 from collector.tickets import policy
 from collector.tickets.policy import Policy, Quiet
 from collector.tickets.timekeeper import SETTLE_S, Watch
-from tests.collector.notices.conftest import PAGES, ZONE, Office, awake, section, sms
+from tests.collector.conftest import Desk, at_once
+from tests.collector.notices.conftest import PAGES, ZONE, Office, awake, opened, section, sms
 from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
 
@@ -109,31 +111,22 @@ def test_what_never_left_is_tried_again_without_a_doubt(office, service):
 
 
 @pytest.mark.parametrize(
-    ("when_unsure", "first", "state", "counts"),
+    ("when_unsure", "first", "second", "state", "counts"),
     [
-        ("person", Say(how="cut"), "unsure", (1, 0)),  # a person decides; the second channel is not used
-        ("next", Say(how="cut"), "sent", (1, 1)),
-        ("person", Say({"code": 3}), "sent", (1, 1)),  # refused for good: the next one, at once
-        ("person", Say({"code": 7}), "sent", (4, 1)),
+        ("person", Say(how="cut"), OK, "unsure", (1, 0)),  # a person decides; the second channel is not used
+        ("next", Say(how="cut"), OK, "sent", (1, 1)),
+        ("next", Say(how="cut"), Say({"code": 3}), "unsure", (1, 1)),  # not failed: there was a doubt
+        ("person", Say({"code": 3}), OK, "sent", (1, 1)),  # refused for good: the next one, at once
+        ("person", Say({"code": 7}), OK, "sent", (4, 1)),
     ],
 )
-def test_a_chain_of_channels(office, service, when_unsure, first, state, counts):
-    with Service(OK) as voice:
+def test_a_chain_of_channels(office, service, when_unsure, first, second, state, counts):
+    with Service(second) as voice:
         office.notices = section(sms(service, when_unsure=when_unsure), sms(voice, "voice"))
         service.say(first)
         office.order()
         run(office, 600)
         assert (office.told().state, (len(service.got), len(voice.got))) == (state, counts)
-
-
-def test_a_chain_that_ends_after_a_doubt_is_unsure_not_failed(office, service):
-    with Service(Say({"code": 3})) as voice:
-        office.notices = section(sms(service, when_unsure="next"), sms(voice, "voice"))
-        service.say(Say(how="cut"))
-        office.order()
-        run(office, 100)
-    found = office.told()
-    assert (found.state, found.count) == ("unsure", 1)
 
 
 def test_nobody_is_reached_without_an_address(office, shops, service):
@@ -160,15 +153,6 @@ def test_what_is_not_sent_says_why(office, service, changes, state, code):
     assert (office.notice().state, office.notice().code, service.got) == (state, code, [])
 
 
-def test_quiet_hours_are_kept(office, service):
-    office.order(not_before_ms=office.now_ms + 600_000)
-    run(office, 590)
-    assert service.got == []
-    assert office.told().state == "waiting"
-    run(office, 30)
-    assert office.told().state == "sent"
-
-
 QUIET = Policy(quiet=Quiet(hours=("22:00-07:00",)))
 
 
@@ -179,8 +163,7 @@ def street_time(text):
 @pytest.mark.parametrize("case", ["retry", "next channel", "backlog", "again", "expires"])
 def test_nothing_goes_out_in_quiet_hours_whatever_it_waited_for(office, service, case):
     office.now_s = street_time("2026-05-29 21:59:30")
-    with office.desk.store.writing() as session:
-        policy.put(session, "s", QUIET, SYSTEM, 1)
+    office.desk.write(policy.put, "s", QUIET, SYSTEM, 1)
     with Service(OK) as voice:
         office.notices = section(sms(service, retry_s=600), sms(voice, "voice"))
         more = {"expires_ms": office.now_ms + 3600_000} if case == "expires" else {}
@@ -194,8 +177,7 @@ def test_nothing_goes_out_in_quiet_hours_whatever_it_waited_for(office, service,
             service.say(Say(how="cut"), OK)
             run(office, 5)
             office.now_s += 60
-            with office.desk.store.writing() as session:
-                notices_desk.decide(session, SYSTEM, 1, "again", "x", office.now_ms)
+            office.desk.write(notices_desk.decide, SYSTEM, 1, "again", "x", office.now_ms)
         else:
             office.now_s += 60
         run(office, street_time("2026-05-30 06:59:00") - office.now_s, step_s=20)
@@ -273,9 +255,8 @@ def test_a_retry_that_would_come_too_late_is_not_made(office, service):
 def test_no_shop_gets_more_messages_than_one_may_a_day_whatever_happens(office, service):
     """Each notice over two channels, each of which loses the answer: the messages count, not the notices."""
     with Service(Say(how="cut")) as voice:
-        office.notices = section(
-            sms(service, when_unsure="next"), sms(voice, "voice", when_unsure="next"), shop_per_day=3
-        )
+        channels = (sms(service, when_unsure="next"), sms(voice, "voice", when_unsure="next"))
+        office.notices = section(*channels, shop_per_day=3)
         service.say(Say(how="cut"))
         for number in range(4):
             office.order(key=str(number), limits=Limits(9, 9))
@@ -322,19 +303,14 @@ def test_a_crash_around_the_request_is_unsure_and_nothing_is_sent_again(office, 
 
 
 def test_on_sqlite_a_start_finds_what_was_being_sent(tmp_path, service, shops, looks):
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-
-    desk = Desk(tmp_path)
-    desk.take(Case(shop="shop-1").opened())
-    awake(desk.store)
-    office = Office(desk, tmp_path, section(sms(service)))
+    office = opened(Desk(tmp_path), tmp_path, service)
     office.order()
     office.sender().claim()
     again = office.sender()
     again.start()
     again.stop()
     assert office.told().state == "unsure"
-    desk.store.close()
+    office.desk.store.close()
 
 
 def test_an_answer_that_comes_after_it_was_given_up_still_counts(office, service):
@@ -372,8 +348,6 @@ def test_a_clock_that_jumps_does_not_take_what_is_being_sent(office, service):
 
 
 def test_two_collectors_at_once_send_each_notice_once(postgres, template, tmp_path, service, shops, looks):
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-
     url = postgres.create(template)
     desk = Desk(tmp_path, url)
     service.say(OK)
@@ -386,25 +360,18 @@ def test_two_collectors_at_once_send_each_notice_once(postgres, template, tmp_pa
     others = [Desk(tmp_path, url) for _ in range(3)]
     offices = [Office(one, tmp_path, office.notices) for one in others]
     senders = [one.sender() for one in offices]
-    barrier = threading.Barrier(3)
 
     def work(its, sender):
-        barrier.wait()
         for _ in range(25):
             sender.step(wait=True)
             its.now_s += 1
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(offices, senders, strict=True)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    at_once(*(partial(work, *pair) for pair in zip(offices, senders, strict=True)))
     for sender in senders:
         sender.stop()
     numbers = [got.json["to"] for got in service.got]
     assert len(numbers) == len(set(numbers)) == 40
-    with desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).where(NoticeRow.state == "sent")) == 40
+    assert desk.count(NoticeRow, NoticeRow.state == "sent") == 40
     for one in (desk, *others):
         one.store.close()
 
@@ -456,8 +423,7 @@ def test_a_flood_stays_within_the_minute_and_nothing_is_lost(office, service, tm
     times = [at_ms for _, at_ms in starts]
     for first, last in zip(times, times[18:], strict=False):
         assert last - first >= 60_000
-    with office.desk.store.transaction() as session:
-        states = set(session.scalars(select(NoticeRow.state)))
+    states = set(office.desk.rows(select(NoticeRow.state)))
     assert states == {"sent"}
     texts = "".join(got.json["text"]["content"] for got in service.got)
     assert all(f"<{second}.{number}>" in texts for second in range(70) for number in range(3))
@@ -482,9 +448,8 @@ def test_a_quota_that_is_full_holds_up_nobody_else(office, service):
             {"audience": "shop", "channels": ["slow"]},
             {"audience": "officer", "channels": ["other"], "to": ["13900000000"]},
         ]
-        office.notices = section(
-            sms(service, "slow", per_minute=1), sms(other, "other"), routes=routes, shop_per_day=50
-        )
+        channels = (sms(service, "slow", per_minute=1), sms(other, "other"))
+        office.notices = section(*channels, routes=routes, shop_per_day=50)
         for number in range(110):
             office.order(key=str(number), limits=Limits(999, 999))
         office.order(key="x", audience="officer", kind="task", to="")
@@ -496,18 +461,10 @@ def test_a_quota_that_is_full_holds_up_nobody_else(office, service):
 def reporting(service, office, **more):
     (office.folder / "key").write_text("LTAI-key")
     (office.folder / "secret").write_text("s3cret-value")
-    cloud = {
-        "id": "ali",
-        "type": "aliyun_sms",
-        "url": service.url,
-        "key_id": "file:key",
-        "key_secret": "file:secret",
-        "sign": "小河街道",
-        "template": [{"code": "SMS_1", "variable": [{"name": "token", "value": "{token}"}]}],
-        "timeout_s": 1,
-        **more,
-    }
-    office.notices = section(cloud)
+    template = [{"code": "SMS_1", "variable": [{"name": "token", "value": "{token}"}]}]
+    account = {"key_id": "file:key", "key_secret": "file:secret", "sign": "小河街道", "template": template}
+    cloud = {"id": "ali", "type": "aliyun_sms", "url": service.url, "timeout_s": 1}
+    office.notices = section(cloud | account | more)
 
 
 def detail(status, code="X"):
@@ -564,13 +521,11 @@ def test_a_person_decides_where_nobody_knows(office, service, looks, decision, s
     service.say(Say(how="cut"), OK)
     office.order()
     run(office, 60)
-    with office.desk.store.writing() as session:
-        notices_desk.decide(session, SYSTEM, 1, decision, "致电确认", office.now_ms)
+    office.desk.write(notices_desk.decide, SYSTEM, 1, decision, "致电确认", office.now_ms)
     run(office, 60)
     assert office.told().state == state
     assert len(service.got) == (2 if decision == "again" else 1)
-    with office.desk.store.transaction() as session:
-        assert session.scalars(select(AuditRow.action)).all() == ["notice.decide"]
+    assert office.desk.rows(select(AuditRow.action)) == ["notice.decide"]
     assert len(looks) >= 2
 
 
@@ -602,11 +557,10 @@ def test_a_link_is_in_no_log_and_in_no_table(office, service, caplog):
     run(office, 30)
     token = service.got[0].json["text"].partition("/s/")[2][:22]
     assert len(token) == 22
-    with office.desk.store.transaction() as session:
-        tables = [
-            str(vars(row)) for table in (NoticeRow, NoticeAttempt, NoticeLink) for row in session.scalars(select(table))
-        ]
-        links = session.scalar(select(func.count()).select_from(NoticeLink))
+    tables = [
+        str(vars(row)) for table in (NoticeRow, NoticeAttempt, NoticeLink) for row in office.desk.rows(select(table))
+    ]
+    links = office.desk.count(NoticeLink)
     everything = "\n".join([caplog.text, *tables])
     assert token not in everything
     assert "s3cret-value" not in everything
@@ -620,8 +574,7 @@ def test_each_message_has_its_own_link(office, service):
     run(office, 60)
     first, second = [got.json["text"].partition("/s/")[2][:22] for got in service.got]
     assert first != second
-    with office.desk.store.transaction() as session:
-        assert session.scalar(select(func.count()).select_from(NoticeLink)) == 1
+    assert office.desk.count(NoticeLink) == 1
 
 
 def test_a_channel_that_breaks_is_unsure_and_the_others_go_on(office, service, monkeypatch):
@@ -642,28 +595,10 @@ def test_without_pages_a_notice_names_the_telephone(office, service):
     assert "如有异议请致电0571-8888" in service.got[0].json["text"]
 
 
-def test_a_sender_works_by_itself(office, service):
-    office.order(not_before_ms=0)
-    sender = office.sender()
-    sender.start()
-    from tests.services import wait_for  # noqa: PLC0415
-
-    wait_for(lambda: office.told().state == "sent", "the thread sends")
-    sender.stop()
-    assert len(service.got) == 1
-
-
 def test_a_store_that_comes_back_goes_on(postgres, template, tmp_path, service, shops, looks):
     """The database goes away as an answer comes: it is written once it is back."""
-    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
-
-    from tests.collector.conftest import Desk  # noqa: PLC0415
-
     desk = Desk(tmp_path, postgres.create(template))
-    service.say(OK)
-    desk.take(Case(shop="shop-1").opened())
-    awake(desk.store)
-    office = Office(desk, tmp_path, section(sms(service)))
+    office = opened(desk, tmp_path, service)
     office.order()
     sender = office.sender()
     settle, faults = sender.settle, []

@@ -87,8 +87,7 @@ class Street:
             key=f"{number}/test", ticket=number, kind="shop_notice", audience="shop", to=f"shop-{shop}",
             street=town.STREET, due_ms=None, level=0, not_before_ms=now_ms, minutes=5,
         )  # fmt: skip
-        with self.desk.store.writing() as session:
-            order(session, wanted, now_ms=now_ms)
+        self.desk.write(order, wanted, now_ms=now_ms)
         self.sender.step(wait=True)
         path = re.search(r"/s/[\w-]{22}", self.service.got[-1].json["text"])[0]
         for role, verb, minutes_ago, *more in steps[2:]:
@@ -161,8 +160,7 @@ def test_from_the_link_to_done_and_seen_clear(chromium, street):
         page.get_by_role("heading", name="谢谢！门前已恢复").wait_for()
         assert page.locator("#news").inner_text() == "谢谢！门前已恢复"
         # and the link ends while the page is open
-        with street.desk.store.writing() as session:
-            session.execute(delete(NoticeLink).where(NoticeLink.token_sha256 == digest(path[3:])))
+        street.desk.execute(delete(NoticeLink).where(NoticeLink.token_sha256 == digest(path[3:])))
         page.evaluate("dispatchEvent(new Event('online'))")
         page.get_by_role("heading", name="链接已失效").wait_for()
         assert page.get_by_role("link", name="致电 0571-88 99").get_attribute("href") == "tel:05718899"

@@ -1,15 +1,15 @@
 """The desk and the sender do not block each other for ever."""
 
-import threading
+from functools import partial
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.notices import seams
 from collector.notices.orders import Limits, NoticeOrder, order, withdraw
 from collector.store import NoticeRow, Ticket, lock
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 from tests.collector.notices.conftest import Office, awake, section, sms
 from tests.collector.notices.servers import Say
 from tests.incidents import Case
@@ -60,17 +60,9 @@ def test_the_desk_and_two_senders_on_the_same_tickets(
         sender.stop()
 
     work = [desk_work, desk_work, send_work, send_work]
-    threads = [
-        threading.Thread(target=one, args=(office, number))
-        for number, (one, office) in enumerate(zip(work, offices, strict=True))
-    ]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    at_once(*(partial(one, office, at) for at, (one, office) in enumerate(zip(work, offices, strict=True))))
     assert faults == []
-    with desks[0].store.transaction() as session:
-        sent = session.scalar(select(func.count()).where(NoticeRow.state == "sent"))
+    sent = desks[0].count(NoticeRow, NoticeRow.state == "sent")
     accepted = len({got.json["request"] for got in service.got}) - 1  # one was refused for now
     for one in desks:
         one.store.close()

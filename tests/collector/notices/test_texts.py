@@ -31,20 +31,10 @@ NOON_MS = 1_780_027_200_000
 
 
 def facts(**changes):
-    given = {
-        "kind": "shop_notice",
-        "language": "zh",
-        "zone": ZONE,
-        "now_ms": NOON_MS,
-        "center": "小河街道",
-        "ticket": 7,
-        "rule": "encroachment",
-        "shop": "王记水果店",
-        "since_ms": NOON_MS - 600_000,
-        "due_ms": NOON_MS + 300_000,
-        "contact": "0571-1234",
-    }
-    return Facts(**{**given, **changes})
+    times = {"zone": ZONE, "now_ms": NOON_MS, "since_ms": NOON_MS - 600_000, "due_ms": NOON_MS + 300_000}
+    where = {"center": "小河街道", "shop": "王记水果店", "contact": "0571-1234"}
+    what = {"kind": "shop_notice", "language": "zh", "ticket": 7, "rule": "encroachment"}
+    return Facts(**{**times, **where, **what, **changes})
 
 
 def test_a_notice_reads_as_it_is_meant():

@@ -43,28 +43,24 @@ def test_an_id_is_that_of_a_camera(text, code):
 
 
 def put(desk, camera="cam-1", **values):
-    with desk.store.writing() as session:
-        return register.change(session, CAMERAS, {"box": "box-1", "camera": camera, **values}, AUTHOR, AROUND)
+    return desk.write(register.change, CAMERAS, {"box": "box-1", "camera": camera, **values}, AUTHOR, AROUND)
 
 
 def test_a_camera_gets_its_street_from_its_box_and_its_cell_from_its_place(desk):
-    with desk.store.writing() as session:
-        box(session, zones={("cam-1", "front"): "tea-12"})
-        grid.import_grid(session, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
+    desk.write(box, zones={("cam-1", "front"): "tea-12"})
+    desk.write(grid.import_grid, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
     place, warnings = put(desk, lon="120.1305", lat="30.3105", gb28181=GB, height_m="4.5")
     assert (place.street, place.revision, warnings) == ("s", 1, [])
-    with desk.store.transaction() as session:
-        assert cameras.find(session, "box-1", "cam-1") == place
-        assert cameras.find(session, "box-1", "cam-2") is None
-        assert cameras.cell_of(session, place) == CELL
+    assert desk.read(cameras.find, "box-1", "cam-1") == place
+    assert desk.read(cameras.find, "box-1", "cam-2") is None
+    assert desk.read(cameras.cell_of, place) == CELL
     assert [one.code for one in put(desk, cell="330105001001009")[1]] == ["cell"]
     assert [one.code for one in put(desk, cell="", lon="121")[1]] == ["outside"]
     assert [one.code for one in put(desk, "cam-9", gb28181="11010500001320000001")[1]] == ["region", "camera"]
 
 
 def test_an_id_is_one_camera_and_may_change_places(desk):
-    with desk.store.writing() as session:
-        box(session)
+    desk.write(box)
     put(desk, gb28181=GB)
     with pytest.raises(PlacesError, match=f"{GB} is box-1/cam-1 already"):
         put(desk, "cam-2", gb28181=GB)
@@ -88,8 +84,7 @@ def test_an_id_that_a_spreadsheet_made_a_number_of_is_refused(desk):
     book.active.append(["box-1", "cam-1", "s", int(GB)])
     file = io.BytesIO()
     book.save(file)
-    with desk.store.writing() as session:
-        report = import_file(session, CAMERAS, file.getvalue(), AUTHOR, AROUND)
+    report = desk.write(import_file, CAMERAS, file.getvalue(), AUTHOR, AROUND)
     assert [(one.row, one.field, one.code) for one in report.faults] == [(2, "gb28181", "digits")]
 
 
@@ -105,8 +100,7 @@ def test_an_id_that_a_spreadsheet_made_a_number_of_is_refused(desk):
     ],
 )
 def test_what_is_wrong_with_a_camera_is_named(desk, values, field, code):
-    with desk.store.writing() as session:
-        box(session)
+    desk.write(box)
     with pytest.raises(PlacesError) as refused:
         put(desk, **values)
     assert [(one.field, one.code) for one in refused.value.faults] == [(field, code)]

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from collector.places import grid
 from collector.places.history import history
 from collector.places.register import Around
-from collector.store import GridCell, PlaceRevision, open_store
+from collector.store import GridCell, PlaceRevision
 from protocol.geometry import contains, polygon_area, polygon_fault
 from tests.places import AROUND, AUTHOR, NOW_MS, collection, square
 
@@ -20,13 +20,11 @@ A, B, C = "330105001001001", "330105001001002", "33010500100103"
 
 def take(desk, *features, **how):
     content = features[0] if features and isinstance(features[0], bytes) else collection(*features)
-    with desk.store.writing() as session:
-        return grid.import_grid(session, content, AUTHOR, AROUND, **how)
+    return desk.write(grid.import_grid, content, AUTHOR, AROUND, **how)
 
 
 def at(desk, lon, lat):
-    with desk.store.transaction() as session:
-        return grid.cell_at(session, lon, lat)
+    return desk.read(grid.cell_at, lon, lat)
 
 
 def told(faults):
@@ -52,9 +50,8 @@ def test_a_second_survey_changes_what_changed_and_retires_the_rest(desk):
     report = take(desk, square(A, 120.130, 30.310, name="甲"), square(C, 120.131, 30.310), replace_all=True)
     assert (report.added, report.changed, report.unchanged, report.warnings) == (0, 1, 2, ())
     assert at(desk, 120.1315, 30.3105) == C
-    with desk.store.transaction() as session:
-        assert [one["action"] for one in history(session, "cell", B)] == ["retired", "added"]
-        assert [row.code for row in grid.listed(session)] == [A, C]
+    assert [one["action"] for one in desk.read(history, "cell", B)] == ["retired", "added"]
+    assert [row.code for row in desk.read(grid.listed)] == [A, C]
     # what was retired may come back
     assert take(desk, square(B, 120.141, 30.310)).changed == 1
 
@@ -69,8 +66,7 @@ def test_overlaps_are_told_with_their_area_and_slivers_are_not(desk):
 
 def test_what_is_exported_is_imported_as_it_was(desk):
     take(desk, square(A, 120.130, 30.310, name="甲"), square(B, 120.131, 30.310))
-    with desk.store.transaction() as session:
-        features = [grid.feature(row) for row in grid.listed(session)]
+    features = [grid.feature(row) for row in desk.read(grid.listed)]
     assert take(desk, *features).unchanged == 2
 
 
@@ -97,6 +93,12 @@ def holed(*hole):
     return cell
 
 
+def crs(name):
+    return {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{name}"}}
+
+
+CELL = square(A, 120.13, 30.31)
+MANY = CELL | {"geometry": {"type": "MultiPolygon", "coordinates": [CELL["geometry"]["coordinates"]]}}
 BOW = ring([0, 0], [1, 1], [1, 0], [0, 1], [0, 0])
 WRONG = [
     ([BOW], (1, "geometry", "crosses")),
@@ -131,13 +133,6 @@ WRONG = [
 ]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('places') / 'a.db'}")
-    yield store
-    store.close()
-
-
 def tried(store, content):
     with store.writing() as session:
         report = grid.import_grid(session, content, AUTHOR, AROUND)
@@ -166,10 +161,7 @@ def test_what_is_no_cell_is_named_and_nothing_is_taken(store, features, expected
         (b"[]", "geojson"),
         (b'{"type": "FeatureCollection", "features": []}', "cells"),
         ('{"名": 1}'.encode("gbk"), "encoding"),
-        (
-            collection(square(A, 1, 1), crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}),
-            "crs",
-        ),
+        (collection(square(A, 1, 1), crs=crs("EPSG::3857")), "crs"),
         (collection(square(A, 1, 1), crs=7), "crs"),
         (bytes(grid.MAX_BYTES + 1), "too_big"),
     ],
@@ -185,17 +177,13 @@ def test_a_file_that_is_no_grid_is_refused(store, content, code):
         with_code(BGCODE=int(A)),
         with_code(bgcode=float(A[:14])),
         {**with_code(), "id": A},
-        {
-            **square(A, 120.13, 30.31),
-            "geometry": {"type": "MultiPolygon", "coordinates": [square(A, 120.13, 30.31)["geometry"]["coordinates"]]},
-        },
+        MANY,
         ring([0, 0, 5], [1, 0, 5], [1, 1, 5], [0, 0, 5]),
     ],
 )
 def test_cells_as_mapping_programs_write_them(store, feature):
     assert tried(store, collection(feature)).good
-    good_crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
-    assert tried(store, collection(feature, crs=good_crs)).good
+    assert tried(store, collection(feature, crs=crs("OGC:1.3:CRS84"))).good
 
 
 def test_the_property_of_the_code_may_be_named(store):
@@ -253,13 +241,13 @@ json_values = st.recursive(
 @settings(deadline=None, max_examples=300)
 @given(json_values, st.integers(0, 5))
 def test_no_json_breaks_the_import(store, value, depth):
-    feature = square(A, 120.13, 30.31)
-    places = [
+    polygon = {"type": "Polygon", "coordinates": value}
+    features = [
         value,
-        {"type": "FeatureCollection", "features": value},
-        {"type": "FeatureCollection", "features": [value]},
-        {"type": "FeatureCollection", "features": [{**feature, "geometry": value}]},
-        {"type": "FeatureCollection", "features": [{**feature, "geometry": {"type": "Polygon", "coordinates": value}}]},
-        {"type": "FeatureCollection", "features": [{**feature, "properties": value}], "crs": value},
+        [value],
+        *([CELL | {"geometry": one}] for one in (value, polygon)),
+        [CELL | {"properties": value}],
     ]
+    places = [value, *({"type": "FeatureCollection", "features": one} for one in features)]
+    places[-1]["crs"] = value
     tried(store, json.dumps(places[depth]).encode())

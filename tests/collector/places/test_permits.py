@@ -13,7 +13,7 @@ from collector.places.history import Author, history
 from collector.places.permits import PERMITS, Cover
 from collector.places.register import export_rows, import_file
 from collector.places.sheets import write_csv, write_workbook
-from collector.store import PermitRow, PlaceRevision, open_store
+from collector.store import PermitRow, PlaceRevision
 from tests.incidents import Case
 from tests.places import AROUND, AUTHOR, CLERK, NOW_MS, PERMIT, SHOP, box
 
@@ -25,19 +25,16 @@ def ms(text):
 
 
 def shop(desk, **values):
-    with desk.store.writing() as session:
-        return shops.add(session, {**SHOP, **values}, AUTHOR, AROUND)[0]
+    return desk.write(shops.add, {**SHOP, **values}, AUTHOR, AROUND)[0]
 
 
 def permit(desk, **values):
     given = {name: value for name, value in {**PERMIT, **values}.items() if value is not None}
-    with desk.store.writing() as session:
-        return permits.add(session, given, AUTHOR, AROUND)
+    return desk.write(permits.add, given, AUTHOR, AROUND)
 
 
 def covering(desk, at="2026-05-28T19:00", shop="tea-12", street="s", place=("box-1", "cam-1", "front")):
-    with desk.store.transaction() as session:
-        return permits.covering(session, shop, street, *place, ms(at), SHANGHAI)
+    return desk.read(permits.covering, shop, street, *place, ms(at), SHANGHAI)
 
 
 def test_a_shop_is_covered_during_the_hours_of_its_permit(desk):
@@ -84,8 +81,7 @@ def test_an_area_covers_the_doors_and_cameras_inside_it(desk):
         register.change(session, CAMERAS, given, AUTHOR, AROUND)
     assert covering(desk).number == "外摆-7"
     # the door counts more than the camera
-    with desk.store.writing() as session:
-        register.change(session, shops.SHOPS, {"id": "tea-12", "lon": "120.15", "lat": "30.315"}, AUTHOR, AROUND)
+    desk.write(register.change, shops.SHOPS, {"id": "tea-12", "lon": "120.15", "lat": "30.315"}, AUTHOR, AROUND)
     assert covering(desk) is None
     assert covering(desk, shop="nobody").number == "外摆-7"
 
@@ -94,26 +90,24 @@ def test_a_withdrawn_permit_covers_nothing_from_then_on(desk):
     shop(desk)
     permit(desk)
     at = ms("2026-05-28T20:00")
-    with desk.store.writing() as session:
-        permits.withdraw(session, "外摆-7", Author(CLERK, at, "投诉"), AROUND)
+    desk.write(permits.withdraw, "外摆-7", Author(CLERK, at, "投诉"), AROUND)
     assert covering(desk, "2026-05-28T19:59") == Cover(1, "外摆-7", at)  # what was is still so
     assert covering(desk, "2026-05-28T20:00") is None
     for values in ({"state": "active"}, {"until_day": "2027-01-01"}):
         with desk.store.writing() as session, pytest.raises(PlacesError, match="withdrawn for good"):
             register.change(session, PERMITS, {"number": "外摆-7", **values}, AUTHOR, AROUND)
-    with desk.store.transaction() as session:
-        lines = history(session, "permit", "外摆-7")
-        assert [(one["action"], one["reason"]) for one in lines] == [("withdrawn", "投诉"), ("added", "")]
+    lines = desk.read(history, "permit", "外摆-7")
+    assert [(one["action"], one["reason"]) for one in lines] == [("withdrawn", "投诉"), ("added", "")]
 
 
 def test_a_permit_goes_with_its_shop(desk):
     shop(desk)
     permit(desk)
-    with desk.store.writing() as session:
-        shops.close(session, "tea-12", AUTHOR, AROUND)
+    desk.write(shops.close, "tea-12", AUTHOR, AROUND)
     assert covering(desk) is None
 
 
+LINE = "120.1 30.1, 120.2 30.2, 120.3 30.3"
 WRONG = [
     ({"until_day": "2026-04-30"}, "until_day", "ends_before_start"),
     ({"from_day": "2026-02-29"}, "from_day", "date"),
@@ -135,7 +129,7 @@ WRONG = [
     ({"zones": "box-2/cam-1/front"}, "zones", "zone_street"),
     ({"area": "120.1 30.1, 120.2 30.2"}, "area", "corners"),
     ({"area": "120.1 30.1, 120.2 30.2, 120.2 30.1, 120.1 30.2"}, "area", "crosses"),
-    ({"area": "120.1 30.1, 120.2 30.2, 120.3 30.3"}, "area", "no_area"),
+    ({"area": LINE}, "area", "no_area"),
     ({"area": "30.1 120.1, 30.2 120.2, 30.2 120.1"}, "area", "number"),
     ({"issuer": None}, "issuer", "missing"),
     ({"number": "外摆-7\x07"}, "number", "odd_character"),
@@ -143,25 +137,17 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('places') / 'a.db'}")
+def store(store):
     with store.writing() as session:
         shops.add(session, SHOP, AUTHOR, AROUND)
         box(session, "box-2", "other")
-    yield store
-    store.close()
+    return store
 
 
 def test_all_that_is_wrong_with_a_row_is_said_and_nothing_that_only_follows_from_it(store):
     rows = [
         {"from_day": "46143", "until_day": "2026-04-01", "hours": "0.75", "shop": "nobody"},
-        {
-            "number": "8",
-            "until_day": "soon",
-            "weekdays": "Su",
-            "issuer": "",
-            "area": "120.1 30.1, 120.2 30.2, 120.3 30.3",
-        },
+        {"number": "8", "until_day": "soon", "weekdays": "Su", "issuer": "", "area": LINE},
         {"number": "", "shop": "Tea", "hours": ""},
     ]
     names = [*PERMIT, "weekdays", "area"]
@@ -228,12 +214,11 @@ def test_which_permits_are_listed(desk):
     shop(desk)
     permit(desk)
     permit(desk, number="old", from_day="2025-01-01", until_day="2025-02-01")
-    with desk.store.transaction() as session:
-        today = datetime.fromtimestamp(NOW_MS / 1000, SHANGHAI).date()
-        assert [one.number for one in permits.listed(session, on=today)] == ["外摆-7"]
-        assert [one.number for one in permits.listed(session, shop="tea-12")] == ["外摆-7", "old"]
-        assert [one.number for one in permits.listed(session, after=1, limit=1)] == ["old"]
-        assert permits.listed(session, streets=["other"]) == []
+    today = datetime.fromtimestamp(NOW_MS / 1000, SHANGHAI).date()
+    assert [one.number for one in desk.read(permits.listed, on=today)] == ["外摆-7"]
+    assert [one.number for one in desk.read(permits.listed, shop="tea-12")] == ["外摆-7", "old"]
+    assert [one.number for one in desk.read(permits.listed, after=1, limit=1)] == ["old"]
+    assert desk.read(permits.listed, streets=["other"]) == []
 
 
 def test_the_tickets_that_a_permit_concerns_are_looked_at_again(desk, monkeypatch):
@@ -246,6 +231,5 @@ def test_the_tickets_that_a_permit_concerns_are_looked_at_again(desk, monkeypatc
     permit(desk, number="2", shop=None, street="s", zones="box-1/cam-1/side")
     permit(desk, number="3", shop=None, street="s", area=AREA)
     permit(desk, number="4", shop=None, street="other", area=AREA)
-    with desk.store.writing() as session:
-        permits.withdraw(session, "2", AUTHOR, AROUND)
+    desk.write(permits.withdraw, "2", AUTHOR, AROUND)
     assert looked == [[1, 3], [2], [1, 2, 3], [], [2]]

@@ -7,14 +7,9 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from collector.settings import CenterSection
 from collector.store import AuditRow
-from collector.web import places_api
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
-from collector.web.rights import Desk
 from tests.incidents import Case
-from tests.people import bearer, make_pages, make_person
+from tests.people import at_the_center, bearer, make_pages, make_person
 from tests.places import PERMIT, SHOP, box
 from tests.services import ROOT
 
@@ -24,8 +19,7 @@ GRID = (ROOT / "config/grid.example.geojson").read_bytes()
 @pytest.fixture
 def client(desk):
     """The whole center."""
-    app = make_app(CenterSection(id="demo"), desk.store, desk.files, Changes(), Health(lambda: True, lambda: True))
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with at_the_center(desk) as client:
         yield client
 
 
@@ -36,10 +30,7 @@ def of(desk, name, grant):
 
 
 def audited(desk):
-    with desk.store.transaction() as session:
-        return [
-            (row.action, row.object, row.actor) for row in session.scalars(select(AuditRow).order_by(AuditRow.number))
-        ]
+    return [(row.action, row.object, row.actor) for row in desk.rows(select(AuditRow).order_by(AuditRow.number))]
 
 
 def test_a_shop_is_registered_changed_and_closed(desk, client):
@@ -169,22 +160,12 @@ def test_who_has_a_role_at_one_street_changes_nothing_of_another(desk):
     assert everywhere.post("/api/grid/import", content=GRID).status_code == 200
 
 
-def test_every_call_says_what_right_it_needs():
-    routes = places_api.router(Desk(None, None, lambda: 0, lambda: None)).routes
-    rights = {getattr(one.dependency, "right", None) for route in routes for one in route.dependencies}
-    assert all(route.dependencies for route in routes)
-    assert rights == {"places.read", "places.write", "permits.write", "tickets.read"}
-
-
 def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, client):
     desk.take(Case(shop="tea-12").opened())
     assert "不在台账中" in client.get("/tickets/1").text
     found = client.get("/api/tickets/1/place").json()
-    assert (found["standing"]["shop"], found["standing"]["code"], found["standing"]["tell"]) == (
-        "tea-12",
-        "unregistered",
-        None,
-    )
+    got = (found["standing"]["shop"], found["standing"]["code"], found["standing"]["tell"])
+    assert got == ("tea-12", "unregistered", None)
     client.post("/api/shops", json=SHOP)
     page = client.get("/tickets/1").text
     assert "示例茶铺" in page
@@ -200,8 +181,7 @@ def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, clien
 
 
 def test_what_does_not_agree_with_the_boxes_is_listed(desk, client):
-    with desk.store.writing() as session:
-        box(session, zones={("cam-1", "front"): "nobody"})
+    desk.write(box, zones={("cam-1", "front"): "nobody"})
     client.post("/api/shops", json=SHOP)
     assert [one["code"] for one in client.get("/api/shops/check").json()] == ["contradiction"]
 

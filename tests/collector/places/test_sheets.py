@@ -1,6 +1,5 @@
 """Files that people send: what is read, what is refused, and that nothing in them runs."""
 
-import contextlib
 import csv
 import io
 import zipfile
@@ -176,16 +175,8 @@ def test_a_row_at_the_end_of_the_world_costs_nothing():
 
 
 DANGEROUS = [
-    "=1+1",
-    "+1+1",
-    "-1+1",
-    "@SUM(A1)",
-    "＝1",
-    "\t=1",
-    "'=1",
-    "''@x",
-    '=HYPERLINK("http://x")',
-    "+8613800000000",
+    *("=1+1", "+1+1", "-1+1", "@SUM(A1)", "＝1", "\t=1", "'=1", "''@x"),
+    *('=HYPERLINK("http://x")', "+8613800000000"),
 ]
 
 
@@ -216,23 +207,3 @@ def test_what_is_written_is_read_as_it_was(rows):
     for content in (write_csv(rows), write_workbook(rows, "x")):
         found = [(*line.cells, "", "", "")[:3] for line in read_sheet(content).lines]
         assert found == [tuple(row) for row in rows]
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: ROWS.encode("gbk") + tail))
-def test_any_bytes_are_read_or_refused(content):
-    with contextlib.suppress(PlacesError):
-        assert all(isinstance(cell, str) for line in read_sheet(content).lines for cell in line.cells)
-
-
-WHOLE = workbook(("id", "name"), ("tea-12", "茶铺"))
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_a_damaged_workbook_is_read_or_refused(data):
-    content = bytearray(WHOLE)
-    for _ in range(data.draw(st.integers(1, 5))):
-        content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(PlacesError):
-        read_sheet(bytes(content))

@@ -16,7 +16,6 @@ from collector.tickets.seams import Office, Told
 from collector.tickets.timekeeper import Timekeeper, Watch
 from protocol.commands import PlaceSeen, Reply, ReplyEvent, Verified
 from protocol.instants import from_epoch
-from protocol.messages import dataschema
 from tests import incidents
 from tests.incidents import Case
 
@@ -85,8 +84,7 @@ class Street:
         while True:
             while self.keeper.step():
                 pass
-            with self.desk.store.transaction() as session:
-                due = session.scalar(select(Ticket.look_ms).where(Ticket.look_ms.is_not(None)).order_by(Ticket.look_ms))
+            due = self.desk.scalar(select(Ticket.look_ms).where(Ticket.look_ms.is_not(None)).order_by(Ticket.look_ms))
             next_s = goal_s if due is None else max(due / 1000 - self.wrong_s, self.true_s + 1)
             if next_s >= goal_s:
                 self.true_s = max(goal_s, self.true_s)
@@ -96,8 +94,7 @@ class Street:
             self.true_s = next_s
 
     def policy(self, **values):
-        with self.desk.store.writing() as session:
-            policy.put(session, "s", Policy(**values), LI, self.now_ms)
+        self.desk.write(policy.put, "s", Policy(**values), LI, self.now_ms)
         return self
 
     def appears(self, **where):
@@ -111,10 +108,36 @@ class Street:
         self.wait()
 
     def act(self, actor, verb, number=1, **args):
-        with self.desk.store.writing() as session:
-            door.act(session, actor, number, verb, at_ms=self.now_ms, **args)
+        self.desk.write(door.act, actor, number, verb, at_ms=self.now_ms, **args)
         self.wait()
         return self.ticket(number)
+
+    def confirmed(self, **where):
+        """Something appears, and a person says that it is so."""
+        case = self.appears(**where)
+        self.act(LI, "confirm")
+        return case
+
+    def noticed(self, **where):
+        """And the shop is told."""
+        case = self.confirmed(**where)
+        self.tell()
+        return case
+
+    def registered(self, **where):
+        """And has had its minutes."""
+        case = self.noticed(**where)
+        self.wait(7)
+        self.act(LI, "register")
+        return case
+
+    def handled(self, **where):
+        """And an officer says that it is done."""
+        case = self.registered(**where)
+        self.act(LI, "dispatch", to="chen")
+        self.act(CHEN, "accept")
+        self.act(CHEN, "feed_back")
+        return case
 
     def permit(self, number="on paper 12", **values):
         """One that stands in the register, as it is read by the desk."""
@@ -125,18 +148,14 @@ class Street:
             session.add(PermitRow(**row))
 
     def ticket(self, number=1):
-        with self.desk.store.transaction() as session:
-            return session.get_one(Ticket, number)
+        return self.desk.get(Ticket, number)
 
     def state(self, number=1):
         return self.ticket(number).state
 
     def lines(self, number=1):
-        with self.desk.store.transaction() as session:
-            rows = session.scalars(
-                select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id)
-            )
-            return [(row.kind, json.loads(row.detail)) for row in rows]
+        rows = self.desk.rows(select(TicketEvent).where(TicketEvent.ticket_number == number).order_by(TicketEvent.id))
+        return [(row.kind, json.loads(row.detail)) for row in rows]
 
     def steps(self, number=1):
         return [kind for kind, detail in self.lines(number) if "version" in detail]
@@ -144,34 +163,26 @@ class Street:
     def tell(self, state="delivered"):
         """The notice reaches the shop now."""
         self.word = Told(state, self.now_ms if state in ("sent", "delivered") else None, 1)
-        with self.desk.store.writing() as session:
-            door.look(session, 1)
+        self.desk.write(door.look, 1)
         self.wait()
 
     def asked(self):
-        with self.desk.store.transaction() as session:
-            return list(session.scalars(select(CommandRow).where(CommandRow.state.in_(("waiting", "sent")))))
+        return self.desk.rows(select(CommandRow).where(CommandRow.state.in_(("waiting", "sent"))))
 
     def reply(self, *states, pictures=()):
         """Boxes answer what they are asked."""
         for row, state in zip(self.asked(), states, strict=True):
-            args = json.loads(row.args)
-            seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
-            verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.now_s), places=seen)
-            data = Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json"))
-            self.desk.take_any(*pictures, self.envelope(row.box_id, data))
+            self.desk.take_any(*pictures, self.seen(row, state))
         self.wait()
 
+    def seen(self, row, state):
+        args = json.loads(row.args)
+        seen = (PlaceSeen(place=(0.4, 0.5, 0.1, 0.2), state=state),)
+        verified = Verified(camera=args["camera"], zone=args["zone"], at=from_epoch(self.now_s), places=seen)
+        return self.envelope(row.box_id, Reply(command=row.id, outcome="ok", data=verified.model_dump(mode="json")))
+
     def envelope(self, box, data):
-        event = ReplyEvent(
-            id="r",
-            source=f"/cityeye/s/{box}",
-            type="cityeye.box.reply",
-            time=from_epoch(self.now_s),
-            dataschema=dataschema("reply"),
-            data=data,
-        )
-        return incidents.Delivery(f"cityeye/1/s/{box}/reply", event.to_json())
+        return incidents.told(ReplyEvent, "reply", self.now_s, data, box)
 
 
 @pytest.fixture

@@ -80,21 +80,14 @@ def play(folder, orders, again=()):
                 desk.take_any(part[number])
         if index == 0:
             now_s = START_S + 10 * MINUTE_S
-            act(
-                desk,
-                KEY,
-                *((LI, "confirm", now_s, {}), (LI, "told", now_s, {})),
-                *((POLICY, "time_up", now_s + 400, {}), (LI, "register", now_s + 500, {})),
-            )
+            told = ((LI, "confirm", now_s, {}), (LI, "told", now_s, {}))
+            act(desk, KEY, *told, (POLICY, "time_up", now_s + 400, {}), (LI, "register", now_s + 500, {}))
             act(desk, OTHER, (LI, "false_alarm", now_s, {}))
         elif index == 1:
             now_s = START_S + 5 * HOUR_S - 60
-            act(
-                desk,
-                KEY,
-                *((LI, "dispatch", now_s, {"to": "chen"}), (CHEN, "accept", now_s, {}), (CHEN, "feed_back", now_s, {})),
-                (LI, "close", now_s + 30, {"reason": "seen"}),
-            )
+            done = ((CHEN, "accept", now_s, {}), (CHEN, "feed_back", now_s, {}))
+            closed = (LI, "close", now_s + 30, {"reason": "seen"})
+            act(desk, KEY, (LI, "dispatch", now_s, {"to": "chen"}), *done, closed)
     found = state(desk.store)
     desk.store.close()
     return found

@@ -1,6 +1,6 @@
 """What is put right on the way: appeals and how they end, notices that never came, tickets that go to somebody else."""
 
-import threading
+from functools import partial
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,6 +10,7 @@ from collector.store import is_race
 from collector.tickets import desk as door
 from collector.tickets.desk import RefusedError
 from collector.tickets.seams import Told
+from tests.collector.conftest import at_once
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG
 
 HAN = Actor("person", "han", "韩", frozenset({Grant(Role.OFFICER, "s")}))
@@ -21,20 +22,9 @@ def allowed(street, who, number=1):
         return set(door.able(session, door.hold(session, number), who, street.now_ms))
 
 
-def registered(street):
-    """A ticket whose shop was told by a notice, and had its minutes."""
-    street.appears()
-    street.act(LI, "confirm")
-    street.tell()
-    street.wait(minutes=10)
-    street.act(LI, "register")
-
-
 def test_a_step_goes_on_after_an_appeal_with_its_own_name_and_the_policy_that_it_began_with(street):
     street.policy(shop={"minutes": {"minutes": 5}})
-    street.appears()
-    street.act(LI, "confirm")
-    street.tell()
+    street.noticed()
     street.wait(minutes=2)
     before = street.ticket()
     street.act(SHOP, "appeal", reason="we have a permit")
@@ -49,8 +39,7 @@ def test_a_step_goes_on_after_an_appeal_with_its_own_name_and_the_policy_that_it
 @pytest.mark.parametrize("arrives", ["before", "meanwhile"])
 def test_a_notice_that_arrives_around_an_appeal_gives_the_shop_all_its_minutes(street, arrives):
     street.policy(shop={"minutes": {"minutes": 10}})
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     street.word = Told("waiting")  # its report is late: nobody knows yet that it came
     told_ms = street.now_ms
     street.wait(minutes=2)
@@ -62,8 +51,7 @@ def test_a_notice_that_arrives_around_an_appeal_gives_the_shop_all_its_minutes(s
     street.act(LI, "reject", reason="no permit")
     rejected_ms = street.now_ms
     street.word = Told("delivered", told_ms, 1)
-    with street.desk.store.writing() as session:
-        door.look(session, 1)
+    street.desk.write(door.look, 1)
     street.wait()
     left_min = 8 if arrives == "before" else 10
     assert street.ticket().shop_due_ms == rejected_ms + left_min * MINUTE_MS
@@ -73,9 +61,7 @@ def test_a_notice_that_arrives_around_an_appeal_gives_the_shop_all_its_minutes(s
     ("verb", "kind", "state"), [("reject", "appeal_rejected", "noticed"), ("uphold", "appeal_upheld", "closed")]
 )
 def test_the_shop_is_told_once_what_became_of_its_objection(street, verb, kind, state):
-    street.appears()
-    street.act(LI, "confirm")
-    street.tell()
+    street.noticed()
     street.act(SHOP, "appeal", reason="we have a permit")
     street.act(LI, verb, reason="the permit is of another street")
     street.wait(minutes=2)
@@ -88,9 +74,7 @@ def test_the_shop_is_told_once_what_became_of_its_objection(street, verb, kind, 
 
 @pytest.mark.parametrize(("clear", "state"), [(True, "self_corrected"), (False, "community")])
 def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(street, clear, state):
-    case = street.appears()
-    street.act(LI, "confirm")
-    street.tell()
+    case = street.noticed()
     street.wait(minutes=1 if clear else 5.5)  # within its minutes, or in the grace after them
     street.act(SHOP, "appeal", reason="we have a permit")
     street.wait(minutes=1)
@@ -102,20 +86,16 @@ def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(s
 
 
 def test_the_shop_is_told_of_a_decision_although_a_person_goes_on_before_anybody_looks(street):
-    street.appears()
-    street.act(LI, "confirm")
-    street.tell()
+    street.noticed()
     street.act(SHOP, "appeal", reason="we have a permit")
-    with street.desk.store.writing() as session:
-        door.act(session, LI, 1, "reject", at_ms=street.now_ms, reason="it was over yesterday")
-        door.act(session, LI, 1, "pass_on", at_ms=street.now_ms, reason="they do not answer")
+    street.desk.write(door.act, LI, 1, "reject", at_ms=street.now_ms, reason="it was over yesterday")
+    street.desk.write(door.act, LI, 1, "pass_on", at_ms=street.now_ms, reason="they do not answer")
     street.wait(minutes=2)
     assert (street.state(), street.kinds("shop").count("appeal_rejected")) == ("community", 1)
 
 
 def test_what_is_allowed_is_what_will_be_taken(street):
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     assert not {"review"} & allowed(street, LI)  # it was reviewed
     assert "told" in allowed(street, LI)
     street.tell()
@@ -142,7 +122,7 @@ def test_a_judgement_is_not_taken_back_while_another_ticket_goes_on(street):
 
 
 def test_an_operator_gives_a_ticket_to_somebody_else(street):
-    registered(street)
+    street.registered()
     first = street.act(LI, "dispatch", to="chen")
     street.wait(minutes=1)
     with pytest.raises(RefusedError, match="chen has it already"):
@@ -161,7 +141,7 @@ def test_an_operator_gives_a_ticket_to_somebody_else(street):
 
 
 def test_what_is_done_is_said_by_whoever_has_it_or_the_room_for_them(street):
-    registered(street)
+    street.registered()
     street.act(LI, "dispatch", to="chen")
     with pytest.raises(RefusedError, match="send_back is for chen"):
         street.act(HAN, "send_back", reason="not mine")
@@ -174,7 +154,7 @@ def test_what_is_done_is_said_by_whoever_has_it_or_the_room_for_them(street):
 
 
 def test_who_takes_a_ticket_on_has_it(street):
-    registered(street)
+    street.registered()
     street.act(LI, "dispatch", to="chen")
     assert street.act(HAN, "accept").assignee == "han"
     with street.desk.store.transaction() as session:
@@ -183,7 +163,7 @@ def test_who_takes_a_ticket_on_has_it(street):
 
 
 def test_a_notice_that_never_came_takes_a_registration_back_where_nobody_is_on_the_way(street):
-    registered(street)
+    street.registered()
     street.tell("failed")
     ticket = street.ticket()
     assert (ticket.state, ticket.told_ms, ticket.shop_due_ms) == ("community", None, None)
@@ -197,7 +177,7 @@ def test_a_notice_that_never_came_takes_a_registration_back_where_nobody_is_on_t
 
 @pytest.mark.parametrize("state", ["dispatched", "handling", "verifying", "closed"])
 def test_a_notice_that_never_came_is_on_record_however_far_its_ticket_is(street, state):
-    registered(street)
+    street.registered()
     assert "told" not in allowed(street, LI)
     street.act(LI, "dispatch", to="chen")
     if state != "dispatched":
@@ -219,25 +199,17 @@ def test_two_tickets_are_never_duplicates_of_each_other(street):
     """At one instant, as two people would have it; on PostgreSQL both read before either writes."""
     street.appears()
     street.appears(shop="shop-2", zone="side")
-    both, outcomes = threading.Barrier(2), {}
 
     def say(number, of):
-        both.wait()
         try:
-            with street.desk.store.writing() as session:
-                door.act(session, LI, number, "duplicate", at_ms=street.now_ms, of=of)
-            outcomes[number] = "taken"
+            street.desk.write(door.act, LI, number, "duplicate", at_ms=street.now_ms, of=of)
         except RefusedError as fault:
-            outcomes[number] = fault.code
+            return fault.code
         except SQLAlchemyError as fault:
-            outcomes[number] = "race" if is_race(fault) else repr(fault)
+            return "race" if is_race(fault) else repr(fault)
+        return "taken"
 
     for _ in range(5):
-        threads = [threading.Thread(target=say, args=pair) for pair in ((1, 2), (2, 1))]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join(20)
-        assert sorted(outcomes.values()) == ["invalid", "taken"]
-        (taken,) = [number for number, outcome in outcomes.items() if outcome == "taken"]
-        street.act(LI, "reconsider", number=taken, reason="once more")
+        outcomes = at_once(partial(say, 1, 2), partial(say, 2, 1))
+        assert sorted(outcomes) == ["invalid", "taken"]
+        street.act(LI, "reconsider", number=outcomes.index("taken") + 1, reason="once more")

@@ -20,45 +20,25 @@ from tests import second_opinion
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, ZONE
 
 
-def noticed(street):
-    case = street.appears()
-    street.act(LI, "confirm")
-    street.tell()
-    return case
-
-
-def registered(street):
-    noticed(street)
-    street.wait(6.6)
-    street.act(LI, "register")
-
-
-def handled(street):
-    registered(street)
-    street.act(LI, "dispatch", to="chen")
-    street.act(CHEN, "accept")
-    street.act(CHEN, "feed_back")
-
-
 def corrected(street):
-    case = noticed(street)
+    case = street.noticed()
     street.wait(2)
     street.clears(case)
 
 
 def solved(street):
-    case = noticed(street)
+    case = street.noticed()
     street.wait(9)
     street.clears(case)
 
 
 def closed(street):
-    handled(street)
+    street.handled()
     street.reply("clear")
 
 
 def reworked(street):
-    handled(street)
+    street.handled()
     street.reply("occupied")
     street.act(CHEN, "accept")
     street.act(CHEN, "feed_back")
@@ -66,38 +46,38 @@ def reworked(street):
 
 
 def overdue(street):
-    registered(street)
+    street.registered()
     street.wait(120)
     street.act(LI, "dispatch", to="chen")
     street.act(LI, "close", reason="done")
 
 
 def extended_late(street):
-    registered(street)
+    street.registered()
     street.wait(120)
     street.act(LI, "extend", due_ms=street.now_ms + 3_600_000, reason="rain")
 
 
 def upheld(street):
-    noticed(street)
+    street.noticed()
     street.act(SHOP, "not_mine")
     street.act(LI, "uphold", reason="theirs next door")
 
 
 def rejected(street):
-    noticed(street)
+    street.noticed()
     street.act(SHOP, "appeal", reason="no")
     street.wait(200)
     street.act(LI, "reject", reason="yes")
 
 
 def untold(street):
-    registered(street)
+    street.registered()
     street.tell("failed")
 
 
 def withdrawn(street):
-    registered(street)
+    street.registered()
     street.act(LI, "withdraw", reason="closed down")
 
 
@@ -168,8 +148,7 @@ def repeated(street):
 def test_a_course_counts_as_it_should(street, course, counts, shares):
     course(street)
     first, last = date(2026, 3, 1), date(2026, 3, 9)
-    with street.desk.store.reading() as session:
-        found = Loaded(session, Period(first, last, ("s",), ZONE), street.now_ms).whole()
+    found = street.desk.read(Loaded, Period(first, last, ("s",), ZONE), street.now_ms).whole()
     assert {name: found.counts[name] for name in counts} == counts
     assert {name: tuple(found.shares[name]) for name in shares} == shares
     judged = ("confirmed", "false_alarm", "unfounded", "duplicate", "exempt")
@@ -204,12 +183,11 @@ def test_tickets_are_in_the_cell_of_their_shop_or_camera_and_in_the_category_of_
         street.appears(shop=shop, camera=camera, zone=shop)
     street.appears(shop=None, rule="crowding", camera="cam-2")
     day = date(2026, 3, 2)
-    with street.desk.store.reading() as session:
-        loaded = Loaded(session, Period(day, day, ("s",), ZONE), street.now_ms)
-        found = {
-            by: {key: one.counts["reported"] for key, (_, one) in apart(session, loaded, by).items()}
-            for by in ("grid", "category")
-        }
+    loaded = street.desk.read(Loaded, Period(day, day, ("s",), ZONE), street.now_ms)
+    found = {
+        by: {key: one.counts["reported"] for key, (_, one) in street.desk.read(apart, loaded, by).items()}
+        for by in ("grid", "category")
+    }
     assert found["grid"] == {"": 1, "33010500100101": 2, "33010500100102": 2, "33010500100103": 1}
     assert found["category"] == {"0501": 1, "0504": 4, "2101": 1}
     assert second_opinion.differences(street.desk.store, day, day, ZONE, street.now_ms) == []
@@ -217,16 +195,14 @@ def test_tickets_are_in_the_cell_of_their_shop_or_camera_and_in_the_category_of_
 
 def test_minutes_count_from_when_it_appeared(street):
     corrected(street)  # 3 minutes before it was reported, told at once, clear 1 minute before 2 more
-    with street.desk.store.reading() as session:
-        period = Period(date(2026, 3, 2), date(2026, 3, 2), ("s",), ZONE)
-        found = Loaded(session, period, street.now_ms).whole().minutes
+    period = Period(date(2026, 3, 2), date(2026, 3, 2), ("s",), ZONE)
+    found = street.desk.read(Loaded, period, street.now_ms).whole().minutes
     assert [found[name][:2] for name in ("to_notice", "to_clear", "to_close")] == [(1, 3.0), (1, 4.0), (1, 5.0)]
 
 
 def test_what_was_there_before_an_update_is_worked_out_once(street):
     reworked(street)
-    with street.desk.store.writing() as session:
-        session.execute(update(Ticket).values(mark=0, verdict="", fed_back=0, reworked=0, first_told_ms=None))
+    street.desk.execute(update(Ticket).values(mark=0, verdict="", fed_back=0, reworked=0, first_told_ms=None))
     assert list(keeping.work_out(street.desk.store)) == [(1, 1)]
     assert street.ticket().reworked == 1
     assert list(keeping.work_out(street.desk.store)) == []

@@ -23,7 +23,7 @@ from collector.places import shops
 from collector.places.codes import load_codes
 from collector.places.history import Author
 from collector.places.register import Around
-from collector.store import AuditRow, Ticket, TicketEvent, open_store
+from collector.store import AuditRow, IncidentRow, Ticket, TicketEvent, open_store
 from collector.tickets import desk as door
 from collector.tickets import pauses, policy
 from collector.tickets.desk import RefusedError
@@ -42,6 +42,7 @@ MOVES = 1.4
 CODES = load_codes()
 SHOPS = ("shop-1", "shop-2", None)
 ZONES = ("front", "side")
+RULED = ("encroachment", "crowding")
 REACHED = Counter()
 """States and accepted verbs of all courses, so that one sees that they got anywhere."""
 RULES = policy.Policy(
@@ -75,9 +76,8 @@ class Life(RuleBasedStateMachine):
         self.words = {}
         self.going = []
         self.seen_audit = 0
-        with self.desk.store.writing() as session:
-            policy.put(session, "s", RULES, LI, self.street.now_ms)
-            shops.add(session, {"id": "shop-1", "name": "1", "street": "s"}, Author(LI, 0), Around("330105", 0))
+        self.desk.write(policy.put, "s", RULES, LI, self.street.now_ms)
+        self.desk.write(shops.add, {"id": "shop-1", "name": "1", "street": "s"}, Author(LI, 0), Around("330105", 0))
         self.street.permit("permit 1")
 
     def told(self, _session, number, since_ms):
@@ -93,11 +93,7 @@ class Life(RuleBasedStateMachine):
 
     # the street
 
-    @rule(
-        shop=st.sampled_from(SHOPS),
-        zone=st.sampled_from(["front", "side"]),
-        rule_=st.sampled_from(["encroachment", "crowding"]),
-    )
+    @rule(shop=st.sampled_from(SHOPS), zone=st.sampled_from(ZONES), rule_=st.sampled_from(RULED))
     def appear(self, shop, zone, rule_):
         case = Case(next(self.street.numbers), rule_, shop, zone=zone, opened_s=self.street.true_s - 180)
         self.desk.take_any(case.opened(self.street.true_s))
@@ -106,8 +102,7 @@ class Life(RuleBasedStateMachine):
     @rule(source=st.sampled_from(reports.REPORTED), shop=st.sampled_from(["shop-1", None]))
     def report(self, source, shop):
         told = reports.Report(source, "0504", "s", shop=shop, address="1")
-        with self.desk.store.writing() as session:
-            reports.take(session, LI, told, CODES, self.street.now_ms)
+        self.desk.write(reports.take, LI, told, CODES, self.street.now_ms)
 
     @precondition(lambda self: self.going)
     @rule(index=st.integers(0, 9), how=st.sampled_from(["cleared", "ended", "updated", "cleared"]))
@@ -162,23 +157,20 @@ class Life(RuleBasedStateMachine):
         if ticket is None:
             return
         now_ms = self.street.now_ms
-        given = {"of": args["of"], "permit": args["permit"], "to": args["to"], "urgency": args["urgency"]}
-        given["result"] = args["result"]
+        given = {name: args[name] for name in ("of", "permit", "to", "urgency", "result")}
         given["due_ms"] = now_ms + args["minutes"] * 60_000
         if who.kind != "policy":
             given = {name: value for name, value in given.items() if name in ARGUMENTS.get(verb, {})}
         seen = ticket.version - stale
         try:
-            with self.desk.store.writing() as session:
-                door.act(session, who, ticket.number, verb, at_ms=now_ms, seen=seen, reason="why", **given)
+            self.desk.write(door.act, who, ticket.number, verb, at_ms=now_ms, seen=seen, reason="why", **given)
         except RefusedError as fault:
             assert fault.text  # noqa: PT017 - every refusal says why
         else:
             assert not stale
 
     def newest(self, number):
-        with self.desk.store.transaction() as session:
-            found = list(session.scalars(select(Ticket).order_by(Ticket.number.desc()).limit(5)))
+        found = self.desk.rows(select(Ticket).order_by(Ticket.number.desc()).limit(5))
         return found[number % len(found)] if found else None
 
     # the world around
@@ -201,8 +193,7 @@ class Life(RuleBasedStateMachine):
         ]
         if mine and now_ms >= max(one.not_before_ms for one in mine):
             self.words[ticket.number] = (now_ms, Told(how, told_ms, 1))
-            with self.desk.store.writing() as session:
-                door.look(session, ticket.number)
+            self.desk.write(door.look, ticket.number)
 
     @rule(states=st.lists(st.sampled_from(["clear", "occupied", "not_seen"]), min_size=1, max_size=3))
     def answer(self, states):
@@ -212,14 +203,14 @@ class Life(RuleBasedStateMachine):
         asked = self.street.asked()
         self.street.reply(*(states[index % len(states)] for index in range(len(asked))))
 
-    @rule(minutes=st.sampled_from([5, 60]), zone=st.sampled_from(["front", "side", None]))
+    @rule(minutes=st.sampled_from([5, 60]), zone=st.sampled_from([*ZONES, None]))
     def pause(self, minutes, zone):
         now_ms = self.street.now_ms
         with self.desk.store.writing() as session:
             until_ms = now_ms + minutes * 60_000
             pauses.begin(session, LI, "box-1", "cam-1", zone, until_ms=until_ms, reason="wind", at_ms=now_ms)
 
-    @rule(hours=st.sampled_from([0, 0, 1, 3]), zone=st.sampled_from(["front", "side"]))
+    @rule(hours=st.sampled_from([0, 0, 1, 3]), zone=st.sampled_from(ZONES))
     def grant(self, hours, zone):
         until_ms = self.street.now_ms + hours * 3_600_000
 
@@ -262,6 +253,10 @@ class Life(RuleBasedStateMachine):
                 select(TicketEvent).where(TicketEvent.ticket_number.in_(touched)).order_by(TicketEvent.id)
             ):
                 lines.setdefault(event.ticket_number, []).append(event)
+            rows = list(session.scalars(select(IncidentRow)))
+        assert {row.id for row in rows if row.state == "open"} == {case.id for case in self.going}
+        present = {row.ticket_number for row in rows if row.state == "open"}
+        assert {ticket.number for ticket in tickets if ticket.present} == present
         keys = [ticket.key for ticket in tickets if ticket.open]
         assert len(keys) == len(set(keys)), "two open tickets for one key"
         REACHED["actions"] += 1
@@ -369,19 +364,14 @@ def walk(chance, actions):
             args = {"of": 1, "permit": "p", "to": "chen", "urgency": "urgent", "minutes": chance.randint(-5, 90)}
             args["result"] = chance.choice(FINDINGS)
             doing = [
-                lambda: life.appear(
-                    shop=chance.choice(SHOPS), zone=chance.choice(["front", "side"]), rule_="encroachment"
-                ),
+                lambda: life.appear(chance.choice(SHOPS), chance.choice(ZONES), "encroachment"),
                 lambda: life.report(source=chance.choice(reports.REPORTED), shop=chance.choice(["shop-1", None])),
-                lambda n=number, a=args: life.drive(number=n, moves=[chance.randrange(999) for _ in range(12)], args=a),
-                lambda n=number, a=args: life.drive(number=n, moves=[chance.randrange(999) for _ in range(12)], args=a),
-                lambda n=number: (
-                    life.carry_on(index=n, how=chance.choice(["cleared", "ended", "updated"])) if life.going else None
-                ),
+                *[partial(life.drive, number=number, moves=[chance.randrange(999) for _ in range(12)], args=args)] * 2,
+                lambda n=number: life.going and life.carry_on(n, chance.choice(["cleared", "ended", "updated"])),
                 lambda: life.wait(minutes=chance.choice([0.0, 1.0, 6.0, 40.0, 600.0])),
                 lambda: life.misset(by_s=chance.choice([7200.0, -7200.0])),
                 life.restart,
-                lambda n=number, a=args: life.act(who=LI, verb=chance.choice(VERBS), number=n, args=a, stale=False),
+                partial(life.act, LI, chance.choice(VERBS), number, args, stale=False),
             ]
             chance.choice(doing)()
             life.sound()

@@ -21,13 +21,11 @@ PAUSE_S = 0.05
 
 def look(desk):
     """As the desk does after a change of places: all at once."""
-    with desk.store.writing() as session:
-        door.look_at_all(session, {case.number: f"encroachment/shop/{case.shop}" for case in CASES})
+    desk.write(door.look_at_all, {case.number: f"encroachment/shop/{case.shop}" for case in CASES})
 
 
 def release(desk, numbers=NUMBERS, change=acceptance.release):
-    with desk.store.writing() as session:
-        change(session, LI, numbers, "光影", NOW_MS)
+    desk.write(change, LI, numbers, "光影", NOW_MS)
 
 
 def release_backwards(desk):

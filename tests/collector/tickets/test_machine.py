@@ -6,19 +6,7 @@ import pytest
 
 from collector.people.actor import Role
 from collector.tickets import desk
-from collector.tickets.machine import (
-    FINAL,
-    OPEN,
-    TRANSITIONS,
-    VERBS,
-    WORDS,
-    State,
-    allowed,
-    find,
-    main,
-    may,
-    reference,
-)
+from collector.tickets.machine import FINAL, OPEN, TRANSITIONS, VERBS, WORDS, State, allowed, find, main, may, reference
 
 ROLES = [*Role, "policy", "camera", "shop"]
 ROOT = Path(__file__).resolve().parents[3]

@@ -75,17 +75,14 @@ def test_revisions_are_kept_and_a_street_has_its_own(desk):
 
 def test_a_new_center_gets_one_policy_once(desk):
     for _ in range(2):
-        with desk.store.writing() as session:
-            policy.begin(session, SYSTEM, "330105001", "Asia/Shanghai", 1)
-    with desk.store.transaction() as session:
-        (row,) = policy.history(session, "*")
-        assert policy.current(session, "x").policy.region == "330105"
-        assert row.author == "system"
+        desk.write(policy.begin, SYSTEM, "330105001", "Asia/Shanghai", 1)
+    (row,) = desk.read(policy.history, "*")
+    assert desk.read(policy.current, "x").policy.region == "330105"
+    assert row.author == "system"
 
 
 @pytest.mark.parametrize(
-    ("days", "expected"),
-    [((), None), ((29.9,), 2), ((30.1,), None), ((1, 2), 3), ((1, 40), 2), ((1, 2, 3, 4), 3)],
+    ("days", "expected"), [((), None), ((29.9,), 2), ((30.1,), None), ((1, 2), 3), ((1, 40), 2), ((1, 2, 3, 4), 3)]
 )
 def test_a_second_and_a_third_offence_within_its_days(days, expected):
     found = BUILT_IN.offence(days)

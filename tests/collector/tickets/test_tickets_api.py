@@ -1,38 +1,28 @@
 """Tickets, policies, pauses and the calendar over HTTP, and the page that shows who did what."""
 
 import json
-from dataclasses import replace
+import time
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
 from collector.people import roster
 from collector.people.actor import SYSTEM, Actor, Grant, Role
-from collector.settings import CenterSection
-from collector.store import AuditRow, Ticket, TicketEvent
+from collector.store import Ticket, TicketEvent
 from collector.web import rights
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
 from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.collector.tickets.test_desk_steps import ELSEWHERE, refused
+from tests.people import at_the_center
 
 ADMIN = Actor("person", "boss", "", frozenset({Grant(Role.ADMIN, "s"), Grant(Role.VIEWER, "other")}))
 
 
 @pytest.fixture
 def client(street):
-    from starlette.testclient import TestClient  # noqa: PLC0415 - only for pages
-
-    app = make_app(
-        CenterSection(id="demo", name="小河街道"),
-        street.desk.store,
-        street.desk.files,
-        Changes(),
-        Health(lambda: True, lambda: True),
-    )
     street.who = LI
-    app.dependency_overrides[rights.actor] = lambda: street.who
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    with at_the_center(street.desk) as client:
+        client.app.dependency_overrides[rights.actor] = lambda: street.who
         yield client
 
 
@@ -48,10 +38,8 @@ def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
     assert done.status_code == 200, done.text
     assert (done.json()["state"], done.json()["reviewer"], done.json()["version"]) == ("noticed", "person:li", 2)
     (line,) = [one for one in done.json()["events"] if one["kind"] == "confirm"]
-    assert (line["author"], line["reason"], line["before"]["state"]) == (
-        *("person:li", "goods on the pavement"),
-        "pending_review",
-    )
+    got = (line["author"], line["reason"], line["before"]["state"])
+    assert got == ("person:li", "goods on the pavement", "pending_review")
     page = client.get("/tickets/1").text
     for text in ("已提醒商户", "本环节时限", ">li<", "goods on the pavement", "核实属实"):
         assert text in page
@@ -63,24 +51,18 @@ def test_a_step_over_http_and_what_the_page_shows_of_it(street, client):
     [
         (LI, "tickets/9/confirm", {}, 404, "unknown"),
         (ELSEWHERE, "tickets/1/confirm", {}, 404, "unknown"),  # of another street: there is no such ticket for them
-        (WANG, "tickets/1/confirm", {}, 403, "not_yours"),
-        (LI, "tickets/1/confirm", {"seen": 7}, 409, "changed"),
         (LI, "tickets/1/accept", {}, 409, "not_now"),
         (LI, "tickets/1/fly", {}, 422, "unknown_verb"),
         (LI, "tickets/1/duplicate", {}, 422, "missing"),
         (LI, "tickets/1/confirm", {"args": {"at_ms": 1}}, 422, "invalid"),
-        (LI, "tickets/1/confirm", {"unknown": 1}, 422, None),
-        (LI, "tickets/1/remark", {"reason": "x" * 5000}, 422, None),
     ],
 )
 def test_a_refusal_over_http(street, client, who, path, body, status, code):
     street.appears()
     street.who = who
     answer = post(client, path, **body)
-    assert answer.status_code == status
-    if code is not None:
-        assert answer.json()["code"] == code
-        assert isinstance(answer.json()["allowed"], list)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert isinstance(answer.json()["allowed"], list)
     assert street.steps() == []
 
 
@@ -134,9 +116,6 @@ def test_policies_over_http(street, client):
 def test_pauses_over_http(street, client):
     body = {"box": "box-1", "camera": "cam-1", "zone": "front", "until": "2099-01-01T00:00:00Z", "reason": "wind"}
     assert post(client, "pauses", **body).status_code == 422  # too long
-    import time  # noqa: PLC0415 - the server's clock
-    from datetime import UTC, datetime  # noqa: PLC0415 - as above
-
     body["until"] = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
     street.who = ELSEWHERE
     there, none = (post(client, "pauses", **{**body, "box": box}) for box in ("box-1", "box-9"))
@@ -157,25 +136,11 @@ def test_pauses_over_http(street, client):
 
 def test_the_calendar_over_http(client):
     found = client.get("/api/calendar?first=2026-02-13&last=2026-02-16").json()
-    assert [(one["worked"], one["holiday"], one["make_up"]) for one in found["days"]] == [
-        (True, None, False),
-        (True, None, True),
-        (False, "春节", False),
-        (False, "春节", False),
-    ]
+    got = [(one["worked"], one["holiday"], one["make_up"]) for one in found["days"]]
+    assert got == [(True, None, False), (True, None, True), (False, "春节", False), (False, "春节", False)]
     assert found["unknown_years"] == []
     assert client.get("/api/calendar?first=2026-12-31&last=2027-01-01").json()["unknown_years"] == [2027]
     assert client.get("/api/calendar?first=2026-12-31&last=2026-01-01").status_code == 422
-
-
-def test_a_worker_sees_what_they_may_do(street, client):
-    street.appears()
-    street.act(LI, "confirm")
-    street.act(LI, "pass_on", reason="x")
-    street.who = WANG
-    assert set(client.get("/api/tickets/1").json()["allowed"]) == {"told", "solve", "appeal", "remark"}
-    street.who = CHEN
-    assert client.get("/api/tickets/1").json()["allowed"] == ["remark"]
 
 
 STRANGE = [
@@ -264,8 +229,7 @@ def test_a_picture_of_which_a_person_spoke_is_none_of_a_camera(street, client):
 
 def test_a_case_goes_to_somebody_who_works_there(street):
     street.policy(first="officer")
-    street.appears()
-    street.act(LI, "confirm")
+    street.confirmed()
     for to in ("13800000000", "+8613800000000", "somebody@example.org", "x\u0000", "Some Body"):
         assert refused(street, LI, "dispatch", to=to).code == "invalid"
     with street.desk.store.writing() as session:
@@ -285,17 +249,3 @@ def test_a_case_goes_to_somebody_who_works_there(street):
     assert street.act(LI, "dispatch", to="wang").assignee == "wang"
     street.act(WANG, "send_back", reason="not mine")
     assert street.act(LI, "dispatch", to="chen").assignee == "chen"
-
-
-def test_what_a_program_does_says_so(street, client):
-    street.appears()
-    program = replace(LI, via="token/7")
-    street.act(program, "confirm")
-    (line,) = [one for one in client.get("/api/tickets/1").json()["events"] if one["kind"] == "confirm"]
-    assert (line["author"], line["via"]) == ("person:li", "token/7")
-    assert "li (token/7)" in client.get("/tickets/1").text
-    street.act(LI, "remark", reason="by hand")
-    assert "via" not in client.get("/api/tickets/1").json()["events"][-1]
-    with street.desk.store.transaction() as session:
-        noted = session.scalars(select(AuditRow).where(AuditRow.action == "ticket.confirm")).one()
-        assert (noted.actor, json.loads(noted.detail)["via"]) == ("person:li", "token/7")

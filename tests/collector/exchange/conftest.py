@@ -1,0 +1,5 @@
+"""A street, as tests of tickets have it."""
+
+from tests.collector.tickets.conftest import street
+
+__all__ = ["street"]

@@ -68,11 +68,7 @@ def read_list(path: Path, defaults: Path | None) -> list[Personal]:
         box = values.get("box", "")
         unknown = [name for name in values if name not in IGNORED and _place(name) is None]
         if not is_slug(box) or box in seen or unknown or not values.get("claim"):
-            what = (
-                f"未知的列 unknown column {unknown}"
-                if unknown
-                else f"box 或 claim 缺失、重复 missing or twice: {box!r}"
-            )
+            what = f"未知的列 unknown column {unknown}; box 或 claim 缺失、重复 missing or twice: {box!r}"
             faults.append(f"{where}: {what}")
             continue
         seen.add(box)
@@ -106,9 +102,7 @@ def _place(column: str) -> tuple[str, str] | None:
 
 def _card(values: Mapping[str, str], shared: Mapping[str, Mapping[str, Any]]) -> bytes:
     tables: dict[str, dict[str, Any]] = {name: dict(table) for name, table in shared.items()}
-    tables["claim"] = {name: values[name] for name in ("url", "ca", "box") if values.get(name)} | {
-        "code": values["claim"]
-    }
+    tables["claim"] = {name: values.get(name, "") for name in ("url", "ca", "box")} | {"code": values["claim"]}
     tables["box"] = {"site": values["site"]} if values.get("site") else {}
     for column, value in values.items():
         place = None if column in IGNORED else _place(column)

@@ -298,14 +298,13 @@ class System:
             said = self._read(HEALTHY, 64).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return
-        self._forget(HEALTHY)
-        if not self.on_trial or said != self.places.boot_id.read_text("ascii").strip():
-            return
-        # through RAUC: a system whose updater does not work is not kept
-        self._rauc("status", "mark-good", "booted")
-        write_whole(self.places.run / "confirmed", b"", 0o644)
-        if self.last is not None and self.last.slot == self.slot:
-            self._note(replace(self.last, state="taken", text=""))
+        if self.on_trial and said == self.places.boot_id.read_text("ascii").strip():
+            # through RAUC: a system whose updater does not work is not kept
+            self._rauc("status", "mark-good", "booted")
+            write_whole(self.places.run / "confirmed", b"", 0o644)
+            if self.last is not None and self.last.slot == self.slot:
+                self._note(replace(self.last, state="taken", text=""))
+        self._forget(HEALTHY)  # what failed until here is tried again
 
     def deadline(self) -> None:
         """Give up what is on trial; the unit starts the box anew."""
@@ -379,11 +378,8 @@ def _why(last: Last, tries: list[str]) -> str:
     left, done = map(int, tries)
     if left:
         return f"the other slot was started with {left} tries left"
-    if not last.starts:
-        return f"none of its {done} starts got as far as its services: its kernel panicked, or its root cannot be read"
     return (
-        f"started {done} times, {last.starts} as far as its services, none healthy: "
-        "it panicked, hung until the watchdog, or lost its power"
+        f"started {done} times, {last.starts} as far as its services, none healthy: it panicked, hung or lost its power"
     )
 
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import mmap
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -60,14 +61,11 @@ def size_of(image: Path) -> int | None:
     """Bytes that it takes on a device; None where the compressed file does not say."""
     if image.suffix != ".zst":
         return image.stat().st_size
-    with image.open("rb") as file:
-        head = file.read(18)  # RFC 8878, 3.1.1.1
-    if head[:4] != b"\x28\xb5\x2f\xfd":
-        raise FlashError(image, "不是 zstd 文件", "expected a zstd file; take the image again")
-    flag, single, dictionary = head[4] >> 6, head[4] >> 5 & 1, (0, 1, 2, 4)[head[4] & 3]
-    width = (1 if single else 0, 2, 4, 8)[flag]
-    at = 5 + (0 if single else 1) + dictionary
-    return int.from_bytes(head[at : at + width], "little") + (256 if width == 2 else 0) if width else None
+    listed = subprocess.run(["zstd", "-lv", image], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        raise FlashError(image, "不是 zstd 文件，请重新复制", "expected a zstd file; copy it again")
+    found = re.search(r"Decompressed Size:.*\((\d+) B\)", listed.stdout)
+    return int(found[1]) if found else None
 
 
 @contextlib.contextmanager

@@ -244,7 +244,6 @@ def big(at):
 
 TRICKS = {
     "a link": lambda at: (at / "agent/wanted.json").symlink_to(secret(at)),
-    "a second name": lambda at: (at / "agent/wanted.json").hardlink_to(secret(at)),
     "a pipe": lambda at: os.mkfifo(at / "agent/wanted.json"),
     "no JSON": lambda at: (at / "agent/wanted.json").write_text("root's own"),
     "deep": big,
@@ -293,15 +292,6 @@ def test_a_bundle_is_the_one_that_was_asked_for(box, tmp_path, trick, text):
     assert text in box.said["last"]["text"]
     assert box.last["state"] == "refused"
     assert not list(tmp_path.glob("own/bundle*")) + list(tmp_path.glob("agent/wanted*"))
-
-
-def test_a_bundle_that_somebody_writes_to_is_not_taken(box, tmp_path):
-    path = tmp_path / "any"
-    path.write_text("content")
-    (tmp_path / "agent/bundle.raucb").write_text("")
-    with (tmp_path / "agent/bundle.raucb").open("r+b"):
-        box.ask(path)
-    assert "somebody still writes to it" in box.said["last"]["text"]
 
 
 # with the real RAUC

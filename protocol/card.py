@@ -332,7 +332,8 @@ def read_card(content: bytes) -> tuple[Card, tuple[Fault, ...]]:
         card = Card(**sections)  # type: ignore[arg-type]  # each is of its name's class
     except ValidationError as fault:
         (one,) = fault.errors()
-        told(*one["ctx"]["key"].split("."), SAID[one["type"]])
+        section, _, key = one["ctx"]["key"].partition(".")
+        told(section, key, SAID[one["type"]])
         card = Card(**sections | {"claim": ClaimSection(), "center": CenterSection()})  # type: ignore[arg-type]
     return card, tuple(sorted(faults, key=lambda one: one.line or 0))
 

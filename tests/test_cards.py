@@ -53,10 +53,8 @@ def image(tmp_path_factory):
     (folder / "in/esp").write_bytes(os.urandom(1000))
     (folder / "in/root").write_bytes(os.urandom(300_000))
     (folder / "genimage.cfg").write_text(CONFIG)
-    paths = [
-        f"--{name}path={folder / part}"
-        for name, part in (("input", "in"), ("output", "out"), ("tmp", "tmp"), ("root", "in"))
-    ]
+    parts = {"input": "in", "output": "out", "tmp": "tmp", "root": "in"}
+    paths = [f"--{name}path={folder / part}" for name, part in parts.items()]
     subprocess.run(["genimage", "--config", folder / "genimage.cfg", *paths], check=True, capture_output=True)
     path = folder / "out/disk.img"
     subprocess.run(["zstd", "-q", path], check=True)
@@ -111,7 +109,6 @@ def test_a_hundred_copies_differ_in_their_boot_partition_only(tmp_path, image):
     ("column", "value", "said"),
     [
         ("gateway", "10.9.0.1", "codes.csv:3, xiaohe-0002: [network] gateway: expected"),
-        ("vlan", "12a", "[network] vlan"),
         ("time.zone", "Asia/Peking", "[time] zone"),
         ("adress", "10.1.2.3/24", "unknown column ['adress']"),
         ("box", "xiaohe-0001", "'xiaohe-0001'"),
@@ -136,15 +133,8 @@ def test_a_box_of_the_list_is_flashed_and_gets_its_card(tmp_path, image):
     codes(tmp_path, 3)
     disk = tmp_path / "disk"
     disk.write_bytes(os.urandom(image.stat().st_size + 1_000_000))
-    arguments = [
-        "personalise",
-        image.with_suffix(".img.zst"),
-        tmp_path / "codes.csv",
-        "--box",
-        "xiaohe-0002",
-        "--onto",
-        disk,
-    ]
+    arguments = ["personalise", image.with_suffix(".img.zst"), tmp_path / "codes.csv"]
+    arguments += ["--box", "xiaohe-0002", "--onto", disk]
     assert "given up" in tried(*arguments, answer="sdx\n").stderr
     done = tried(*arguments, answer="disk\n")
     assert done.returncode == 0, done.stderr
@@ -195,7 +185,7 @@ def test_a_disk_is_written_and_one_in_use_is_not(tmp_path, image, loop):
     subprocess.run(["mount", loop, place], check=True)
     try:
         done = tried("flash", image, loop, "--yes")
-        assert f"in use at {place}" in done.stderr
+        assert "in use" in done.stderr
         assert "请先卸载" in done.stderr
     finally:
         subprocess.run(["umount", place], check=True)
@@ -204,58 +194,22 @@ def test_a_disk_is_written_and_one_in_use_is_not(tmp_path, image, loop):
     assert (tmp_path / "loop").read_bytes()[: image.stat().st_size] == image.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"partition": "1"}, "take the whole disk"),
-        (
-            {"sdz1/partition": "1", "sdz1/dev": "8:1", "mountinfo": "1 1 8:1 / / rw - ext4 /dev/sdz1 rw\n"},
-            "this machine runs from it",
-        ),
-        (
-            {"sdz2/partition": "2", "sdz2/dev": "8:2", "swaps": "/dev/sdz2 partition 1 0 -2\n"},
-            "this machine runs from it",
-        ),
-        ({"sdz1/partition": "1", "sdz1/dev": "8:1", "sdz1/holders/dm-0": ""}, "in use at sdz1"),
-        (
-            {"sdz1/partition": "1", "sdz1/dev": "8:1", "mountinfo": "1 1 8:1 / /media/u rw - vfat /dev/sdz1 rw\n"},
-            "in use at /media/u",
-        ),
-        ({}, None),
-    ],
-)
-def test_a_disk_that_would_hurt_is_refused(tmp_path, monkeypatch, change, said):
-    """The kernel's files pretended: this machine has no such disks."""
-    block = tmp_path / "devices/sdz"
-    files = {
-        "dev": "8:0",
-        "ro": "0",
-        "size": "62521344",
-        "device/model": "STORAGE DEVICE",
-        "device/serial": "42",
-    } | change
-    for name, text in files.items():
-        path = (
-            tmp_path / "proc/self" if name == "mountinfo" else tmp_path / "proc" if name == "swaps" else block
-        ) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+@pytest.mark.parametrize("partition", [True, False])
+def test_a_partition_is_refused(tmp_path, loop, partition):
+    """The kernel's files pretended: a loop device has no partitions here."""
+    block, number = tmp_path / "devices/sdz/sdz1", loop.stat().st_rdev
+    files = {"size": "62521344", "device/model": "STORAGE DEVICE\n", "device/serial": "42"}
+    for name, text in (files | ({"partition": "1"} if partition else {})).items():
+        (block / name).parent.mkdir(parents=True, exist_ok=True)
+        (block / name).write_text(text)
     (tmp_path / "sys/dev/block").mkdir(parents=True)
-    (tmp_path / "sys/dev/block/8:0").symlink_to(block)
-    (tmp_path / "proc/self").mkdir(parents=True, exist_ok=True)
-    for name in ("proc/swaps", "proc/self/mountinfo"):
-        (tmp_path / name).touch()
-    node = tmp_path / "sdz"
-    try:
-        os.mknod(node, 0o60600, os.makedev(8, 0))
-    except PermissionError:
-        pytest.skip("needs root")
-    if said is None:
-        device = flash.look(node, tmp_path / "sys", tmp_path / "proc/self")
+    (tmp_path / f"sys/dev/block/{os.major(number)}:{os.minor(number)}").symlink_to(block)
+    if partition:
+        with pytest.raises(FlashError, match="a partition of sdz; take it whole"):
+            flash.look(loop, tmp_path / "sys")
+    else:
+        device = flash.look(loop, tmp_path / "sys")
         assert (device.size, device.words) == (32_010_928_128, "STORAGE DEVICE 42")
-        return
-    with pytest.raises(FlashError, match=said):
-        flash.look(node, tmp_path / "sys", tmp_path / "proc/self")
 
 
 def test_what_is_no_disk_is_refused(tmp_path):

@@ -54,12 +54,13 @@ def apply(folder: Path, run: Path) -> tuple[Fault, ...]:
     (own / "agent").mkdir(mode=0o775, parents=True, exist_ok=True)
     (own / "agent").chmod(0o775)  # the agent's group, whatever the mask is
     connections = run / "NetworkManager" / "system-connections"
-    for path in (*connections.glob("cityeye-*"), own / "country", own / "claim.json"):
+    keys, servers = own / "ssh/authorized_keys", run / "systemd/timesyncd.conf.d/cityeye.conf"
+    for path in (*connections.glob("cityeye-*"), own / "country", own / "claim.json", keys, servers):
         path.unlink(missing_ok=True)
     for name, sections in connections_of(card).items():
         _write(connections / f"cityeye-{name}.nmconnection", keyfile(sections), 0o600)
     if card.time.servers:
-        _write(run / "systemd/timesyncd.conf.d/cityeye.conf", f"[Time]\nNTP={' '.join(card.time.servers)}\n")
+        _write(servers, f"[Time]\nNTP={' '.join(card.time.servers)}\n")
     link = own / "localtime.new"
     link.unlink(missing_ok=True)
     link.symlink_to(ZONES / (card.time.zone or ZONE))
@@ -67,7 +68,7 @@ def apply(folder: Path, run: Path) -> tuple[Fault, ...]:
     if card.wifi is not None:
         _write(own / "country", f"{card.wifi.country}\n")
     if card.ssh.keys:
-        _write(own / "ssh/authorized_keys", "".join(f"{key}\n" for key in card.ssh.keys))
+        _write(keys, "".join(f"{key}\n" for key in card.ssh.keys))
     if card.invitation is not None:
         _write(own / "claim.json", json.dumps({"label": str(card.invitation)}), 0o640)
     told = {"present": present, "site": card.box.site, "zone": card.time.zone}

@@ -6,7 +6,6 @@ are English|Chinese.
 
 import contextlib
 import os
-import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -62,9 +61,8 @@ def picture(sight: Sight, *, chinese: bool) -> str:
         rows["Light|指示灯"] = f"blinks {sight.trouble} x: {en}|闪 {sight.trouble} 次：{zh}"
     lines = [f"CityEye {VERSION}", ""]
     for name, value in rows.items():
-        shown, texts = (one.split("|")[: 2 if chinese else 1] for one in (name, value))
-        first, *more = _fold(" / ".join(texts), WIDTH - INDENT)
-        head = " ".join(shown)
+        shown, texts = (one.split("|")[: 1 + chinese] for one in (name, value))
+        head, (first, *more) = " ".join(shown), _fold(" / ".join(texts), WIDTH - INDENT)
         lines += [head + " " * (INDENT - _columns(head)) + first, *(" " * INDENT + one for one in more[:2])]
     if faults:
         lines += ["", "Correct cityeye.toml on any laptop, then power on again:"]
@@ -101,11 +99,9 @@ def _columns(text: str) -> int:
 
 
 def _fold(text: str, width: int) -> list[str]:
-    """Lines of a width; Chinese has no spaces, and its signs take two columns."""
-    if text.isascii():
-        return textwrap.wrap(text, width, subsequent_indent="  ")
+    """Lines of a width; signs of Chinese take two columns, and what would steer the screen is a dot."""
     lines = [""]
-    for sign in text:
+    for sign in (one if one.isprintable() else "·" for one in text):
         if _columns(lines[-1] + sign) > width:
             lines.append("  ")
         lines[-1] += sign

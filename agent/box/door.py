@@ -222,7 +222,7 @@ class CardClaim:
             return False
         try:
             member = enrol(self._state_dir, self._invitation, VERSION)
-        except EnrolmentError as fault:
+        except (EnrolmentError, OSError) as fault:  # a full disk too may be mended
             refused = isinstance(fault, RefusedError)
             if self.standing.fault != str(fault):
                 log.warning("the card's claim: %s; it is tried again", fault)

@@ -42,6 +42,7 @@ _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
+_ALTERED: Final = "it was altered: its content is not what was signed"
 # what RAUC 1.8 says, and what it means to a person
 _REASONS: Final = (
     ("Compatible mismatch", "it was made for another board"),
@@ -51,9 +52,9 @@ _REASONS: Final = (
     ("No space left on device", "there is no room for it"),
     ("too small", "the slot has no room for it"),
     ("ignature", "it was altered or cut short: its signature does not fit"),
-    ("verify error", "it was altered: its content is not what was signed"),
-    ("corrupt", "it was altered: its content is not what was signed"),
-    ("nput/output error", "it was altered, or the disk has a fault: its content cannot be read"),
+    ("verify error", _ALTERED),
+    ("corrupt", _ALTERED),
+    ("nput/output error", _ALTERED),
 )
 
 
@@ -249,10 +250,8 @@ class System:
         if wanted.rollout == self.failed.get(wanted.sha256):
             raise RefusalError("it was rolled back before, by this very roll-out; a new roll-out tries it again")
         path = self.places.own / BUNDLE
-        with (
-            contextlib.suppress(FileNotFoundError),
-            self._folder() as folder,
-        ):  # without: from before a cut of the power
+        # without: from before a cut of the power
+        with contextlib.suppress(FileNotFoundError), self._folder() as folder:
             if not stat.S_ISREG(os.stat(BUNDLE, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise RefusalError(f"{BUNDLE}: expected a file, not a link or a folder")
             os.rename(BUNDLE, path, src_dir_fd=folder)
@@ -267,11 +266,6 @@ class System:
                 raise RefusalError(f"{BUNDLE}: expected a file with one name")
             os.fchown(descriptor, os.geteuid(), os.getegid())
             os.fchmod(descriptor, 0o600)
-            try:  # granted only where nobody has it open for writing, nor mapped (fcntl(2), F_SETLEASE)
-                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            except BlockingIOError:
-                raise RefusalError(f"{BUNDLE}: expected it whole, somebody still writes to it") from None
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != wanted.sha256:
             size = f"{found.st_size} bytes of SHA-256 {digest[:16]}…"
@@ -298,14 +292,13 @@ class System:
             said = self._read(HEALTHY, 64).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return
-        self._forget(HEALTHY)
-        if not self.on_trial or said != self.places.boot_id.read_text("ascii").strip():
-            return
-        # through RAUC: a system whose updater does not work is not kept
-        self._rauc("status", "mark-good", "booted")
-        write_whole(self.places.run / "confirmed", b"", 0o644)
-        if self.last is not None and self.last.slot == self.slot:
-            self._note(replace(self.last, state="taken", text=""))
+        if self.on_trial and said == self.places.boot_id.read_text("ascii").strip():
+            # through RAUC: a system whose updater does not work is not kept
+            self._rauc("status", "mark-good", "booted")
+            write_whole(self.places.run / "confirmed", b"", 0o644)
+            if self.last is not None and self.last.slot == self.slot:
+                self._note(replace(self.last, state="taken", text=""))
+        self._forget(HEALTHY)  # what failed until here is tried again
 
     def deadline(self) -> None:
         """Give up what is on trial; the unit starts the box anew."""
@@ -358,11 +351,9 @@ class System:
             except OSError as fault:
                 raise RefusalError(f"{name}: expected a file, not a link ({fault.strerror})") from None
             with os.fdopen(descriptor, "rb") as file:
-                found = os.fstat(descriptor)
-                owner = os.fstat(folder).st_uid
-                if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != owner:
-                    raise RefusalError(f"{name}: expected a file with one name, of the folder's owner")
-                return file.read(most_bytes)
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise RefusalError(f"{name}: expected a file")
+                return file.read(most_bytes)  # whatever it is, nothing of it is quoted
 
     def _forget(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError), self._folder() as folder:
@@ -379,11 +370,8 @@ def _why(last: Last, tries: list[str]) -> str:
     left, done = map(int, tries)
     if left:
         return f"the other slot was started with {left} tries left"
-    if not last.starts:
-        return f"none of its {done} starts got as far as its services: its kernel panicked, or its root cannot be read"
     return (
-        f"started {done} times, {last.starts} as far as its services, none healthy: "
-        "it panicked, hung until the watchdog, or lost its power"
+        f"started {done} times, {last.starts} as far as its services, none healthy: it panicked, hung or lost its power"
     )
 
 

@@ -5,9 +5,11 @@ Refuses what would hurt: a damaged image, a disk in use, a partition, one that i
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import mmap
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 CHUNK = 4 << 20
 Tell = Callable[[int], None]
@@ -44,9 +46,8 @@ def check_image(image: Path, tell: Tell = lambda _: None) -> None:
     try:
         wanted = beside.read_text("ascii").split()[0].lower()
     except (OSError, ValueError, IndexError):
-        raise FlashError(
-            beside, "应有校验文件，没有找到；请连同镜像一起复制", "expected the checksum, found none; copy it too"
-        ) from None
+        zh = "应有校验文件，没有找到；请连同镜像一起复制"
+        raise FlashError(beside, zh, "expected the checksum, found none; copy it too") from None
     digest = hashlib.sha256()
     with image.open("rb") as file:
         while block := file.read(CHUNK):
@@ -60,14 +61,11 @@ def size_of(image: Path) -> int | None:
     """Bytes that it takes on a device; None where the compressed file does not say."""
     if image.suffix != ".zst":
         return image.stat().st_size
-    with image.open("rb") as file:
-        head = file.read(18)  # RFC 8878, 3.1.1.1
-    if head[:4] != b"\x28\xb5\x2f\xfd":
-        raise FlashError(image, "不是 zstd 文件", "expected a zstd file; take the image again")
-    flag, single, dictionary = head[4] >> 6, head[4] >> 5 & 1, (0, 1, 2, 4)[head[4] & 3]
-    width = (1 if single else 0, 2, 4, 8)[flag]
-    at = 5 + (0 if single else 1) + dictionary
-    return int.from_bytes(head[at : at + width], "little") + (256 if width == 2 else 0) if width else None
+    listed = subprocess.run(["zstd", "-lv", image], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        raise FlashError(image, "不是 zstd 文件，请重新复制", "expected a zstd file; copy it again")
+    found = re.search(r"Decompressed Size:.*\((\d+) B\)", listed.stdout)
+    return int(found[1]) if found else None
 
 
 @contextlib.contextmanager
@@ -84,47 +82,37 @@ def opened(image: Path) -> Iterator[BinaryIO]:
             raise FlashError(image, "解压失败", "cannot be unpacked; copy it again")
 
 
-def look(path: Path, sys_dir: Path = Path("/sys"), proc: Path = Path("/proc/self")) -> Device:
+def look(path: Path, sys_dir: Path = Path("/sys")) -> Device:
     """See what a device is, and refuse it where it is not to be written; raises FlashError.
 
     A regular file serves as well: for a machine of the mind.
     """
     try:
-        status = path.stat()
+        # the kernel lets nobody have a disk alone of which a part is mounted, swapped to, or under LVM, RAID or ZFS
+        os.close(os.open(path, os.O_WRONLY | os.O_EXCL))
     except OSError as fault:
-        raise FlashError(
-            path, f"打不开（{fault.strerror}）；请核对名称（lsblk）", f"{fault.strerror}; see lsblk"
-        ) from None
+        if fault.errno == errno.EBUSY:
+            zh, en = (
+                "正在使用：本机的系统盘不能写入；其他盘请先卸载（umount）",
+                "in use: this machine's own, or to be unmounted",
+            )
+        else:
+            zh, en = f"打不开（{fault.strerror}）；请核对名称（lsblk）", f"{fault.strerror}; see lsblk"
+        raise FlashError(path, zh, en) from None
+    status = path.stat()
     if stat.S_ISREG(status.st_mode):
         return Device(path, status.st_size, "file")
     if not stat.S_ISBLK(status.st_mode):
         raise FlashError(path, "不是磁盘；请核对名称（lsblk）", "expected a disk such as /dev/sdb; see lsblk")
-    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    block = (sys_dir / "dev/block" / number).resolve()
+    block = (sys_dir / f"dev/block/{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}").resolve()
     if (block / "partition").exists():
-        whole = block.parent.name
         raise FlashError(
-            path, f"这是一个分区，应为整盘 /dev/{whole}", f"a partition; take the whole disk, /dev/{whole}"
-        )
-    family = [block, *(one.parent for one in block.glob("*/partition"))]
-    in_use = [one.name for one in family if any((one / "holders").glob("*"))]
-    numbers = {(one / "dev").read_text("ascii").strip() for one in family}
-    for line in (proc / "mountinfo").read_text("utf-8").splitlines():
-        fields = line.split()
-        if fields[2] in numbers:
-            in_use.append(fields[4])
-    swaps = (proc / "../swaps").read_text("utf-8")
-    in_use += ["swap" for one in family if f"/dev/{one.name} " in swaps]
-    if {"/", "swap"} & {*in_use}:
-        raise FlashError(path, "这是本机的系统盘，不能写入", "this machine runs from it; take another one")
-    if in_use:
-        raise FlashError(
-            path, f"正在使用（{', '.join(in_use)}）；请先卸载（umount）", f"in use at {', '.join(in_use)}; unmount it"
+            path, f"这是一个分区，应为整盘 {block.parent.name}", f"a partition of {block.parent.name}; take it whole"
         )
     size = int((block / "size").read_text("ascii")) * 512
-    told = [(block / "device" / name) for name in ("vendor", "model", "name", "serial", "cid")]
+    told = [block / "device" / name for name in ("vendor", "model", "name", "serial")]
     words = [one.read_text("ascii", "replace").strip() for one in told if one.exists()]
-    return Device(path, size, " ".join(filter(None, words)) or "?")
+    return Device(path, size, " ".join(words) or "?")
 
 
 def write(image: Path, device: Device, tell: Tell = lambda _: None) -> tuple[int, str]:
@@ -142,11 +130,9 @@ def write(image: Path, device: Device, tell: Tell = lambda _: None) -> tuple[int
                 tell(len(block))
             os.fsync(target.fileno())
     except OSError as fault:
-        raise FlashError(
-            device.path,
-            f"写入 {written} 字节后失败（{fault.strerror}）；请换一张卡或读卡器",
-            f"failed after {written} bytes: {fault.strerror}; take another card or reader",
-        ) from None
+        zh = f"写入 {written} 字节后失败（{fault.strerror}）；请换一张卡或读卡器"
+        en = f"failed after {written} bytes: {fault.strerror}; take another card or reader"
+        raise FlashError(device.path, zh, en) from None
     return written, digest.hexdigest()
 
 
@@ -155,28 +141,23 @@ def compare(device: Device, length: int, sha256: str, tell: Tell = lambda _: Non
     digest = hashlib.sha256()
     with mmap.mmap(-1, CHUNK) as buffer, _uncached(device.path) as line:
         while length:
-            got = os.readv(line, [buffer])
-            got = min(got, length)
+            got = min(os.readv(line, [buffer]), length)
             if not got:
                 break
             digest.update(memoryview(buffer)[:got])
             length -= got
             tell(got)
     if digest.hexdigest() != sha256:
-        raise FlashError(
-            device.path,
-            "读回的内容与写入的不同；这张卡或读卡器坏了，请更换",
-            "what is read back is not what was written; card or reader is bad, take another one",
-        )
+        zh = "读回的内容与写入的不同；这张卡或读卡器坏了，请更换"
+        raise FlashError(device.path, zh, "what is read back is not what was written; take another card or reader")
 
 
 @contextlib.contextmanager
 def _uncached(path: Path) -> Iterator[int]:
     try:
         line = os.open(path, os.O_RDONLY | os.O_DIRECT)
-    except OSError:  # a file system that has none, such as tmpfs
+    except OSError:  # a file in memory
         line = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(line, 0, 0, os.POSIX_FADV_DONTNEED)
     try:
         yield line
     finally:
@@ -194,13 +175,7 @@ def flash(image: Path, path: Path, *, sure: bool = False) -> None:
         print(f"{name}\n全部内容将被清除。All that is on it will be lost.")
         if input(f"请输入 {path.name} 继续 / type {path.name} to go on: ").strip() != path.name:
             raise FlashError(path, "已取消，没有写入", "given up, nothing was written")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns) as bar:
 
         def begin(words: str, total: int | None) -> Tell:
@@ -218,7 +193,7 @@ def said() -> Iterator[None]:
     """Turn what went wrong into what people read."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         sys.exit("中断 interrupted: 卡未写完 it is not whole")
     except (FlashError, OSError) as fault:
         sys.exit(str(fault))

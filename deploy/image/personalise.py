@@ -27,15 +27,16 @@ from flash import CHUNK, FlashError, check_image, flash, opened, said
 
 from collector.boxes.labels import as_page
 from collector.boxes.register import NewClaim
-from protocol.card import SECTIONS, decoded, read_card
-from protocol.ids import is_slug
+from protocol.card import SECTIONS, Card, decoded, read_card
+from protocol.enrolment import Invitation
 
 PARTITION = "cityeye"
 FILE = "cityeye.toml"
 EPOCH = "1767225600"
 """Of the files, so that the same list makes the same bytes."""
-IGNORED = {"box", "site", "claim", "ca", "url", "expires", "label"}
-"""Columns of the collector's own, which become [claim] and [box]."""
+OWN = {"box": "claim.box", "site": "box.site", "claim": "claim.code", "ca": "claim.ca", "url": "claim.url"}
+OWN |= dict.fromkeys(("expires", "label"), "")
+"""Columns of the collector's own: where they stand on the card, if they do."""
 
 
 @dataclass(frozen=True)
@@ -43,51 +44,45 @@ class Personal:
     """One box of the list, and its card."""
 
     claim: NewClaim
-    url: str
-    fingerprint: str
+    invitation: Invitation
     card: bytes
 
 
 def read_list(path: Path, defaults: Path | None) -> list[Personal]:
     """Every box of a list with its card; raises FlashError with all that is wrong."""
-    shared: dict[str, Any] = {}
-    faults = []
+    shared, faults = Card(), list[str]()
     try:
         if defaults is not None:
-            card, wrong = read_card(defaults.read_bytes())
+            shared, wrong = read_card(defaults.read_bytes())
             faults += [f"{defaults}: {one.text(language)}" for one in wrong for language in ("zh", "en")]
-            shared = card.model_dump(mode="json", exclude_none=True, exclude_unset=True)
         lines = decoded(path.read_bytes()).splitlines()
     except (OSError, ValueError) as fault:
         raise FlashError(path, f"打不开：{fault}", f"cannot be read: {fault}") from None
-    made, seen = [], set[str]()
+    made = dict[str, Personal]()
     head = lines[0] if lines else ""
     for number, row in enumerate(csv.DictReader(lines, delimiter=max(",;\t", key=head.count)), 2):
-        where = f"{path}:{number}"
         values = {str(key).strip().lower(): str(value or "").strip() for key, value in row.items()}
         box = values.get("box", "")
-        unknown = [name for name in values if name not in IGNORED and _place(name) is None]
-        if not is_slug(box) or box in seen or unknown or not values.get("claim"):
-            what = (
-                f"未知的列 unknown column {unknown}"
-                if unknown
-                else f"box 或 claim 缺失、重复 missing or twice: {box!r}"
-            )
-            faults.append(f"{where}: {what}")
+        where = f"{path}:{number}, {box}"
+        unknown = [name for name in values if name not in OWN and _place(name) is None]
+        if unknown or box in made:
+            faults.append(f"{where}: 未知的列 unknown column {unknown}; 或 box 重复 or a box twice: {box!r}")
             continue
-        seen.add(box)
-        card = _card(values, shared)
-        read, wrong = read_card(card)
-        wrong = tuple(replace(one, line=None) for one in wrong)  # of the list, not of the card that is made of it
-        faults += [f"{where}, {box}: {one.text(language)}" for one in wrong for language in ("zh", "en")]
-        invitation = read.invitation
-        if invitation is not None and not wrong:
-            claim = NewClaim(box, values.get("site", ""), invitation.claim, _day_ms(values.get("expires", "")))
-            made.append(Personal(claim, invitation.url, invitation.fingerprint, card))
+        text = _card(values, shared.model_dump(mode="json", exclude_none=True, exclude_unset=True))
+        card, wrong = read_card(text)
+        # lines are of the list, not of the card that is made of it
+        faults += [f"{where}: {replace(one, line=None).text(language)}" for one in wrong for language in ("zh", "en")]
+        if card.invitation is not None and card.invitation.box:
+            claim = NewClaim(box, values.get("site", ""), card.invitation.claim, _day_ms(values.get("expires", "")))
+            made[box] = Personal(claim, card.invitation, text)
+        elif not wrong:
+            faults.append(f"{where}: 缺少 box、url、claim 或 ca；lacks one of these")
+    if len({(one.invitation.url, one.invitation.fingerprint) for one in made.values()}) > 1:
+        faults.append(f"{path}: 不止一个中心 of more than one center")
     if faults or not made:
-        text = "\n".join(faults) or f"{path}: 没有盒子 no boxes"
-        raise FlashError(path, f"没有写入任何内容\n{text}", "nothing was written")
-    return made
+        said = "\n".join(faults) or f"{path}: 没有盒子 no boxes"
+        raise FlashError(path, f"没有写入任何内容\n{said}", "nothing was written")
+    return [*made.values()]
 
 
 def _day_ms(text: str) -> int:
@@ -98,20 +93,15 @@ def _day_ms(text: str) -> int:
 
 
 def _place(column: str) -> tuple[str, str] | None:
-    section, dot, key = column.rpartition(".")
+    section, dot, key = OWN.get(column, column).rpartition(".")
     section = section if dot else "network"
-    known = section in SECTIONS and key in SECTIONS[section].model_fields
-    return (section, key) if known else None
+    return (section, key) if section in SECTIONS and key in SECTIONS[section].model_fields else None
 
 
 def _card(values: Mapping[str, str], shared: Mapping[str, Mapping[str, Any]]) -> bytes:
     tables: dict[str, dict[str, Any]] = {name: dict(table) for name, table in shared.items()}
-    tables["claim"] = {name: values[name] for name in ("url", "ca", "box") if values.get(name)} | {
-        "code": values["claim"]
-    }
-    tables["box"] = {"site": values["site"]} if values.get("site") else {}
     for column, value in values.items():
-        place = None if column in IGNORED else _place(column)
+        place = _place(column)
         if place is not None and value:
             number = place[1] in ("vlan", "mtu") and value.isdigit()
             tables.setdefault(place[0], {})[place[1]] = int(value) if number else value
@@ -122,8 +112,7 @@ def _card(values: Mapping[str, str], shared: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str) and "\n" in value:
-        return '"""\r\n' + value.replace("\n", "\r\n") + '"""'  # a certificate
+    # JSON is TOML, but for DEL; a certificate's ends of lines are escaped in it
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -172,10 +161,8 @@ def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n", "ascii")
             yield path
-    groups = {(one.url, one.fingerprint) for one in boxes}
-    for number, (url, fingerprint) in enumerate(sorted(groups)):
-        claims = [one.claim for one in boxes if (one.url, one.fingerprint) == (url, fingerprint)]
-        (out / f"labels{number or ''}.html").write_text(as_page(claims, url, fingerprint, flashed=True), "utf-8")
+    url, fingerprint = boxes[0].invitation.url, boxes[0].invitation.fingerprint
+    (out / "labels.html").write_text(as_page([one.claim for one in boxes], url, fingerprint, flashed=True), "utf-8")
 
 
 def main() -> None:

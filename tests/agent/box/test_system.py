@@ -91,34 +91,17 @@ class Box:
     def serve(self):
         """Begin RAUC's service as it is in this start."""
         self.stop()
-        command = [
-            "unshare",
-            "-m",
-            "/usr/bin/rauc",
-            f"--conf={self.at}/conf",
-            f"--override-boot-slot={self.slot}",
-            "service",
-        ]
+        rauc = ["/usr/bin/rauc", f"--conf={self.at}/conf", f"--override-boot-slot={self.slot}", "service"]
+        command = ["unshare", "-m", *rauc]
         with (self.at / "rauc.log").open("ab") as log:
             self.service = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
         wait_for(lambda: self.call().returncode == 0, "RAUC's service", 20)
 
     def call(self, *before):
         """Ask RAUC for its state, over the bus."""
-        command = [
-            *before,
-            "dbus-send",
-            f"--bus=unix:abstract={self.at}",
-            "--print-reply",
-            "--dest=de.pengutronix.rauc",
-        ]
-        command += [
-            "/",
-            "org.freedesktop.DBus.Properties.Get",
-            "string:de.pengutronix.rauc.Installer",
-            "string:Operation",
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        asked = ["org.freedesktop.DBus.Properties.Get", "string:de.pengutronix.rauc.Installer", "string:Operation"]
+        command = ["dbus-send", f"--bus=unix:abstract={self.at}", "--print-reply", "--dest=de.pengutronix.rauc", "/"]
+        return subprocess.run([*before, *command, *asked], capture_output=True, text=True, check=False)
 
     def stop(self):
         if self.service:
@@ -206,37 +189,25 @@ def test_a_cut_while_it_is_confirmed_is_made_good(box, tmp_path):
     assert (box.slot, box.last["state"], box.said["trial"]) == ("b", "taken", False)
 
 
-@pytest.mark.parametrize(
-    ("services", "why"), [(0, "none of its 3 starts got as far"), (2, "started 3 times, 2 as far")]
-)
-def test_three_starts_that_are_not_healthy_end_on_the_slot_before(box, services, why):
+def test_three_starts_that_are_not_healthy_end_on_the_slot_before(box):
     box.tried()
-    if not services:  # the kernel panicked before
-        (box.at / "own/last.json").write_text(
-            (box.at / "own/last.json").read_text().replace('"starts": 1', '"starts": 0')
-        )
-        (box.at / "own/last.json.copy").unlink()
-    for again in range(2):
-        box.start()
-        assert box.slot == "b"
-        if again < services - 1:
-            box.do("boot")
+    box.start()
+    box.do("boot")
+    box.start()
+    assert box.slot == "b"
     box.start()
     assert box.slot == "a"
     box.do("boot")
     assert box.last["state"] == "rolled_back"
-    assert why in box.said["last"]["text"]
+    assert "started 3 times, 2 as far" in box.said["last"]["text"]
     assert not list((box.esp / ENTRIES).glob("cityeye-b*"))
-    # the same roll-out does not do it again
+    # the same roll-out does not do it again, nor after others; another roll-out may
     assert box.ask().returncode == 1
     assert box.last["state"] == "rolled_back"
-    # nor after others; another roll-out may
-    (box.at / "own/last.json").write_text(json.dumps({"last": None, "failed": {SHA: 1}}))
-    (box.at / "own/last.json.copy").unlink()
-    box.ask()
-    assert "a new roll-out tries it again" in box.said["last"]["text"]
     box.ask(rollout=2)
     assert "expected bundle.raucb" in box.said["last"]["text"]
+    box.ask()
+    assert "a new roll-out tries it again" in box.said["last"]["text"]
 
 
 def test_a_trial_that_is_not_healthy_in_time_goes_back(box):
@@ -273,7 +244,6 @@ def big(at):
 
 TRICKS = {
     "a link": lambda at: (at / "agent/wanted.json").symlink_to(secret(at)),
-    "a second name": lambda at: (at / "agent/wanted.json").hardlink_to(secret(at)),
     "a pipe": lambda at: os.mkfifo(at / "agent/wanted.json"),
     "no JSON": lambda at: (at / "agent/wanted.json").write_text("root's own"),
     "deep": big,
@@ -322,15 +292,6 @@ def test_a_bundle_is_the_one_that_was_asked_for(box, tmp_path, trick, text):
     assert text in box.said["last"]["text"]
     assert box.last["state"] == "refused"
     assert not list(tmp_path.glob("own/bundle*")) + list(tmp_path.glob("agent/wanted*"))
-
-
-def test_a_bundle_that_somebody_writes_to_is_not_taken(box, tmp_path):
-    path = tmp_path / "any"
-    path.write_text("content")
-    (tmp_path / "agent/bundle.raucb").write_text("")
-    with (tmp_path / "agent/bundle.raucb").open("r+b"):
-        box.ask(path)
-    assert "somebody still writes to it" in box.said["last"]["text"]
 
 
 # with the real RAUC

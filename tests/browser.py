@@ -141,6 +141,22 @@ class Tab:
         self.context.close()
 
 
+def click(page, name, **more):
+    """Press a button of a page, or of a part of it."""
+    page.get_by_role("button", name=name, **more).click()
+
+
+def shows(page, text, **more):
+    """Wait until a page, or a part of it, shows a text."""
+    page.get_by_text(text, **more).wait_for()
+
+
+def press(page, *keys):
+    """Press keys one after the other."""
+    for key in keys:
+        page.keyboard.press(key)
+
+
 def check(page, faults=(), *, axe=True):
     """No console error, failing request, refused content, layout shift, sideways scrolling; small; accessible."""
     page.wait_for_load_state("load")

@@ -27,6 +27,18 @@ def pytest_runtest_teardown(item, nextitem):
         KEPT.close()
 
 
+@pytest.fixture
+def visit(chromium):
+    """Opens a page of a center in a tab of its own, as a person sees it; gives both."""
+    with contextlib.ExitStack() as stack:
+
+        def visit(center, path, person="li", **options):
+            tab = stack.enter_context(browser.Tab(chromium, center, person, **options))
+            return tab, tab.page if path is None else tab.open(path)
+
+        yield visit
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """A running center as of `tests/town.py`, one for a module; tests that change it use another ticket each."""

@@ -48,7 +48,8 @@ class Office:
 
     def with_totp(self, person="wang"):
         """Somebody with a second factor; returns secret and recovery codes."""
-        self.person(person)
+        if self.row(PersonRow, person) is None:
+            self.person(person)
         caller = self.caller(person)
         secret = self.signing.ask_totp(caller)
         codes = self.signing.confirm_totp(caller, self.code(secret))

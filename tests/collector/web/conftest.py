@@ -39,13 +39,19 @@ def visit(chromium):
         yield visit
 
 
+@contextlib.contextmanager
+def running(folder, prepare=town.fill, **options):
+    """A running center in a folder, on a desk that was prepared."""
+    (folder / "data").mkdir()
+    desk = Desk(folder / "data")
+    prepare(desk)
+    with browser.Center(desk, **options) as center:
+        yield center
+    desk.store.close()
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """A running center as of `tests/town.py`, one for a module; tests that change it use another ticket each."""
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    town.fill(desk)
-    with browser.Center(desk) as center:
+    with running(tmp_path_factory.mktemp("center")) as center:
         yield center
-    desk.store.close()

@@ -23,9 +23,10 @@ from protocol.enrolment import Invitation
 from protocol.instants import from_epoch
 from protocol.messages import dataschema
 from protocol.pictures import AnswerHeader
-from tests import browser, incidents, scenes, town
+from tests import incidents, scenes, town
 from tests.browser import click, shows
 from tests.collector.conftest import Desk
+from tests.collector.web.conftest import running
 from tests.incidents import Case
 from tests.people import browser as client_of
 from tests.people import make_pages, make_person, sign_in
@@ -38,19 +39,20 @@ NEW_URL = "https://center.example:8884"
 def answered(box, camera, command, jpeg):
     """Picture and reply of a box."""
     header = AnswerHeader(command=command, role="snapshot", view="wide", sha256=hashlib.sha256(jpeg).hexdigest())
+    shot = Delivery(f"cityeye/1/{SITE}/{box}/evidence/{camera}", jpeg, tuple(header.to_properties()), "image/jpeg")
+    return shot, reply(box, command)
+
+
+def reply(box, command, **more):
     told = ReplyEvent(
-        id="r",
+        id=command,
         source=f"/cityeye/{SITE}/{box}",
         type="cityeye.box.reply",
         time=from_epoch(time.time()),
         dataschema=dataschema("reply"),
-        data=Reply(command=command, outcome="ok"),
+        data=Reply(command=command, outcome="ok", **more),
     )
-    head = f"cityeye/1/{SITE}/{box}"
-    return (
-        Delivery(f"{head}/evidence/{camera}", jpeg, tuple(header.to_properties()), "image/jpeg"),
-        Delivery(f"{head}/reply", told.to_json()),
-    )
+    return Delivery(f"cityeye/1/{SITE}/{box}/reply", told.to_json())
 
 
 class Lists:
@@ -229,14 +231,13 @@ def test_where_the_ca_is_elsewhere_nobody_is_given_a_label(street):
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
     """A running center with the town's boxes and a CA."""
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    town.Town(desk).people().places().fleet()
-    Authority.create(folder.parent / "ca", "demo", time.time())
-    with browser.Center(desk, more=f'[enrolment]\nurl = "{NEW_URL}"\n') as running:
-        yield running
-    desk.store.close()
+
+    def prepare(desk):
+        town.Town(desk).people().places().fleet()
+        Authority.create(desk.folder.parent / "ca", "demo", time.time())
+
+    with running(tmp_path_factory.mktemp("center"), prepare, more=f'[enrolment]\nurl = "{NEW_URL}"\n') as found:
+        yield found
 
 
 def examined(desk, command, *findings):
@@ -246,15 +247,7 @@ def examined(desk, command, *findings):
         if session.get(CommandRow, command) is None:
             session.add(CommandRow(**asked, asked_ms=1, expires_ms=2, state="accepted"))
     data = {"at": "2026-05-01T00:00:00Z", "version": "1", "findings": findings}
-    event = ReplyEvent(
-        id=command,
-        source=f"/cityeye/{SITE}/xiaohe-3",
-        type="cityeye.box.reply",
-        time=from_epoch(time.time()),
-        dataschema=dataschema("reply"),
-        data=Reply(command=command, outcome="ok", data=data),
-    )
-    desk.take_any(Delivery(f"cityeye/1/{SITE}/xiaohe-3/reply", event.to_json()))
+    desk.take_any(reply("xiaohe-3", command, data=data))
 
 
 HOT = {"name": "temperature", "state": "FAIL", "says": "91 °C", "todo": "shade it", "code": "hot"}

@@ -10,8 +10,8 @@ from collector.boxes import wanted
 from collector.store import AuditRow, TrainingRelease
 from tests import browser, people, scenes
 from tests.browser import click, shows
-from tests.collector.conftest import Desk
 from tests.collector.learning.conftest import Zone, market
+from tests.collector.web.conftest import running
 
 ZONE = "box-1/cam-1/front/encroachment"
 
@@ -19,15 +19,19 @@ ZONE = "box-1/cam-1/front/encroachment"
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
     """A center with a zone about which something is suggested, an operator, an auditor and somebody from elsewhere."""
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    market(Zone(desk, time.time()), scenes.jpeg(scenes.occupied(0)))
-    for name, role in (("li", "operator@s"), ("sun", "auditor@s"), ("wu", "viewer@s"), ("far", "operator@elsewhere")):
-        people.make_person(desk.store, name, role)
-    with browser.Center(desk) as center:
+
+    def prepare(desk):
+        market(Zone(desk, time.time()), scenes.jpeg(scenes.occupied(0)))
+        for name, role in {
+            "li": "operator@s",
+            "sun": "auditor@s",
+            "wu": "viewer@s",
+            "far": "operator@elsewhere",
+        }.items():
+            people.make_person(desk.store, name, role)
+
+    with running(tmp_path_factory.mktemp("center"), prepare) as center:
         yield center
-    desk.store.close()
 
 
 def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(visit, center):

@@ -10,20 +10,15 @@ from collector.boxes import wanted
 from collector.store import Box, CommandPicture, CommandRow
 from tests import browser, scenes, town
 from tests.browser import click, shows
-from tests.collector.conftest import Desk
+from tests.collector.web.conftest import running
 from tests.collector.web.gallery import STREET_PAGE
 from tests.people import now_ms
 
 
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    town.fill(desk)
-    with browser.Center(desk, more=STREET_PAGE) as found:
+    with running(tmp_path_factory.mktemp("center"), more=STREET_PAGE) as found:
         yield found
-    desk.store.close()
 
 
 def test_a_resident_proposes_the_room_allows_and_answers_and_everybody_reads_it(chromium, center):

@@ -43,7 +43,6 @@ RESERVED: Final = "cityeye-"
 """Names that begin so are the center's own; no box has one, or it would have the center's rights."""
 CA_DAYS: Final = 25 * 365
 OWN_DAYS: Final = 5 * 365
-BOX_DAYS: Final = 365
 BACKDATED: Final = dt.timedelta(days=1)
 """A box whose clock is behind must not find its new certificate to be from the future."""
 

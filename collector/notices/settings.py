@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -15,8 +15,6 @@ from protocol.documents import Section
 from protocol.ids import Slug
 
 Audience = Literal["shop", "community", "officer", "operator", "room"]
-TOKEN_LETTERS: Final = 22
-"""Of a link's last part: 128 bits in base 64."""
 
 
 def _page_url(url: str) -> str:

@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from collector.places.fields import DAY_MIN, Times
 
 DAY: Final = timedelta(days=1)
-_MINUTE_S: Final = 60
 
 
 @dataclass(frozen=True)

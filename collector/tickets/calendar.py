@@ -192,11 +192,6 @@ class Span:
     amount: int
     unit: Unit
 
-    @property
-    def in_working_time(self) -> bool:
-        """Whether only working time counts."""
-        return self.unit.startswith("work_")
-
     def after(self, from_ms: int, work: WorkingTime) -> int:
         """When this span after an instant is over."""
         match self.unit:

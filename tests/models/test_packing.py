@@ -26,7 +26,7 @@ def file_of(shapes, spread, seed=1):
 @given(st.lists(st.sampled_from(SHAPES), max_size=4), st.sampled_from((0, 0.3, 9, 40, 1000)), st.integers(0, 9))
 @example([], 0, 1)
 @example(SHAPES, 1000, 1)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_the_same_file_comes_out(shapes, spread, seed):
     content = file_of(shapes, spread, seed)
     assert unpacked(pack(content)) == content

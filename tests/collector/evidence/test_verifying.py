@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from typer.testing import CliRunner
 
-from collector.evidence import ledger, package, store_check, uploads
+from collector.evidence import ledger, package, uploads
 from collector.evidence.commands import evidence_commands
 from collector.evidence.graves import written
 from collector.evidence.report import Press
@@ -21,6 +21,7 @@ from collector.places.codes import load_codes
 from collector.store import PictureRow, Ticket
 from collector.tickets import desk as tickets
 from tests.collector.conftest import Desk
+from tests.collector.evidence.test_retention import faults
 from tests.incidents import Case, jpeg, status
 from tests.people import make_person
 
@@ -54,11 +55,6 @@ def pack(desk):
     with desk.store.writing() as session:
         bundle = press.gather(session, LI, session.get(Ticket, 1), "复核", round(desk.now_s * 1000))
     return press.package(bundle, desk.files)
-
-
-def faults(desk):
-    with desk.store.transaction() as session:
-        return list(store_check.check(session, desk.files))
 
 
 @pytest.fixture(scope="module")

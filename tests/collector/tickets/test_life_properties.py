@@ -34,7 +34,7 @@ from tests.collector.conftest import Desk
 from tests.collector.tickets.conftest import CHEN, LI, WANG, ZONE, Street
 from tests.incidents import Case
 
-ACTIONS = int(os.environ.get("CITYEYE_ACTIONS", "1200"))
+ACTIONS = int(os.environ.get("CITYEYE_ACTIONS", "600"))
 LENGTH = 20
 FORWARD = ("confirm", "found", "told", "register", "dispatch", "accept", "feed_back", "solve", "reject")
 MOVES = 1.4

@@ -130,6 +130,10 @@ class Tab:
         self.page.goto(self.center.url + path)
         return self.page
 
+    def forgive(self, text):
+        """Faults that are meant: those that say this."""
+        self.faults = [one for one in self.faults if text not in one]
+
     def check(self, *, axe=True):
         """Hold this page to what every page must hold: see `check`."""
         check(self.page, self.faults, axe=axe)
@@ -139,6 +143,22 @@ class Tab:
 
     def __exit__(self, *_):
         self.context.close()
+
+
+def click(page, name, **more):
+    """Press a button of a page, or of a part of it."""
+    page.get_by_role("button", name=name, **more).click()
+
+
+def shows(page, text, **more):
+    """Wait until a page, or a part of it, shows a text."""
+    page.get_by_text(text, **more).wait_for()
+
+
+def press(page, *keys):
+    """Press keys one after the other."""
+    for key in keys:
+        page.keyboard.press(key)
 
 
 def check(page, faults=(), *, axe=True):

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from collector.boxes import broker_files, register
 from collector.boxes.authority import Authority, Issued, self_signed
@@ -25,6 +22,7 @@ from collector.store import Claim
 from protocol.broker import BrokerError, BrokerLine, mqtt_client, probe
 from protocol.enrolment import EnrolRequest
 from protocol.topics import BOX_READS, BOX_WRITES
+from tests.collector.boxes.test_enrolment_desk import csr, new_key
 from tests.fleet import COLLECTOR, Fleet
 from tests.services import ROOT, Broker, Process, free_port, run, wait_for
 
@@ -53,7 +51,7 @@ def show(fleet, passes, what):
     """The PEM file that somebody shows, who says that he is the box MINE."""
     if what == "none":
         return None
-    key, now_s = ec.generate_private_key(ec.SECP256R1()), time.time()
+    key, now_s = new_key(), time.time()
     authority = fleet.authority
     if what == "of a foreign CA":
         authority = Authority.create(passes.folder / "foreign", "xiaohe", now_s)
@@ -71,21 +69,21 @@ def show(fleet, passes, what):
     return passes.keep(key, issued.pem)
 
 
+def comes(fleet, passes, what="good"):
+    """Somebody at the broker's door."""
+    return Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, what))
+
+
 @pytest.mark.parametrize(
     ("what", "let_in"),
     [
         ("good", True),
         ("another box's", True),  # as that other box, see below
-        ("none", False),
-        ("self-made", False),
-        ("of a foreign CA", False),
-        ("expired", False),
-        ("revoked", False),
-        ("a server's", False),
+        *[(what, False) for what in ("none", "self-made", "of a foreign CA", "expired", "revoked", "a server's")],
     ],
 )
 def test_who_is_let_in(fleet, passes, what, let_in):
-    with Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, what)) as somebody:
+    with comes(fleet, passes, what) as somebody:
         assert somebody.connect() is let_in
 
 
@@ -107,7 +105,7 @@ def topic(box, leaf):
     ],
 )
 def test_what_a_box_can_write(fleet, passes, shown, where, taken):
-    with Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, shown)) as box:
+    with comes(fleet, passes, shown) as box:
         assert box.connect()
         assert box.publish(where, b"") is taken
         assert box.publish(where, b"", retain=True) is taken
@@ -115,8 +113,8 @@ def test_what_a_box_can_write(fleet, passes, shown, where, taken):
 
 def test_a_wrong_client_id_takes_nobodys_session(fleet, passes):
     with (
-        Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, "good")) as owner,
-        Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, "another box's")) as thief,
+        comes(fleet, passes) as owner,
+        comes(fleet, passes, "another box's") as thief,
     ):
         assert owner.connect()
         thief.connect()
@@ -129,7 +127,7 @@ def test_a_box_reads_its_own_and_nothing_else(fleet, passes):
     center, _ = passes.issue(fleet.authority, "cityeye-center-xiaohe", time.time())
     with (
         Probe(fleet.line, fleet.folder, "center", center) as center,
-        Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, "good")) as box,
+        comes(fleet, passes) as box,
     ):
         assert center.connect()
         assert box.connect()
@@ -238,7 +236,7 @@ def test_a_revoked_box_is_out_within_a_minute_also_while_it_is_connected(fleet, 
     (claim,) = fleet.claims()
     with fleet.store.transaction() as session:
         now_s = time.time()
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         issued = fleet.authority.issue(key.public_key(), claim.box, "box", now_s, 365)
         register.record(session, issued, "box", claim.box, round(now_s * 1000))
         register.find_box(session, claim.box).standing = "enrolled"
@@ -267,10 +265,8 @@ def test_a_box_that_is_set_up_anew_ends_the_session_of_the_one_before(fleet, pas
     (claim,) = fleet.claims()
 
     def enrolled(code):
-        key = ec.generate_private_key(ec.SECP256R1())
-        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-        csr = request.public_bytes(Encoding.PEM).decode()
-        return passes.keep(key, desk.enrol(EnrolRequest(claim=code, csr=csr)).certificate)
+        key = new_key()
+        return passes.keep(key, desk.enrol(EnrolRequest(claim=code, csr=csr(key))).certificate)
 
     old = enrolled(claim.code)
     with Probe(fleet.line, fleet.folder, claim.box, old) as thief:
@@ -345,22 +341,24 @@ def test_one_more_collector_gets_a_name_and_rights_of_its_own(fleet, passes):
         assert not collector.publish(topic(MINE, "incident"))
 
 
-def test_a_bad_name_leaves_nothing_half_made(tmp_path):
-    settings = tmp_path / "center.toml"
+def init(folder, name):
+    settings = folder / "center.toml"
     settings.write_text('version = 1\n[center]\nid = "x"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+    return run(COLLECTOR, "init", "--name", name, "--settings", settings)
+
+
+def test_a_bad_name_leaves_nothing_half_made(tmp_path):
     for name in ("no host", "", "a" * 300):
-        done = run(COLLECTOR, "init", "--name", name, "--settings", settings)
+        done = init(tmp_path, name)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "expected a host's name" in done.stderr
     assert not (tmp_path / "ca").exists()
 
 
 def test_the_broker_can_read_its_folder_whatever_the_umask_but_others_not_the_data(tmp_path):
-    settings = tmp_path / "center.toml"
-    settings.write_text('version = 1\n[center]\nid = "x"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
     before = os.umask(0o077)
     try:
-        assert run(COLLECTOR, "init", "--name", "127.0.0.1", "--settings", settings).returncode == 0
+        assert init(tmp_path, "127.0.0.1").returncode == 0
     finally:
         os.umask(before)
     assert (tmp_path / "broker").stat().st_mode & 0o777 == 0o755

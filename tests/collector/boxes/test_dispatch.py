@@ -355,34 +355,23 @@ def test_tables_hold_what_came(desk, line):
     assert row(desk, SettingsRow, 1) is None
 
 
+ANSWER = {"command": "c1", "outcome": "ok"}
+REPORT = {"revision": 1, "digest": "0" * 64, "state": "applied"}
+EDIT = {"based_on": 0, "digest": "0" * 64}
 HOSTILE = (
-    {"command": "c1", "outcome": "ok", "text": "\x00"},
-    {"command": "c1", "outcome": "ok", "text": "\ud800"},
-    {"command": "c1", "outcome": "ok", "code": "DROP TABLE"},
-    {"command": "c1\x00", "outcome": "ok"},
-    {"command": "c1", "outcome": "o" * 100},
-    {"command": "c1", "outcome": "ok", "text": "x" * 2000},
-    {"revision": 2**70, "digest": "0" * 64, "state": "applied"},
-    {"revision": -1, "digest": "0" * 64, "state": "applied"},
-    {"revision": 1, "digest": "0" * 64, "state": "applied\x00"},
-    {"revision": 1, "digest": "0" * 64, "state": "applied", "errors": ["\ud800"]},
-    {"revision": 1, "digest": "0" * 64, "state": "applied", "errors": ["x"] * 60},
-    {
-        "revision": 1,
-        "digest": "0" * 64,
-        "state": "a",
-        "edit": {"based_on": 0, "digest": "0" * 64, "document": {"x": 1}},
-    },
-    {
-        "revision": 1,
-        "digest": "0" * 64,
-        "state": "a",
-        "edit": {
-            "based_on": 0,
-            "digest": "0" * 64,
-            "document": {"camera": [{"id": "c", "source": "x", "credentials": "\ud800"}]},
-        },
-    },
+    ANSWER | {"text": "\x00"},
+    ANSWER | {"text": "\ud800"},
+    ANSWER | {"code": "DROP TABLE"},
+    ANSWER | {"command": "c1\x00"},
+    ANSWER | {"outcome": "o" * 100},
+    ANSWER | {"text": "x" * 2000},
+    REPORT | {"revision": 2**70},
+    REPORT | {"revision": -1},
+    REPORT | {"state": "applied\x00"},
+    REPORT | {"errors": ["\ud800"]},
+    REPORT | {"errors": ["x"] * 60},
+    REPORT | {"edit": EDIT | {"document": {"x": 1}}},
+    REPORT | {"edit": EDIT | {"document": {"camera": [{"id": "c", "source": "x", "credentials": "\ud800"}]}}},
 )
 
 

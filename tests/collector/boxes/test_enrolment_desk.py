@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_until_done
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -77,13 +78,26 @@ class Office:
             self.enrol(claim, key, box)
         return caught.value.code
 
-    def renew(self, certificate, key):
-        serial = f"{x509.load_pem_x509_certificate(certificate.encode()).serial_number:x}"
-        return self.desk.renew(RenewRequest(csr=csr(key)), serial)
+    def enrolled(self):
+        """The claim of a box that has used it, and what it got."""
+        (claim,) = self.claims()
+        return claim, self.enrol(claim.code, new_key())
+
+    def renew(self, enrolled, key=None):
+        return self.desk.renew(RenewRequest(csr=csr(key or new_key())), serial(enrolled))
+
+    def refused(self, enrolled, match, key=None):
+        with pytest.raises(DeniedError, match=match):
+            self.renew(enrolled, key)
 
     def box(self, box):
         with self.store.transaction() as session:
             return session.get(Box, box)
+
+
+def put_out(office, box):
+    with office.store.writing() as session:
+        register.put_out(session, box, "revoked", NOW_MS)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -179,36 +193,26 @@ def test_a_code_nobody_made_and_one_with_a_mistake_are_told_apart(office):
 
 
 def test_a_renewal_gives_the_same_box_a_new_certificate_and_the_old_one_stays_good(office):
-    (claim,) = office.claims()
-    first = office.enrol(claim.code, new_key())
+    _, first = office.enrolled()
     office.now_s += 250 * DAY_S
     key = new_key()
-    second = office.renew(first.certificate, key)
+    second = office.renew(first, key)
     assert x509.load_pem_x509_certificate(second.certificate.encode()).not_valid_after_utc.timestamp() == pytest.approx(
         office.now_s + 365 * DAY_S, abs=1
     )
-    assert office.renew(first.certificate, key) == second  # its answer was lost
-    with pytest.raises(DeniedError, match="one renewal an hour"):
-        office.renew(first.certificate, new_key())
+    assert office.renew(first, key) == second  # its answer was lost
+    office.refused(first, "one renewal an hour")
     office.now_s += 3700
-    assert office.renew(first.certificate, new_key()).box == "xiaohe-0001"
+    assert office.renew(first).box == "xiaohe-0001"
 
 
 def test_who_is_put_out_gets_nothing_more(office):
-    (claim,) = office.claims()
-    first = office.enrol(claim.code, new_key())
-    with office.store.transaction() as session:
-        register.put_out(session, "xiaohe-0001", "revoked", NOW_MS)
-    with pytest.raises(DeniedError, match="put out"):
-        office.renew(first.certificate, new_key())
+    claim, first = office.enrolled()
+    put_out(office, claim.box)
+    office.refused(first, "put out")
     assert office.denial(claim.code, new_key()) == "revoked"
     with office.store.transaction() as session, pytest.raises(RegisterError, match="it is revoked"):
         register.renew_claim(session, "xiaohe-0001", 30, NOW_MS)
-
-
-def put_out(office, box):
-    with office.store.writing() as session:
-        register.put_out(session, box, "revoked", NOW_MS)
 
 
 @pytest.mark.parametrize("what", ["enrol", "renew"])
@@ -228,7 +232,7 @@ def test_who_is_put_out_while_a_certificate_is_made_is_left_with_none(office, wh
         if first is None:
             office.enrol(claim.code, new_key())
         else:
-            office.renew(first.certificate, new_key())
+            office.renew(first)
         revoking[0].result(20)
     assert office.box(claim.box).standing == "revoked"
     with office.store.transaction() as session:
@@ -264,8 +268,7 @@ def test_a_certificate_of_the_center_renews_no_box(office):
     with office.store.transaction() as session:
         register.record(session, issued, "collector", "cityeye-center-xiaohe", NOW_MS)
     for pem in (issued.pem, office.authority.pem):
-        with pytest.raises(DeniedError, match="no box of this center"):
-            office.renew(pem, key)
+        office.refused(SimpleNamespace(certificate=pem), "no box of this center", key)
 
 
 def test_a_new_claim_for_a_known_box_ends_the_old_one(office):
@@ -291,14 +294,12 @@ def test_a_second_claim_with_another_key_ends_the_older_certificates(office):
     wait_for(lambda: office.thrown_off == [claim.box], "whoever is in with the older one is thrown off, once")
     assert serial(first) in office.lists.listed()
     assert serial(latest) not in office.lists.listed()
-    with pytest.raises(DeniedError, match="revoked"):
-        office.renew(first.certificate, new_key())
-    assert office.renew(latest.certificate, new_key()).box == claim.box
+    office.refused(first, "revoked")
+    assert office.renew(latest).box == claim.box
 
 
 def test_what_the_broker_refuses_is_not_renewed_by_a_restored_database(office):
-    (claim,) = office.claims()
-    first = office.enrol(claim.code, new_key())
+    claim, first = office.enrolled()
     with office.store.transaction() as session:
         register.put_out(session, claim.box, "revoked", NOW_MS)
         assert session.get_one(Box, claim.box).state == "offline"
@@ -307,11 +308,9 @@ def test_what_the_broker_refuses_is_not_renewed_by_a_restored_database(office):
     with office.store.transaction() as session:  # as of before the revocation
         session.get_one(Box, claim.box).standing = "enrolled"
         session.get_one(CertificateRow, serial(first)).revoked_ms = None
-    with pytest.raises(DeniedError, match="was revoked"):
-        office.renew(first.certificate, new_key())
+    office.refused(first, "was revoked")
     (office.folder / "crl.pem").write_text("damaged")
-    with pytest.raises(DeniedError, match="cannot read"):
-        office.renew(first.certificate, new_key())
+    office.refused(first, "cannot read")
 
 
 def camera(box, name="cam-1"):

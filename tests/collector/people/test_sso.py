@@ -22,14 +22,20 @@ from tests.collector.conftest import Desk
 from tests.people import QUICK, Signing, browser, make_gate, make_pages, make_person
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 BACK = "http://127.0.0.1:8080/sign-in/sso/back"
+ABOUT = "/realm/.well-known/openid-configuration"
 HERE = Source("192.0.2.1", "Firefox")
 
 
 def jwk(key, kid):
     algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
     return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"}
+
+
+def signed(key, algorithm, kid, **changes):
+    return lambda claims: {"id_token": jwt.encode({**claims, **changes}, key, algorithm, {"kid": kid})}
 
 
 class Server:
@@ -41,22 +47,15 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 server.asked.append(self.path)
-                if self.path in server.bent:
-                    return self._say(*server.bent[self.path])
-                if self.path == "/realm/.well-known/openid-configuration":
-                    return self._say(200, server.about())
-                if self.path == "/realm/keys":
-                    return self._say(200, {"keys": server.keys})
-                return self._say(404, {})
+                good = {ABOUT: (200, server.about()), "/realm/keys": (200, {"keys": server.keys})}
+                self._say(*(good | server.bent).get(self.path, (404, {})))
 
             def do_POST(self):
                 server.asked.append(self.path)
                 body = self.rfile.read(int(self.headers["content-length"]))
                 form = dict(parse_qsl(body.decode()))
                 server.forms.append((form, self.headers.get("authorization", "")))
-                if self.path in server.bent:
-                    return self._say(*server.bent[self.path])
-                return self._say(*server.exchange(form))
+                self._say(*server.bent.get(self.path) or server.exchange(form))
 
             def _say(self, status, value):
                 content = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -75,7 +74,7 @@ class Server:
         self.keys = [jwk(RSA, "r"), jwk(EC, "e")]
         self.asked, self.forms, self.bent, self.codes = [], [], {}, {}
         self.methods = ["client_secret_basic"]
-        self.answer_with = lambda claims: {"id_token": jwt.encode(claims, RSA, "RS256", {"kid": "r"})}
+        self.answer_with = signed(RSA, "RS256", "r")
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def about(self):
@@ -162,8 +161,8 @@ def server():
 
 
 @pytest.fixture
-def center(tmp_path, server):
-    center = Center(tmp_path, server)
+def center(request, tmp_path, server):
+    center = Center(tmp_path, server, **getattr(request, "param", {}))
     yield center
     center.store.close()
 
@@ -198,36 +197,29 @@ def test_what_the_server_says_is_kept_for_an_hour(known):
     known.come()
     assert known.server.asked.count("/realm/keys") == 1
     known.now_ms += sso.FRESH_MS + 1
-    known.server.answer_with = lambda claims: {
-        "id_token": jwt.encode(
-            {**claims, "iat": known.now_ms / 1000, "exp": known.now_ms / 1000 + 9}, EC, "ES256", {"kid": "e"}
-        )
-    }
+    known.server.answer_with = signed(EC, "ES256", "e", iat=known.now_ms / 1000, exp=known.now_ms / 1000 + 9)
     known.come()
     assert known.server.asked.count("/realm/keys") == 2
 
 
 def test_a_new_key_is_looked_for_but_not_at_every_try(known):
     known.come()
-    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    known.server.answer_with = lambda claims: {"id_token": jwt.encode(claims, other, "RS256", {"kid": "n"})}
+    known.server.answer_with = signed(OTHER, "RS256", "n")
     for _ in range(3):
         with pytest.raises(SsoError, match="its key is not among them"):
             known.come()
-    known.server.keys.append(jwk(other, "n"))
+    known.server.keys.append(jwk(OTHER, "n"))
     known.now_ms += sso.KEYS_EVERY_MS + 1
     known.come()
     assert known.server.asked.count("/realm/keys") == 2
 
 
-def signed(key, algorithm, kid, **changes):
-    return lambda claims: {"id_token": jwt.encode({**claims, **changes}, key, algorithm, {"kid": kid})}
+def changed(**claims):
+    return signed(RSA, "RS256", "r", **claims)
 
 
 def without(name):
-    return lambda claims: {
-        "id_token": jwt.encode({k: v for k, v in claims.items() if k != name}, RSA, "RS256", {"kid": "r"})
-    }
+    return lambda claims: signed(RSA, "RS256", "r")({key: claims[key] for key in claims.keys() - {name}})
 
 
 NOW_S = time.time()
@@ -236,16 +228,16 @@ NOW_S = time.time()
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (signed(RSA, "RS256", "r", iss="https://other.example"), "Invalid issuer"),
-        (signed(RSA, "RS256", "r", aud="other"), "Audience"),
-        (signed(RSA, "RS256", "r", aud=["cityeye", "other"]), "it is for several clients"),
-        (signed(RSA, "RS256", "r", azp="other"), "it was made for another client"),
-        (signed(RSA, "RS256", "r", exp=NOW_S - 120), "it has expired"),
-        (signed(RSA, "RS256", "r", exp=True), "it has expired"),
-        (signed(RSA, "RS256", "r", iat=NOW_S + 900), "it is from the future"),
-        (signed(RSA, "RS256", "r", nonce="other"), "its nonce is of another sign-in"),
-        (signed(RSA, "RS256", "r", sub=""), "it names nobody"),
-        (signed(rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", "r"), "Signature"),
+        (changed(iss="https://other.example"), "Invalid issuer"),
+        (changed(aud="other"), "Audience"),
+        (changed(aud=["cityeye", "other"]), "it is for several clients"),
+        (changed(azp="other"), "it was made for another client"),
+        (changed(exp=NOW_S - 120), "it has expired"),
+        (changed(exp=True), "it has expired"),
+        (changed(iat=NOW_S + 900), "it is from the future"),
+        (changed(nonce="other"), "its nonce is of another sign-in"),
+        (changed(sub=""), "it names nobody"),
+        (signed(OTHER, "RS256", "r"), "Signature"),
         (signed(EC, "ES256", "r"), "its key is not among them"),
         # the well-known tricks: no signature, and the public key taken for the secret of an HMAC
         (signed(None, "none", "r"), "signed with a public key, got alg none"),
@@ -269,9 +261,9 @@ def test_an_id_token_that_is_not_good_lets_nobody_in(known, answer, expected):
     [
         signed(EC, "ES256", "e"),
         signed(RSA, "PS256", "r"),
-        signed(RSA, "RS256", "r", aud=["cityeye"]),
-        signed(RSA, "RS256", "r", aud=["cityeye", "other"], azp="cityeye"),
-        lambda claims: signed(RSA, "RS256", "r", exp=claims["iat"] - 30)(claims),
+        changed(aud=["cityeye"]),
+        changed(aud=["cityeye", "other"], azp="cityeye"),
+        lambda claims: changed(exp=claims["iat"] - 30)(claims),
     ],
 )
 def test_other_good_ones_are_taken(known, answer):
@@ -333,11 +325,11 @@ def test_a_code_of_another_sign_in_is_worth_nothing(known):
 @pytest.mark.parametrize(
     ("path", "answer", "expected"),
     [
-        ("/realm/.well-known/openid-configuration", (500, {}), "answered 500"),
-        ("/realm/.well-known/openid-configuration", (200, b"<html>"), "does not answer"),
-        ("/realm/.well-known/openid-configuration", (200, []), "expected an object"),
-        ("/realm/.well-known/openid-configuration", (200, {"issuer": "https://evil.example"}), "calls itself"),
-        ("/realm/.well-known/openid-configuration", (302, {}), "answered 302"),
+        (ABOUT, (500, {}), "answered 500"),
+        (ABOUT, (200, b"<html>"), "does not answer"),
+        (ABOUT, (200, []), "expected an object"),
+        (ABOUT, (200, {"issuer": "https://evil.example"}), "calls itself"),
+        (ABOUT, (302, {}), "answered 302"),
         ("/realm/keys", (200, {"keys": "none"}), "its key is not among them"),
         ("/realm/keys", (200, {"keys": [7, {"kty": "oct", "k": "x", "kid": "r"}]}), "its key is not among them"),
         ("/realm/token", (200, b" " * 1_100_000), "does not answer"),
@@ -353,7 +345,7 @@ def test_a_server_that_fails_is_said_in_one_line(known, path, answer, expected):
 
 def test_endpoints_elsewhere_without_tls_are_not_used(known):
     about = {**known.server.about(), "token_endpoint": "http://evil.example/token"}
-    known.server.bent["/realm/.well-known/openid-configuration"] = (200, about)
+    known.server.bent[ABOUT] = (200, about)
     with pytest.raises(SsoError, match="expected token_endpoint with https"):
         known.come()
 
@@ -393,8 +385,8 @@ ROLES = {
 }
 
 
-def test_roles_that_come_from_there_follow_what_it_says(tmp_path, server):
-    center = Center(tmp_path, server, **ROLES)
+@pytest.mark.parametrize("center", [ROLES], indirect=True)
+def test_roles_that_come_from_there_follow_what_it_says(center):
     who = center.come(realm_access={"roles": ["street-ops", "unknown", 7]})
     assert {str(one) for one in who.grants} == {"operator@s", "viewer@*"}
     with center.store.writing() as session:
@@ -407,7 +399,6 @@ def test_roles_that_come_from_there_follow_what_it_says(tmp_path, server):
     with center.store.transaction() as session:
         assert session.get(PersonRow, "wang").name == "王磊"
         assert audit.verify(session).fault is None
-    center.store.close()
 
 
 @pytest.mark.parametrize(
@@ -420,23 +411,19 @@ def test_roles_that_come_from_there_follow_what_it_says(tmp_path, server):
         {"realm_access": {"roles": ["street-ops"]}, "preferred_username": None},
     ],
 )
-def test_only_who_has_a_role_and_a_fit_name_is_taken_up(tmp_path, server, claims):
-    center = Center(tmp_path, server, **ROLES)
+@pytest.mark.parametrize("center", [ROLES], indirect=True)
+def test_only_who_has_a_role_and_a_fit_name_is_taken_up(center, claims):
     with pytest.raises(SsoError):
         center.come(**claims)
     with center.store.transaction() as session:
         assert session.query(PersonRow).count() == 0
-    center.store.close()
 
 
-def test_a_way_of_signing_in_can_be_demanded(tmp_path, server):
-    center = Center(tmp_path, server, acr="mfa")
-    make_person(center.store, "wang", "operator@s")
-    center.link()
+@pytest.mark.parametrize("center", [{"acr": "mfa"}], indirect=True)
+def test_a_way_of_signing_in_can_be_demanded(known):
     with pytest.raises(SsoError, match="expected acr mfa"):
-        center.come()
-    assert center.come(acr="mfa").id == "wang"
-    center.store.close()
+        known.come()
+    assert known.come(acr="mfa").id == "wang"
 
 
 def test_the_pages_lead_there_and_back(known):

@@ -6,13 +6,13 @@ import stat
 
 import pytest
 
-from collector.people import roster, signing, totp
+from collector.people import roster, signing
 from collector.people.signing import Signing, WrongError
 from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.store import PersonRow, open_store
 from tests.collector.people.test_people_commands import Center
-from tests.collector.people.test_signing import HERE, Office
-from tests.people import PASSWORD, QUICK
+from tests.collector.people.test_signing import Office
+from tests.people import QUICK
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -104,7 +104,7 @@ def office(desk, path):
 
 
 def enter(office, typed):
-    return office.signing.code(office.signing.password("li", PASSWORD, HERE).cookie, typed, HERE).stage
+    return office.enter(office.password("li"), typed).stage
 
 
 def test_without_the_key_a_recovery_code_still_lets_in(office, path):
@@ -127,7 +127,7 @@ def test_an_app_that_was_not_confirmed_is_asked_for_anew_where_the_key_is_lost(o
     path.unlink()
     second = office.signing.ask_totp(caller)
     assert second != first
-    assert office.signing.confirm_totp(caller, totp.code(base64.b32decode(second), totp.step_at(office.now_ms)))
+    assert office.signing.confirm_totp(caller, office.code(second))
 
 
 def test_who_changes_their_second_factor_waits_for_a_rotation(office, monkeypatch):
@@ -140,7 +140,7 @@ def test_who_changes_their_second_factor_waits_for_a_rotation(office, monkeypatc
     asked = office.signing.ask_totp(caller)
     monkeypatch.setattr(signing, "lock", lambda _session, names: done.extend(names))
     monkeypatch.setattr(roster, "find", found)
-    typed = totp.code(base64.b32decode(asked), totp.step_at(office.now_ms))
+    typed = office.code(asked)
     for act in (
         lambda: office.signing.ask_totp(caller),
         lambda: office.signing.confirm_totp(caller, typed),

@@ -27,13 +27,31 @@ def pytest_runtest_teardown(item, nextitem):
         KEPT.close()
 
 
+@pytest.fixture
+def visit(chromium):
+    """Opens a page of a center in a tab of its own, as a person sees it; gives both."""
+    with contextlib.ExitStack() as stack:
+
+        def visit(center, path, person="li", **options):
+            tab = stack.enter_context(browser.Tab(chromium, center, person, **options))
+            return tab, tab.page if path is None else tab.open(path)
+
+        yield visit
+
+
+@contextlib.contextmanager
+def running(folder, prepare=town.fill, **options):
+    """A running center in a folder, on a desk that was prepared."""
+    (folder / "data").mkdir()
+    desk = Desk(folder / "data")
+    prepare(desk)
+    with browser.Center(desk, **options) as center:
+        yield center
+    desk.store.close()
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """A running center as of `tests/town.py`, one for a module; tests that change it use another ticket each."""
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    town.fill(desk)
-    with browser.Center(desk) as center:
+    with running(tmp_path_factory.mktemp("center")) as center:
         yield center
-    desk.store.close()

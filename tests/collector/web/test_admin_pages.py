@@ -129,50 +129,52 @@ def test_retention_shows_what_is_due_what_is_held_and_what_was_done(desk, admin)
     assert "5 pictures deleted" not in page
 
 
-def test_a_webhook_is_added_tried_paused_given_another_secret_and_removed(desk, admin):
-    receiver = Receiver()
-    try:
-        added = admin.post(ROOT, data={"url": receiver.url, "street": town.STREET, "kinds:confirm": "1"})
-        (secret,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", html.unescape(added.text))
-        with desk.store.transaction() as session:
-            row = session.scalars(select(WebhookRow)).one()
-        at = f"{ROOT}/{row.id}"
-        assert (row.kinds, row.street) == ("confirm", town.STREET)
-        assert "whsec_" not in admin.get(at).text
-        assert "took the test message" in admin.post(f"{at}?lang=en", data={"what": "test"}).text
-        (headers, body) = receiver.came.pop()
-        assert json.loads(body)["type"] == "cityeye.webhook.test"
-        signed = webhooks.sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
-        assert headers["webhook-signature"] == f"v1,{signed}"
-        receiver.answer = 500
-        assert "did not take the test message" in admin.post(f"{at}?lang=en", data={"what": "test"}).text
-        admin.post(at, data={"what": "pause"})
-        with desk.store.writing() as session:
-            event = session.scalar(select(func.max(TicketEvent.id)))
-            line = {"state": "parked", "tries": 0, "due_ms": 0, "done_ms": 1, "said": webhooks.STOPPED}
-            session.add(DeliveryRow(webhook_id=row.id, event_id=event, **line))
-        assert "Stopped" in admin.get(f"{at}?lang=en").text
-        admin.post(at, data={"what": "resume"})
-        with desk.store.transaction() as session:
-            assert session.get_one(WebhookRow, row.id).active == 1
-            assert session.get_one(DeliveryRow, (row.id, event)).state == "waiting"
-        seen = re.search(r'name="seen" value="(\w+)"', admin.get(at).text)[1]
-        rotated = admin.post(at, data={"what": "rotate", "seen": seen})
-        (new,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", html.unescape(rotated.text))
-        assert new != secret
-        again = admin.post(at, data={"what": "rotate", "seen": seen})  # F5
-        assert again.status_code == 422
-        assert "whsec_" not in again.text
-        assert admin.post(at, data={"what": "remove"}).headers["location"] == f"{ROOT}?done=ended"
-        assert admin.get(at).status_code == 404
-        done = [one.removeprefix("webhook.") for one in actions(desk, f"webhook/{row.id}")]
-        assert done == ["add", "test", "test", "pause", "resume", "rotate", "remove"]
-        wrong = admin.post(ROOT, data={"url": "http://example.cn/"})
-        assert wrong.status_code == 422
-        assert "http://example.cn/" in wrong.text
-    finally:
-        receiver.shutdown()
-        receiver.server_close()
+@pytest.fixture
+def receiver():
+    with Receiver() as found:
+        yield found
+        found.shutdown()
+
+
+def test_a_webhook_is_added_tried_paused_given_another_secret_and_removed(desk, admin, receiver):
+    added = admin.post(ROOT, data={"url": receiver.url, "street": town.STREET, "kinds:confirm": "1"})
+    (secret,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", html.unescape(added.text))
+    with desk.store.transaction() as session:
+        row = session.scalars(select(WebhookRow)).one()
+    at = f"{ROOT}/{row.id}"
+    assert (row.kinds, row.street) == ("confirm", town.STREET)
+    assert "whsec_" not in admin.get(at).text
+    assert "took the test message" in admin.post(f"{at}?lang=en", data={"what": "test"}).text
+    (headers, body) = receiver.came.pop()
+    assert json.loads(body)["type"] == "cityeye.webhook.test"
+    signed = webhooks.sign(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+    assert headers["webhook-signature"] == f"v1,{signed}"
+    receiver.answer = 500
+    assert "did not take the test message" in admin.post(f"{at}?lang=en", data={"what": "test"}).text
+    admin.post(at, data={"what": "pause"})
+    with desk.store.writing() as session:
+        event = session.scalar(select(func.max(TicketEvent.id)))
+        line = {"state": "parked", "tries": 0, "due_ms": 0, "done_ms": 1, "said": webhooks.STOPPED}
+        session.add(DeliveryRow(webhook_id=row.id, event_id=event, **line))
+    assert "Stopped" in admin.get(f"{at}?lang=en").text
+    admin.post(at, data={"what": "resume"})
+    with desk.store.transaction() as session:
+        assert session.get_one(WebhookRow, row.id).active == 1
+        assert session.get_one(DeliveryRow, (row.id, event)).state == "waiting"
+    seen = re.search(r'name="seen" value="(\w+)"', admin.get(at).text)[1]
+    rotated = admin.post(at, data={"what": "rotate", "seen": seen})
+    (new,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", html.unescape(rotated.text))
+    assert new != secret
+    again = admin.post(at, data={"what": "rotate", "seen": seen})  # F5
+    assert again.status_code == 422
+    assert "whsec_" not in again.text
+    assert admin.post(at, data={"what": "remove"}).headers["location"] == f"{ROOT}?done=ended"
+    assert admin.get(at).status_code == 404
+    done = [one.removeprefix("webhook.") for one in actions(desk, f"webhook/{row.id}")]
+    assert done == ["add", "test", "test", "pause", "resume", "rotate", "remove"]
+    wrong = admin.post(ROOT, data={"url": "http://example.cn/"})
+    assert wrong.status_code == 422
+    assert "http://example.cn/" in wrong.text
 
 
 def test_all_tokens_are_listed_one_is_ended_and_a_program_gets_one(desk, admin):
@@ -238,6 +240,11 @@ def box(desk):
     return key
 
 
+def tried(admin, **wish):
+    """The page of a camera's trial."""
+    return admin.post("/admin/cameras/new", data={"box": "xiaohe-1", "source": ADDRESS, **wish}).headers["location"]
+
+
 def answered(desk, command, state, code="", data="{}"):
     with desk.store.writing() as session:
         row = session.get_one(CommandRow, command)
@@ -245,8 +252,7 @@ def answered(desk, command, state, code="", data="{}"):
 
 
 def test_a_camera_is_tried_with_its_secret_sealed_and_then_saved(desk, admin, box):
-    wish = {"box": "xiaohe-1", "camera": "gate", "source": ADDRESS, "user": "admin", "password": SECRET}
-    where = admin.post("/admin/cameras/new", data=wish).headers["location"]
+    where = tried(admin, camera="gate", user="admin", password=SECRET)
     with desk.store.transaction() as session:
         secret, probe = session.scalars(select(CommandRow).order_by(CommandRow.asked_ms.desc()).limit(2)).all()[::-1]
         assert [one.verb for one in (secret, probe)] == ["secret", "probe"]
@@ -295,8 +301,7 @@ def test_what_cannot_be_tried_comes_back_with_why_and_without_its_password(admin
 
 
 def test_user_and_password_that_were_pasted_with_the_address_are_taken_out_of_it(desk, admin, box):
-    wish = {"box": "xiaohe-1", "camera": "yard-8", "source": "rtsp://us%20er:p%40ss@10.0.0.5:554/main"}
-    where = admin.post("/admin/cameras/new", data=wish).headers["location"]
+    where = tried(admin, camera="yard-8", source="rtsp://us%20er:p%40ss@10.0.0.5:554/main")
     with desk.store.transaction() as session:
         probe = session.get_one(CommandRow, where.rpartition("/")[2])
         secret = camera_pages._secret_before(session, probe)
@@ -306,17 +311,14 @@ def test_user_and_password_that_were_pasted_with_the_address_are_taken_out_of_it
 
 
 def test_what_went_wrong_is_said_by_its_name(desk, admin, box):
-    wish = {"box": "xiaohe-1", "camera": "yard-7", "source": ADDRESS}
-    where = admin.post("/admin/cameras/new", data=wish).headers["location"]
+    where = tried(admin, camera="yard-7")
     for code, why in camera_pages.WHY.items():
         answered(desk, where.rpartition("/")[2], "failed", code)
         assert why in html.unescape(admin.get(f"{where}?lang=en").text)
 
 
 def test_nobody_else_sees_or_saves_what_was_tried(desk, admin, box):
-    where = admin.post("/admin/cameras/new", data={"box": "xiaohe-1", "camera": "yard-6", "source": ADDRESS}).headers[
-        "location"
-    ]
+    where = tried(admin, camera="yard-6")
     for person in ("li", "wang", "sun"):
         sign_in(desk.store, person, admin)
         assert [admin.get(where).status_code, admin.post(where).status_code] == [403, 403]

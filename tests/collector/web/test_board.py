@@ -10,6 +10,7 @@ import pytest
 from collector.store import Ticket
 from collector.tickets import pauses
 from tests import browser, town
+from tests.browser import click, press, shows
 from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.people import now_ms
@@ -69,246 +70,230 @@ def again_of(street, number):
         session.add(Ticket(**values))
 
 
-def test_an_operator_decides_by_keyboard_alone(chromium, fresh):
+def test_an_operator_decides_by_keyboard_alone(visit, fresh):
     center, street = fresh
     again_of(street, 3)
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        page.get_by_text("实时").wait_for()
-        counts(page, 8)
-        assert cards(page) == list(range(1, 9))
-        assert page.locator("#stage .shot img").count() == 4
-        armed(page)
-        # pressed twice: the second is not for the next one
-        page.keyboard.press("c")
-        page.keyboard.press("c")
-        said(page, "#1 已确认")
-        assert on_stage(page) == 2
-        assert look(center, 2)[0] == "pending_review"
-        armed(page)
-        page.keyboard.press("f")
-        page.keyboard.press("3")
-        said(page, "#2 已按误报处理")
-        assert look(center, 2) == ("false_alarm", None, "光影或反光")
-        with center.desk.store.transaction() as session:
-            assert json.loads(session.get_one(Ticket, 2).events[-1].detail)["reason_id"] == "light"
-        armed(page)
-        # of the same shop as #9, and of nobody else on its camera
-        page.keyboard.press("d")
-        assert page.locator(".ask:not([hidden]) .choices button").count() == 1
-        page.keyboard.press("1")
-        said(page, "#3 已按重复处理")
-        assert look(center, 3)[:2] == ("duplicate", 9)
-        armed(page)
-        page.keyboard.press("e")
-        page.get_by_label("理由").last.fill("外摆时段内")
-        page.locator(".ask:not([hidden]) [data-permit]").click()
-        said(page, "#4 已按备案豁免")
-        assert look(center, 4) == ("exempt", "外摆-7", "外摆时段内")
-        page.keyboard.press("z")
-        said(page, "#4 已撤回")
-        page.locator("#queue [data-number='4']").wait_for()
-        assert look(center, 4)[0] == "pending_review"
-        counts(page, 5)
-        page.keyboard.press("k")
-        page.locator("#stage [data-number='4']").wait_for()
-        page.keyboard.press("Enter")
-        page.wait_for_url(re.compile(r"/tickets/4$"))
-        tab.check(axe=False)
+    tab, page = visit(center, "/")
+    shows(page, "实时")
+    counts(page, 8)
+    assert cards(page) == list(range(1, 9))
+    assert page.locator("#stage .shot img").count() == 4
+    armed(page)
+    # pressed twice: the second is not for the next one
+    press(page, "c", "c")
+    said(page, "#1 已确认")
+    assert on_stage(page) == 2
+    assert look(center, 2)[0] == "pending_review"
+    armed(page)
+    press(page, "f", "3")
+    said(page, "#2 已按误报处理")
+    assert look(center, 2) == ("false_alarm", None, "光影或反光")
+    with center.desk.store.transaction() as session:
+        assert json.loads(session.get_one(Ticket, 2).events[-1].detail)["reason_id"] == "light"
+    armed(page)
+    # of the same shop as #9, and of nobody else on its camera
+    press(page, "d")
+    assert page.locator(".ask:not([hidden]) .choices button").count() == 1
+    press(page, "1")
+    said(page, "#3 已按重复处理")
+    assert look(center, 3)[:2] == ("duplicate", 9)
+    armed(page)
+    press(page, "e")
+    page.get_by_label("理由").last.fill("外摆时段内")
+    page.locator(".ask:not([hidden]) [data-permit]").click()
+    said(page, "#4 已按备案豁免")
+    assert look(center, 4) == ("exempt", "外摆-7", "外摆时段内")
+    press(page, "z")
+    said(page, "#4 已撤回")
+    page.locator("#queue [data-number='4']").wait_for()
+    assert look(center, 4)[0] == "pending_review"
+    counts(page, 5)
+    press(page, "k")
+    page.locator("#stage [data-number='4']").wait_for()
+    press(page, "Enter")
+    page.wait_for_url(re.compile(r"/tickets/4$"))
+    tab.check(axe=False)
 
 
-def test_a_judgement_can_be_taken_back_after_the_next_one_was_made(chromium, fresh):
+def test_a_judgement_can_be_taken_back_after_the_next_one_was_made(visit, fresh):
     center, _ = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        armed(page)
-        page.keyboard.press("z")
-        said(page, "没有可撤回的操作")
-        page.keyboard.press("f")
-        page.keyboard.press("2")
-        said(page, "#1 已按误报处理")
-        armed(page)
-        page.keyboard.press("c")
-        said(page, "#2 已确认")
-        page.get_by_role("button", name="撤回 #1").wait_for()
-        page.keyboard.press("z")
-        said(page, "#1 已撤回")
-        assert look(center, 1)[0] == "pending_review"
-        assert look(center, 2)[0] == "noticed"
-        tab.check(axe=False)
+    tab, page = visit(center, "/")
+    armed(page)
+    press(page, "z")
+    said(page, "没有可撤回的操作")
+    press(page, "f", "2")
+    said(page, "#1 已按误报处理")
+    armed(page)
+    press(page, "c")
+    said(page, "#2 已确认")
+    page.get_by_role("button", name="撤回 #1").wait_for()
+    press(page, "z")
+    said(page, "#1 已撤回")
+    assert look(center, 1)[0] == "pending_review"
+    assert look(center, 2)[0] == "noticed"
+    tab.check(axe=False)
 
 
-def test_what_has_no_picture_that_can_be_seen_takes_two_keys_to_confirm(chromium, fresh):
+def test_what_has_no_picture_that_can_be_seen_takes_two_keys_to_confirm(visit, fresh):
     center, _ = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.page
-        page.route("**/evidence/*/*.jpg", lambda route: route.fulfill(status=404))
-        page.goto(f"{center.url}/")
-        page.locator("#stage .no-picture", has_text="图片无法显示").first.wait_for()
-        armed(page)
-        assert page.locator("#stage .shot svg").count() == 0
-        page.keyboard.press("c")
-        said(page, "#1 没有可核实的图片")
-        assert look(center, 1)[0] == "pending_review"
-        armed(page)
-        page.keyboard.press("c")
-        said(page, "#1 已确认")
+    _, page = visit(center, None)
+    page.route("**/evidence/*/*.jpg", lambda route: route.fulfill(status=404))
+    page.goto(f"{center.url}/")
+    page.locator("#stage .no-picture", has_text="图片无法显示").first.wait_for()
+    armed(page)
+    assert page.locator("#stage .shot svg").count() == 0
+    press(page, "c")
+    said(page, "#1 没有可核实的图片")
+    assert look(center, 1)[0] == "pending_review"
+    armed(page)
+    press(page, "c")
+    said(page, "#1 已确认")
 
 
-def test_a_center_that_does_not_answer_is_said_to_be_away(chromium, fresh):
+def test_a_center_that_does_not_answer_is_said_to_be_away(visit, fresh):
     center, _ = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        page.get_by_text("实时").wait_for()
-        armed(page)
-        with stopped(center.process):
-            page.keyboard.press("c")
-            page.locator("#said p", has_text="#1：未收到中心答复").wait_for(timeout=20_000)
-            page.get_by_text("已断线，正在重连").wait_for(timeout=1000)
-        page.get_by_text("实时").wait_for(timeout=40_000)
-        # the center may have heard of it all the same; if not, it is shown again
-        page.locator("#queue [data-number='1'] a[aria-current]").or_(
-            page.locator("#said p", has_text="#1 ")
-        ).first.wait_for()
+    _, page = visit(center, "/")
+    shows(page, "实时")
+    armed(page)
+    with stopped(center.process):
+        press(page, "c")
+        page.locator("#said p", has_text="#1：未收到中心答复").wait_for(timeout=20_000)
+        page.get_by_text("已断线，正在重连").wait_for(timeout=1000)
+    page.get_by_text("实时").wait_for(timeout=40_000)
+    # the center may have heard of it all the same; if not, it is shown again
+    page.locator("#queue [data-number='1'] a[aria-current]").or_(
+        page.locator("#said p", has_text="#1 ")
+    ).first.wait_for()
 
 
-def test_who_signed_in_again_elsewhere_goes_on(chromium, fresh):
+def test_who_signed_in_again_elsewhere_goes_on(visit, fresh):
     center, _ = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        armed(page)
-        tab.context.add_cookies([{**center.cookie("li"), "url": center.url}])
-        page.keyboard.press("c")
-        said(page, "#1 已确认")
-        assert look(center, 1)[0] == "noticed"
+    tab, page = visit(center, "/")
+    armed(page)
+    tab.context.add_cookies([{**center.cookie("li"), "url": center.url}])
+    press(page, "c")
+    said(page, "#1 已确认")
+    assert look(center, 1)[0] == "noticed"
 
 
-def test_keys_do_nothing_while_somebody_writes_or_has_switched_them_off(chromium, fresh):
+def test_keys_do_nothing_while_somebody_writes_or_has_switched_them_off(visit, fresh):
     center, _ = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        armed(page)
-        page.keyboard.press("f")
-        page.get_by_label("其他说明").click()
-        page.keyboard.type("cde 12")
-        page.keyboard.press("Escape")
-        # with choices open, what asks nothing is a slip
-        page.keyboard.press("f")
-        page.keyboard.press("c")
-        said(page, "请先关闭选项")
-        page.keyboard.press("Escape")
-        page.keyboard.press("?")
-        page.get_by_label("启用字母和数字键").uncheck()
-        page.get_by_role("button", name="返回看板").click()
-        page.keyboard.press("c")
-        page.wait_for_timeout(300)
-        assert on_stage(page) == 1
-        assert {look(center, number)[0] for number in range(1, 9)} == {"pending_review"}
-        page.keyboard.press("ArrowDown")
-        page.locator("#stage [data-number='2']").wait_for()
-        tab.check()
+    tab, page = visit(center, "/")
+    armed(page)
+    press(page, "f")
+    page.get_by_label("其他说明").click()
+    page.keyboard.type("cde 12")
+    press(page, "Escape")
+    # with choices open, what asks nothing is a slip
+    press(page, "f", "c")
+    said(page, "请先关闭选项")
+    press(page, "Escape", "?")
+    page.get_by_label("启用字母和数字键").uncheck()
+    click(page, "返回看板")
+    press(page, "c")
+    page.wait_for_timeout(300)
+    assert on_stage(page) == 1
+    assert {look(center, number)[0] for number in range(1, 9)} == {"pending_review"}
+    press(page, "ArrowDown")
+    page.locator("#stage [data-number='2']").wait_for()
+    tab.check()
 
 
-def test_who_acted_first_is_said_and_the_next_one_is_shown(chromium, fresh):
+def test_who_acted_first_is_said_and_the_next_one_is_shown(visit, fresh):
     center, street = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        armed(page)
-        # written without a word to the feed: found by the step
-        street.act("admin", "confirm", number=1)
-        page.keyboard.press("f")
-        page.keyboard.press("1")
-        said(page, "#1：他人已先处理，现为：已提醒商户")
-        assert on_stage(page) == 2
-        page.locator("#queue [data-number='1']").wait_for(state="detached")
-        assert look(center, 1)[0] == "noticed"
-        # told by the feed: what is looked at stays, and takes no decision
-        street.act("admin", "false_alarm", number=2, reason="行人")
-        page.locator("#stage .stale", has_text="现为：误报").wait_for(timeout=10_000)
-        assert on_stage(page) == 2
-        page.keyboard.press("c")
-        said(page, "#2：他人已先处理")
-        assert on_stage(page) == 3
-        assert look(center, 3)[0] == "pending_review"
-        tab.faults = [one for one in tab.faults if "409" not in one]
-        tab.check(axe=False)
+    tab, page = visit(center, "/")
+    armed(page)
+    # written without a word to the feed: found by the step
+    street.act("admin", "confirm", number=1)
+    press(page, "f", "1")
+    said(page, "#1：他人已先处理，现为：已提醒商户")
+    assert on_stage(page) == 2
+    page.locator("#queue [data-number='1']").wait_for(state="detached")
+    assert look(center, 1)[0] == "noticed"
+    # told by the feed: what is looked at stays, and takes no decision
+    street.act("admin", "false_alarm", number=2, reason="行人")
+    page.locator("#stage .stale", has_text="现为：误报").wait_for(timeout=10_000)
+    assert on_stage(page) == 2
+    press(page, "c")
+    said(page, "#2：他人已先处理")
+    assert on_stage(page) == 3
+    assert look(center, 3)[0] == "pending_review"
+    tab.forgive("409")
+    tab.check(axe=False)
 
 
-def test_a_new_alert_comes_by_itself_and_moves_nothing(chromium, fresh):
+def test_a_new_alert_comes_by_itself_and_moves_nothing(visit, fresh):
     center, street = fresh
-    with browser.Tab(chromium, center, "li", size=(1280, 640)) as tab:
-        page = tab.open("/")
-        armed(page)
-        page.evaluate("document.querySelector('.queue').scrollTop = 120")
-        for _ in range(4):
-            page.keyboard.press("j")
-        page.locator("#stage [data-number='5']").wait_for()
-        before = page.evaluate("document.activeElement.getBoundingClientRect().top")
-        street.appears(20, 0)
-        page.locator("#queue [data-number='9']").wait_for(timeout=10_000, state="attached")
-        assert cards(page) == [9, *range(1, 9)]
-        counts(page, 9)
-        assert on_stage(page) == 5
-        assert abs(page.evaluate("document.activeElement.getBoundingClientRect().top") - before) <= 1
-        page.get_by_role("button", name="1 条新告警").wait_for()
-        # what came meanwhile is next
-        armed(page)
-        page.keyboard.press("c")
-        said(page, "#5 已确认")
-        assert on_stage(page) == 9
-        tab.check()
+    tab, page = visit(center, "/", size=(1280, 640))
+    armed(page)
+    page.evaluate("document.querySelector('.queue').scrollTop = 120")
+    for _ in range(4):
+        press(page, "j")
+    page.locator("#stage [data-number='5']").wait_for()
+    before = page.evaluate("document.activeElement.getBoundingClientRect().top")
+    street.appears(20, 0)
+    page.locator("#queue [data-number='9']").wait_for(timeout=10_000, state="attached")
+    assert cards(page) == [9, *range(1, 9)]
+    counts(page, 9)
+    assert on_stage(page) == 5
+    assert abs(page.evaluate("document.activeElement.getBoundingClientRect().top") - before) <= 1
+    page.get_by_role("button", name="1 条新告警").wait_for()
+    # what came meanwhile is next
+    armed(page)
+    press(page, "c")
+    said(page, "#5 已确认")
+    assert on_stage(page) == 9
+    tab.check()
 
 
-def test_nothing_is_missed_or_shown_twice_when_the_center_was_away(chromium, fresh):
+def test_nothing_is_missed_or_shown_twice_when_the_center_was_away(visit, fresh):
     center, street = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        page.get_by_text("实时").wait_for()
-        armed(page)
-        center.process.stop()
-        page.get_by_text("已断线，正在重连").wait_for()
-        street.appears(20, 0)
-        street.act("admin", "confirm", number=7)
-        page.keyboard.press("c")
-        said(page, "#1：未收到中心答复")
-        assert on_stage(page) == 2
-        center.process.start()
-        page.get_by_text("实时").wait_for(timeout=40_000)
-        page.locator("#queue [data-number='9']").wait_for(timeout=10_000)
-        page.locator("#queue [data-number='7']").wait_for(state="detached")
-        # a laptop that slept: the line is dead, and nobody has said so
-        tab.context.set_offline(True)
-        street.appears(21, 0)
-        street.act("admin", "false_alarm", number=8, reason="行人")
-        page.wait_for_timeout(6000)
-        tab.context.set_offline(False)
-        page.locator("#queue [data-number='10']").wait_for(timeout=40_000)
-        page.locator("#queue [data-number='8']").wait_for(state="detached")
-        assert cards(page) == [10, 9, 1, 2, 3, 4, 5, 6]
-        counts(page, 8)
-        assert look(center, 1)[0] == "pending_review"
+    tab, page = visit(center, "/")
+    shows(page, "实时")
+    armed(page)
+    center.process.stop()
+    shows(page, "已断线，正在重连")
+    street.appears(20, 0)
+    street.act("admin", "confirm", number=7)
+    press(page, "c")
+    said(page, "#1：未收到中心答复")
+    assert on_stage(page) == 2
+    center.process.start()
+    page.get_by_text("实时").wait_for(timeout=40_000)
+    page.locator("#queue [data-number='9']").wait_for(timeout=10_000)
+    page.locator("#queue [data-number='7']").wait_for(state="detached")
+    # a laptop that slept: the line is dead, and nobody has said so
+    tab.context.set_offline(True)
+    street.appears(21, 0)
+    street.act("admin", "false_alarm", number=8, reason="行人")
+    page.wait_for_timeout(6000)
+    tab.context.set_offline(False)
+    page.locator("#queue [data-number='10']").wait_for(timeout=40_000)
+    page.locator("#queue [data-number='8']").wait_for(state="detached")
+    assert cards(page) == [10, 9, 1, 2, 3, 4, 5, 6]
+    counts(page, 8)
+    assert look(center, 1)[0] == "pending_review"
 
 
-def test_who_decides_the_last_one_is_not_shown_it_again(chromium, fresh):
+def test_who_decides_the_last_one_is_not_shown_it_again(visit, fresh):
     center, street = fresh
     for number in range(2, 9):
         street.act("admin", "false_alarm", number=number, reason="行人")
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        page.get_by_text("实时").wait_for()
-        armed(page)
-        asked = []
-        # the queue hears of it after the answer
-        page.route("**/board/cards*", lambda route: asked.append(route))  # noqa: PLW0108 - Playwright marks its own
-        page.keyboard.press("c")
-        said(page, "#1 已确认")
-        page.get_by_text("没有等待处理的事件").wait_for()
-        page.wait_for_timeout(500)
-        assert page.locator("#stage article").count() == 0
-        asked[0].continue_()
-        page.locator("#queue li").wait_for(state="detached")
-        assert page.locator("#stage article").count() == 0
-        tab.check()
+    tab, page = visit(center, "/")
+    shows(page, "实时")
+    armed(page)
+    asked = []
+    # the queue hears of it after the answer
+    page.route("**/board/cards*", lambda route: asked.append(route))  # noqa: PLW0108 - Playwright marks its own
+    press(page, "c")
+    said(page, "#1 已确认")
+    shows(page, "没有等待处理的事件")
+    page.wait_for_timeout(500)
+    assert page.locator("#stage article").count() == 0
+    asked[0].continue_()
+    page.locator("#queue li").wait_for(state="detached")
+    assert page.locator("#stage article").count() == 0
+    tab.check()
 
 
 UNSEEN = (
@@ -330,7 +315,7 @@ DECIDED = [
 ]
 
 
-def test_objections_and_what_no_camera_sees_are_decided_by_keyboard(chromium, fresh):
+def test_objections_and_what_no_camera_sees_are_decided_by_keyboard(visit, fresh):
     center, street = fresh
     for number in (1, 2):
         street.act("operator", "confirm", number=number)
@@ -340,29 +325,27 @@ def test_objections_and_what_no_camera_sees_are_decided_by_keyboard(chromium, fr
         street.appears(shop, 30)
         for role, verb, minutes_ago, more in UNSEEN:
             street.act(role, verb, minutes_ago, **more)
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        for number, (kind, key, done, state) in zip((1, 2, 9, 10), DECIDED, strict=True):
-            page.locator(f"#queue [data-number='{number}'] a").click()
-            page.locator(f"#stage [data-number='{number}']").wait_for()
-            armed(page)
-            assert page.locator("#stage .marks").inner_text().startswith(kind)
-            assert page.get_by_text("商户申诉： 货物正在装车").count() == (number < 3)
-            # a key of what it does not wait for does nothing
-            for other in "curxw".replace(key, ""):
-                if page.locator(f"#stage [data-key={other}]").count() == 0:
-                    page.keyboard.press(other)
-            page.keyboard.press(key)
-            page.keyboard.press("Enter")
-            assert page.locator("#stage form.ask:not([hidden])").count() == 1, "a reason is asked for"
-            page.keyboard.type("已看现场图片")
-            if number == 1:
-                tab.check()
-            page.keyboard.press("Enter")
-            said(page, f"#{number} {done}")
-            page.locator(f"#queue [data-number='{number}']").wait_for(state="detached")
-            assert look(center, number)[0] == state
-        tab.check(axe=False)
+    tab, page = visit(center, "/")
+    for number, (kind, key, done, state) in zip((1, 2, 9, 10), DECIDED, strict=True):
+        page.locator(f"#queue [data-number='{number}'] a").click()
+        page.locator(f"#stage [data-number='{number}']").wait_for()
+        armed(page)
+        assert page.locator("#stage .marks").inner_text().startswith(kind)
+        assert page.get_by_text("商户申诉： 货物正在装车").count() == (number < 3)
+        # a key of what it does not wait for does nothing
+        for other in "curxw".replace(key, ""):
+            if page.locator(f"#stage [data-key={other}]").count() == 0:
+                press(page, other)
+        press(page, key, "Enter")
+        assert page.locator("#stage form.ask:not([hidden])").count() == 1, "a reason is asked for"
+        page.keyboard.type("已看现场图片")
+        if number == 1:
+            tab.check()
+        press(page, "Enter")
+        said(page, f"#{number} {done}")
+        page.locator(f"#queue [data-number='{number}']").wait_for(state="detached")
+        assert look(center, number)[0] == state
+    tab.check(axe=False)
 
 
 PAUSED = {"reason": "市集日", "box": "xiaohe-1", "camera": town.CAMERAS[0], "zone": None}
@@ -377,25 +360,24 @@ window.AudioContext = class {
 };"""
 
 
-def test_what_a_pause_holds_waits_last_and_may_be_decided_all_the_same(chromium, fresh):
+def test_what_a_pause_holds_waits_last_and_may_be_decided_all_the_same(visit, fresh):
     center, street = fresh
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/")
-        armed(page)
-        pause(street)
-        # on the market's camera: 1, 3, 5 and 7
-        page.locator("#queue [data-number='7']", has_text="暂停中").wait_for(timeout=10_000)
-        page.wait_for_function("() => document.querySelectorAll('#queue .marks')[7].textContent.includes('暂停中')")
-        assert cards(page) == [2, 4, 6, 8, 1, 3, 5, 7]
-        assert on_stage(page) == 1
-        page.locator("#stage", has_text="暂停至").wait_for()
-        armed(page)
-        page.keyboard.press("c")
-        said(page, "#1 已确认")
-        assert look(center, 1)[0] == "noticed"
-        page.locator(".kinds button", has_text="暂停中").click()
-        assert page.locator("#queue li:visible").count() == 3
-        tab.check()
+    tab, page = visit(center, "/")
+    armed(page)
+    pause(street)
+    # on the market's camera: 1, 3, 5 and 7
+    page.locator("#queue [data-number='7']", has_text="暂停中").wait_for(timeout=10_000)
+    page.wait_for_function("() => document.querySelectorAll('#queue .marks')[7].textContent.includes('暂停中')")
+    assert cards(page) == [2, 4, 6, 8, 1, 3, 5, 7]
+    assert on_stage(page) == 1
+    page.locator("#stage", has_text="暂停至").wait_for()
+    armed(page)
+    press(page, "c")
+    said(page, "#1 已确认")
+    assert look(center, 1)[0] == "noticed"
+    page.locator(".kinds button", has_text="暂停中").click()
+    assert page.locator("#queue li:visible").count() == 3
+    tab.check()
 
 
 def pause(street):
@@ -409,7 +391,7 @@ def test_a_new_alert_sounds_where_that_is_wanted(chromium, fresh):
     with browser.Tab(chromium, center, "li") as tab:
         tab.context.add_init_script(TONES)
         page = tab.open("/")
-        page.get_by_text("实时").wait_for()
+        shows(page, "实时")
 
         def comes(shop):
             number = street.appears(shop, 0).number
@@ -428,7 +410,7 @@ def test_a_new_alert_sounds_where_that_is_wanted(chromium, fresh):
         # kept after a reload, where somebody has to touch the page first
         page.reload()
         assert button.get_attribute("aria-pressed") == "true"
-        page.keyboard.press("j")
+        press(page, "j")
         pause(street)
         comes(23).get_by_text("暂停中").wait_for(timeout=10_000)
         comes(24)
@@ -443,18 +425,17 @@ def test_a_new_alert_sounds_where_that_is_wanted(chromium, fresh):
 
 
 @pytest.mark.parametrize("role", ["viewer", "auditor", "officer", "grid_worker"])
-def test_who_may_not_decide_is_offered_no_decision(chromium, filled, role):
-    with browser.Tab(chromium, filled, town.PEOPLE[role][0]) as tab:
-        page = tab.open("/")
-        armed(page)
-        assert page.locator("#stage [data-verb]").count() == 0
-        page.keyboard.press("c")
-        tab.check(axe=False)
-        assert look(filled, on_stage(page))[0] == "pending_review"
-        assert page.locator(".deeds a").inner_text().startswith("查看工单")
-        keys = page.locator("#help kbd").all_text_contents()
-        assert not {"C", "F", "D", "E", "U", "R", "X", "W", "Z"} & {*keys}
-        assert "J" in keys
+def test_who_may_not_decide_is_offered_no_decision(visit, filled, role):
+    tab, page = visit(filled, "/", town.PEOPLE[role][0])
+    armed(page)
+    assert page.locator("#stage [data-verb]").count() == 0
+    press(page, "c")
+    tab.check(axe=False)
+    assert look(filled, on_stage(page))[0] == "pending_review"
+    assert page.locator(".deeds a").inner_text().startswith("查看工单")
+    keys = page.locator("#help kbd").all_text_contents()
+    assert not {"C", "F", "D", "E", "U", "R", "X", "W", "Z"} & {*keys}
+    assert "J" in keys
 
 
 def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromium, tmp_path):
@@ -470,7 +451,7 @@ def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromi
     with browser.Center(desk) as center, browser.Tab(chromium, center, "li") as tab:
         tab.open("/")  # the collector's own first answer
         page = tab.open("/")
-        page.get_by_text("实时").wait_for()
+        shows(page, "实时")
         tab.check()
         assert page.locator("#queue li").count() < 100
         paint = page.evaluate(
@@ -487,7 +468,7 @@ def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromi
         }
         print(json.dumps(figures))
         for _ in range(60):
-            page.keyboard.press("j")
+            press(page, "j")
             page.wait_for_timeout(20)
         page.wait_for_function("() => Number(document.querySelector('#stage article')?.dataset.number) > 45")
         until_s = time.monotonic() + 60

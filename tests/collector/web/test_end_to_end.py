@@ -17,6 +17,7 @@ from collector.places.register import Around
 from collector.store import MessageRow, Ticket
 from protocol.instants import parse_rfc3339
 from tests import boxes, browser, places, town
+from tests.browser import press, shows
 from tests.collector.conftest import Desk
 from tests.collector.notices.conftest import awake
 from tests.collector.notices.servers import Say, Service
@@ -88,8 +89,8 @@ def test_an_incident_is_seen_confirmed_told_to_its_shop_and_put_right(center, ta
     board, ticket = tab("li"), tab("chen", size=browser.PHONE)
     shop = tab(size=browser.NARROW)
     page = board.open("/")
-    page.get_by_text("实时").wait_for()
-    page.get_by_text("没有等待处理的事件").wait_for()
+    shows(page, "实时")
+    shows(page, "没有等待处理的事件")
     page.evaluate(WATCH)
     with Process([BIN / "cityeye-agent", "run", "--settings", settings], tmp_path / "agent.log"):
         # it appears by itself, and soon
@@ -101,9 +102,9 @@ def test_an_incident_is_seen_confirmed_told_to_its_shop_and_put_right(center, ta
         assert page.title().startswith("(1) ")
         # confirmed by a key
         page.locator("#stage[data-armed=yes]").wait_for()
-        page.keyboard.press("c")
+        press(page, "c")
         page.locator("#said p", has_text="#1 已确认").wait_for()
-        page.get_by_text("没有等待处理的事件").wait_for()
+        shows(page, "没有等待处理的事件")
         # the shop opens the link of its notice
         sent = wait_for(lambda: sms.got, "the shop is told")[0].json
         assert sent["to"] == "13800000000"

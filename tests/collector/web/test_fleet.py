@@ -23,9 +23,10 @@ from protocol.enrolment import Invitation
 from protocol.instants import from_epoch
 from protocol.messages import dataschema
 from protocol.pictures import AnswerHeader
-from tests import browser, incidents, scenes, town
-from tests.browser import Tab
+from tests import incidents, scenes, town
+from tests.browser import click, shows
 from tests.collector.conftest import Desk
+from tests.collector.web.conftest import running
 from tests.incidents import Case
 from tests.people import browser as client_of
 from tests.people import make_pages, make_person, sign_in
@@ -38,19 +39,20 @@ NEW_URL = "https://center.example:8884"
 def answered(box, camera, command, jpeg):
     """Picture and reply of a box."""
     header = AnswerHeader(command=command, role="snapshot", view="wide", sha256=hashlib.sha256(jpeg).hexdigest())
+    shot = Delivery(f"cityeye/1/{SITE}/{box}/evidence/{camera}", jpeg, tuple(header.to_properties()), "image/jpeg")
+    return shot, reply(box, command)
+
+
+def reply(box, command, **more):
     told = ReplyEvent(
-        id="r",
+        id=command,
         source=f"/cityeye/{SITE}/{box}",
         type="cityeye.box.reply",
         time=from_epoch(time.time()),
         dataschema=dataschema("reply"),
-        data=Reply(command=command, outcome="ok"),
+        data=Reply(command=command, outcome="ok", **more),
     )
-    head = f"cityeye/1/{SITE}/{box}"
-    return (
-        Delivery(f"{head}/evidence/{camera}", jpeg, tuple(header.to_properties()), "image/jpeg"),
-        Delivery(f"{head}/reply", told.to_json()),
-    )
+    return Delivery(f"cityeye/1/{SITE}/{box}/reply", told.to_json())
 
 
 class Lists:
@@ -229,14 +231,13 @@ def test_where_the_ca_is_elsewhere_nobody_is_given_a_label(street):
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
     """A running center with the town's boxes and a CA."""
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    town.Town(desk).people().places().fleet()
-    Authority.create(folder.parent / "ca", "demo", time.time())
-    with browser.Center(desk, more=f'[enrolment]\nurl = "{NEW_URL}"\n') as running:
-        yield running
-    desk.store.close()
+
+    def prepare(desk):
+        town.Town(desk).people().places().fleet()
+        Authority.create(desk.folder.parent / "ca", "demo", time.time())
+
+    with running(tmp_path_factory.mktemp("center"), prepare, more=f'[enrolment]\nurl = "{NEW_URL}"\n') as found:
+        yield found
 
 
 def examined(desk, command, *findings):
@@ -246,15 +247,7 @@ def examined(desk, command, *findings):
         if session.get(CommandRow, command) is None:
             session.add(CommandRow(**asked, asked_ms=1, expires_ms=2, state="accepted"))
     data = {"at": "2026-05-01T00:00:00Z", "version": "1", "findings": findings}
-    event = ReplyEvent(
-        id=command,
-        source=f"/cityeye/{SITE}/xiaohe-3",
-        type="cityeye.box.reply",
-        time=from_epoch(time.time()),
-        dataschema=dataschema("reply"),
-        data=Reply(command=command, outcome="ok", data=data),
-    )
-    desk.take_any(Delivery(f"cityeye/1/{SITE}/xiaohe-3/reply", event.to_json()))
+    desk.take_any(reply("xiaohe-3", command, data=data))
 
 
 HOT = {"name": "temperature", "state": "FAIL", "says": "91 °C", "todo": "shade it", "code": "hot"}
@@ -295,78 +288,75 @@ def test_what_a_doctor_finds_wrong_has_its_chinese():
     assert told - {"true"} <= examination_pages.CHINESE.keys()
 
 
-def test_an_operator_finds_what_is_red_and_asks_for_a_picture(chromium, center):
-    with Tab(chromium, center, "li") as tab:
-        page = tab.open("/cameras")
-        page.get_by_text("中心与消息服务器的连接已断开").wait_for()  # there is no broker
-        page.get_by_role("link", name="2 故障").click()
-        assert page.locator(".cameras > li").count() == 2
-        page.get_by_text("镜头朝向已偏离画区域时的位置。").wait_for()
-        page.get_by_text("请转回原位。").wait_for()
-        tab.check()
-        page.locator("li", has_text="corner").get_by_role("button", name="立即抓拍").click()
-        page.wait_for_url("**/boxes/xiaohe-3#camera-corner")
-        page.locator(".commands").get_by_text("等待下发").wait_for()
-        row = max(rows(center.desk, verb="snapshot"), key=lambda one: one.asked_ms)
-        center.desk.now_s = time.time()
-        center.desk.writer._now = time.time
-        center.desk.take_any(*answered("xiaohe-3", "corner", row.id, scenes.jpeg(scenes.street(1))))
-        # the page is not loaded again by anybody
-        page.locator("#camera-corner img").wait_for(timeout=15_000)
-        assert "距今" in page.locator("#camera-corner figcaption").inner_text()
-        tab.check()
-        page.locator(".commands").get_by_text("已完成").first.wait_for()
+def test_an_operator_finds_what_is_red_and_asks_for_a_picture(visit, center):
+    tab, page = visit(center, "/cameras")
+    shows(page, "中心与消息服务器的连接已断开")  # there is no broker
+    page.get_by_role("link", name="2 故障").click()
+    assert page.locator(".cameras > li").count() == 2
+    shows(page, "镜头朝向已偏离画区域时的位置。")
+    shows(page, "请转回原位。")
+    tab.check()
+    click(page.locator("li", has_text="corner"), "立即抓拍")
+    page.wait_for_url("**/boxes/xiaohe-3#camera-corner")
+    shows(page.locator(".commands"), "等待下发")
+    row = max(rows(center.desk, verb="snapshot"), key=lambda one: one.asked_ms)
+    center.desk.now_s = time.time()
+    center.desk.writer._now = time.time
+    center.desk.take_any(*answered("xiaohe-3", "corner", row.id, scenes.jpeg(scenes.street(1))))
+    # the page is not loaded again by anybody
+    page.locator("#camera-corner img").wait_for(timeout=15_000)
+    assert "距今" in page.locator("#camera-corner figcaption").inner_text()
+    tab.check()
+    page.locator(".commands").get_by_text("已完成").first.wait_for()
 
 
-def test_what_stops_a_box_or_withdraws_incidents_takes_a_second_step(chromium, center):
-    with Tab(chromium, center, "zhao") as tab:
-        page = tab.open("/boxes/xiaohe-3")
-        many = len(rows(center.desk, verb="restart"))
-        page.locator("#camera-yard").get_by_text("空场画面与密码").click()
-        for text, sure in (
-            ("重新启动", "重新启动 xiaohe-3"),
-            ("重新学习", "撤回并重新学习"),
-            ("现状即为空场", "撤回并设为空场"),
-        ):
-            button = page.get_by_role("button", name=sure).locator("visible=true")
-            assert button.count() == 0
-            page.locator("summary:visible", has_text=text).click()
-            button.wait_for()
-        tab.check()
-        page.get_by_role("button", name="重新启动 xiaohe-3").click()
-        page.wait_for_url("**#commands")
-        assert len(rows(center.desk, verb="restart")) == many + 1
+def test_what_stops_a_box_or_withdraws_incidents_takes_a_second_step(visit, center):
+    tab, page = visit(center, "/boxes/xiaohe-3", "zhao")
+    many = len(rows(center.desk, verb="restart"))
+    page.locator("#camera-yard").get_by_text("空场画面与密码").click()
+    for text, sure in (
+        ("重新启动", "重新启动 xiaohe-3"),
+        ("重新学习", "撤回并重新学习"),
+        ("现状即为空场", "撤回并设为空场"),
+    ):
+        button = page.get_by_role("button", name=sure).locator("visible=true")
+        assert button.count() == 0
+        page.locator("summary:visible", has_text=text).click()
+        button.wait_for()
+    tab.check()
+    click(page, "重新启动 xiaohe-3")
+    page.wait_for_url("**#commands")
+    assert len(rows(center.desk, verb="restart")) == many + 1
 
 
-def test_an_admin_announces_boxes_and_their_labels_can_be_scanned(chromium, center):
-    with Tab(chromium, center, "zhao") as tab:
-        page = tab.open("/boxes")
-        page.get_by_label("街道", exact=True).fill(SITE)
-        page.get_by_label("数量").fill("2")
-        page.get_by_role("button", name="制作标签").click()
-        page.get_by_text("请立即打印").wait_for()
-        tab.check()
-        assert page.locator("article").count() == 2
-        shot = cv2.imdecode(np.frombuffer(page.locator("article svg").first.screenshot(), np.uint8), cv2.IMREAD_COLOR)
-        read = Invitation.read(cv2.QRCodeDetector().detectAndDecode(cv2.resize(shot, None, fx=3, fy=3))[0])
-        authority = Authority.open(center.desk.folder.parent / "ca")
-        assert (read.url, read.box) == (NEW_URL, f"{SITE}-0004")  # after the highest number that is known
-        assert authority.fingerprint.startswith(read.fingerprint)
-        page.emulate_media(media="print")
-        assert not page.locator(".top").is_visible()
-        assert not page.get_by_text("请立即打印").is_visible()
-        assert page.locator("article").first.is_visible()
-        page.emulate_media(media="screen")
-        page.goto(f"{center.url}/boxes/{SITE}-0004")
-        page.get_by_role("button", name="制作新标签").click()
-        page.locator("article .claim").wait_for()
-        renewed = page.locator("article .claim").inner_text()
-        page.goto(f"{center.url}/boxes/{SITE}-0005")
-        page.get_by_text("注销盒子", exact=True).first.click()
-        page.locator("form[action$=revoke]").get_by_label("请输入").fill(f"{SITE}-0005")
-        page.get_by_role("button", name="注销盒子").click()
-        page.get_by_text("中心不再接收它的任何消息。").wait_for()
-        tab.check()
+def test_an_admin_announces_boxes_and_their_labels_can_be_scanned(visit, center):
+    tab, page = visit(center, "/boxes", "zhao")
+    page.get_by_label("街道", exact=True).fill(SITE)
+    page.get_by_label("数量").fill("2")
+    click(page, "制作标签")
+    shows(page, "请立即打印")
+    tab.check()
+    assert page.locator("article").count() == 2
+    shot = cv2.imdecode(np.frombuffer(page.locator("article svg").first.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    read = Invitation.read(cv2.QRCodeDetector().detectAndDecode(cv2.resize(shot, None, fx=3, fy=3))[0])
+    authority = Authority.open(center.desk.folder.parent / "ca")
+    assert (read.url, read.box) == (NEW_URL, f"{SITE}-0004")  # after the highest number that is known
+    assert authority.fingerprint.startswith(read.fingerprint)
+    page.emulate_media(media="print")
+    assert not page.locator(".top").is_visible()
+    assert not page.get_by_text("请立即打印").is_visible()
+    assert page.locator("article").first.is_visible()
+    page.emulate_media(media="screen")
+    page.goto(f"{center.url}/boxes/{SITE}-0004")
+    click(page, "制作新标签")
+    page.locator("article .claim").wait_for()
+    renewed = page.locator("article .claim").inner_text()
+    page.goto(f"{center.url}/boxes/{SITE}-0005")
+    page.get_by_text("注销盒子", exact=True).first.click()
+    page.locator("form[action$=revoke]").get_by_label("请输入").fill(f"{SITE}-0005")
+    click(page, "注销盒子")
+    shows(page, "中心不再接收它的任何消息。")
+    tab.check()
     with center.desk.store.transaction() as session:
         now_ms = round(time.time() * 1000)
         good = {one.code_sha256: one.expires_ms > now_ms for one in session.query(register.Claim)}

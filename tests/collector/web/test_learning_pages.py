@@ -9,8 +9,9 @@ import pytest
 from collector.boxes import wanted
 from collector.store import AuditRow, TrainingRelease
 from tests import browser, people, scenes
-from tests.collector.conftest import Desk
+from tests.browser import click, shows
 from tests.collector.learning.conftest import Zone, market
+from tests.collector.web.conftest import running
 
 ZONE = "box-1/cam-1/front/encroachment"
 
@@ -18,59 +19,61 @@ ZONE = "box-1/cam-1/front/encroachment"
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
     """A center with a zone about which something is suggested, an operator, an auditor and somebody from elsewhere."""
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    market(Zone(desk, time.time()), scenes.jpeg(scenes.occupied(0)))
-    for name, role in (("li", "operator@s"), ("sun", "auditor@s"), ("wu", "viewer@s"), ("far", "operator@elsewhere")):
-        people.make_person(desk.store, name, role)
-    with browser.Center(desk) as center:
+
+    def prepare(desk):
+        market(Zone(desk, time.time()), scenes.jpeg(scenes.occupied(0)))
+        for name, role in {
+            "li": "operator@s",
+            "sun": "auditor@s",
+            "wu": "viewer@s",
+            "far": "operator@elsewhere",
+        }.items():
+            people.make_person(desk.store, name, role)
+
+    with running(tmp_path_factory.mktemp("center"), prepare) as center:
         yield center
-    desk.store.close()
 
 
-def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(chromium, center):
-    with browser.Tab(chromium, center, "li") as tab:
-        page = tab.open("/learning")
-        page.get_by_text("样本已足够").wait_for()
-        tab.check()
-        page.get_by_role("link", name="cam-1 · front").click()
-        page.get_by_text("可减少 12 条误报中的 12 条，漏掉 24 条属实告警中的 0 条").wait_for()
-        tab.check()
-        page.locator(".suggestion a").click()
-        page.get_by_text("在 36 条已核实的告警中，12 条误报和 0 条属实告警将不再上报，24 条上报时间改变").wait_for()
-        assert page.locator("#trial .samples").first.locator("img").count() == 12
-        tab.check()
-        page.locator("#trial").get_by_label("原因").fill("过路商贩停留不足三分半")
-        page.get_by_role("button", name="采纳").click()
-        page.get_by_role("status").get_by_text("已下发为期望设置").wait_for()
-        tab.check()
-        page = tab.open("/boxes/box-1")
-        page.get_by_text("已下发，盒子尚未回复").wait_for()
-        with center.desk.store.writing() as session:
-            row = wanted.newest(session, "box-1")
-            assert (row.revision, row.by, row.state) == (2, "person:li", "wanted")
-            assert json.loads(row.document)["camera"][0]["zone"][0]["dwell_s"] == 210
-            detail = json.loads(session.query(AuditRow).filter_by(action="learning.accept").one().detail)
-            assert detail["reason"] == "过路商贩停留不足三分半"
-        page = tab.open(f"/learning/{ZONE}")
-        page.get_by_text("暂无建议").wait_for()
-        page = tab.open(f"/learning/{ZONE}?dwell_s=99999")
-        page.get_by_role("alert").get_by_text(re.compile("dwell_s：应为 10.0 至 1800.0")).wait_for()
+def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(visit, center):
+    tab, page = visit(center, "/learning")
+    shows(page, "样本已足够")
+    tab.check()
+    page.get_by_role("link", name="cam-1 · front").click()
+    shows(page, "可减少 12 条误报中的 12 条，漏掉 24 条属实告警中的 0 条")
+    tab.check()
+    page.locator(".suggestion a").click()
+    shows(page, "在 36 条已核实的告警中，12 条误报和 0 条属实告警将不再上报，24 条上报时间改变")
+    assert page.locator("#trial .samples").first.locator("img").count() == 12
+    tab.check()
+    page.locator("#trial").get_by_label("原因").fill("过路商贩停留不足三分半")
+    click(page, "采纳")
+    shows(page.get_by_role("status"), "已下发为期望设置")
+    tab.check()
+    page = tab.open("/boxes/box-1")
+    shows(page, "已下发，盒子尚未回复")
+    with center.desk.store.writing() as session:
+        row = wanted.newest(session, "box-1")
+        assert (row.revision, row.by, row.state) == (2, "person:li", "wanted")
+        assert json.loads(row.document)["camera"][0]["zone"][0]["dwell_s"] == 210
+        detail = json.loads(session.query(AuditRow).filter_by(action="learning.accept").one().detail)
+        assert detail["reason"] == "过路商贩停留不足三分半"
+    page = tab.open(f"/learning/{ZONE}")
+    shows(page, "暂无建议")
+    page = tab.open(f"/learning/{ZONE}?dwell_s=99999")
+    shows(page.get_by_role("alert"), re.compile("dwell_s：应为 10.0 至 1800.0"))
 
 
-def test_pictures_of_false_alarms_are_released_with_a_reason(chromium, center):
-    with browser.Tab(chromium, center, "li", size=browser.NARROW, language="en", theme="dark") as tab:
-        page = tab.open(f"/learning/{ZONE}")
-        tab.check()
-        page.get_by_text("Release false alarms for training").click()
-        assert page.get_by_role("checkbox").count() == 12
-        for at in (0, 1):
-            page.get_by_role("checkbox").nth(at).check()
-        page.get_by_label("Why").fill("nobody can be recognised")
-        page.get_by_role("button", name="Release for training").click()
-        page.get_by_role("status").get_by_text("Released for training.").wait_for()
-        tab.check()
+def test_pictures_of_false_alarms_are_released_with_a_reason(visit, center):
+    tab, page = visit(center, f"/learning/{ZONE}", size=browser.NARROW, language="en", theme="dark")
+    tab.check()
+    page.get_by_text("Release false alarms for training").click()
+    assert page.get_by_role("checkbox").count() == 12
+    for at in (0, 1):
+        page.get_by_role("checkbox").nth(at).check()
+    page.get_by_label("Why").fill("nobody can be recognised")
+    click(page, "Release for training")
+    shows(page.get_by_role("status"), "Released for training.")
+    tab.check()
     with center.desk.store.transaction() as session:
         # the two show the same, byte for byte: one picture
         assert {row.why for row in session.query(TrainingRelease)} == {"nobody can be recognised"}

@@ -19,10 +19,9 @@ def named(filled):
 
 @pytest.mark.parametrize("size", [(320, 568), browser.NARROW])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_long_name_breaks(chromium, named, path, size):
-    with browser.Tab(chromium, named, PAGES[path], size=size) as tab:
-        page = tab.open(path)
-        page.get_by_text(NAME).first.wait_for()
-        tab.check(axe=False)
-        if path == "/tasks/9":
-            assert page.locator("h1").bounding_box()["height"] < 100
+def test_a_long_name_breaks(visit, named, path, size):
+    tab, page = visit(named, path, PAGES[path], size=size)
+    page.get_by_text(NAME).first.wait_for()
+    tab.check(axe=False)
+    if path == "/tasks/9":
+        assert page.locator("h1").bounding_box()["height"] < 100

@@ -115,6 +115,10 @@ class Center:
         assert answer.status_code == code, answer.text[:300]
         return answer
 
+    def book(self, query):
+        """The workbook of what is asked for."""
+        return openpyxl.load_workbook(io.BytesIO(self.ask(f"/statistics.xlsx?{query}").content))
+
 
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
@@ -241,7 +245,7 @@ def test_repeats_are_found_one_by_one(center, days):
 @pytest.mark.parametrize("query", [f"{OCTOBER}&measure=soft_rate", f"{OCTOBER}&measure=to_clear&street=s-1"])
 def test_workbook_and_paper_hold_what_the_page_shows(center, query, language):
     page = Tables(center.ask(f"/statistics?{query}&lang={language}").text)
-    book = openpyxl.load_workbook(io.BytesIO(center.ask(f"/statistics.xlsx?{query}&lang={language}").content))
+    book = center.book(f"{query}&lang={language}")
     sheets = [[[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book]
     paper = PdfReader(io.BytesIO(center.ask(f"/statistics.pdf?{query}&lang={language}").content))
     text = " ".join("".join(one.extract_text() for one in paper.pages).split())
@@ -270,7 +274,7 @@ def test_names_of_shops_are_for_those_who_may_read_them(center, monkeypatch):
         page = center.ask(more).text
         assert "shop-" in page
         assert "示例店铺" not in page
-    book = openpyxl.load_workbook(io.BytesIO(center.ask(f"/statistics.xlsx?{OCTOBER}&lang=en").content))
+    book = center.book(f"{OCTOBER}&lang=en")
     assert not any("示例店铺" in str(cell.value) for sheet in book for row in sheet.iter_rows() for cell in row)
 
 
@@ -299,33 +303,18 @@ def test_an_address_says_what_is_shown(center):
 
 
 NIGHT = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+LEAP = "from=2024-02-28&to=2024-03-01", {"29 Feb": "1", "1 Mar": "0", "28 Feb": "–"}
+MONTH = "period=month", {"1 May": "–", "3 May": "1", "4 May": "0", "5 May": "0"}
+FORWARD = "from=2026-03-29&to=2026-03-29", {"02:00": "–", "03:00": "1", "23:00": "0"}
 CASES = [
     # zone, now, tickets, asked, and what is to be seen
-    (
-        ZONE,
-        "2024-03-02",
-        ["2024-02-29 09:00"],
-        "from=2024-02-28&to=2024-03-01",
-        {"29 Feb": "1", "1 Mar": "0", "28 Feb": "–"},
-    ),
+    (ZONE, "2024-03-02", ["2024-02-29 09:00"], *LEAP),
     (ZONE, "2023-03-02", ["2023-02-28 09:00"], "from=2023-02-28&to=2023-03-01", {"28 Feb": "1", "1 Mar": "0"}),
-    (
-        ZONE,
-        "2026-05-05",
-        ["2026-05-03 23:59"],
-        "period=month",
-        {"1 May": "–", "3 May": "1", "4 May": "0", "5 May": "0"},
-    ),
+    (ZONE, "2026-05-05", ["2026-05-03 23:59"], *MONTH),
     (ZONE, "2026-05-05", ["2026-05-05 10:10"], "period=today", {"09:00": "0", "10:00": "1", "13:00": "–"}),
     # clocks go back: the hour from two comes twice; they go forward: it does not come
     (BERLIN, "2026-10-26", [NIGHT, NIGHT + timedelta(hours=1)], "from=2026-10-25&to=2026-10-25", {"02:00": "2"}),
-    (
-        BERLIN,
-        "2026-03-30",
-        ["2026-03-29 03:00"],
-        "from=2026-03-29&to=2026-03-29",
-        {"02:00": "–", "03:00": "1", "23:00": "0"},
-    ),
+    (BERLIN, "2026-03-30", ["2026-03-29 03:00"], *FORWARD),
 ]
 
 
@@ -397,8 +386,7 @@ def test_an_empty_month_says_so_in_words(tmp_path):
             page = center.ask(f"/statistics?{query}&lang=en").text
             assert words in page
             assert "<svg" not in page
-            book = openpyxl.load_workbook(io.BytesIO(center.ask(f"/statistics.xlsx?{query}&lang=en").content))
-            assert len(book.sheetnames) == 4
+            assert len(center.book(f"{query}&lang=en").sheetnames) == 4
             center.ask(f"/statistics.pdf?{query}")
 
 

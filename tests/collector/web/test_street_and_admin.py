@@ -9,36 +9,32 @@ from sqlalchemy import select
 from collector.boxes import wanted
 from collector.store import Box, CommandPicture, CommandRow
 from tests import browser, scenes, town
-from tests.collector.conftest import Desk
+from tests.browser import click, shows
+from tests.collector.web.conftest import running
 from tests.collector.web.gallery import STREET_PAGE
 from tests.people import now_ms
 
 
 @pytest.fixture(scope="module")
 def center(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("center") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    town.fill(desk)
-    with browser.Center(desk, more=STREET_PAGE) as found:
+    with running(tmp_path_factory.mktemp("center"), more=STREET_PAGE) as found:
         yield found
-    desk.store.close()
 
 
 def test_a_resident_proposes_the_room_allows_and_answers_and_everybody_reads_it(chromium, center):
     with browser.Tab(chromium, center, size=browser.NARROW) as street, browser.Tab(chromium, center, "li") as room:
         page = street.open("/street")
         page.get_by_label("您的建议").fill("示例茶铺门口请允许晚上摆两张桌子，电话 13800000000")
-        page.get_by_role("button", name="提交建议").click()
-        page.get_by_text("感谢您的建议").wait_for()
+        click(page, "提交建议")
+        shows(page, "感谢您的建议")
         assert "两张桌子" not in page.locator("main").inner_text()
         street.check()
         desk = room.open("/proposals")
         assert "13800000000" not in desk.content()
-        desk.get_by_role("button", name="予以展示").click()
+        click(desk, "予以展示")
         desk.get_by_role("link", name="已展示").click()
         desk.get_by_label("中心答复").fill("下周商议")
-        desk.get_by_role("button", name="保存").click()
+        click(desk, "保存")
         room.check()
         page = street.open("/street")
         shown = page.locator("#proposals").inner_text()
@@ -47,50 +43,49 @@ def test_a_resident_proposes_the_room_allows_and_answers_and_everybody_reads_it(
         street.check()
 
 
-def test_an_admin_adds_a_camera_after_its_test_picture_and_gives_programs_what_they_need(chromium, center):
+def test_an_admin_adds_a_camera_after_its_test_picture_and_gives_programs_what_they_need(visit, center):
     store = center.desk.store
     with store.writing() as session:
         key = X25519PrivateKey.generate().public_key().public_bytes_raw()
         session.get_one(Box, "xiaohe-1").encryption_key = base64.b64encode(key).decode()
         before = wanted.newest(session, "xiaohe-1").revision
-    with browser.Tab(chromium, center, "zhao") as tab:
-        page = tab.open("/admin")
-        page.locator("main").get_by_role("link", name="添加摄像头").click()
-        page.get_by_label("盒子").select_option("xiaohe-1")
-        page.get_by_label("摄像头编号").fill("gate")
-        page.get_by_label("地址").fill("rtsp://viewer:geheim-7@10.0.0.5:554/main")
-        page.get_by_role("button", name="拍一张测试图").click()
-        page.get_by_text("盒子正在测试").wait_for()
-        assert "geheim" not in page.content()
-        with store.writing() as session:
-            row = session.scalars(select(CommandRow).where(CommandRow.verb == "probe")).one()
-            row.state, row.data, row.replied_ms = "ok", '{"stream": "1920x1080, h264"}', now_ms()
-            jpeg = {
-                "role": "snapshot",
-                "sha256": "0" * 64,
-                "jpeg": scenes.jpeg(scenes.street(3)),
-                "received_ms": now_ms(),
-            }
-            session.add(CommandPicture(command_id=row.id, view="wide", **jpeg))
-        # it looks again by itself
-        page.get_by_role("img", name="摄像头测试图").wait_for()
-        tab.check()
-        page.get_by_role("button", name="保存摄像头").click()
-        page.wait_for_url("**/boxes/xiaohe-1")
-        with store.transaction() as session:
-            assert wanted.newest(session, "xiaohe-1").revision == before + 1
-        page = tab.open("/admin/webhooks")
-        page.get_by_text("新建推送").click()
-        page.get_by_label("接收地址").fill("https://platform.example.cn/hook")
-        page.get_by_role("button", name="添加").click()
-        assert page.locator("code.word").inner_text().startswith("whsec_")
-        tab.check()
-        page = tab.open("/admin/tokens")
-        page.get_by_text("为程序新建令牌").click()
-        for label, text in (("程序账号", "svc-hall"), ("用途", "大厅"), ("您的密码", town.PASSWORD)):
-            page.get_by_label(label).fill(text)
-        page.get_by_role("button", name="生成").click()
-        assert page.locator("code.word").inner_text().startswith("cet_")
-        page.get_by_role("button", name="吊销 大厅").click()
-        page.get_by_text("已吊销").wait_for()
-        tab.check()
+    tab, page = visit(center, "/admin", "zhao")
+    page.locator("main").get_by_role("link", name="添加摄像头").click()
+    page.get_by_label("盒子").select_option("xiaohe-1")
+    page.get_by_label("摄像头编号").fill("gate")
+    page.get_by_label("地址").fill("rtsp://viewer:geheim-7@10.0.0.5:554/main")
+    click(page, "拍一张测试图")
+    shows(page, "盒子正在测试")
+    assert "geheim" not in page.content()
+    with store.writing() as session:
+        row = session.scalars(select(CommandRow).where(CommandRow.verb == "probe")).one()
+        row.state, row.data, row.replied_ms = "ok", '{"stream": "1920x1080, h264"}', now_ms()
+        jpeg = {
+            "role": "snapshot",
+            "sha256": "0" * 64,
+            "jpeg": scenes.jpeg(scenes.street(3)),
+            "received_ms": now_ms(),
+        }
+        session.add(CommandPicture(command_id=row.id, view="wide", **jpeg))
+    # it looks again by itself
+    page.get_by_role("img", name="摄像头测试图").wait_for()
+    tab.check()
+    click(page, "保存摄像头")
+    page.wait_for_url("**/boxes/xiaohe-1")
+    with store.transaction() as session:
+        assert wanted.newest(session, "xiaohe-1").revision == before + 1
+    page = tab.open("/admin/webhooks")
+    page.get_by_text("新建推送").click()
+    page.get_by_label("接收地址").fill("https://platform.example.cn/hook")
+    click(page, "添加")
+    assert page.locator("code.word").inner_text().startswith("whsec_")
+    tab.check()
+    page = tab.open("/admin/tokens")
+    page.get_by_text("为程序新建令牌").click()
+    for label, text in (("程序账号", "svc-hall"), ("用途", "大厅"), ("您的密码", town.PASSWORD)):
+        page.get_by_label(label).fill(text)
+    click(page, "生成")
+    assert page.locator("code.word").inner_text().startswith("cet_")
+    click(page, "吊销 大厅")
+    shows(page, "已吊销")
+    tab.check()

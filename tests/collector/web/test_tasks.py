@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from collector.store import PictureRow, Ticket, TicketEvent
 from collector.tickets import desk as door
 from collector.web.multipart import parse
 from tests import browser, town
+from tests.browser import click, shows
 from tests.collector.web.test_uploads import photo
 from tests.people import now_ms
 from tests.services import Proxy
@@ -57,14 +59,15 @@ def waits_for(center, number, state, *kinds):
         time.sleep(0.1)
 
 
-def phone(chromium, center, person="chen", **options):
-    return browser.Tab(chromium, center, person, size=browser.NARROW, **options)
+@pytest.fixture
+def phone(visit):
+    return partial(visit, person="chen", size=browser.NARROW)
 
 
 def finish(page):
     """Say how it ended, as one has to."""
     page.locator("#feed_back select").select_option("商户自行整改")
-    page.get_by_role("button", name="处置完毕").click()
+    click(page, "处置完毕")
 
 
 class Wire:
@@ -106,28 +109,25 @@ def ready(page):
     page.wait_for_timeout(1500)
 
 
-def test_a_task_appears_is_accepted_photographed_and_done(chromium, filled, tmp_path):
-    with phone(chromium, filled) as tab:
-        page = tab.open("/tasks")
-        assert page.locator("li[data-number]").count() == 4
-        times = page.locator("li[data-number] time.left").evaluate_all(
-            "all => all.map((one) => Number(one.dataset.due))"
-        )
-        assert times == sorted(times)
-        tab.check()
-        act(filled, "operator", "dispatch", 7, to="chen")
-        page.get_by_role("link", name="#7 ").click()
-        assert "uri.amap.com" in page.get_by_role("link", name="导航").get_attribute("href")
-        page.get_by_role("button", name="接单").click()
-        done = page.get_by_role("button", name="处置完毕")
-        done.wait_for()
-        page.locator("input[type=file]").set_input_files(shot(tmp_path))
-        page.locator(".taken img").wait_for()
-        page.get_by_label("补充说明").first.fill("已清走")
-        page.locator("#feed_back select").select_option("商户自行整改")
-        done.click()
-        page.get_by_text("已反馈，摄像头核查中。").wait_for()
-        tab.check()
+def test_a_task_appears_is_accepted_photographed_and_done(phone, filled, tmp_path):
+    tab, page = phone(filled, "/tasks")
+    assert page.locator("li[data-number]").count() == 4
+    times = page.locator("li[data-number] time.left").evaluate_all("all => all.map((one) => Number(one.dataset.due))")
+    assert times == sorted(times)
+    tab.check()
+    act(filled, "operator", "dispatch", 7, to="chen")
+    page.get_by_role("link", name="#7 ").click()
+    assert "uri.amap.com" in page.get_by_role("link", name="导航").get_attribute("href")
+    click(page, "接单")
+    done = page.get_by_role("button", name="处置完毕")
+    done.wait_for()
+    page.locator("input[type=file]").set_input_files(shot(tmp_path))
+    page.locator(".taken img").wait_for()
+    page.get_by_label("补充说明").first.fill("已清走")
+    page.locator("#feed_back select").select_option("商户自行整改")
+    done.click()
+    shows(page, "已反馈，摄像头核查中。")
+    tab.check()
     waits_for(filled, 7, "verifying", "accept", "picture", "feed_back")
     with filled.desk.store.transaction() as session:
         row = session.scalars(select(PictureRow).where(PictureRow.id.like("worker:7:%"))).one()
@@ -138,63 +138,61 @@ def test_a_task_appears_is_accepted_photographed_and_done(chromium, filled, tmp_
         assert session.scalar(said) == "商户自行整改；已清走"
 
 
-def test_without_network_everything_is_kept_over_a_reload_and_sent_once(chromium, wire, tmp_path, dispatched):
-    with phone(chromium, wire) as tab:
-        page = tab.open("/tasks")
-        ready(page)
-        wire.set(tab, there=False)
-        page.get_by_role("link", name=f"#{dispatched} ").click()
-        page.get_by_text("无网络，显示的是").wait_for(timeout=3000)
-        page.locator(".close img").wait_for()
-        assert page.evaluate("document.querySelector('.close img').naturalWidth") > 0
-        # two taps
-        page.evaluate("for (let n = 0; n < 2; n += 1) document.querySelector('form[data-verb=accept]').requestSubmit()")
-        page.get_by_role("button", name="处置完毕").wait_for()
-        page.locator("input[type=file]").set_input_files(shot(tmp_path, 2))
-        page.locator("#outbox img").wait_for()
-        page.reload()
-        page.get_by_text(KEPT).nth(1).wait_for()
-        page.get_by_text("2 项已存本机").wait_for()
-        finish(page)
-        page.get_by_text("已反馈，摄像头核查中。").wait_for()
-        page.get_by_text("3 项已存本机").wait_for()
-        assert steps(wire, dispatched) == ("dispatched", [])
-        wire.set(tab, there=True)
-        waits_for(wire, dispatched, "verifying", "accept", "picture", "feed_back")
-        page.locator("#outbox [data-state=kept]").first.wait_for(state="detached")
-        page.reload()
-        page.wait_for_timeout(1500)
-        assert page.locator("#outbox").is_hidden()
+def test_without_network_everything_is_kept_over_a_reload_and_sent_once(phone, wire, tmp_path, dispatched):
+    tab, page = phone(wire, "/tasks")
+    ready(page)
+    wire.set(tab, there=False)
+    page.get_by_role("link", name=f"#{dispatched} ").click()
+    page.get_by_text("无网络，显示的是").wait_for(timeout=3000)
+    page.locator(".close img").wait_for()
+    assert page.evaluate("document.querySelector('.close img').naturalWidth") > 0
+    # two taps
+    page.evaluate("for (let n = 0; n < 2; n += 1) document.querySelector('form[data-verb=accept]').requestSubmit()")
+    page.get_by_role("button", name="处置完毕").wait_for()
+    page.locator("input[type=file]").set_input_files(shot(tmp_path, 2))
+    page.locator("#outbox img").wait_for()
+    page.reload()
+    page.get_by_text(KEPT).nth(1).wait_for()
+    shows(page, "2 项已存本机")
+    finish(page)
+    shows(page, "已反馈，摄像头核查中。")
+    shows(page, "3 项已存本机")
+    assert steps(wire, dispatched) == ("dispatched", [])
+    wire.set(tab, there=True)
+    waits_for(wire, dispatched, "verifying", "accept", "picture", "feed_back")
+    page.locator("#outbox [data-state=kept]").first.wait_for(state="detached")
+    page.reload()
+    page.wait_for_timeout(1500)
+    assert page.locator("#outbox").is_hidden()
     assert steps(wire, dispatched) == ("verifying", ["accept", "picture", "feed_back"])
 
 
-def test_a_task_is_done_only_by_who_says_how_and_a_second_tap_where_there_is_no_picture(chromium, wire):
-    with phone(chromium, wire) as tab:
-        page = tab.open("/tasks")
-        ready(page)
-        page.goto(f"{wire.url}/tasks/9")
-        page.get_by_role("button", name="处置完毕").click()
-        page.get_by_text("请先选择。").first.wait_for()
-        choice = page.locator("#feed_back select")
-        assert choice.evaluate("(one) => one === document.activeElement")
-        bar = page.locator(".bar").bounding_box()["y"]
-        assert 0 < choice.bounding_box()["y"] < bar - 40
-        act(wire, "operator", "remark", 9, reason="尽快")
-        page.wait_for_timeout(1500)
-        assert page.get_by_text("请先选择。").first.is_visible()
-        tab.check()
-        wire.set(tab, there=False)
-        choice.select_option("物品已清理")
-        page.locator(".bar button[form=feed_back]").dblclick()
-        page.get_by_role("button", name="未拍照，仍然提交？").wait_for()
-        assert page.locator("#outbox li[data-state=kept]").count() == 0
-        page.wait_for_timeout(TWICE_MS)
-        page.get_by_role("button", name="未拍照，仍然提交？").click()
-        page.get_by_text("1 项已存本机").wait_for()
-        page.get_by_role("link", name="我的任务").click()
-        row = page.locator("li[data-number='9']")
-        row.get_by_text("处置完毕：已存本机，待上传").wait_for()
-        assert row.locator(".todo").is_hidden()
+def test_a_task_is_done_only_by_who_says_how_and_a_second_tap_where_there_is_no_picture(phone, wire):
+    tab, page = phone(wire, "/tasks")
+    ready(page)
+    page.goto(f"{wire.url}/tasks/9")
+    click(page, "处置完毕")
+    page.get_by_text("请先选择。").first.wait_for()
+    choice = page.locator("#feed_back select")
+    assert choice.evaluate("(one) => one === document.activeElement")
+    bar = page.locator(".bar").bounding_box()["y"]
+    assert 0 < choice.bounding_box()["y"] < bar - 40
+    act(wire, "operator", "remark", 9, reason="尽快")
+    page.wait_for_timeout(1500)
+    assert page.get_by_text("请先选择。").first.is_visible()
+    tab.check()
+    wire.set(tab, there=False)
+    choice.select_option("物品已清理")
+    page.locator(".bar button[form=feed_back]").dblclick()
+    page.get_by_role("button", name="未拍照，仍然提交？").wait_for()
+    assert page.locator("#outbox li[data-state=kept]").count() == 0
+    page.wait_for_timeout(TWICE_MS)
+    click(page, "未拍照，仍然提交？")
+    shows(page, "1 项已存本机")
+    page.get_by_role("link", name="我的任务").click()
+    row = page.locator("li[data-number='9']")
+    shows(row, "处置完毕：已存本机，待上传")
+    assert row.locator(".todo").is_hidden()
 
 
 def looks(center, number):
@@ -204,168 +202,160 @@ def looks(center, number):
     return len([one for one in found if one.action == "shop.looked_at"])
 
 
-def test_a_shops_number_is_on_record_only_where_somebody_asked_and_on_no_phone(chromium, wire):
+def test_a_shops_number_is_on_record_only_where_somebody_asked_and_on_no_phone(phone, wire):
     kept = """async () => { let all = ""; for (const name of await caches.keys()) { const one = await caches.open(name);
       for (const key of await one.keys())
         if (/tasks/.test(key.url)) all += await (await one.match(key)).text(); } return all }"""
-    with phone(chromium, wire) as tab:
-        page = tab.open("/tasks")
-        ready(page)
-        page.goto(f"{wire.url}/tasks/11")
-        wire.set(tab, there=False)
-        page.get_by_role("button", name="商户电话").click()
-        said = page.get_by_text("无网络，联网后才能查看号码。")
-        said.wait_for()
-        assert said.bounding_box()["y"] < page.locator(".bar").bounding_box()["y"] - 40
-        assert looks(wire, 11) == 0
-        wire.set(tab, there=True)
-        page.get_by_role("button", name="商户电话").click()
-        link = page.get_by_role("link", name="致电 13800000000")
-        link.wait_for()
-        assert link.get_attribute("href") == "tel:13800000000"
-        act(wire, "operator", "urge", 11, reason="急", urgency="urgent")
-        page.wait_for_timeout(1500)
-        assert link.count() == 1
-        text = page.evaluate(kept)
-        assert "#11 " in text
-        assert "13800000000" not in text.replace(" ", "")
+    tab, page = phone(wire, "/tasks")
+    ready(page)
+    page.goto(f"{wire.url}/tasks/11")
+    wire.set(tab, there=False)
+    click(page, "商户电话")
+    said = page.get_by_text("无网络，联网后才能查看号码。")
+    said.wait_for()
+    assert said.bounding_box()["y"] < page.locator(".bar").bounding_box()["y"] - 40
+    assert looks(wire, 11) == 0
+    wire.set(tab, there=True)
+    click(page, "商户电话")
+    link = page.get_by_role("link", name="致电 13800000000")
+    link.wait_for()
+    assert link.get_attribute("href") == "tel:13800000000"
+    act(wire, "operator", "urge", 11, reason="急", urgency="urgent")
+    page.wait_for_timeout(1500)
+    assert link.count() == 1
+    text = page.evaluate(kept)
+    assert "#11 " in text
+    assert "13800000000" not in text.replace(" ", "")
     assert looks(wire, 11) == 1
 
 
-def test_where_to_go_and_who_to_call_are_on_the_first_screen(chromium, filled):
-    with browser.Tab(chromium, filled, "chen", size=(320, 568)) as tab:
-        page = tab.open("/tasks/9")
-        page.locator("#line[data-state]").wait_for()
-        page.evaluate("document.getElementById('line').textContent = '已断线，正在重连'")
-        assert page.locator("header").bounding_box()["height"] <= 56
-        bar = page.locator(".bar").bounding_box()["y"]
-        for one in (
-            page.get_by_text("示例路"),
-            page.get_by_role("link", name="导航"),
-            page.get_by_role("button", name="商户电话"),
-        ):
-            box = one.bounding_box()
-            assert box["y"] + box["height"] < bar
-            assert box["height"] < 50
+def test_where_to_go_and_who_to_call_are_on_the_first_screen(visit, filled):
+    _, page = visit(filled, "/tasks/9", "chen", size=(320, 568))
+    page.locator("#line[data-state]").wait_for()
+    page.evaluate("document.getElementById('line').textContent = '已断线，正在重连'")
+    assert page.locator("header").bounding_box()["height"] <= 56
+    bar = page.locator(".bar").bounding_box()["y"]
+    for one in (
+        page.get_by_text("示例路"),
+        page.get_by_role("link", name="导航"),
+        page.get_by_role("button", name="商户电话"),
+    ):
+        box = one.bounding_box()
+        assert box["y"] + box["height"] < bar
+        assert box["height"] < 50
 
 
-def test_a_step_whose_answer_was_lost_is_not_taken_twice(chromium, filled, dispatched):
-    with phone(chromium, filled) as tab:
-        page = tab.open(f"/tasks/{dispatched}")
-        page.evaluate("() => { SyncManager.prototype.register = () => { throw new Error('there is none'); } }")
-        lost = []
+def test_a_step_whose_answer_was_lost_is_not_taken_twice(phone, filled, dispatched):
+    tab, page = phone(filled, f"/tasks/{dispatched}")
+    page.evaluate("() => { SyncManager.prototype.register = () => { throw new Error('there is none'); } }")
+    lost = []
 
-        def lose(route):
-            lost.append(route.fetch().status)
-            route.abort("connectionreset")
+    def lose(route):
+        lost.append(route.fetch().status)
+        route.abort("connectionreset")
 
-        tab.context.route(f"**/api/tickets/{dispatched}/accept", lose, times=1)
-        page.get_by_role("button", name="接单").click()
-        page.get_by_text("已上传", exact=True).wait_for(timeout=20_000)
-        assert lost == [200]
+    tab.context.route(f"**/api/tickets/{dispatched}/accept", lose, times=1)
+    click(page, "接单")
+    page.get_by_text("已上传", exact=True).wait_for(timeout=20_000)
+    assert lost == [200]
     assert steps(filled, dispatched) == ("handling", ["accept"])
 
 
-def test_the_worker_sends_what_waits_when_the_page_is_gone(chromium, wire, dispatched):
-    with phone(chromium, wire) as tab:
-        page = tab.open("/tasks")
-        ready(page)
-        known = []
-        session = tab.context.new_cdp_session(page)
-        session.on("ServiceWorker.workerRegistrationUpdated", lambda found: known.extend(found["registrations"]))
-        session.send("ServiceWorker.enable")
-        wire.set(tab, there=False)
-        page.goto(f"{wire.url}/tasks/{dispatched}")
-        page.get_by_role("button", name="接单").click()
-        page.get_by_text(KEPT).wait_for()
-        page.goto("about:blank")
-        wire.set(tab, there=True)
-        event = {"origin": wire.url, "registrationId": known[0]["registrationId"], "tag": "outbox", "lastChance": False}
-        session.send("ServiceWorker.dispatchSyncEvent", event)
-        waits_for(wire, dispatched, "handling", "accept")
+def test_the_worker_sends_what_waits_when_the_page_is_gone(phone, wire, dispatched):
+    tab, page = phone(wire, "/tasks")
+    ready(page)
+    known = []
+    session = tab.context.new_cdp_session(page)
+    session.on("ServiceWorker.workerRegistrationUpdated", lambda found: known.extend(found["registrations"]))
+    session.send("ServiceWorker.enable")
+    wire.set(tab, there=False)
+    page.goto(f"{wire.url}/tasks/{dispatched}")
+    click(page, "接单")
+    shows(page, KEPT)
+    page.goto("about:blank")
+    wire.set(tab, there=True)
+    event = {"origin": wire.url, "registrationId": known[0]["registrationId"], "tag": "outbox", "lastChance": False}
+    session.send("ServiceWorker.dispatchSyncEvent", event)
+    waits_for(wire, dispatched, "handling", "accept")
 
 
-def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(chromium, wire, dispatched):
-    with phone(chromium, wire) as tab:
-        page = tab.open(f"/tasks/{dispatched}")
-        page.wait_for_timeout(500)
-        wire.set(tab, there=False)
-        page.get_by_role("button", name="接单").click()
-        page.get_by_role("button", name="处置完毕").wait_for()
-        finish(page)
-        page.wait_for_timeout(TWICE_MS)
-        page.get_by_role("button", name="未拍照，仍然提交？").click()
-        page.locator("#outbox li").nth(1).wait_for()
-        act(wire, "operator", "urge", dispatched, reason="急", urgency="urgent")
-        wire.set(tab, there=True)
-        page.get_by_text("未上传：前一步未被受理").wait_for(timeout=20_000)
-        line = page.locator("#outbox [data-state=refused]").first.inner_text()
-        assert "请刷新后再试\n现在可以：接单, 退回, 备注" in line
-        assert steps(wire, dispatched) == ("dispatched", [])
-        page.get_by_role("button", name="仍然提交").first.click()
-        waits_for(wire, dispatched, "handling", "accept")
-        page.get_by_role("button", name="删除").dblclick()
-        page.wait_for_timeout(TWICE_MS)
-        page.get_by_role("button", name="确定删除？").click()
-        page.locator("#outbox [data-state=refused]").wait_for(state="detached")
+def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(phone, wire, dispatched):
+    tab, page = phone(wire, f"/tasks/{dispatched}")
+    page.wait_for_timeout(500)
+    wire.set(tab, there=False)
+    click(page, "接单")
+    page.get_by_role("button", name="处置完毕").wait_for()
+    finish(page)
+    page.wait_for_timeout(TWICE_MS)
+    click(page, "未拍照，仍然提交？")
+    page.locator("#outbox li").nth(1).wait_for()
+    act(wire, "operator", "urge", dispatched, reason="急", urgency="urgent")
+    wire.set(tab, there=True)
+    page.get_by_text("未上传：前一步未被受理").wait_for(timeout=20_000)
+    line = page.locator("#outbox [data-state=refused]").first.inner_text()
+    assert "请刷新后再试\n现在可以：接单, 退回, 备注" in line
+    assert steps(wire, dispatched) == ("dispatched", [])
+    page.get_by_role("button", name="仍然提交").first.click()
+    waits_for(wire, dispatched, "handling", "accept")
+    page.get_by_role("button", name="删除").dblclick()
+    page.wait_for_timeout(TWICE_MS)
+    click(page, "确定删除？")
+    page.locator("#outbox [data-state=refused]").wait_for(state="detached")
 
 
-def test_signing_out_leaves_nothing_of_anybody_on_the_phone(chromium, wire, dispatched):
-    with phone(chromium, wire) as tab:
-        page = tab.open("/tasks")
-        ready(page)
-        wire.set(tab, there=False)
-        page.goto(f"{wire.url}/tasks/{dispatched}")
-        page.get_by_role("button", name="接单").click()
-        page.get_by_text(KEPT).wait_for()
-        page.get_by_role("button", name="菜单").click()
-        page.get_by_role("button", name="退出").click()
-        page.get_by_role("button", name="有 1 项尚未上传，删除并退出？").wait_for()
-        wire.set(tab, there=True)
-        waits_for(wire, dispatched, "handling", "accept")
-        page.get_by_role("button", name="删除并退出").click()
-        page.get_by_label("登录名").wait_for()
-        assert page.evaluate("caches.keys()") == []
-        page.evaluate("import(document.querySelector('script[src*=frame]').src.replace('frame', 'outbox'))")
-        assert page.evaluate("outbox.count()") == 0
-        wire.set(tab, there=False)
-        page.goto(f"{wire.url}/tasks")
-        page.get_by_text("本页尚未存到手机").wait_for()
-        wire.set(tab, there=True)
-        tab.context.add_cookies([wire.cookie("wang")])
-        page.goto(f"{wire.url}/tasks")
-        assert page.locator("main").get_attribute("data-person") == "wang"
-        assert page.get_by_text(f"#{dispatched} ").count() == 0
+def test_signing_out_leaves_nothing_of_anybody_on_the_phone(phone, wire, dispatched):
+    tab, page = phone(wire, "/tasks")
+    ready(page)
+    wire.set(tab, there=False)
+    page.goto(f"{wire.url}/tasks/{dispatched}")
+    click(page, "接单")
+    shows(page, KEPT)
+    click(page, "菜单")
+    click(page, "退出")
+    page.get_by_role("button", name="有 1 项尚未上传，删除并退出？").wait_for()
+    wire.set(tab, there=True)
+    waits_for(wire, dispatched, "handling", "accept")
+    click(page, "删除并退出")
+    page.get_by_label("登录名").wait_for()
+    assert page.evaluate("caches.keys()") == []
+    page.evaluate("import(document.querySelector('script[src*=frame]').src.replace('frame', 'outbox'))")
+    assert page.evaluate("outbox.count()") == 0
+    wire.set(tab, there=False)
+    page.goto(f"{wire.url}/tasks")
+    shows(page, "本页尚未存到手机")
+    wire.set(tab, there=True)
+    tab.context.add_cookies([wire.cookie("wang")])
+    page.goto(f"{wire.url}/tasks")
+    assert page.locator("main").get_attribute("data-person") == "wang"
+    assert page.get_by_text(f"#{dispatched} ").count() == 0
 
 
-def test_another_person_and_another_release_drop_what_was_kept(chromium, filled):
-    with phone(chromium, filled) as tab:
-        page = tab.open("/tasks")
-        ready(page)
-        page.evaluate("caches.open('tasks-older-chen').then((one) => one.put('/tasks/1', new Response('old')))")
-        tab.context.clear_cookies()
-        tab.context.add_cookies([filled.cookie("wang")])
-        page.goto(f"{filled.url}/tasks")
-        end = time.monotonic() + 10
-        while not (names := page.evaluate("caches.keys()")) or not all(one.endswith("-wang") for one in names):
-            assert time.monotonic() < end, names
-            page.wait_for_timeout(100)
-        assert len(names) == 1
+def test_another_person_and_another_release_drop_what_was_kept(phone, filled):
+    tab, page = phone(filled, "/tasks")
+    ready(page)
+    page.evaluate("caches.open('tasks-older-chen').then((one) => one.put('/tasks/1', new Response('old')))")
+    tab.context.clear_cookies()
+    tab.context.add_cookies([filled.cookie("wang")])
+    page.goto(f"{filled.url}/tasks")
+    end = time.monotonic() + 10
+    while not (names := page.evaluate("caches.keys()")) or not all(one.endswith("-wang") for one in names):
+        assert time.monotonic() < end, names
+        page.wait_for_timeout(100)
+    assert len(names) == 1
 
 
-def test_by_distance_only_once_somebody_asks(chromium, filled):
-    with phone(chromium, filled) as tab:
-        page = tab.open("/tasks")
-        page.evaluate(
-            "() => { window.asked = 0; navigator.geolocation.getCurrentPosition = (good) => { window.asked += 1;"
-            " good({ coords: { longitude: 120.151, latitude: 30.28 } }); } }"
-        )
-        page.wait_for_timeout(300)
-        assert page.evaluate("window.asked") == 0
-        page.get_by_role("button", name="按距离").click()
-        far = page.locator(".far").all_inner_texts()
-        assert far[0] == "0 m"
-        assert far[-1] == "100 m"
+def test_by_distance_only_once_somebody_asks(phone, filled):
+    _, page = phone(filled, "/tasks")
+    page.evaluate(
+        "() => { window.asked = 0; navigator.geolocation.getCurrentPosition = (good) => { window.asked += 1;"
+        " good({ coords: { longitude: 120.151, latitude: 30.28 } }); } }"
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.asked") == 0
+    click(page, "按距离")
+    far = page.locator(".far").all_inner_texts()
+    assert far[0] == "0 m"
+    assert far[-1] == "100 m"
 
 
 def test_without_a_script_the_forms_do(chromium, filled, tmp_path):
@@ -373,14 +363,14 @@ def test_without_a_script_the_forms_do(chromium, filled, tmp_path):
     context.add_cookies([filled.cookie("chen")])
     page = context.new_page()
     page.goto(f"{filled.url}/tasks/8")
-    page.get_by_role("button", name="接单").click()
+    click(page, "接单")
     page.locator("input[type=file]").set_input_files(shot(tmp_path, 3))
-    page.get_by_role("button", name="上传照片").click()
+    click(page, "上传照片")
     page.locator(".taken img").wait_for()
-    page.get_by_role("button", name="商户电话").click()
+    click(page, "商户电话")
     assert page.get_by_role("link", name="致电").get_attribute("href") == "tel:13800000000"
     finish(page)
-    page.get_by_text("已反馈，摄像头核查中。").wait_for()
+    shows(page, "已反馈，摄像头核查中。")
     context.close()
     assert steps(filled, 8) == ("verifying", ["accept", "picture", "feed_back"])
 
@@ -394,49 +384,46 @@ def test_without_a_script_the_forms_do(chromium, filled, tmp_path):
         "const all = Navigator.prototype; delete all.locks; delete all.serviceWorker; Image = 0",
     ],
 )
-def test_with_less_of_a_browser_it_goes_as_well(chromium, filled, tmp_path, dispatched, missing):
-    with phone(chromium, filled) as tab:
-        tab.context.add_init_script(missing)
-        page = tab.open(f"/tasks/{dispatched}")
-        page.get_by_role("button", name="接单").click()
-        page.get_by_role("button", name="处置完毕").wait_for()
-        page.locator("input[type=file]").set_input_files(shot(tmp_path, dispatched))
-        page.locator(".taken img").wait_for()
-        finish(page)
-        waits_for(filled, dispatched, "verifying", "accept", "picture", "feed_back")
-        assert tab.faults == []
+def test_with_less_of_a_browser_it_goes_as_well(phone, filled, tmp_path, dispatched, missing):
+    tab, _ = phone(filled, None)
+    tab.context.add_init_script(missing)
+    page = tab.open(f"/tasks/{dispatched}")
+    click(page, "接单")
+    page.get_by_role("button", name="处置完毕").wait_for()
+    page.locator("input[type=file]").set_input_files(shot(tmp_path, dispatched))
+    page.locator(".taken img").wait_for()
+    finish(page)
+    waits_for(filled, dispatched, "verifying", "accept", "picture", "feed_back")
+    assert tab.faults == []
 
 
-def test_each_role_sees_its_own_and_no_more(chromium, filled):
-    with phone(chromium, filled, "wang") as tab:
-        page = tab.open("/tasks")
-        assert page.locator("li[data-number]").evaluate_all("all => all.map((one) => one.dataset.number)") == ["6"]
-        tab.open("/tasks/6")
-        assert page.get_by_role("button", name="商户电话").count() == 1
-        tab.open("/tasks/9")
-        page.get_by_text("此任务由 陈刚 承办").wait_for()
-        assert page.get_by_role("button", name="商户电话").count() == 0
-        assert page.locator("button:visible", has_text=re.compile("接单|处置完毕|退回")).count() == 0
-        tab.check()
-    with browser.Tab(chromium, filled, "li") as tab:
-        page = tab.open("/tickets")
-        assert page.get_by_role("link", name="我的任务").count() == 0
-        assert page.goto(f"{filled.url}/tasks").status == 403
+def test_each_role_sees_its_own_and_no_more(phone, visit, filled):
+    tab, page = phone(filled, "/tasks", person="wang")
+    assert page.locator("li[data-number]").evaluate_all("all => all.map((one) => one.dataset.number)") == ["6"]
+    tab.open("/tasks/6")
+    assert page.get_by_role("button", name="商户电话").count() == 1
+    tab.open("/tasks/9")
+    shows(page, "此任务由 陈刚 承办")
+    assert page.get_by_role("button", name="商户电话").count() == 0
+    assert page.locator("button:visible", has_text=re.compile("接单|处置完毕|退回")).count() == 0
+    tab.check()
+    _, page = visit(filled, "/tickets")
+    assert page.get_by_role("link", name="我的任务").count() == 0
+    assert page.goto(f"{filled.url}/tasks").status == 403
 
 
-def test_a_phone_may_put_it_among_its_apps(chromium, filled):
-    with phone(chromium, filled) as tab:
-        page = tab.open("/tasks")
-        found = page.request.get(filled.url + page.locator("link[rel=manifest]").get_attribute("href"))
-        manifest = found.json()
-        assert (manifest["name"], manifest["start_url"]) == ("小河街道 我的任务", "/tasks")
-        for icon in manifest["icons"]:
-            picture = page.request.get(filled.url + icon["src"]).body()
-            shape = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape
-            assert icon["sizes"] == f"{shape[1]}x{shape[0]}"
-        session = tab.context.new_cdp_session(page)
-        faults = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
-        assert [one["errorId"] for one in faults if one["errorId"] != "in-incognito"] == [], json.dumps(faults)
+def test_a_phone_may_put_it_among_its_apps(phone, filled):
+    tab, page = phone(filled, "/tasks")
+    found = page.request.get(filled.url + page.locator("link[rel=manifest]").get_attribute("href"))
+    manifest = found.json()
+    assert (manifest["name"], manifest["start_url"]) == ("小河街道 我的任务", "/tasks")
+    for icon in manifest["icons"]:
+        picture = page.request.get(filled.url + icon["src"]).body()
+        shape = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape
+        assert icon["sizes"] == f"{shape[1]}x{shape[0]}"
+    session = tab.context.new_cdp_session(page)
+    faults = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [one["errorId"] for one in faults if one["errorId"] != "in-incognito"] == [], json.dumps(faults)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from collector.tickets import machine
 from collector.web import steps, story, views, words
 from tests import browser as browsers
 from tests import scenes, town
+from tests.browser import click, press, shows
 from tests.collector.conftest import Desk
 from tests.people import browser, make_pages, sign_in
 
@@ -31,9 +32,13 @@ def street(tmp_path_factory):
 
 
 def client_of(street, role):
+    return signed_in(street, town.PEOPLE[role][0])
+
+
+def signed_in(street, person):
     made, app = street
     client = browser(app)
-    sign_in(made.desk.store, town.PEOPLE[role][0], client)
+    sign_in(made.desk.store, person, client)
     return client
 
 
@@ -58,13 +63,10 @@ def test_each_role_is_offered_what_it_may_do_in_each_state_and_nothing_else(stre
 
 
 def test_what_is_offered_is_what_may_be_done_at_its_street(street):
-    made, app = street
-    with made.desk.store.writing() as session:
+    with street[0].desk.store.writing() as session:
         grants = [Grant.read("viewer@xiaohe"), Grant.read("operator@other")]
         roster.add(session, SYSTEM, "fu", "付青", grants, now_ms=0)
-    other = browser(app)
-    sign_in(made.desk.store, "fu", other)
-    for client, may in ((client_of(street, "operator"), True), (other, False)):
+    for client, may in ((client_of(street, "operator"), True), (signed_in(street, "fu"), False)):
         assert ("data-reveal" in client.get(f"/tickets/{numbers(street, 'noticed')[0]}").text) == may
         assert ("/permits/new?shop=" in client.get("/shops/record?key=shop-4").text) == may
 
@@ -138,9 +140,8 @@ def test_facts_show_their_values_and_people_their_names(street):
 
 
 def test_what_cannot_be_done_yet_says_why(street):
-    made, _ = street
     number = numbers(street, "community")[0]
-    with made.desk.store.writing() as session:
+    with street[0].desk.store.writing() as session:
         session.get_one(Ticket, number).reviewer = None
     page = client_of(street, "operator").get(f"/tickets/{number}").text
     assert "图片尚无人核实，请先核实" in page
@@ -177,132 +178,125 @@ def at(page, which):
     return page.evaluate(f"getComputedStyle(document.querySelector('{which}')).getPropertyValue('--at').trim()")
 
 
-def test_pictures_are_compared_by_keyboard_and_mouse_and_enlarged(chromium, filled):
-    with browsers.Tab(chromium, filled, "li") as tab:
-        page = tab.open("/tickets/3")
-        assert page.locator(WIDE).get_attribute("data-pair") == "after"
-        page.locator(f"{WIDE} .slide").focus()
-        page.keyboard.press("ArrowRight")
-        assert at(page, WIDE) == "51%"
-        page.keyboard.press("End")
-        assert "恢复后 0 %" in page.locator(f"{WIDE} .slide").get_attribute("aria-valuetext")
-        frame = page.locator(WIDE).bounding_box()
-        page.mouse.click(frame["x"] + frame["width"] / 4, frame["y"] + 200)
-        assert at(page, WIDE) == "25%"
-        page.locator(".wide + .close, .wide").first.get_by_label("之前｜发现时").check()
-        assert page.locator(WIDE).get_attribute("data-pair") == "clear"
-        page.get_by_label("显示区域与物品轮廓").uncheck()
-        page.reload()
-        assert not page.locator(f"{WIDE} [data-part=at] .outlines").is_visible()
-        page.get_by_label("显示区域与物品轮廓").check()
-        assert page.locator(f"{WIDE} [data-part=at] polygon.zone").count() == 1
-        page.locator(f"{WIDE} [data-part=at] .zoom").focus()
-        page.keyboard.press("Enter")
-        light = page.locator("dialog.light")
-        first = light.locator("img").get_attribute("src")
-        page.keyboard.press("ArrowRight")
-        assert light.locator("img").get_attribute("src") != first
-        page.keyboard.press("+")
-        assert light.get_by_role("button", name="放大").get_attribute("aria-pressed") == "true"
-        tab.check()
-        page.keyboard.press("Escape")
-        assert page.evaluate("document.activeElement.matches('.zoom')")
-        tab.check()
+def test_pictures_are_compared_by_keyboard_and_mouse_and_enlarged(visit, filled):
+    tab, page = visit(filled, "/tickets/3")
+    assert page.locator(WIDE).get_attribute("data-pair") == "after"
+    page.locator(f"{WIDE} .slide").focus()
+    press(page, "ArrowRight")
+    assert at(page, WIDE) == "51%"
+    press(page, "End")
+    assert "恢复后 0 %" in page.locator(f"{WIDE} .slide").get_attribute("aria-valuetext")
+    frame = page.locator(WIDE).bounding_box()
+    page.mouse.click(frame["x"] + frame["width"] / 4, frame["y"] + 200)
+    assert at(page, WIDE) == "25%"
+    page.locator(".wide + .close, .wide").first.get_by_label("之前｜发现时").check()
+    assert page.locator(WIDE).get_attribute("data-pair") == "clear"
+    page.get_by_label("显示区域与物品轮廓").uncheck()
+    page.reload()
+    assert not page.locator(f"{WIDE} [data-part=at] .outlines").is_visible()
+    page.get_by_label("显示区域与物品轮廓").check()
+    assert page.locator(f"{WIDE} [data-part=at] polygon.zone").count() == 1
+    page.locator(f"{WIDE} [data-part=at] .zoom").focus()
+    press(page, "Enter")
+    light = page.locator("dialog.light")
+    first = light.locator("img").get_attribute("src")
+    press(page, "ArrowRight")
+    assert light.locator("img").get_attribute("src") != first
+    press(page, "+")
+    assert light.get_by_role("button", name="放大").get_attribute("aria-pressed") == "true"
+    tab.check()
+    press(page, "Escape")
+    assert page.evaluate("document.activeElement.matches('.zoom')")
+    tab.check()
 
 
-def test_a_finger_moves_the_divider(chromium, filled):
-    with browsers.Tab(chromium, filled, "li", size=browsers.PHONE) as tab:
-        page = tab.open("/tickets/3")
-        frame = page.locator(WIDE).bounding_box()
-        page.touchscreen.tap(frame["x"] + frame["width"] * 3 / 4, frame["y"] + 90)
-        page.wait_for_timeout(100)
-        assert at(page, WIDE) == "75%"
-        tab.check()
+def test_a_finger_moves_the_divider(visit, filled):
+    tab, page = visit(filled, "/tickets/3", size=browsers.PHONE)
+    frame = page.locator(WIDE).bounding_box()
+    page.touchscreen.tap(frame["x"] + frame["width"] * 3 / 4, frame["y"] + 90)
+    page.wait_for_timeout(100)
+    assert at(page, WIDE) == "75%"
+    tab.check()
 
 
-def test_a_step_asks_what_it_needs_and_the_page_follows(chromium, filled):
-    with browsers.Tab(chromium, filled, "li") as tab:
-        page = tab.open("/tickets/16")
-        page.locator("summary", has_text="误报").click()
-        dialog = page.locator("dialog.ask")
-        dialog.get_by_label("理由").fill("只是影子")
-        tab.check()
-        dialog.get_by_role("button", name="误报").click()
-        page.get_by_role("heading", name="误报").wait_for()
-        story_of = page.locator(".story")
-        story_of.get_by_text("只是影子").wait_for()
-        assert "李敏" in story_of.inner_text()
-        assert page.locator(".acts form").evaluate_all("all => all.map(one => one.dataset.verb)") == [
-            "reconsider",
-            "remark",
-        ]
-        page.get_by_role("button", name="显示号码").click()
-        page.locator("a[href='tel:13800000000']").wait_for()
-        tab.check()
+def test_a_step_asks_what_it_needs_and_the_page_follows(visit, filled):
+    tab, page = visit(filled, "/tickets/16")
+    page.locator("summary", has_text="误报").click()
+    dialog = page.locator("dialog.ask")
+    dialog.get_by_label("理由").fill("只是影子")
+    tab.check()
+    click(dialog, "误报")
+    page.get_by_role("heading", name="误报").wait_for()
+    story_of = page.locator(".story")
+    shows(story_of, "只是影子")
+    assert "李敏" in story_of.inner_text()
+    verbs = page.locator(".acts form").evaluate_all("all => all.map(one => one.dataset.verb)")
+    assert verbs == ["reconsider", "remark"]
+    click(page, "显示号码")
+    page.locator("a[href='tel:13800000000']").wait_for()
+    tab.check()
 
 
-def test_who_comes_second_is_told_and_what_they_write_stays(chromium, filled):
+def test_who_comes_second_is_told_and_what_they_write_stays(visit, filled):
     made = town.Town(filled.desk)
-    with browsers.Tab(chromium, filled, "li", language="en") as tab:
-        page = tab.open("/tickets/17")
-        page.get_by_text("Connected").wait_for()
-        page.locator("summary", has_text="Duplicate").click()
-        dialog = page.locator("dialog.ask")
-        dialog.get_by_label("Number of the other ticket").fill("99")
-        dialog.get_by_role("button", name="Duplicate").click()
-        dialog.get_by_text("Give the number of another ticket of this street").wait_for()
-        page.evaluate("document.querySelector('[data-live=pictures]').dataset.mark = '1'")
-        made.act("admin", "confirm", number=17)
-        dialog.get_by_text("Somebody was quicker").wait_for()
-        page.get_by_role("heading", name="The shop is told").wait_for()
-        assert dialog.get_by_label("Number of the other ticket").input_value() == "99"
-        dialog.get_by_role("button", name="Duplicate").click()
-        dialog.get_by_text("Somebody was quicker").wait_for()
-        dialog.get_by_role("button", name="Not now").click()
-        assert page.locator("summary", has_text="To the community").is_visible()
-        assert page.locator("[data-mark]").count() == 1, "pictures that are the same stay"
-        tab.faults = [one for one in tab.faults if "/api/tickets/17/duplicate" not in one and "console" not in one]
-        tab.check()
+    tab, page = visit(filled, "/tickets/17", language="en")
+    shows(page, "Connected")
+    page.locator("summary", has_text="Duplicate").click()
+    dialog = page.locator("dialog.ask")
+    dialog.get_by_label("Number of the other ticket").fill("99")
+    click(dialog, "Duplicate")
+    shows(dialog, "Give the number of another ticket of this street")
+    page.evaluate("document.querySelector('[data-live=pictures]').dataset.mark = '1'")
+    made.act("admin", "confirm", number=17)
+    shows(dialog, "Somebody was quicker")
+    page.get_by_role("heading", name="The shop is told").wait_for()
+    assert dialog.get_by_label("Number of the other ticket").input_value() == "99"
+    click(dialog, "Duplicate")
+    shows(dialog, "Somebody was quicker")
+    click(dialog, "Not now")
+    assert page.locator("summary", has_text="To the community").is_visible()
+    assert page.locator("[data-mark]").count() == 1, "pictures that are the same stay"
+    tab.forgive("/api/tickets/17/duplicate")
+    tab.forgive("console")
+    tab.check()
 
 
-def test_a_filter_holds_no_list_back_and_stays_as_it_is(chromium, filled):
-    with browsers.Tab(chromium, filled, "li") as tab:
-        page = tab.open("/tickets")
-        page.locator("#line[data-state=live]").wait_for()
-        page.locator("[name=text]").fill("茶")
-        page.locator("[name=state]").select_option("open")
-        page.locator("[name=state]").focus()
-        town.Town(filled.desk).act("admin", "confirm", number=19)
-        page.locator(".tickets li", has_text="#19").get_by_text("已提醒商户").wait_for(timeout=10_000)
-        assert page.locator("[name=state]:focus").input_value() == "open"
-        assert page.locator("[name=text]").input_value() == "茶"
-        tab.check(axe=False)
+def test_a_filter_holds_no_list_back_and_stays_as_it_is(visit, filled):
+    tab, page = visit(filled, "/tickets")
+    page.locator("#line[data-state=live]").wait_for()
+    page.locator("[name=text]").fill("茶")
+    page.locator("[name=state]").select_option("open")
+    page.locator("[name=state]").focus()
+    town.Town(filled.desk).act("admin", "confirm", number=19)
+    page.locator(".tickets li", has_text="#19").get_by_text("已提醒商户").wait_for(timeout=10_000)
+    assert page.locator("[name=state]:focus").input_value() == "open"
+    assert page.locator("[name=text]").input_value() == "茶"
+    tab.check(axe=False)
 
 
-def test_what_is_being_written_outlives_its_session(chromium, filled):
-    with browsers.Tab(chromium, filled, "li", size=(360, 640)) as tab:
-        page = tab.open("/tickets/20")
-        page.locator("#line[data-state=live]").wait_for()
-        page.locator("details.rest > summary").click()
-        page.locator("summary", has_text="添加备注").click()
-        dialog = page.locator("dialog.ask")
-        dialog.locator("textarea").fill("雨很大，稍后再看")
-        with filled.desk.store.writing() as session:
-            sessions.end(session, page.context.cookies()[0]["value"])
-        page.evaluate("dispatchEvent(new Event('offline')); dispatchEvent(new Event('online'))")
-        dialog.get_by_text("登录已过期，已填写的内容会保留。").wait_for()
-        assert dialog.get_by_role("link", name="重新登录").get_attribute("target") == "_blank"
-        tab.faults = [one for one in tab.faults if "401" not in one]
-        tab.check()
-        # in another tab
-        tab.context.add_cookies([filled.cookie("li")])
-        page.evaluate("dispatchEvent(new Event('online'))")
-        dialog.get_by_text("登录已过期").wait_for(state="detached")
-        dialog.locator(".buttons button:not([data-close])").click()
-        page.locator("[data-live]").get_by_text("雨很大，稍后再看").wait_for()
+def test_what_is_being_written_outlives_its_session(visit, filled):
+    tab, page = visit(filled, "/tickets/20", size=(360, 640))
+    page.locator("#line[data-state=live]").wait_for()
+    page.locator("details.rest > summary").click()
+    page.locator("summary", has_text="添加备注").click()
+    dialog = page.locator("dialog.ask")
+    dialog.locator("textarea").fill("雨很大，稍后再看")
+    with filled.desk.store.writing() as session:
+        sessions.end(session, page.context.cookies()[0]["value"])
+    page.evaluate("dispatchEvent(new Event('offline')); dispatchEvent(new Event('online'))")
+    shows(dialog, "登录已过期，已填写的内容会保留。")
+    assert dialog.get_by_role("link", name="重新登录").get_attribute("target") == "_blank"
+    tab.forgive("401")
+    tab.check()
+    # in another tab
+    tab.context.add_cookies([filled.cookie("li")])
+    page.evaluate("dispatchEvent(new Event('online'))")
+    dialog.get_by_text("登录已过期").wait_for(state="detached")
+    dialog.locator(".buttons button:not([data-close])").click()
+    shows(page.locator("[data-live]"), "雨很大，稍后再看")
 
 
-def test_a_persons_picture_stands_beside_the_cameras(chromium, filled):
+def test_a_persons_picture_stands_beside_the_cameras(visit, filled):
     with filled.desk.store.writing() as session:
         incident = session.scalars(select(IncidentRow).where(IncidentRow.ticket_number == 3)).one()
         sha256 = session.scalars(select(PictureRow.sha256).where(PictureRow.incident == incident.id)).first()
@@ -310,13 +304,12 @@ def test_a_persons_picture_stands_beside_the_cameras(chromium, filled):
         size = {"bytes": 1, "width": scenes.WIDTH, "height": scenes.HEIGHT, "taken_ms": 1_780_000_000_000}
         key = {"id": "taken", "incident": incident.id, "box_id": incident.box_id, "received_ms": 1_780_000_000_000}
         session.add(PictureRow(**key, **taken, **size))
-    with browsers.Tab(chromium, filled, "li") as tab:
-        page = tab.open("/tickets/3")
-        shown = page.locator(".beside .shot")
-        assert shown.evaluate_all("all => all.map(one => one.dataset.part)") == ["after", "worker_after"]
-        assert "陈刚" in shown.last.inner_text()
-        assert "未打码" in shown.last.inner_text()
-        tab.check()
+    tab, page = visit(filled, "/tickets/3")
+    shown = page.locator(".beside .shot")
+    assert shown.evaluate_all("all => all.map(one => one.dataset.part)") == ["after", "worker_after"]
+    assert "陈刚" in shown.last.inner_text()
+    assert "未打码" in shown.last.inner_text()
+    tab.check()
 
 
 def test_without_scripts_pictures_lie_side_by_side_and_forms_work(chromium, filled):
@@ -335,28 +328,26 @@ def test_without_scripts_pictures_lie_side_by_side_and_forms_work(chromium, fill
     context.close()
 
 
-def test_it_prints_on_one_page(chromium, filled):
-    with browsers.Tab(chromium, filled, "li") as tab:
-        page = tab.open("/tickets/12")
-        page.wait_for_timeout(500)
-        page.emulate_media(media="print")
-        boxes = [page.locator(f"{WIDE} [data-part={part}]").bounding_box() for part in ("clear", "at")]
-        assert boxes[0]["x"] < boxes[1]["x"]
-        assert page.locator(".signatures").is_visible()
-        assert not page.locator(".acts").is_visible()
-        pdf = page.pdf(format="A4")
-        assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
+def test_it_prints_on_one_page(visit, filled):
+    _, page = visit(filled, "/tickets/12")
+    page.wait_for_timeout(500)
+    page.emulate_media(media="print")
+    boxes = [page.locator(f"{WIDE} [data-part={part}]").bounding_box() for part in ("clear", "at")]
+    assert boxes[0]["x"] < boxes[1]["x"]
+    assert page.locator(".signatures").is_visible()
+    assert not page.locator(".acts").is_visible()
+    pdf = page.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
 
 
-def test_an_overdue_step_says_so_in_words(chromium, filled):
+def test_an_overdue_step_says_so_in_words(visit, filled):
     with filled.desk.store.writing() as session:
         session.get_one(Ticket, 9).due_ms = round(town.Town(filled.desk).now_s * 1000) - 120_000
-    with browsers.Tab(chromium, filled, "chen") as tab:
-        page = tab.open("/tickets/9")
-        assert "超期" in page.locator(".step .big").inner_text()
-        assert page.locator(".ring.late").count() == 1
-        assert page.evaluate("document.querySelector('.acts .act:first-child').textContent").strip().startswith("反馈")
-        tab.check()
+    tab, page = visit(filled, "/tickets/9", "chen")
+    assert "超期" in page.locator(".step .big").inner_text()
+    assert page.locator(".ring.late").count() == 1
+    assert page.evaluate("document.querySelector('.acts .act:first-child').textContent").strip().startswith("反馈")
+    tab.check()
 
 
 def test_actors_without_a_name_are_called_what_they_are(street):

@@ -3,6 +3,7 @@
 import json
 import struct
 from datetime import datetime
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import cv2
@@ -26,6 +27,7 @@ from tests.people import bearer, browser, make_pages, make_person, now_ms, sign_
 
 KEY = "7b0c2e4e-6a1f-4f0e-9a55-0d6a1c1a7f11"
 ZONE = ZoneInfo("Asia/Shanghai")
+LINK = SimpleNamespace(ticket_number=1)
 
 
 def photo(number=0, *, taken="2026:03:02 10:11:12", offset="+08:00", order="<", gps=b"GPS-30.25N", size=(90, 120)):
@@ -52,15 +54,9 @@ def desk(tmp_path):
     desk = Desk(tmp_path)
     case = Case()
     desk.take(incidents.status(), case.picture("at", "close"), case.opened())
-    for person, role in (
-        ("li", "operator@s"),
-        ("lead", "admin@s"),
-        ("chen", "officer@s"),
-        ("wang", "officer@s"),
-        ("far", "officer@t"),
-    ):
+    roles = {"li": "operator@s", "lead": "admin@s", "chen": "officer@s", "wang": "officer@s", "far": "officer@t"}
+    for person, role in {**roles, "boss": "viewer@s"}.items():
         make_person(desk.store, person, role)
-    make_person(desk.store, "boss", "viewer@s")
     assign(desk, "chen")
     yield desk
     desk.store.close()
@@ -238,7 +234,7 @@ def test_while_the_storage_is_away_people_are_told_so_and_nothing_is_half_done(a
     assert [tickets, pictures] == before[:2]
     assert logged == [*before[2], "evidence.package"], "who asked for a package is on record before it is made"
     with desk.store.transaction() as session:
-        assert pictures_of(session, type("Link", (), {"ticket_number": 1}), desk.files) == () or "has" not in named
+        assert pictures_of(session, LINK, desk.files) == () or "has" not in named
 
 
 def test_a_ticket_takes_so_many_and_no_more(app, desk, monkeypatch):
@@ -253,7 +249,7 @@ def test_a_shop_never_sees_it(app, desk):
     name = put(app, desk, "chen", photo()).json()["sha256"]
     with desk.store.transaction() as session:
         assert name not in str(vars(session.get_one(Ticket, 1)))
-        shown = [one.sha256 for one in pictures_of(session, type("Link", (), {"ticket_number": 1}), desk.files)]
+        shown = [one.sha256 for one in pictures_of(session, LINK, desk.files)]
         assert shown
         assert name not in shown
 
@@ -274,10 +270,7 @@ def test_a_shop_never_sees_it(app, desk):
 def test_when_a_telephone_says_it_took_it(options, expected):
     found = taken_at(photo(**options), ZONE)
     assert (None if found is None else found.isoformat()) == expected
-
-
-def test_a_picture_without_exif_has_no_time():
-    assert taken_at(incidents.jpeg(), ZONE) is None
+    assert taken_at(incidents.jpeg(), ZONE) is None, "it has no Exif"
 
 
 @pytest.mark.parametrize(("hours", "good"), [(0, True), (-24 * 29, True), (-24 * 31, False), (2, False)])

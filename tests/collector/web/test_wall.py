@@ -205,58 +205,56 @@ def street(tmp_path_factory):
     desk.store.close()
 
 
-def test_a_wall_that_nobody_touches_goes_on_through_a_restart_and_says_when_its_session_has_ended(chromium, street):
+def test_a_wall_that_nobody_touches_goes_on_through_a_restart_and_says_when_its_session_has_ended(visit, street):
     center, made = street
-    with browser.Tab(chromium, center, "wall", size=(1920, 1080)) as tab:
-        page = tab.open("/wall")
-        page.wait_for_selector("#line[data-state=live]")
-        page.evaluate("window.untouched = true")
-        reported = page.locator("[data-name=reported]")
-        before = int(reported.inner_text())
-        made.appears(23, 0)
-        page.wait_for_function(SHOWS, arg=before + 1)
-        center.process.stop()
-        page.wait_for_selector("#stale:not([hidden])", timeout=60_000)
-        assert "与中心断开" in page.inner_text("#stale")
-        made.appears(24, 0)
-        center.process.start()
-        page.wait_for_function(SHOWS, arg=before + 2, timeout=60_000)
-        page.wait_for_selector("#stale", state="hidden")
-        with center.desk.store.writing() as session:
-            session.execute(delete(SignInRow))
-        made.appears(20, 0)
-        page.wait_for_selector("#stale a:not([hidden])", timeout=60_000)
-        assert "登录已于" in page.inner_text("#stale")
-        assert page.evaluate("window.untouched")
-        assert int(reported.inner_text()) == before + 2
+    _, page = visit(center, "/wall", "wall", size=(1920, 1080))
+    page.wait_for_selector("#line[data-state=live]")
+    page.evaluate("window.untouched = true")
+    reported = page.locator("[data-name=reported]")
+    before = int(reported.inner_text())
+    made.appears(23, 0)
+    page.wait_for_function(SHOWS, arg=before + 1)
+    center.process.stop()
+    page.wait_for_selector("#stale:not([hidden])", timeout=60_000)
+    assert "与中心断开" in page.inner_text("#stale")
+    made.appears(24, 0)
+    center.process.start()
+    page.wait_for_function(SHOWS, arg=before + 2, timeout=60_000)
+    page.wait_for_selector("#stale", state="hidden")
+    with center.desk.store.writing() as session:
+        session.execute(delete(SignInRow))
+    made.appears(20, 0)
+    page.wait_for_selector("#stale a:not([hidden])", timeout=60_000)
+    assert "登录已于" in page.inner_text("#stale")
+    assert page.evaluate("window.untouched")
+    assert int(reported.inner_text()) == before + 2
 
 
-def test_many_updates_leave_nothing_behind(chromium, street):
+def test_many_updates_leave_nothing_behind(visit, street):
     center, _ = street
-    with browser.Tab(chromium, center, "wall", size=(1920, 1080)) as tab:
-        page = tab.open("/wall")
-        devtools = tab.context.new_cdp_session(page)
-        devtools.send("Performance.enable")
+    tab, page = visit(center, "/wall", "wall", size=(1920, 1080))
+    devtools = tab.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
 
-        def after(updates):
-            """Nodes, listeners and bytes of the heap, once so many updates have replaced every part."""
-            page.evaluate(
-                """async (count) => {
-                  const { update } = await import(document.querySelector("script[src*='wall.js']").src);
-                  for (let i = 0; i < count; i += 1) {
-                    document.querySelectorAll("[data-live]").forEach((one) => { one.dataset.old = "1"; });
-                    await update();
-                  }
-                }""",
-                updates,
-            )
-            assert page.locator("[data-old]").count() == 0
-            devtools.send("HeapProfiler.collectGarbage")
-            found = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
-            return found["Nodes"], found["JSEventListeners"], found["JSHeapUsedSize"]
+    def after(updates):
+        """Nodes, listeners and bytes of the heap, once so many updates have replaced every part."""
+        page.evaluate(
+            """async (count) => {
+              const { update } = await import(document.querySelector("script[src*='wall.js']").src);
+              for (let i = 0; i < count; i += 1) {
+                document.querySelectorAll("[data-live]").forEach((one) => { one.dataset.old = "1"; });
+                await update();
+              }
+            }""",
+            updates,
+        )
+        assert page.locator("[data-old]").count() == 0
+        devtools.send("HeapProfiler.collectGarbage")
+        found = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
+        return found["Nodes"], found["JSEventListeners"], found["JSHeapUsedSize"]
 
-        first, last = after(10), after(60)
-        print(json.dumps({"after 10": first, "after 70": last}))
-        assert last[0] <= first[0] * 1.05
-        assert last[1] <= first[1]
-        assert last[2] <= first[2] * 1.1
+    first, last = after(10), after(60)
+    print(json.dumps({"after 10": first, "after 70": last}))
+    assert last[0] <= first[0] * 1.05
+    assert last[1] <= first[1]
+    assert last[2] <= first[2] * 1.1

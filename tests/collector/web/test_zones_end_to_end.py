@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from collector.store import IncidentRow, SettingsRow
 from tests import boxes, browser, clips, town
+from tests.browser import click, shows
 from tests.collector.conftest import Desk
 from tests.services import BIN, Broker, Process, wait_for
 
@@ -45,11 +46,11 @@ def test_a_zone_drawn_at_the_center_makes_a_real_box_report_what_stands_there(ch
 
             wait_for(lambda: rows(SettingsRow), "the box tells of its settings", 60)
             page = tab.open("/cameras/box-1/market/zones")
-            page.get_by_text("已在盒子上生效").wait_for()
-            page.get_by_role("button", name="立即抓拍").click()
+            shows(page, "已在盒子上生效")
+            click(page, "立即抓拍")
             page.locator("#board image").wait_for(state="attached", timeout=WAIT_MS)
             board = page.locator("#board")
-            page.get_by_role("button", name="店前区").click()
+            click(page, "店前区")
             box = board.bounding_box()
             for x, y in (*CORNERS, CORNERS[0]):
                 page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
@@ -57,13 +58,13 @@ def test_a_zone_drawn_at_the_center_makes_a_real_box_report_what_stands_there(ch
             form.locator("[name=id]").fill("crate")
             form.locator("[name=dwell_s]").fill("4")
             assert rows(IncidentRow) == []
-            page.get_by_role("button", name="保存并下发").click()
+            click(page, "保存并下发")
             page.get_by_text("盒子试运行中").wait_for(timeout=WAIT_MS)
             found = wait_for(lambda: rows(IncidentRow), "the box reports the crate", 90)
             assert {json.loads(one.data)["zone"] for one in found} == {"crate"}
             # its samples are there still, although the zones were drawn anew
-            page.get_by_role("button", name="用最近一小时试算").click()
+            click(page, "用最近一小时试算")
             page.get_by_text("张图。").first.wait_for(timeout=WAIT_MS)
-            page.get_by_text("未试算（每十秒一张图看不出）：beside, crate").wait_for()
+            shows(page, "未试算（每十秒一张图看不出）：beside, crate")
             tab.check(axe=False)
     desk.store.close()

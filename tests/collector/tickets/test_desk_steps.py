@@ -303,3 +303,13 @@ def test_case_numbers_count_each_day_and_are_given_once(street):
         street.appears(shop=f"shop-{index}")
         numbers.append(street.act(LI, "confirm", index).case_number)
     assert numbers == ["3301052026123100001", "3301052026123100002", "3301052027010100001"]
+
+
+def test_every_step_is_a_line_of_the_audit_log(street):
+    case = street.appears()
+    street.act(LI, "confirm")
+    street.tell()
+    street.clears(case)
+    with street.desk.store.transaction() as session:
+        count = session.scalar(select(func.count()).select_from(AuditRow).where(AuditRow.object == "ticket/1"))
+    assert count == len(street.steps()) == 3

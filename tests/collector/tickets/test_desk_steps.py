@@ -4,7 +4,7 @@ import json
 from functools import partial
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from collector.people.actor import SYSTEM, Actor, Grant, Role
 from collector.store import AuditRow, TicketEvent, open_store

@@ -166,7 +166,7 @@ class System:
             except FileNotFoundError:
                 pass
             except (OSError, ValueError, KeyError, TypeError) as fault:
-                log.error("last.json: damaged (%s): what was before is not known", type(fault).__name__)  # noqa: TRY400
+                log.error("last.json: damaged (%s): what was before is not known", type(fault).__name__)  # noqa: TRY400 - one line
             try:
                 yield
             finally:

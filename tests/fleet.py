@@ -15,9 +15,14 @@ COLLECTOR, AGENT = BIN / "cityeye-collector", BIN / "cityeye-agent"
 
 
 class Fleet:
-    """Made by the commands that an operator runs."""
+    """Made by the commands that an operator runs.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for all of it.
+        host: by which boxes reach this host's loopback.
+    """
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.broker_port, self.door_port, self.page_port = free_port(), free_port(), free_port()
@@ -34,12 +39,13 @@ cert = "ca/collector.pem"
 key = "ca/collector.pem"
 [enrolment]
 listen = "127.0.0.1:{self.door_port}"
-url = "https://127.0.0.1:{self.door_port}"
-broker_url = "mqtts://127.0.0.1:{self.broker_port}"
+url = "https://{host}:{self.door_port}"
+broker_url = "mqtts://{host}:{self.broker_port}"
 broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
 """
         )
-        self.command("init", "--name", "127.0.0.1", "--name", "localhost", fails=True)
+        names = [part for name in dict.fromkeys(("127.0.0.1", "localhost", host)) for part in ("--name", name)]
+        self.command("init", *names, fails=True)
         state = folder / "mosquitto"
         state.mkdir()
         self.write_config(self.broker_port, state)

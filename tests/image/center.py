@@ -1,0 +1,80 @@
+"""What is around the box: a real center, a camera, and the list of codes that its card is made of."""
+
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from collector.store import Box, IncidentRow, Ticket
+from tests import boxes, clips
+from tests.cameras import RtspCamera
+from tests.fleet import COLLECTOR, Fleet
+from tests.image.machine import HOST
+from tests.services import ROOT, Process, run
+
+SITE, BOX = "xiaohe", "xiaohe-0001"
+CLEAR_S, PUT_S, LOOP_S = 30, 30, 75
+"""Whoever connects to the camera sees the clip from its start: so long nothing, so long a crate, and over again."""
+ZONE = {**boxes.FRONTAGE, "polygon": [[0.4, 0.4], [0.75, 0.4], [0.75, 0.85], [0.4, 0.85]], "dwell_s": 8, "clear_s": 5}
+
+
+def pavement_with_crate(t: float) -> Any:
+    """What the camera shows."""
+    picture = clips.pavement()
+    if CLEAR_S <= t < CLEAR_S + PUT_S:
+        clips.put(picture, clips.crate(), 320, 180)
+    return picture
+
+
+class Center:
+    """Broker, collector and camera on loopback; `ssh` is a key that the box lets in."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self.fleet = Fleet(folder / "center", HOST)
+        stack.callback(self.fleet.store.close)
+        stack.enter_context(self.fleet.mosquitto())
+        serve = [COLLECTOR, "serve", "--settings", self.fleet.settings]
+        stack.enter_context(Process(serve, folder / "collector.log", self.fleet.page_port))
+        self.camera = stack.enter_context(RtspCamera(folder, frame=pavement_with_crate, seconds=LOOP_S, anew=True))
+        self.ssh = folder / "ssh"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.ssh)
+
+    def personalised(self, image: Path) -> Path:
+        """The disk of a box, as an installer makes it; returns the file."""
+        codes, defaults, out = (self.folder / name for name in ("codes.csv", "site.toml", "out"))
+        self.fleet.command("boxes", "add", "--site", SITE, "--csv", codes)
+        defaults.write_text(f'[ssh]\nkeys = ["{self.ssh.with_suffix(".pub").read_text().strip()}"]\n')
+        subprocess.run(
+            [ROOT / "deploy/image/personalise", image, codes, "--defaults", defaults, "--out", out], check=True
+        )
+        return out / f"{BOX}.img"
+
+    def give_settings(self) -> None:
+        """Have the box watch the camera; returns once it does."""
+        source = self.camera.url.replace("127.0.0.1", HOST)
+        document = boxes.settings(self.folder, ZONE, source=source, camera={"learn_s": 12}, name="cameras.toml")
+        text = document.read_text()
+        document.write_text(text[text.index("[[camera]]") :])
+        self.fleet.command("settings", "set", BOX, document)
+
+    def box(self) -> Box | None:
+        """As it is known."""
+        with self.fleet.store.transaction() as session:
+            row = session.get(Box, BOX)
+            if row is not None:
+                session.expunge(row)
+            return row
+
+    def incidents(self) -> Sequence[str]:
+        """Ids of all that came."""
+        with self.fleet.store.transaction() as session:
+            return session.scalars(select(IncidentRow.id)).all()
+
+    def tickets(self) -> int:
+        """How many there are."""
+        with self.fleet.store.transaction() as session:
+            return len(session.scalars(select(Ticket.number)).all())

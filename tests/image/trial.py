@@ -1,0 +1,180 @@
+"""The story of a box: claimed, first ticket, updates good and bad, cuts of the power; and whether anything was lost."""
+
+import json
+import random
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collector.evidence.files import PictureFiles
+from deploy.image.personalise import offset_of
+from tests.faults.books import Ledger, compare
+from tests.image.center import Center
+from tests.image.machine import Machine, read_data
+from tests.services import Process, run, wait_for
+
+BOOT_S, UPDATE_S = 600.0, 2400.0
+"""What an emulated start, and an update, may take where others use the machine as well."""
+LOST = ("lost", "lost_messages", "lost_pictures", "doubled", "without_ticket")
+OUTBOX = "/var/lib/cityeye/outbox.db"
+WITNESS = f"""
+import sqlite3, time
+told = 0
+while True:
+    try:
+        db = sqlite3.connect("file:{OUTBOX}?mode=ro", uri=True)
+        for told, name in db.execute("select number, id from outgoing where kind = ? and number > ?", ("incident", told)):
+            print(name, flush=True)
+        db.close()
+    except sqlite3.Error:
+        pass
+    time.sleep(0.5)
+"""
+"""Runs on the box: says what its outbox has committed."""
+
+PYTHON = "/opt/cityeye/bin/python -I"
+WAITING = f"""
+import sqlite3
+db = sqlite3.connect("file:{OUTBOX}?mode=ro", uri=True)
+print(*db.execute("select count(*) from outgoing where state in ('behind', 'ready')").fetchone())
+"""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Trial:
+    """One box through its story; `figures` is what was seen."""
+
+    center: Center
+    machine: Machine
+    folder: Path
+    ssh_port: int
+    chance: random.Random
+    say: Say
+    figures: dict[str, Any] = field(default_factory=dict)
+    boot_id: str = ""
+    witness: Process | None = None
+
+    def ssh(self, command: str) -> list[Any]:
+        """The command line that runs something on the box, as root."""
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=20")
+        flags = [part for option in options for part in ("-o", option)]
+        return ["ssh", *flags, "-i", self.center.ssh, "-p", str(self.ssh_port), "root@127.0.0.1", command]
+
+    def ask(self, command: str, typed: str = "") -> str:
+        """Run something on the box; empty where it does not answer."""
+        try:
+            return run(*self.ssh(command), typed=typed, timeout_s=90).stdout
+        except subprocess.TimeoutExpired:
+            return ""
+
+    def system(self) -> dict[str, Any]:
+        """What root on the box says of its slots; empty where it does not answer."""
+        text = self.ask("cat /run/cityeye/system.json")
+        return dict(json.loads(text)) if text.startswith("{") else {}
+
+    # power
+
+    def start(self) -> None:
+        """Give power; returns when the center has heard of this start."""
+        self.machine.start()
+        self.heard()
+
+    def heard(self) -> float:
+        """Wait for a start that the center has not heard of; returns the box's uptime at its `status`, seconds."""
+
+        def new() -> bool:
+            row = self.center.box()
+            return row is not None and row.state == "online" and row.boot_id not in ("", self.boot_id)
+
+        wait_for(new, f"the box is heard of; its console: {self.machine.console()[-1500:]}", BOOT_S)
+        row = self.center.box()
+        assert row is not None
+        self.boot_id = row.boot_id
+        self.say(f"  heard {self.machine.up_s:.0f} s after power came")
+        if self.witness is not None:
+            self.witness.stop()
+        path = self.folder / f"outbox.{self.machine.starts}"
+        self.witness = Process(self.ssh(f"{PYTHON} -uc '{WITNESS}'"), path)
+        return self.machine.up_s
+
+    def cut(self) -> None:
+        """Take the power away at this very moment."""
+        up_s, lost = self.machine.up_s, self.machine.cut(self.chance)
+        self.say(f"cut {self.machine.cuts}, {up_s:.0f} s after power came: {lost} sectors lost")
+
+    def wait(self, seconds: float) -> None:
+        """Let time go."""
+        time.sleep(seconds)
+
+    def incident(self) -> None:
+        """Wait for one that the center has not heard of."""
+        known = set(self.center.incidents())
+        wait_for(lambda: set(self.center.incidents()) - known, "a new incident comes", BOOT_S)
+
+    # updates
+
+    def roll_out(self, bundle: Path, version: str) -> None:
+        """As an admin does."""
+        self.center.fleet.command("boxes", "systems", "add", bundle)
+        self.center.fleet.command("boxes", "systems", "rollout", version)
+
+    def ends(self, version: str, *states: str) -> dict[str, Any]:
+        """Wait until a roll-out has come to an end on the box; returns what it says."""
+        found: dict[str, Any] = {}
+
+        def over() -> bool:
+            found.clear()
+            found.update(self.system())
+            last = found.get("last") or {}
+            return last.get("version") == version and last.get("state") in states and not found["trial"]
+
+        wait_for(over, f"the update to {version} is {' or '.join(states)}", UPDATE_S)
+        self.say(f"  {version}: slot {found['slot']}, {found['last']['state']} {found['last']['text']}")
+        self.heard_again()
+        return found
+
+    def heard_again(self) -> None:
+        """What started anew by itself is heard of."""
+        row = self.center.box()
+        if row is None or row.boot_id != self.boot_id:
+            self.heard()
+
+    # the books
+
+    def close(self) -> dict[str, Any]:
+        """Let all reach the center, end the box in order, and compare what its outbox holds with what the center has."""
+        wait_for(lambda: self.ask(f"{PYTHON} -", typed=WAITING).strip() == "0", "the outbox is empty", BOOT_S)
+        self.ask("systemctl poweroff")
+        assert self.machine.ended(120), "expected the box to end in order"
+        path = self.folder / "outbox.db"
+        disk = self.machine.disk.path
+        for suffix in ("", "-wal"):
+            read_data(disk, offset_of(disk, "data"), f"/cityeye/outbox.db{suffix}", path.with_name(path.name + suffix))
+        ledger = read_ledger(path)
+        fleet = self.center.fleet
+        found = compare(ledger, fleet.store, PictureFiles(fleet.config.data_dir / "evidence"))
+        seen = {line for one in self.folder.glob("outbox.[0-9]*") for line in one.read_text().split()}
+        ids = {line.rpartition(":")[0] for line in seen if ":" in line}
+        found["witnessed"] = len(ids)
+        found["lost"] = max(found["lost"], len(ids - set(self.center.incidents())))
+        found.pop("behind")
+        return found
+
+
+def read_ledger(path: Path) -> Ledger:
+    """What an outbox says was committed."""
+    ledger = Ledger()
+    with sqlite3.connect(path) as db:
+        for name, kind in db.execute("select id, kind from outgoing order by number"):
+            if kind == "incident":
+                incident, _, seq = name.rpartition(":")
+                ledger.seqs[incident] = max(ledger.seqs.get(incident, 0), int(seq))
+            elif kind == "picture":
+                ledger.pictures.setdefault(name.partition(":")[0], set()).add(name)
+    return ledger

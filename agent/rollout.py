@@ -18,8 +18,9 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from agent.box import detectors
-from agent.box.detectors import FetchError, Standing, file_of
+from agent.box.detectors import Standing, file_of
 from agent.box.enrolment import EnrolmentError, own_ca
+from agent.box.fetch import FetchError, patiently
 from agent.shadow import ShadowError, shadow
 from agent.uplink.executor import plain
 from agent.vision.detector import DetectorError
@@ -45,8 +46,6 @@ EVERY_S: Final = 4.0
 """Between two pictures of a shadow run: two looks by a process that gives way to all others."""
 WIDEST: Final = 960
 """Pixels of a picture there; detectors take less."""
-AGAIN_S: Final = (5.0, 300.0)
-"""Between two tries to reach the center, doubling."""
 GOES_ON: Final = ("fetching", "shadow")
 STOPPED: Final = "the center has stopped it"
 
@@ -239,26 +238,15 @@ class _Job:
 
     def _run(self) -> None:
         try:
-            path = self._fetch()
+            wanted = detectors.wanted(self._rollout.agent.config.state_dir, self.manifest)
+            patiently(self._rollout.agent.config.state_dir, wanted, self.ended.wait)
             self.said.put(("shadow", ""))
-            self._compare(path)
+            self._compare(wanted.target)
         except (FetchError, ShadowError) as fault:
             self.said.put(("refused", str(fault)))
         except Exception as fault:
             log.exception("detector: its roll-out failed")
             self.said.put(("refused", f"an error of the agent ({type(fault).__name__}); its log says more"))
-
-    def _fetch(self) -> Path:
-        wait_s, most_s = AGAIN_S
-        while True:
-            try:
-                return detectors.fetch(self._rollout.agent.config.state_dir, self.manifest, self.ended.is_set)
-            except FetchError as fault:
-                if fault.final or self.ended.is_set():
-                    raise
-                log.warning("detector: not fetched yet: %s", fault)
-            self.ended.wait(wait_s)
-            wait_s = min(most_s, 2 * wait_s)
 
     def _compare(self, path: Path) -> None:
         agent, section = self._rollout.agent, self._rollout.agent.config.settings.detector

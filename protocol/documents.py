@@ -15,6 +15,14 @@ class SettingsError(Exception):
     """A settings file that cannot be used; its text is one line that names the file, the place and what to do."""
 
 
+class UnknownKeyError(ValueError):
+    """A key of a table that this version does not know."""
+
+    def __init__(self, key: str, near: str) -> None:
+        super().__init__(f"unknown key {key!r}; the nearest known one is {near!r}")
+        self.key = key
+
+
 class Section(BaseModel):
     """A table of a settings file: frozen, and refusing keys that it does not know."""
 
@@ -28,7 +36,7 @@ class Section(BaseModel):
             for key in values:
                 if key not in known:
                     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
-                    raise ValueError(f"unknown key {key!r}; the nearest known one is {near[0]!r}")
+                    raise UnknownKeyError(key, near[0])
         return values
 
     @classmethod

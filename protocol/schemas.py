@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from protocol import commands, desired, enrolment, messages, pictures, topics
+from protocol import commands, desired, detectors, enrolment, messages, pictures, systems, topics
 from protocol.messages import Event
 from protocol.settings import Camera, CamerasDocument
 
@@ -26,6 +26,8 @@ _TITLES = {
 _RECEIVED = {
     "command": ("command", "What the box is to do; not retained, expires"),
     "settings-desired": ("settings/desired", "Cameras, zones and rules as the center wants them; retained"),
+    "model-desired": ("model/desired", "The detector of a roll-out; retained"),
+    "system-desired": ("system/desired", "The system of a roll-out; retained"),
 }
 _ANSWERED = {
     "reply": ("reply", "What became of a command"),
@@ -33,12 +35,18 @@ _ANSWERED = {
         "settings/reported",
         "Settings in force, and what became of those wanted; retained",
     ),
+    "model-reported": ("model/reported", "The detector in use, and what became of a roll-out; retained"),
+    "system-reported": ("system/reported", "The system that runs, and what became of a roll-out; retained"),
 }
 _ORDERS: dict[str, type[Event[Any]]] = {
     "command": commands.CommandEvent,
     "reply": commands.ReplyEvent,
     "settings-desired": desired.DesiredEvent,
     "settings-reported": desired.ReportedEvent,
+    "model-desired": detectors.ModelDesiredEvent,
+    "model-reported": detectors.ModelReportedEvent,
+    "system-desired": systems.SystemDesiredEvent,
+    "system-reported": systems.SystemReportedEvent,
 }
 
 

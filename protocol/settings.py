@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from protocol.documents import Section, all_faults
+from protocol.documents import Section, UnknownKeyError, all_faults
 from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
@@ -255,3 +255,26 @@ def read_document(values: Mapping[str, Any]) -> CamerasDocument:
         return CamerasDocument.model_validate(values)
     except ValidationError as fault:
         raise DocumentError(all_faults(fault, values)) from None
+
+
+def read_newer(values: dict[str, Any]) -> tuple[CamerasDocument, list[str]]:
+    """Read a document of a newer version without the keys that this one does not know; names them.
+
+    Takes them out of `values`. Raises DocumentError where that is not enough.
+    """
+    dropped: list[str] = []
+    while True:
+        try:
+            return CamerasDocument.model_validate(values), dropped
+        except ValidationError as fault:
+            errors = [(one["loc"], one.get("ctx", {}).get("error")) for one in fault.errors(include_url=False)]
+            unknown = [(where, error.key) for where, error in errors if isinstance(error, UnknownKeyError)]
+            if not unknown:
+                raise DocumentError(all_faults(fault, values)) from None
+            for where, key in unknown:
+                here: Any = values
+                for step in where:
+                    if isinstance(step, int) or step in here:  # any other is the tag of a union
+                        here = here[step]
+                here.pop(key)
+                dropped.append(key)

@@ -13,13 +13,21 @@ from typing import Any, Final, Self
 from agent.box.twin import read_twice, write_twice
 from agent.settings import BoxConfig
 from protocol.desired import Desired, Edit
-from protocol.settings import CamerasDocument, DocumentError, read_document
+from protocol.settings import CamerasDocument, DocumentError, read_newer
 
 log = logging.getLogger(__name__)
 
 FILE: Final = "settings.json"
 TRIAL_STARTS: Final = 2
 """A revision that is not confirmed after so many starts of the agent is taken back."""
+
+
+def _read(values: dict[str, Any]) -> CamerasDocument:
+    """Read a document that a newer agent may have written before it was taken back; raises DocumentError."""
+    document, dropped = read_newer(values)
+    if dropped:
+        log.warning("%s: a newer agent wrote it; left out: %s", FILE, ", ".join(dropped))
+    return document
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Version:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """Read it back; raises ValueError, KeyError or TypeError."""
-        return cls(int(values["revision"]), read_document(values["document"]))
+        return cls(int(values["revision"]), _read(values["document"]))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 
 from agent.box import detectors
 from agent.box.clock import Clock
-from agent.box.detectors import STARTS, FetchError
+from agent.box.detectors import STARTS
+from agent.box.fetch import FetchError, fetch
 from agent.live import Agent, Eyes
 from agent.rollout import LASTS_S, SHADOW_S, Rollout, rolled_out
 from agent.settings import load_settings
@@ -172,6 +173,7 @@ def test_a_file_that_is_cut_short_or_another_one_at_the_center_is_refused(center
 def test_a_download_that_is_broken_off_goes_on_where_it_was(center, box, monkeypatch):
     raw = bytes(np.random.default_rng(1).integers(0, 255, 3 * PART_BYTES + 10, np.uint8))
     manifest = Manifest.model_validate_json(center.add(raw, "large").manifest)
+    wanted = detectors.wanted(box.state, manifest)
     asked, real = [], http.client.HTTPSConnection.request
 
     def request(self, verb, path, headers):
@@ -182,18 +184,20 @@ def test_a_download_that_is_broken_off_goes_on_where_it_was(center, box, monkeyp
 
     def fails():
         with pytest.raises(FetchError) as caught:
-            detectors.fetch(box.state, manifest, lambda: False)
+            fetch(box.state, wanted)
         return not caught.value.final
 
     monkeypatch.setattr(http.client.HTTPSConnection, "request", request)
     assert fails()
-    path = detectors.fetch(box.state, manifest, lambda: False)
+    fetch(box.state, wanted)
+    path = wanted.target
     assert (path.read_bytes(), asked) == (raw, [0, 1, 2, 2, 3])
     # what a cut of the power has left is not believed
     path.unlink()
     (path.parent.parent / f"{manifest.sha256}.part").write_bytes(bytes(PART_BYTES))
     assert fails()
-    assert detectors.fetch(box.state, manifest, lambda: False).read_bytes() == raw
+    fetch(box.state, wanted)
+    assert path.read_bytes() == raw
 
 
 def test_an_agent_that_does_not_last_with_it_or_finds_it_damaged_goes_back(center, box):

@@ -286,6 +286,31 @@ def test_a_newer_outbox_is_not_touched(tmp_path, now):
         Outbox(path, now)
 
 
+@pytest.mark.parametrize("readable_by", [VERSION, VERSION + 1])
+def test_an_older_agent_goes_on_with_a_newer_outbox_where_that_says_so(tmp_path, now, readable_by):
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path, now)
+    commit(outbox, message("a1"), incident="a")
+    outbox.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "ALTER TABLE incident ADD COLUMN more TEXT NOT NULL DEFAULT ''; CREATE TABLE other (one TEXT);"
+            f"PRAGMA user_version = {VERSION + 1}"
+        )
+        with db:
+            db.execute("UPDATE reader SET version = ?", (readable_by,))
+    if readable_by > VERSION:
+        with pytest.raises(OutboxError, match="update the agent"):
+            Outbox(path, now)
+        return
+    outbox = Outbox(path, now)
+    commit(outbox, message("b1"), incident="b")
+    assert ids(outbox) == ["a1", "b1"]
+    outbox.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+
+
 def test_an_outbox_of_the_first_version_is_brought_up_in_place(tmp_path, now):
     path = tmp_path / "outbox.db"
     db = sqlite3.connect(path)

@@ -147,7 +147,7 @@ def test_what_cannot_be_rolled_out_is_refused(fleet, center):
 
 
 def test_parts_go_to_boxes_of_this_center_only_and_older_detectors_make_room(center, tmp_path):
-    content = bytes(range(256)) * 1200
+    content = bytes(range(256)) * 4800
     manifest = verified(center.add(content, "whole"), center.authority.pem)
     box = center.enrol(tmp_path / "state")
     path, size = f"/detectors/{manifest.sha256}", len(content)

@@ -6,14 +6,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from collector.store import Box, IncidentRow, Ticket
+from collector.store import Box, IncidentRow, SettingsRow, Ticket
 from tests import boxes, clips
 from tests.cameras import RtspCamera
 from tests.fleet import COLLECTOR, Fleet
 from tests.image.machine import HOST
-from tests.services import ROOT, Process, run
+from tests.services import ROOT, Process, run, wait_for
 
 SITE, BOX = "xiaohe", "xiaohe-0001"
 CLEAR_S, PUT_S, LOOP_S = 30, 30, 75
@@ -55,6 +55,8 @@ class Center:
 
     def give_settings(self) -> None:
         """Have the box watch the camera; returns once it does."""
+        # its own, which are none, come first
+        wait_for(lambda: self._count(SettingsRow.number), "the box says what its settings are", 120)
         source = self.camera.url.replace("127.0.0.1", HOST)
         document = boxes.settings(self.folder, ZONE, source=source, camera={"learn_s": 12}, name="cameras.toml")
         text = document.read_text()
@@ -76,5 +78,8 @@ class Center:
 
     def tickets(self) -> int:
         """How many there are."""
+        return self._count(Ticket.number)
+
+    def _count(self, column: Any) -> int:
         with self.fleet.store.transaction() as session:
-            return len(session.scalars(select(Ticket.number)).all())
+            return session.scalar(select(func.count(column))) or 0

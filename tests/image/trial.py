@@ -96,12 +96,13 @@ class Trial:
         row = self.center.box()
         assert row is not None
         self.boot_id = row.boot_id
-        self.say(f"  heard {self.machine.up_s:.0f} s after power came")
+        uptime_s = (row.state_since_ms - (row.started_ms or row.state_since_ms)) / 1000
+        self.say(f"  heard {self.machine.up_s:.0f} s after power came, {uptime_s:.1f} s after the kernel's start")
         if self.witness is not None:
             self.witness.stop()
         path = self.folder / f"outbox.{self.machine.starts}"
         self.witness = Process(self.ssh(f"{PYTHON} -uc '{WITNESS}'"), path)
-        return self.machine.up_s
+        return uptime_s
 
     def cut(self) -> None:
         """Take the power away at this very moment."""

@@ -8,13 +8,14 @@ import hmac
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.boxes import register, rollouts
+from collector.boxes import register, rollouts, systems
 from collector.boxes.authority import Authority, key_sha256, read_request
 from collector.boxes.revocation import Lists
 from collector.people import audit
@@ -65,6 +66,7 @@ class Desk:
         days: float,
         now: Callable[[], float],
         lists: Lists | None = None,
+        systems_folder: Path | None = None,
     ) -> None:
         self._store = store
         self._authority = authority
@@ -72,6 +74,7 @@ class Desk:
         self._days = days
         self._now = now
         self._lists = lists
+        self._systems_folder = systems_folder
 
     def enrol(self, request: EnrolRequest) -> Enrolled:
         """Take a claim; raises DeniedError."""
@@ -152,10 +155,11 @@ class Desk:
             log.info("box %s: certificate renewed, with version %r", box.id, request.version)
             return self._answer(row.pem, box)
 
-    def part(self, sha256: str, at: int, count: int, serial: str) -> tuple[bytes, int]:
-        """A part of a detector's file and the size of the whole, for a box; raises DeniedError.
+    def part(self, kind: str, sha256: str, at: int, count: int, serial: str) -> tuple[bytes, int]:
+        """A part of a file and the size of the whole, for a box; raises DeniedError.
 
         Args:
+            kind: `detector` or `system`.
             sha256: of the file.
             at: from this byte on.
             count: so many, or those that there are.
@@ -168,9 +172,18 @@ class Desk:
             box = None if shown is None or shown.usage != "box" else session.get(Box, shown.name)
             if shown is None or shown.revoked_ms is not None or box is None or box.standing != "enrolled":
                 raise DeniedError(403, "unknown_box", "this certificate is of no box of this center")
-            found = rollouts.part(session, sha256, at, count)
+            if kind == "detector":
+                found = rollouts.part(session, sha256, at, count)
+            elif kind != "system" or self._systems_folder is None:
+                found = None
+            else:
+                try:
+                    found = systems.part(session, self._systems_folder, sha256, at, count)
+                except OSError as fault:
+                    log.error("system %s: its file cannot be read here: %s", sha256[:16], fault.strerror)  # noqa: TRY400 - no trace
+                    raise DeniedError(503, "later", "its file is not on this machine of the center") from None
         if found is None:
-            raise DeniedError(404, "not_found", "this center has no such detector")
+            raise DeniedError(404, "not_found", f"this center has no such {kind}")
         return found
 
     def _is_refused(self, serial: str) -> bool:

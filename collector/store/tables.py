@@ -68,6 +68,8 @@ class Box(Base):
     standing: Mapped[str] = mapped_column(Text, default="guest")
     """`guest` came by itself, `expected` has a claim code, then `enrolled`; `revoked` and `replaced` are out."""
     replaced_by: Mapped[str | None] = mapped_column(Text)
+    system: Mapped[str | None] = mapped_column(Text)
+    """`protocol.systems.SystemReported`, JSON; null: it has none that could be rolled out."""
 
 
 class Claim(Base):

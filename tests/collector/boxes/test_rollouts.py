@@ -1,16 +1,22 @@
 """Which boxes get a detector when, and what stops that; and what the listener gives to whom."""
 
+import errno
+import random
+import shutil
 import ssl
 from http.client import HTTPSConnection
 
 import pytest
 
-from collector.boxes import register, rollouts
+from collector.boxes import register, rollouts, systems
 from collector.boxes.register import RegisterError
 from collector.people.actor import SYSTEM
 from collector.store import Box, open_store
+from deploy.image.update import bundle as real_bundle
 from protocol.detectors import PART_BYTES, ModelDesiredEvent, ModelReported, verified
-from tests.rollouts import Center
+from protocol.systems import SystemDesiredEvent, SystemReported
+from tests.rollouts import Center, bundle
+from tests.services import ROOT, run
 
 NOW = 1_700_000_000_000
 
@@ -39,24 +45,31 @@ class Fleet:
         with self.store.writing() as session:
             return what(session, *args)
 
-    def begin(self, steps, streets=None, most=10):
+    def begin(self, steps, streets=None, most=10, name="new"):
         """Begin one; gives its number."""
-        return self.do(lambda *args: rollouts.start(*args).number, SYSTEM, "new", streets, NOW, steps, most)
+        return self.do(lambda *args: rollouts.start(*args).number, SYSTEM, name, streets, NOW, steps, most)
 
-    def step(self):
+    def step(self, now=NOW, what="model"):
         """Let the center go on; gives what goes out: to whom, and whether it is to be taken."""
         with self.store.writing() as session:
-            rollouts.step(session, NOW)
+            rollouts.step(session, now)
             sent = {}
             for row, topic, payload in rollouts.due(session, "c"):
-                assert str(topic) == f"cityeye/1/{session.get_one(Box, row.box_id).site}/{row.box_id}/model/desired"
-                sent[row.box_id] = ModelDesiredEvent.model_validate_json(payload).data.signed is not None
+                assert str(topic) == f"cityeye/1/{session.get_one(Box, row.box_id).site}/{row.box_id}/{what}/desired"
+                if what == "model":
+                    sent[row.box_id] = ModelDesiredEvent.model_validate_json(payload).data.signed is not None
+                else:
+                    sent[row.box_id] = SystemDesiredEvent.model_validate_json(payload).data.bundle is not None
                 row.due = False
             return sent
 
-    def say(self, number, box, state):
+    def say(self, number, box, state, board=None):
+        reported = ModelReported(rollout=number, state=state)
+        if board is not None:
+            reported = SystemReported(
+                version="0.1.0", slot="a", compatible=board, trial=False, rollout=number, state=state
+            )
         with self.store.writing() as session:
-            reported = ModelReported(rollout=number, state=state)
             rollouts.take_reported(session, session.get_one(Box, box), reported, NOW)
 
     def look(self, number):
@@ -175,3 +188,100 @@ def test_parts_go_to_boxes_of_this_center_only_and_older_detectors_make_room(cen
     with center.store.writing() as session:
         register.put_out(session, box, "revoked", NOW)
     assert get()[0] == 403
+
+
+AMD64, ARM64 = "cityeye-amd64", "cityeye-arm64"
+
+
+def test_a_system_goes_to_boxes_of_its_board_and_one_that_is_silent_on_trial_holds_up_the_others(fleet, tmp_path):
+    systems.add(fleet.store, SYSTEM, bundle(tmp_path / "any"), tmp_path / "systems", NOW)
+    name = f"{AMD64} 0.2.0"
+    with pytest.raises(RegisterError, match="that it is for"):  # none has said yet what it has
+        fleet.begin([100], name=name)
+    for box in range(5):
+        fleet.say(None, f"box-{box}", "none", ARM64 if box == 4 else AMD64)
+    number = fleet.begin([50, 100], name=name)
+    first, last = map(list, fleet.look(number)[1])
+    assert sorted(first + last) == ["box-0", "box-1", "box-2", "box-3"]
+    with pytest.raises(RegisterError, match="goes on"):
+        fleet.begin([100])
+
+    def step(hours=0.0):
+        return fleet.step(NOW + round(hours * 3600_000), "system")
+
+    assert step() == dict.fromkeys(first, True)
+    # what has settled is told that it is over, so that a box that is set up anew does not go back to it
+    fleet.say(number, first[0], "taken", AMD64)
+    assert step() == {first[0]: False}
+    fleet.say(number, first[0], "kept", AMD64)
+    for state in ("fetching", "installing", "trial"):
+        fleet.say(number, first[1], state, AMD64)
+    fleet.put(first[1], state="offline")
+    assert (step(1.9), fleet.look(number)[1][0]) == ({}, {first[0]: "taken", first[1]: "trial"})
+    # by then it should have come back by itself
+    assert step(2.1) == {first[1]: False}
+    assert (fleet.look(number)[0], set(fleet.look(number)[1][1].values())) == ("ended", {"kept"})
+    fleet.put(first[1], state="online")
+    # another board's bundle of the same version is another one
+    systems.add(fleet.store, SYSTEM, bundle(tmp_path / "arm", compatible=ARM64), tmp_path / "systems", NOW)
+    with fleet.store.writing() as session:
+        with pytest.raises(RegisterError, match="--board"):
+            systems.named(session, "0.2.0", None)
+        assert systems.named(session, "0.2.0", ARM64) == f"{ARM64} 0.2.0"
+    number = fleet.begin([100], name=f"{ARM64} 0.2.0")
+    assert step() == {"box-4": True}
+    fleet.say(number, "box-4", "rolled_back", ARM64)
+    assert (step(), fleet.look(number)[0]) == ({"box-4": False}, "ended")
+
+
+def test_a_real_bundle_is_read_and_what_is_none_is_refused(center, tmp_path, monkeypatch):
+    sound = bundle(tmp_path / "sound")
+    files = {
+        "none": (tmp_path / "none", "cannot be taken up"),
+        "empty": (tmp_path / "empty", "cut short or none"),
+        "short": (tmp_path / "short", "cut short or none"),
+        "plain": (bundle(tmp_path / "plain", form="plain"), "form verity"),
+        "name": (bundle(tmp_path / "name", version="0.2 beta"), "plain version"),
+    }
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "short").write_bytes(sound.read_bytes()[:-20])
+    for name, (path, text) in files.items():
+        with pytest.raises(RegisterError, match=text):
+            center.add_system(path)
+        assert not list(center.systems.glob("*")), name
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(RegisterError, match="No space left"):
+            center.add_system(sound)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1 << 20))
+        with pytest.raises(RegisterError, match="expected 1024 MB free, got 1"):
+            center.add_system(sound)
+    assert not list(center.systems.glob("*"))
+    if shutil.which("rauc") is None or shutil.which("mksquashfs") is None:
+        pytest.skip("needs rauc and mksquashfs")
+    run(ROOT / "deploy/image/keys", tmp_path / "keys")
+    (tmp_path / "root.img").write_bytes(random.Random(1).randbytes(100_000))
+    real_bundle(tmp_path / "root.img", tmp_path / "real", compatible=ARM64, version="1.2.3", keys=tmp_path / "keys")
+    one = center.add_system(tmp_path / "real")
+    assert (one.version, one.compatible, one.size) == ("1.2.3", ARM64, (tmp_path / "real").stat().st_size)
+    # the same again brings a file back that was lost
+    systems.file_of(center.systems, one.sha256).unlink()
+    assert center.add_system(tmp_path / "real") == one
+    assert systems.file_of(center.systems, one.sha256).exists()
+
+
+def test_older_systems_of_a_board_make_room(tmp_path):
+    center = Center(tmp_path / "center")
+    center.add_system(bundle(tmp_path / "other", compatible=ARM64))
+    for number in range(rollouts.KEPT + 2):
+        center.add_system(bundle(tmp_path / "one", b"%d" % number, version=f"0.{number}"))
+    with center.store.transaction() as session:
+        names = rollouts.stored(session, "system")
+    assert len(names) == len(list(center.systems.iterdir())) == rollouts.KEPT + 1
+    assert (f"{ARM64} 0.2.0" in names, f"{AMD64} 0.1" in names) == (True, False)
+    center.close()

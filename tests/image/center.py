@@ -13,7 +13,7 @@ from tests import boxes, clips
 from tests.cameras import RtspCamera
 from tests.fleet import COLLECTOR, Fleet
 from tests.image.machine import HOST
-from tests.services import ROOT, Process, run, wait_for
+from tests.services import ROOT, Process, answers, run, wait_for
 
 SITE, BOX = "xiaohe", "xiaohe-0001"
 CLEAR_S, PUT_S, LOOP_S = 30, 30, 75
@@ -38,7 +38,8 @@ class Center:
         stack.callback(self.fleet.store.close)
         stack.enter_context(self.fleet.mosquitto())
         serve = [COLLECTOR, "serve", "--settings", self.fleet.settings]
-        stack.enter_context(Process(serve, folder / "collector.log", self.fleet.page_port))
+        stack.enter_context(Process(serve, folder / "collector.log"))
+        wait_for(lambda: answers(self.fleet.page_port), "the center's pages are there", 120)
         self.camera = stack.enter_context(RtspCamera(folder, frame=pavement_with_crate, seconds=LOOP_S, anew=True))
         self.ssh = folder / "ssh"
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.ssh)

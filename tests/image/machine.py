@@ -142,4 +142,3 @@ def read_data(disk: Path, offset: int, name: str, to: Path) -> bool:
     command = ["debugfs", "-R", f"dump {name} {to}", f"{disk}?offset={offset}"]
     subprocess.run(command, capture_output=True, check=False)
     return to.exists() and to.stat().st_size > 0
-

@@ -20,13 +20,12 @@ from tests.services import Process, run, wait_for
 BOOT_S, UPDATE_S = 600.0, 2400.0
 """What an emulated start, and an update, may take where others use the machine as well."""
 LOST = ("lost", "lost_messages", "lost_pictures", "doubled", "without_ticket")
-OUTBOX = "/var/lib/cityeye/outbox.db"
-WITNESS = f"""
+WITNESS = """
 import sqlite3, time
 told = 0
 while True:
     try:
-        db = sqlite3.connect("file:{OUTBOX}?mode=ro", uri=True)
+        db = sqlite3.connect("file:/var/lib/cityeye/outbox.db?mode=ro", uri=True)
         for told, name in db.execute("select number, id from outgoing where kind = ? and number > ?", ("incident", told)):
             print(name, flush=True)
         db.close()
@@ -37,9 +36,9 @@ while True:
 """Runs on the box: says what its outbox has committed."""
 
 PYTHON = "/opt/cityeye/bin/python -I"
-WAITING = f"""
+WAITING = """
 import sqlite3
-db = sqlite3.connect("file:{OUTBOX}?mode=ro", uri=True)
+db = sqlite3.connect("file:/var/lib/cityeye/outbox.db?mode=ro", uri=True)
 print(*db.execute("select count(*) from outgoing where state in ('behind', 'ready')").fetchone())
 """
 
@@ -80,11 +79,6 @@ class Trial:
 
     # power
 
-    def start(self) -> None:
-        """Give power; returns when the center has heard of this start."""
-        self.machine.start()
-        self.heard()
-
     def heard(self) -> float:
         """Wait for a start that the center has not heard of; returns the box's uptime at its `status`, seconds."""
 
@@ -109,9 +103,13 @@ class Trial:
         up_s, lost = self.machine.up_s, self.machine.cut(self.chance)
         self.say(f"cut {self.machine.cuts}, {up_s:.0f} s after power came: {lost} sectors lost")
 
-    def wait(self, seconds: float) -> None:
-        """Let time go."""
-        time.sleep(seconds)
+    def cut_within(self, seconds: float, *, heard: bool = True) -> None:
+        """Cut the power at a random moment of the next seconds and give it back; `heard`: wait for it."""
+        time.sleep(self.chance.uniform(0, seconds))
+        self.cut()
+        self.machine.start()
+        if heard:
+            self.heard()
 
     def incident(self) -> None:
         """Wait for one that the center has not heard of."""
@@ -149,7 +147,7 @@ class Trial:
     # the books
 
     def close(self) -> dict[str, Any]:
-        """Let all reach the center, end the box in order, and compare what its outbox holds with what the center has."""
+        """Let all reach the center, end the box in order, and compare its outbox with what the center has."""
         wait_for(lambda: self.ask(f"{PYTHON} -", typed=WAITING).strip() == "0", "the outbox is empty", BOOT_S)
         self.ask("systemctl poweroff")
         assert self.machine.ended(120), "expected the box to end in order"

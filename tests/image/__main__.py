@@ -1,4 +1,4 @@
-"""`python -m tests.image`: build an image, give it power, and see what becomes of it; exit 1 where something did not hold.
+"""`python -m tests.image`: build an image, give it power, see what becomes of it; exit 1 where it did not hold.
 
 `--short`: one good and one broken update, two cuts. Another board than amd64 goes up to its first ticket.
 """

@@ -26,8 +26,10 @@ told = 0
 while True:
     try:
         db = sqlite3.connect("file:/var/lib/cityeye/outbox.db?mode=ro", uri=True)
-        for told, name in db.execute("select number, id from outgoing where kind = ? and number > ?", ("incident", told)):
-            print(name, flush=True)
+        query = "select number, id, kind from outgoing where number > ? order by number"
+        for told, name, kind in db.execute(query, (told,)):
+            if kind == "incident":
+                print(name, flush=True)
         db.close()
     except sqlite3.Error:
         pass
@@ -84,13 +86,14 @@ class Trial:
 
         def new() -> bool:
             row = self.center.box()
-            return row is not None and row.state == "online" and row.boot_id not in ("", self.boot_id)
+            # the second is known with its first health, a moment later
+            return row is not None and row.state == "online" and row.boot_id == row.clock_boot != self.boot_id
 
         wait_for(new, f"the box is heard of; its console: {self.machine.console()[-1500:]}", BOOT_S)
         row = self.center.box()
         assert row is not None
         self.boot_id = row.boot_id
-        uptime_s = (row.state_since_ms - (row.started_ms or row.state_since_ms)) / 1000
+        uptime_s = (row.state_since_ms - (row.started_ms or 0)) / 1000
         self.say(f"  heard {self.machine.up_s:.0f} s after power came, {uptime_s:.1f} s after the kernel's start")
         if self.witness is not None:
             self.witness.stop()

@@ -28,9 +28,9 @@ def short(trial: Trial, bundle: Bundle) -> None:
     """Two updates and two cuts."""
     trial.roll_out(bundle(WHOLE), WHOLE)
     trial.cut_within(120)
-    trial.ends(WHOLE, "taken")
+    trial.ends("taken")
     trial.roll_out(bundle(INIT_EXITS), INIT_EXITS)
-    trial.ends(INIT_EXITS, "rolled_back")
+    trial.ends("rolled_back")
     trial.incident()
     trial.cut_within(20)
     trial.incident()
@@ -40,12 +40,12 @@ def full(trial: Trial, bundle: Bundle) -> None:
     """A good update, two broken ones, 20 cuts: 6 in updates, 6 in starts, 8 while it works."""
     began_s = time.monotonic()
     trial.roll_out(bundle(WHOLE), WHOLE)
-    trial.ends(WHOLE, "taken")
+    trial.ends("taken")
     update_s = time.monotonic() - began_s
     trial.figures["update_s"] = round(update_s)
     for version in (INIT_EXITS, AGENT_EXITS):
         trial.roll_out(bundle(version), version)
-        trial.ends(version, "rolled_back")
+        trial.ends("rolled_back")
     for number in range(8):
         trial.incident()
         trial.cut_within(30)
@@ -56,7 +56,7 @@ def full(trial: Trial, bundle: Bundle) -> None:
         trial.roll_out(bundle(version), version)
         trial.cut_within(update_s / 2)
         trial.cut_within(update_s / 2)
-        trial.ends(version, "taken", "rolled_back")
+        trial.ends("taken", "rolled_back")
     trial.incident()
 
 

@@ -17,8 +17,10 @@ from tests.services import ROOT, Process, answers, run, wait_for
 
 SITE, BOX = "xiaohe", "xiaohe-0001"
 CLEAR_S, LOOP_S = 45, 240
-"""Whoever connects to the camera sees the clip from its start: so long nothing, then a crate. An emulated box that has to
-share this host may need half a minute for one look of its detector, and looks more than once before it is sure."""
+"""Whoever connects to the camera sees the clip from its start: so long nothing, then a crate.
+
+A box that is emulated on a busy host may need half a minute for one look of its detector, and needs several of them.
+"""
 ZONE = {**boxes.FRONTAGE, "polygon": [[0.4, 0.4], [0.75, 0.4], [0.75, 0.85], [0.4, 0.85]], "dwell_s": 8, "clear_s": 5}
 
 

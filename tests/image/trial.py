@@ -15,9 +15,9 @@ from deploy.image.personalise import offset_of
 from tests.faults.books import Ledger, compare
 from tests.image.center import Center
 from tests.image.machine import Machine, read_data
-from tests.services import Process, run, wait_for
+from tests.services import Process, run
 
-BOOT_S, UPDATE_S = 600.0, 2400.0
+BOOT_S, UPDATE_S = 1200.0, 3600.0
 """What an emulated start, and an update, may take where others use the machine as well."""
 LOST = ("lost", "lost_messages", "lost_pictures", "doubled", "without_ticket")
 WITNESS = """
@@ -60,6 +60,8 @@ class Trial:
     figures: dict[str, Any] = field(default_factory=dict)
     boot_id: str = ""
     witness: Process | None = None
+    rollout: int = 0
+    """The last one before that which goes on."""
 
     def ssh(self, command: str) -> list[Any]:
         """The command line that runs something on the box, as root."""
@@ -75,9 +77,9 @@ class Trial:
             return ""
 
     def system(self) -> dict[str, Any]:
-        """What root on the box says of its slots; empty where it does not answer."""
-        text = self.ask("cat /run/cityeye/system.json")
-        return dict(json.loads(text)) if text.startswith("{") else {}
+        """What the box has said of its slots: `system/reported`."""
+        row = self.center.box()
+        return {} if row is None or row.system is None else dict(json.loads(row.system))
 
     # power
 
@@ -89,7 +91,7 @@ class Trial:
             # the second is known with its first health, a moment later
             return row is not None and row.state == "online" and row.boot_id == row.clock_boot != self.boot_id
 
-        wait_for(new, f"the box is heard of; its console: {self.machine.console()[-1500:]}", BOOT_S)
+        until(new, f"the box is heard of; its console: {self.machine.console()[-1500:]}", BOOT_S)
         row = self.center.box()
         assert row is not None
         self.boot_id = row.boot_id
@@ -117,29 +119,28 @@ class Trial:
     def incident(self) -> None:
         """Wait for one that the center has not heard of."""
         known = set(self.center.incidents())
-        wait_for(lambda: set(self.center.incidents()) - known, "a new incident comes", BOOT_S)
+        until(lambda: set(self.center.incidents()) - known, "a new incident comes", BOOT_S)
 
     # updates
 
     def roll_out(self, bundle: Path, version: str) -> None:
         """As an admin does."""
+        self.rollout = self.system().get("rollout") or 0
         self.center.fleet.command("boxes", "systems", "add", bundle)
         self.center.fleet.command("boxes", "systems", "rollout", version)
+        self.say(f"roll-out of {version}")
 
-    def ends(self, version: str, *states: str) -> dict[str, Any]:
-        """Wait until a roll-out has come to an end on the box; returns what it says."""
-        found: dict[str, Any] = {}
+    def ends(self, *states: str) -> None:
+        """Wait until the roll-out has come to an end on the box."""
 
         def over() -> bool:
-            found.clear()
-            found.update(self.system())
-            last = found.get("last") or {}
-            return last.get("version") == version and last.get("state") in states and not found["trial"]
+            now = self.system()
+            return (now.get("rollout") or 0) > self.rollout and now["state"] in states and not now["trial"]
 
-        wait_for(over, f"the update to {version} is {' or '.join(states)}", UPDATE_S)
-        self.say(f"  {version}: slot {found['slot']}, {found['last']['state']} {found['last']['text']}")
+        until(over, f"the roll-out is {' or '.join(states)}", UPDATE_S)
+        now = self.system()
+        self.say(f"  {now['state']}: version {now['version']} in slot {now['slot']}. {now['text']}")
         self.heard_again()
-        return found
 
     def heard_again(self) -> None:
         """What started anew by itself is heard of."""
@@ -151,7 +152,7 @@ class Trial:
 
     def close(self) -> dict[str, Any]:
         """Let all reach the center, end the box in order, and compare its outbox with what the center has."""
-        wait_for(lambda: self.ask(f"{PYTHON} -", typed=WAITING).strip() == "0", "the outbox is empty", BOOT_S)
+        until(lambda: self.ask(f"{PYTHON} -", typed=WAITING).strip() == "0", "the outbox is empty", BOOT_S)
         self.ask("systemctl poweroff")
         assert self.machine.ended(120), "expected the box to end in order"
         path = self.folder / "outbox.db"
@@ -167,6 +168,14 @@ class Trial:
         found["lost"] = max(found["lost"], len(ids - set(self.center.incidents())))
         found.pop("behind")
         return found
+
+
+def until(condition: Callable[[], Any], what: str, limit_s: float) -> None:
+    """Look each second whether something has come true."""
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(1)
 
 
 def read_ledger(path: Path) -> Ledger:

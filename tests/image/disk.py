@@ -1,133 +1,109 @@
 """A disk with a cache that a cut of the power empties: NBD over a unix socket, for QEMU.
 
 What is written stays in the cache until the guest flushes, or asks for that write to be on the platter (FUA), or the
-cache is full: then the oldest sectors go. A cut keeps a random share of what is in the cache, sector by sector.
+cache is full: then the oldest sectors go. A cut keeps a random share of the cache, sector by sector.
 """
 
-import contextlib
 import os
 import random
 import socket
 import struct
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 SECTOR = 512
 CACHE_SECTORS = (64 << 20) // SECTOR
-_OPTION, _REQUEST = struct.Struct(">8sII"), struct.Struct(">IHHQQI")
-_GO, _UNSUPPORTED = 7, 0x80000001
-_FEATURES = 1 | 4 | 8
-"""Of the protocol: has flags, flush, FUA."""
+_GO, _UNSUPPORTED, _FLUSH_AND_FUA = 7, 0x80000001, 1 | 4 | 8
 
 
 class Disk:
-    """A file as a disk. One guest at a time; `cut` is called when there is none.
-
-    Args:
-        path: the platter.
-        door: the socket that it is served at.
-    """
+    """A file as a disk, of one guest at a time; `door`: the socket that it is served at."""
 
     def __init__(self, path: Path, door: Path) -> None:
         self.path = path
-        self.flushes = self.lost = 0
-        """How often the cache was flushed; sectors lost in cuts."""
-        self._size = path.stat().st_size
         self._platter = os.open(path, os.O_RDWR)
         self._cache: dict[int, bytes] = {}
         """Sectors by number, the oldest first."""
         self._idle = threading.Event()
+        self._idle.set()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(door))
         self._server.listen()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def cut(self, chance: random.Random) -> int:
-        """The power goes; returns how many sectors went with it."""
+        """The power went, and with it so many sectors."""
         assert self._idle.wait(30), "expected the guest to have let go of its disk"
         share = chance.choice((0.0, 0.5, chance.random()))
         kept = {number: data for number, data in self._cache.items() if chance.random() < share}
         lost = len(self._cache) - len(kept)
-        self._put(kept)
-        self._cache.clear()
-        self.lost += lost
+        self._cache = kept
+        self.flush()
         return lost
 
-    def settle(self) -> None:
-        """The guest has ended in order, or the disk is taken out: all of it is on the platter."""
-        assert self._idle.wait(30), "expected the guest to have let go of its disk"
+    def flush(self) -> None:
+        """Put all of the cache on the platter."""
         self._put(self._cache)
         self._cache.clear()
-
-    def close(self) -> None:
-        """Serve nobody any more."""
-        self._server.close()
-        os.close(self._platter)
 
     def _put(self, sectors: dict[int, bytes]) -> None:
         run, start = bytearray(), 0
         for number in sorted(sectors):
-            if number != start + len(run) // SECTOR or len(run) >= 1 << 20:
-                os.pwrite(self._platter, run, start * SECTOR)
-                run, start = bytearray(), number
+            if number * SECTOR != start + len(run) or len(run) >= 1 << 20:
+                os.pwrite(self._platter, run, start)
+                run, start = bytearray(), number * SECTOR
             run += sectors[number]
-        os.pwrite(self._platter, run, start * SECTOR)
+        os.pwrite(self._platter, run, start)
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                line, _ = self._server.accept()
-                self._idle.clear()
-                with line, contextlib.suppress(ConnectionError):  # the guest is gone
-                    if self._greet(line):
-                        self._work(line)
-                self._idle.set()
-
-    def _greet(self, line: socket.socket) -> bool:
-        line.sendall(b"NBDMAGICIHAVEOPT" + struct.pack(">H", 1))
-        _take(line, 4)
         while True:
-            _, option, length = _OPTION.unpack(_take(line, _OPTION.size))
-            _take(line, length)
+            line, _ = self._server.accept()
+            self._idle.clear()
+            with line, line.makefile("rb") as heard:
+                try:
+                    self._greet(line, heard)
+                    self._work(line, heard)
+                except (OSError, struct.error):  # the guest is gone
+                    pass
+            self._idle.set()
+
+    def _greet(self, line: socket.socket, heard: BinaryIO) -> None:
+        line.sendall(b"NBDMAGICIHAVEOPT" + struct.pack(">H", 1))
+        heard.read(4)
+        option = 0
+        while option != _GO:
+            option, length = struct.unpack(">8xII", heard.read(16))
+            heard.read(length)
             reply = struct.pack(">QI", 0x3E889045565A9, option)
             if option != _GO:
                 line.sendall(reply + struct.pack(">II", _UNSUPPORTED, 0))
-                continue
-            about = struct.pack(">HQH", 0, self._size, _FEATURES)
-            line.sendall(reply + struct.pack(">II", 3, len(about)) + about + reply + struct.pack(">II", 1, 0))
-            return True
+        size = os.fstat(self._platter).st_size
+        line.sendall(reply + struct.pack(">IIHQH", 3, 12, 0, size, _FLUSH_AND_FUA) + reply + struct.pack(">II", 1, 0))
 
-    def _work(self, line: socket.socket) -> None:
+    def _work(self, line: socket.socket, heard: BinaryIO) -> None:
         while True:
-            _, flags, kind, cookie, at, length = _REQUEST.unpack(_take(line, _REQUEST.size))
+            flags, kind, cookie, at, length = struct.unpack(">4xHHQQI", heard.read(28))
             answer = struct.pack(">IIQ", 0x67446698, 0, cookie)
             match kind:
                 case 0:
-                    line.sendall(answer + self._read(at, length))
+                    answer += self._read(at, length)
                 case 1:
-                    self._write(at, _take(line, length), through=bool(flags & 1))
-                    line.sendall(answer)
+                    self._write(at // SECTOR, heard.read(length), through=bool(flags & 1))
                 case 3:
-                    self.flushes += 1
-                    self._put(self._cache)
-                    self._cache.clear()
-                    line.sendall(answer)
+                    self.flush()
                 case _:
                     return
+            line.sendall(answer)
 
-    def _read(self, at: int, length: int) -> bytes | bytearray:
-        data = os.pread(self._platter, length, at)
-        if not self._cache:
-            return data
-        found = bytearray(data)
-        first = at // SECTOR
-        for number in range(first, first + length // SECTOR):
-            if number in self._cache:
-                found[(number - first) * SECTOR : (number - first + 1) * SECTOR] = self._cache[number]
-        return found
+    def _read(self, at: int, length: int) -> bytes:
+        found = bytearray(os.pread(self._platter, length, at))
+        for start in range(0, length, SECTOR) if self._cache else ():
+            if (data := self._cache.get((at + start) // SECTOR)) is not None:
+                found[start : start + SECTOR] = data
+        return bytes(found)
 
-    def _write(self, at: int, data: bytes, *, through: bool) -> None:
-        first = at // SECTOR
+    def _write(self, first: int, data: bytes, *, through: bool) -> None:
         sectors = {first + n: data[n * SECTOR : (n + 1) * SECTOR] for n in range(len(data) // SECTOR)}
         for number in sectors:  # what is written again is young again
             self._cache.pop(number, None)
@@ -137,13 +113,3 @@ class Disk:
         self._cache |= sectors
         old = [number for number, _ in zip(self._cache, range(len(self._cache) - CACHE_SECTORS), strict=False)]
         self._put({number: self._cache.pop(number) for number in old})
-
-
-def _take(line: socket.socket, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        part = line.recv(min(count - len(data), 1 << 20))
-        if not part:
-            raise ConnectionResetError
-        data += part
-    return bytes(data)

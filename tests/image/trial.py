@@ -31,7 +31,7 @@ while True:
         if row not in told:
             told.add(row)
             print(*row, flush=True)
-    time.sleep(0.5)
+    time.sleep(1)
 """
 """Runs on the box: says what was committed, so that a cut cannot make it forgotten, and what of it the center has."""
 

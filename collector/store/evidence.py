@@ -3,7 +3,7 @@
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number, Serial
 
 
 class LedgerRow(Base):
@@ -25,7 +25,7 @@ class SealRow(Base):
 
     __tablename__ = "seal"
 
-    picture_id: Mapped[str] = mapped_column(primary_key=True)
+    picture_id: Mapped[Key]
     """Of `picture`, which may come later, or never."""
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     incident: Mapped[str] = mapped_column(index=True)
@@ -43,7 +43,7 @@ class HoldRow(Base):
 
     __tablename__ = "legal_hold"
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     by: Mapped[str]
     why: Mapped[str]

@@ -1,9 +1,9 @@
 """Tables of what is exchanged with other systems: reports of people, webhooks and what waits to be sent to them."""
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number, Small
 
 
 class ReportRow(Base):
@@ -33,7 +33,7 @@ class WebhookRow(Base):
 
     __tablename__ = "webhook"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     url: Mapped[str]
     street: Mapped[str]
     """Empty: of all."""
@@ -41,7 +41,7 @@ class WebhookRow(Base):
     """Of events, separated by commas; empty: all but those that change nothing (see the trigger of 0013)."""
     secret: Mapped[str]
     """Sealed, see `people.vault`."""
-    active: Mapped[int] = mapped_column(Integer, server_default="1")
+    active: Mapped[Small] = mapped_column(server_default="1")
     stopped: Mapped[str] = mapped_column(server_default="")
     """Why it is not active any more."""
     created_ms: Mapped[int]
@@ -60,7 +60,7 @@ class DeliveryRow(Base):
     event_id: Mapped[int] = mapped_column(Number, ForeignKey("ticket_event.id"), primary_key=True)
     state: Mapped[str]
     """`waiting`, `sent`, or `parked`: given up until it is replayed."""
-    tries: Mapped[int] = mapped_column(Integer)
+    tries: Mapped[Small]
     due_ms: Mapped[int]
     """When it is tried next; while it is tried, when others may think that whoever did died."""
     done_ms: Mapped[int | None]

@@ -3,7 +3,7 @@
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number
 
 
 class TrainingRelease(Base):
@@ -11,7 +11,7 @@ class TrainingRelease(Base):
 
     __tablename__ = "training_release"
 
-    sha256: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[Key]
     ticket: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     by: Mapped[str]
     """Who did it, `kind:id`."""

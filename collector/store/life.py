@@ -1,9 +1,9 @@
 """Tables of the life of tickets: what streets want, what is kept quiet, and serials of case numbers."""
 
-from sqlalchemy import Index, Integer, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Serial, Small
 
 
 class PolicyRow(Base):
@@ -12,10 +12,10 @@ class PolicyRow(Base):
     __tablename__ = "policy"
     __table_args__ = (UniqueConstraint("street", "revision", name="uq_policy_revision"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     street: Mapped[str]
     """A site; `*` is the default of all."""
-    revision: Mapped[int] = mapped_column(Integer)
+    revision: Mapped[Small]
     """From 1, for each street."""
     document: Mapped[str]
     """JSON of `tickets.policy.Policy`."""
@@ -30,7 +30,7 @@ class PauseRow(Base):
     __tablename__ = "pause"
     __table_args__ = (Index("ix_pause_place", "box_id", "camera", "until_ms"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     street: Mapped[str]
     box_id: Mapped[str]
     camera: Mapped[str]
@@ -49,7 +49,7 @@ class CaseSerial(Base):
 
     __tablename__ = "case_serial"
 
-    region: Mapped[str] = mapped_column(primary_key=True)
-    day: Mapped[str] = mapped_column(primary_key=True)
+    region: Mapped[Key]
+    day: Mapped[Key]
     """YYYYMMDD at the street."""
-    last: Mapped[int] = mapped_column(Integer)
+    last: Mapped[Small]

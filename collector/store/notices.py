@@ -3,7 +3,7 @@
 from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number, Serial, Small
 
 
 class NoticeRow(Base):
@@ -15,7 +15,7 @@ class NoticeRow(Base):
         Index("ix_notice_shop", "audience", "recipient", "day"),
     )
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     key: Mapped[str] = mapped_column(unique=True)
     """Given by whoever ordered it: the same order twice is once."""
     ticket_number: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
@@ -41,11 +41,11 @@ class NoticeRow(Base):
     state: Mapped[str]
     """`waiting`, `sending`, `accepted` (its delivery report is waited for), `sent`, `delivered`, `unsure`, `failed`,
     `expired`, `withdrawn`, `limited`."""
-    step: Mapped[int] = mapped_column(Integer, default=0)
+    step: Mapped[Small] = mapped_column(default=0)
     """Which channel of the chain it is at."""
-    tries: Mapped[int] = mapped_column(Integer, default=0)
+    tries: Mapped[Small] = mapped_column(default=0)
     """On this channel."""
-    doubt: Mapped[int] = mapped_column(Integer, default=0)
+    doubt: Mapped[Small] = mapped_column(default=0)
     """1: an earlier try may have reached somebody."""
     next_ms: Mapped[int]
     """When it is to be tried; of one that is being sent: when it is given up."""
@@ -68,7 +68,7 @@ class NoticeAttempt(Base):
         Index("ix_notice_attempt_report", "report_ms"),
     )
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     notice_number: Mapped[int] = mapped_column(Number, ForeignKey("notice.number"), index=True)
     request: Mapped[str]
     """Id of the message; the notices of a digest have the same."""
@@ -94,7 +94,7 @@ class NoticeLink(Base):
 
     __tablename__ = "notice_link"
 
-    token_sha256: Mapped[str] = mapped_column(primary_key=True)
+    token_sha256: Mapped[Key]
     attempt_number: Mapped[int] = mapped_column(Number, ForeignKey("notice_attempt.number"), index=True)
     notice_number: Mapped[int] = mapped_column(Number, ForeignKey("notice.number"), index=True)
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"))
@@ -109,7 +109,7 @@ class NoticeAnswer(Base):
 
     __tablename__ = "notice_answer"
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     notice_number: Mapped[int] = mapped_column(Number, ForeignKey("notice.number"), index=True)
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     shop: Mapped[str]

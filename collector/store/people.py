@@ -1,9 +1,9 @@
 """Tables of people and of what they did."""
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from collector.store.tables import Base
+from collector.store.tables import Base, Key, Small
 
 
 class PersonRow(Base):
@@ -12,7 +12,7 @@ class PersonRow(Base):
     __tablename__ = "person"
     __table_args__ = (UniqueConstraint("sso_issuer", "sso_subject", name="uq_person_sso"),)
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     """What they sign in with."""
     name: Mapped[str]
     unit: Mapped[str] = mapped_column(default="", server_default="")
@@ -24,7 +24,7 @@ class PersonRow(Base):
     """Argon2id in the PHC format; null: they sign in elsewhere, or not at all."""
     password_ms: Mapped[int | None]
     """When it was set."""
-    password_once: Mapped[int] = mapped_column(Integer, default=0)
+    password_once: Mapped[Small] = mapped_column(default=0)
     """1: somebody else knows it; it must be changed at the first sign-in, and ends by itself."""
     totp: Mapped[str | None]
     """Secret of the second factor, sealed by `people.vault`."""
@@ -46,8 +46,8 @@ class GrantRow(Base):
     __tablename__ = "person_grant"
 
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
-    role: Mapped[str] = mapped_column(primary_key=True)
-    street: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[Key]
+    street: Mapped[Key]
     by: Mapped[str]
     """Who gave it; `sso` for what a sign-in elsewhere brought, which the next one may take again."""
     at_ms: Mapped[int]
@@ -59,7 +59,7 @@ class RecoveryRow(Base):
     __tablename__ = "recovery_code"
 
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
-    code_sha256: Mapped[str] = mapped_column(primary_key=True)
+    code_sha256: Mapped[Key]
 
 
 class SignInRow(Base):
@@ -67,7 +67,7 @@ class SignInRow(Base):
 
     __tablename__ = "sign_in"
 
-    id_sha256: Mapped[str] = mapped_column(primary_key=True)
+    id_sha256: Mapped[Key]
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
     stage: Mapped[str]
     """`code`: the password was right, the second factor is still asked for; `full`."""
@@ -77,7 +77,7 @@ class SignInRow(Base):
     seen_ms: Mapped[int]
     """To the minute."""
     expires_ms: Mapped[int] = mapped_column(index=True)
-    failures: Mapped[int] = mapped_column(Integer, default=0)
+    failures: Mapped[Small] = mapped_column(default=0)
     """Wrong codes."""
     address: Mapped[str] = mapped_column(default="")
     browser: Mapped[str] = mapped_column(default="")
@@ -88,7 +88,7 @@ class TokenRow(Base):
 
     __tablename__ = "api_token"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
     """Whose it is: it never has more roles than they have at the time."""
     name: Mapped[str]
@@ -107,8 +107,8 @@ class FailureRow(Base):
 
     __tablename__ = "sign_in_failure"
 
-    key: Mapped[str] = mapped_column(primary_key=True)
-    count: Mapped[int] = mapped_column(Integer)
+    key: Mapped[Key]
+    count: Mapped[Small]
     last_ms: Mapped[int] = mapped_column(index=True)
 
 
@@ -117,7 +117,7 @@ class SsoRow(Base):
 
     __tablename__ = "sso_flow"
 
-    id_sha256: Mapped[str] = mapped_column(primary_key=True)
+    id_sha256: Mapped[Key]
     """Of a cookie, so that the answer comes to the browser that asked."""
     state: Mapped[str]
     nonce: Mapped[str]

@@ -1,9 +1,9 @@
 """Tables of shops, permits, grid cells and of where cameras are."""
 
-from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Serial, Small
 
 
 class ShopRow(Base):
@@ -11,9 +11,9 @@ class ShopRow(Base):
 
     __tablename__ = "shop"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     """As boxes' settings name it."""
-    revision: Mapped[int] = mapped_column(Integer)
+    revision: Mapped[Small]
     name: Mapped[str]
     street: Mapped[str] = mapped_column(index=True)
     """Site of its boxes; policies and rights go by it."""
@@ -41,10 +41,10 @@ class ShopZone(Base):
 
     __tablename__ = "shop_zone"
 
-    box_id: Mapped[str] = mapped_column(primary_key=True)
+    box_id: Mapped[Key]
     """No foreign key: a list of shops may be there before its boxes."""
-    camera: Mapped[str] = mapped_column(primary_key=True)
-    zone: Mapped[str] = mapped_column(primary_key=True)
+    camera: Mapped[Key]
+    zone: Mapped[Key]
     shop_id: Mapped[str] = mapped_column(ForeignKey("shop.id"), index=True)
 
 
@@ -54,10 +54,10 @@ class PermitRow(Base):
     __tablename__ = "permit"
     __table_args__ = (Index("ix_permit_days", "until_day", "from_day"),)
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[Serial]
     number: Mapped[str] = mapped_column(unique=True)
     """Of the approval, as it is printed there."""
-    revision: Mapped[int] = mapped_column(Integer)
+    revision: Mapped[Small]
     issuer: Mapped[str]
     business: Mapped[str]
     street: Mapped[str] = mapped_column(index=True)
@@ -84,8 +84,8 @@ class GridCell(Base):
     __tablename__ = "grid_cell"
     __table_args__ = (Index("ix_grid_cell_box", "state", "west", "east"),)
 
-    code: Mapped[str] = mapped_column(primary_key=True)
-    revision: Mapped[int] = mapped_column(Integer)
+    code: Mapped[Key]
+    revision: Mapped[Small]
     name: Mapped[str]
     rings: Mapped[str]
     """Coordinates of a GeoJSON polygon, WGS84: the outer ring, then holes."""
@@ -104,9 +104,9 @@ class CameraPlace(Base):
 
     __tablename__ = "camera_place"
 
-    box_id: Mapped[str] = mapped_column(primary_key=True)
-    camera: Mapped[str] = mapped_column(primary_key=True)
-    revision: Mapped[int] = mapped_column(Integer)
+    box_id: Mapped[Key]
+    camera: Mapped[Key]
+    revision: Mapped[Small]
     street: Mapped[str] = mapped_column(index=True)
     name: Mapped[str]
     gb28181: Mapped[str | None] = mapped_column(unique=True)
@@ -128,11 +128,11 @@ class PlaceRevision(Base):
 
     __tablename__ = "place_revision"
 
-    kind: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[Key]
     """`shop`, `permit`, `cell` or `camera`."""
-    of: Mapped[str] = mapped_column(primary_key=True)
+    of: Mapped[Key]
     """Its id, number, code, or `box/camera`."""
-    revision: Mapped[int] = mapped_column(Integer, primary_key=True)
+    revision: Mapped[Small] = mapped_column(primary_key=True)
     """From 1, without gaps."""
     action: Mapped[str]
     """`added`, `changed`, `closed`, `reopened`, `withdrawn`, `retired`, `forgotten`."""

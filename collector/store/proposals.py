@@ -3,7 +3,7 @@
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Number, Serial
 
 
 class ProposalRow(Base):
@@ -12,7 +12,7 @@ class ProposalRow(Base):
     __tablename__ = "proposal"
     __table_args__ = (Index("ix_proposal_street", "street", "state"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     street: Mapped[str]
     of: Mapped[int | None] = mapped_column(Number, ForeignKey("proposal.number"), index=True)
     """The proposal that it comments on; None: it is one itself."""

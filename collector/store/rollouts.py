@@ -1,9 +1,9 @@
 """Tables of detectors and their roll-outs."""
 
-from sqlalchemy import Boolean, ForeignKey, Integer, LargeBinary
+from sqlalchemy import Boolean, ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number, Serial, Small
 
 
 class DetectorRow(Base):
@@ -11,7 +11,7 @@ class DetectorRow(Base):
 
     __tablename__ = "detector"
 
-    sha256: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[Key]
     name: Mapped[str] = mapped_column(unique=True)
     signed: Mapped[str]
     """`protocol.detectors.Signed`, JSON."""
@@ -25,13 +25,13 @@ class RolloutRow(Base):
 
     __tablename__ = "rollout"
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     sha256: Mapped[str] = mapped_column(ForeignKey("detector.sha256"))
     state: Mapped[str]
     """`running`, `done` or `stopped`."""
     why: Mapped[str] = mapped_column(default="")
     """It was stopped by itself."""
-    group: Mapped[int] = mapped_column(Integer)
+    group: Mapped[Small]
     """The last one that has begun, from 1."""
     most: Mapped[float]
     """Share of a group's boxes that may refuse it or take it back."""
@@ -46,7 +46,7 @@ class RolloutBox(Base):
 
     number: Mapped[int] = mapped_column(Number, ForeignKey("rollout.number"), primary_key=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
-    group: Mapped[int] = mapped_column(Integer)
+    group: Mapped[Small]
     due: Mapped[bool] = mapped_column(Boolean, index=True)
     """Whether it is to be told of it, or of its end."""
     state: Mapped[str]

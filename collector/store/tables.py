@@ -1,6 +1,6 @@
 """The tables."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 Number = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only plain integers by itself."""
+Serial = Annotated[int, mapped_column(Number, primary_key=True, autoincrement=True)]
+"""A primary key that counts up by itself."""
+Key = Annotated[str, mapped_column(primary_key=True)]
+"""A primary key, or a part of one, that is a text."""
+Small = Annotated[int, mapped_column(Integer)]
+"""A number of 32 bits."""
 
 
 class Base(DeclarativeBase):
@@ -47,7 +53,7 @@ class Box(Base):
 
     __tablename__ = "box"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     site: Mapped[str]
     public_key: Mapped[str | None]
     """Of the seal; the first one that came stays."""
@@ -79,12 +85,12 @@ class Claim(Base):
 
     __tablename__ = "claim"
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[Serial]
     code_sha256: Mapped[str] = mapped_column(unique=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     created_ms: Mapped[int]
     expires_ms: Mapped[int]
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    attempts: Mapped[Small] = mapped_column(default=0)
     """That were refused."""
     key_sha256: Mapped[str | None]
     """Of the key that used it; the same key is answered again."""
@@ -96,7 +102,7 @@ class CertificateRow(Base):
 
     __tablename__ = "certificate"
 
-    serial: Mapped[str] = mapped_column(primary_key=True)
+    serial: Mapped[Key]
     """Hexadecimal."""
     usage: Mapped[str]
     """`ca`, `server`, `collector` or `box`."""
@@ -114,7 +120,7 @@ class Secret(Base):
 
     __tablename__ = "secret"
 
-    name: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[Key]
     value: Mapped[str]
 
 
@@ -124,11 +130,11 @@ class CameraRow(Base):
     __tablename__ = "camera"
 
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
-    camera: Mapped[str] = mapped_column(primary_key=True)
+    camera: Mapped[Key]
     state: Mapped[str]
     since_ms: Mapped[int]
     text: Mapped[str] = mapped_column(default="")
-    restarts: Mapped[int] = mapped_column(Integer, default=0)
+    restarts: Mapped[Small] = mapped_column(default=0)
     learning: Mapped[str] = mapped_column(default="[]", server_default="[]")
     """Zones whose clear look is not known yet, JSON."""
     unavailable: Mapped[str] = mapped_column(default="[]", server_default="[]")
@@ -140,10 +146,10 @@ class MessageRow(Base):
 
     __tablename__ = "message"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     incident: Mapped[str] = mapped_column(index=True)
-    seq: Mapped[int] = mapped_column(Integer)
+    seq: Mapped[Small]
     type: Mapped[str]
     at_ms: Mapped[int | None]
     """When it was decided, by the center's clock; the payload has the box's."""
@@ -171,7 +177,7 @@ class Ticket(Base):
         Index("ix_ticket_mark", "street", "opened_ms", "mark"),
     )
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     key: Mapped[str] = mapped_column(index=True)
     rule: Mapped[str]
     shop: Mapped[str | None]
@@ -183,7 +189,7 @@ class Ticket(Base):
     """Who told of it: one of `tickets.machine.SOURCES`."""
     state: Mapped[str]
     """One of `tickets.machine.State`."""
-    open: Mapped[int] = mapped_column(Integer)
+    open: Mapped[Small]
     """1: its state is not a final one."""
     opened_ms: Mapped[int]
     """First instant of its first incident's presence."""
@@ -191,23 +197,23 @@ class Ticket(Base):
     changed_ms: Mapped[int] = mapped_column(index=True)
     cleared_ms: Mapped[int | None]
     repeat_of: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
-    reopened: Mapped[int] = mapped_column(Integer, default=0)
-    late: Mapped[int] = mapped_column(Integer, default=0)
+    reopened: Mapped[Small] = mapped_column(default=0)
+    late: Mapped[Small] = mapped_column(default=0)
     """1: all its incidents came late; deadlines count from what the shop is told, and nobody is alarmed for one that
     is over."""
     street: Mapped[str] = mapped_column(server_default="")
     """Site of the box that saw it first."""
-    present: Mapped[int] = mapped_column(Integer, server_default="0")
+    present: Mapped[Small] = mapped_column(server_default="0")
     """1: something still stands there, as far as is known."""
     look_ms: Mapped[int | None]
     """When the desk has to look at it; all timers are this."""
-    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    version: Mapped[Small] = mapped_column(server_default="1")
     """Counts the steps: whoever acts says which one they saw."""
     since_ms: Mapped[int] = mapped_column(server_default="0")
     """When its present state began."""
-    entered: Mapped[int] = mapped_column(Integer, server_default="1")
+    entered: Mapped[Small] = mapped_column(server_default="1")
     """The version with which that was: what belongs to this state alone is known by it."""
-    news: Mapped[int] = mapped_column(Integer, server_default="0")
+    news: Mapped[Small] = mapped_column(server_default="0")
     """1: something goes on there that came after the desk had closed it."""
     acted_ms: Mapped[int | None]
     """When the desk first did something with it; from then on it holds together what belongs to it."""
@@ -230,9 +236,9 @@ class Ticket(Base):
     """Which of the policy's deadlines that is, and in which time it counts."""
     due_entered: Mapped[int | None] = mapped_column(Integer)
     """`entered` of the state that the deadline belongs to."""
-    level: Mapped[int] = mapped_column(Integer, server_default="0")
+    level: Mapped[Small] = mapped_column(server_default="0")
     """How often it was escalated in the present step; 0: not overdue."""
-    round: Mapped[int] = mapped_column(Integer, server_default="1")
+    round: Mapped[Small] = mapped_column(server_default="1")
     """One more each time that it begins anew; people are told once in each."""
     told_ms: Mapped[int | None]
     """When the shop was told in this round."""
@@ -243,7 +249,7 @@ class Ticket(Base):
     ordered: Mapped[int | None] = mapped_column(Integer)
     """`entered` of the state for which people were last told; what waits for another one is withdrawn."""
     urgency: Mapped[str] = mapped_column(server_default="normal")
-    offences: Mapped[int] = mapped_column(Integer, server_default="0")
+    offences: Mapped[Small] = mapped_column(server_default="0")
     """Earlier confirmed tickets of its key within the policy's days, as it was confirmed."""
     assignee: Mapped[str | None]
     """Whom it was dispatched to."""
@@ -269,10 +275,10 @@ class Ticket(Base):
     """When the shop was told for the first time."""
     registered_ms: Mapped[int | None]
     """When it was registered for the first time, unless that was taken back."""
-    fed_back: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    fed_back: Mapped[Small] = mapped_column(default=0, server_default="0")
     """How often it was said to be handled; `reworked` likewise: to be done again."""
-    reworked: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    overdue: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    reworked: Mapped[Small] = mapped_column(default=0, server_default="0")
+    overdue: Mapped[Small] = mapped_column(default=0, server_default="0")
     """How many of its deadlines since registration were over before they were met or moved."""
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
@@ -298,18 +304,18 @@ class IncidentRow(Base):
         ),
     )
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     state: Mapped[str]
     """`open`, `cleared`, `ended`, or `orphaned`: its box does not know it any more."""
-    seq: Mapped[int] = mapped_column(Integer)
+    seq: Mapped[Small]
     opened_ms: Mapped[int]
     cleared_ms: Mapped[int | None]
     ended_ms: Mapped[int | None]
     received_ms: Mapped[int | None]
     """When its first message came."""
-    late: Mapped[int] = mapped_column(Integer, default=0)
+    late: Mapped[Small] = mapped_column(default=0)
     """1: the message that opened it came long after it was decided."""
     clock: Mapped[str] = mapped_column(default="told")
     """By what its times are known: `told`, `offset`, `uptime` or `received`."""
@@ -325,7 +331,7 @@ class TicketEvent(Base):
 
     __tablename__ = "ticket_event"
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[Serial]
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
     kind: Mapped[str]
     at_ms: Mapped[int]
@@ -346,7 +352,7 @@ class PictureRow(Base):
     __tablename__ = "picture"
     __table_args__ = (UniqueConstraint("incident", "role", "view", "sha256", name="uq_picture_place"),)
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))
     """None: of a ticket that no camera has seen."""
     incident: Mapped[str] = mapped_column(index=True)
@@ -354,11 +360,11 @@ class PictureRow(Base):
     role: Mapped[str]
     view: Mapped[str]
     sha256: Mapped[str] = mapped_column(index=True)
-    bytes: Mapped[int] = mapped_column(Integer)
+    bytes: Mapped[Small]
     received_ms: Mapped[int] = mapped_column(index=True)
     author: Mapped[str] = mapped_column(default="", server_default="")
     """The person who took it, by `kind:id`; empty: its box."""
-    masked: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    masked: Mapped[Small] = mapped_column(default=1, server_default="1")
     """0: nobody has masked faces in it."""
     taken_ms: Mapped[int | None]
     """Of a person's: when, as their telephone says; a box's stands in its incident, like its size."""
@@ -376,10 +382,10 @@ class Refused(Base):
 
     __tablename__ = "refused"
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[Serial]
     box: Mapped[str] = mapped_column(default="", index=True)
     """Empty for what came from no known box."""
-    bytes: Mapped[int] = mapped_column(Integer, default=0)
+    bytes: Mapped[Small] = mapped_column(default=0)
     """Of the whole payload."""
     topic: Mapped[str]
     message_id: Mapped[str | None]
@@ -395,7 +401,7 @@ class CommandRow(Base):
 
     __tablename__ = "command"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     verb: Mapped[str]
     args: Mapped[str]
@@ -431,7 +437,7 @@ class CommandPicture(Base):
     __tablename__ = "command_picture"
 
     command_id: Mapped[str] = mapped_column(ForeignKey("command.id"), primary_key=True)
-    view: Mapped[str] = mapped_column(primary_key=True)
+    view: Mapped[Key]
     role: Mapped[str]
     sha256: Mapped[str]
     jpeg: Mapped[bytes]
@@ -444,7 +450,7 @@ class SettingsRow(Base):
     __tablename__ = "settings_wanted"
     __table_args__ = (UniqueConstraint("box_id", "revision", name="uq_settings_wanted_revision"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
     revision: Mapped[int | None]
     """None: an edit on the box that was based on an older revision than the newest."""

@@ -172,8 +172,8 @@ def judge(name: str, stream: Stream) -> list[Finding]:
     if stream.luma is None:
         add("FAIL", "wrong_codec", f"no picture could be decoded of {stream.codec} {stream.profile}", "set it to H.264")
     elif stream.luma[1] < PLAIN:
-        what = "black" if stream.luma[0] < DARK else "plain"
-        add("warn", what, f"its picture is {what}", "is there a cap or a film on the lens, or is it night?")
+        dark, todo = stream.luma[0] < DARK, "is there a cap or a film on the lens, or is it night?"
+        add("warn", "black" if dark else "plain", f"its picture is {'black' if dark else 'plain'}", todo)
     if stream.pixels.endswith(TEN_BITS):
         add(
             "warn",

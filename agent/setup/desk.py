@@ -145,12 +145,12 @@ class Desk:
             camera = camera.model_copy(update={"credentials": known.get(camera.id)})
         source = Source.from_camera(camera, config)
         source = replace(source, user=user, password=password) if user else source
-        return [asdict(one) for one in examine_camera(source, self.look_s)]
+        return [one.values() for one in examine_camera(source, self.look_s)]
 
     def doctor(self) -> list[dict[str, Any]]:
         """Examine the box."""
         config = self._config()
-        return [asdict(one) for one in examine_box(config.with_cameras(self._document(config)))]
+        return [one.values() for one in examine_box(config.with_cameras(self._document(config)))]
 
     def camera(self, user: str, password: str, **addressed: Any) -> None:
         """Have the agent watch a camera; one of the same id is replaced, and keeps what is drawn on it."""

@@ -103,8 +103,11 @@ async function go(to) {
 }
 
 const SIGNS = { ok: "✓", warn: "!", FAIL: "✗" };
-const finding = ({ state: how, name, says: what, todo }) => make("li", "", { className: how },
-  make("b", `${SIGNS[how]} ${says(name)}: ${says(what)}`), todo ? `→ ${says(todo)}` : "");
+function finding({ zh, ...one }) {
+  const { name, says: what, todo, more } = tongue() === "zh" && zh ? zh : one;
+  return make("li", "", { className: one.state }, make("b", `${SIGNS[one.state]} ${name}: ${what}`),
+    ...(more ? [make("small", more, { lang: "en", className: "dim" })] : []), todo ? `→ ${todo}` : "");
+}
 const pairs = (list) => list.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", _(name)), make("dd", value)]);
 
 /** How the card's own claim stands. */

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from agent import VERSION, live
@@ -133,9 +134,11 @@ class Desk:
         """Devices on the local network that may be cameras."""
         return [asdict(one) for one in self.finder()]
 
-    def streams(self, host: str, port: int, user: str, password: str) -> dict[str, Any]:
-        """The streams of one device, by the paths of common makers."""
-        return asdict(finding.find_streams(host, port, user, password))
+    def streams(self, host: str, port: int, user: str, password: str, service: str) -> dict[str, Any]:
+        """The streams of one device, as it tells them, else by the paths of common makers."""
+        if service and urlsplit(service).hostname != host:
+            raise DeskError(f"expected ONVIF at {host} itself")
+        return asdict(finding.find_streams(host, port, user, password, service))
 
     def test(self, user: str, password: str, **addressed: Any) -> list[dict[str, Any]]:
         """Look at a camera as the doctor does, with the login that was typed, else with the one that the box has."""

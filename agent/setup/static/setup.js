@@ -310,8 +310,8 @@ on("#camera form", async ({ source, substream, id, user, password }) => {
   tested = { id, source, substream: substream || null, user, password };
   if (!source) {
     if (!chosen) throw new Error(_("choose"));
-    const { host, ports: [port = 554] } = chosen;
-    const found = await job("streams", { host, port, user, password });
+    const { host, ports: [port = 554], service } = chosen;
+    const found = await job("streams", { host, port, user, password, service });
     if (found.state === "nothing") throw new Error(_("nopath"));
     tested.source = found.source; // where it is wrong, the test says what is the matter
     tested.substream = found.substream;

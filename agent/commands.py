@@ -109,7 +109,7 @@ def run(settings: SettingsOption) -> None:
         if nobody_yet(settings):
             section = setup_of(settings)
             doorman.wait_for_claim(section.run_dir, section.port)
-        again = live.run(load_settings(settings), Clock(), doorman.tend)
+        again = live.run(load_settings(settings), Clock(), lambda connected: doorman.tend(connected=connected))
     if again:
         # the same process goes on as a new one, whoever watches over it
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself, with its own arguments

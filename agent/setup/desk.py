@@ -153,7 +153,8 @@ class Desk:
     def doctor(self) -> list[dict[str, Any]]:
         """Examine the box."""
         config = self._config()
-        return [one.values() for one in examine_box(config.with_cameras(self._document(config)))]
+        found = examine_box(config.with_cameras(self._document(config)), connected=self.door.connected)
+        return [one.values() for one in found]
 
     def camera(self, user: str, password: str, **addressed: Any) -> None:
         """Have the agent watch a camera; one of the same id is replaced, and keeps what is drawn on it."""

@@ -78,6 +78,9 @@ def documents() -> dict[str, str]:
     } | {name: model.model_json_schema(schema_generator=_Schema) for name, model in asked.items()}
     for name in ("settings-document", "command-try"):
         schemas[name] = _referring(schemas[name], "camera-settings", schemas["camera-settings"])
+    for name, part in [found for schema in schemas.values() for found in schema.get("$defs", {}).items()]:
+        if part.get("title") == name:
+            del part["title"]
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files

@@ -34,7 +34,16 @@ from collector.boxes.enrolment import Desk
 from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, now_ms, one_line, open_data, system
+from collector.commandline import (
+    EXIT_FAILED,
+    ListenError,
+    SettingsOption,
+    now_ms,
+    one_line,
+    open_center,
+    open_data,
+    system,
+)
 from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
 from collector.store import Box, CameraRow, Store, lock
@@ -275,15 +284,12 @@ def _url(config: CenterConfig) -> str:
 @boxes.command("list")
 def list_boxes(settings: SettingsOption) -> None:
     """Every box: site, standing, state, when its certificate ends."""
-    with one_line():
-        store = open_data(load_settings(settings))
-        with store.transaction() as session:
-            for box in session.scalars(select(Box).order_by(Box.site, Box.id)):
-                newest = register.newest_certificate(session, "box", box.id)
-                until = "-" if newest is None else rfc3339(from_epoch(newest.not_after_ms / 1000))[:10]
-                standing = f"replaced by {box.replaced_by}" if box.replaced_by else box.standing
-                typer.echo(f"{box.id}\t{box.site}\t{standing}\t{box.state}\t{until}")
-        store.close()
+    with open_center(settings) as (_, store), store.transaction() as session:
+        for box in session.scalars(select(Box).order_by(Box.site, Box.id)):
+            newest = register.newest_certificate(session, "box", box.id)
+            until = "-" if newest is None else rfc3339(from_epoch(newest.not_after_ms / 1000))[:10]
+            standing = f"replaced by {box.replaced_by}" if box.replaced_by else box.standing
+            typer.echo(f"{box.id}\t{box.site}\t{standing}\t{box.state}\t{until}")
 
 
 @boxes.command()
@@ -333,23 +339,20 @@ def admit(
     site: Annotated[str, typer.Option(help="where it is", show_default=False)],
 ) -> None:
     """Take up a box that has a certificate of this CA and is not known, as after a restored back-up."""
-    with one_line():
+    with open_center(settings) as (_, store), store.writing() as session:
         if not is_slug(box) or not is_slug(site) or box.startswith(RESERVED):
             raise RegisterError(f"expected ids of lower-case letters, digits and hyphens, got {box!r} and {site!r}")
-        store = open_data(load_settings(settings))
-        with store.writing() as session:
-            lock(session, [f"box {box}"])
-            known = session.get(Box, box)
-            if known is not None and known.standing in register.OUT:
-                raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
-            if known is None:
-                known = register.new_box(box, site, now_ms())
-                session.add(known)
-            known.site, known.standing = site, "enrolled"
-            # after a restored back-up its code would be good once more
-            register.end_claims(session, box, now_ms())
-            audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
-        store.close()
+        lock(session, [f"box {box}"])
+        known = session.get(Box, box)
+        if known is not None and known.standing in register.OUT:
+            raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
+        if known is None:
+            known = register.new_box(box, site, now_ms())
+            session.add(known)
+        known.site, known.standing = site, "enrolled"
+        # after a restored back-up its code would be good once more
+        register.end_claims(session, box, now_ms())
+        audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
     typer.echo(f"box {box}: taken up at site {site}")
 
 

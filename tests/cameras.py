@@ -27,14 +27,15 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
 Gst.init(None)
-port, stream, user, password, shared = sys.argv[1:6]
+port, stream, user, password, shared, codec, fps = sys.argv[1:8]
 server = GstRtspServer.RTSPServer.new()
 server.set_address("127.0.0.1")
 server.set_service(port)
 factory = GstRtspServer.RTSPMediaFactory.new()
 factory.set_launch(
-    '( multifilesrc location="%s" loop=true caps="video/x-h264,stream-format=byte-stream,framerate=10/1"'
-    " ! h264parse ! identity sync=true ! rtph264pay name=pay0 pt=96 config-interval=1 )" % stream
+    '( multifilesrc location="%s" loop=true caps="video/x-%s,stream-format=byte-stream,framerate=%s/1"'
+    " ! %sparse ! identity sync=true ! rtp%spay name=pay0 pt=96 config-interval=1 )"
+    % (stream, codec, fps, codec, codec)
 )
 factory.set_shared(bool(shared))
 if user:
@@ -64,24 +65,39 @@ class RtspCamera(services.Process):
         frame: what it shows at a time, seconds; another clip than the street's.
         seconds: of that.
         anew: whoever connects sees the clip from its beginning.
+        codec: `h264` or `h265`.
+        fps: pictures a second.
+        more: of `clips.write`.
     """
 
     def __init__(
-        self, folder: Path, user: str = "", password: str = "", frame=clips.street_frame, seconds=12, *, anew=False
+        self,
+        folder: Path,
+        user: str = "",
+        password: str = "",
+        frame=clips.street_frame,
+        seconds=12,
+        *,
+        anew=False,
+        codec="h264",
+        fps=10,
+        **more,
     ) -> None:
         probe = 'import gi; gi.require_version("GstRtspServer", "1.0")'
         if subprocess.run(["/usr/bin/python3", "-c", probe], capture_output=True, check=False).returncode:
             pytest.skip("needs GStreamer's RTSP server (deploy/setup.sh tools)")
         folder.mkdir(parents=True, exist_ok=True)
-        stream = clips.write(
-            folder / "street.h264", frame, seconds, gop=10, container="h264", threads=1 if anew else None
-        )
+        container = {"h265": "hevc"}.get(codec, codec)
+        made = {"gop": 10, "fps": fps, "codec": f"libx{codec[1:]}", "threads": 1 if anew else None} | more
+        stream = clips.write(folder / f"street.{codec}", frame, seconds, container=container, **made)
         script = folder / "server.py"
         script.write_text(SERVER)
         port = services.free_port()
         self.url = f"rtsp://127.0.0.1:{port}/street"
         super().__init__(
-            ["/usr/bin/python3", script, port, stream, user, password, "" if anew else "1"], folder / "camera.log", port
+            ["/usr/bin/python3", script, port, stream, user, password, "" if anew else "1", codec, fps],
+            folder / "camera.log",
+            port,
         )
 
 

@@ -2,8 +2,8 @@
 
 Distances come from the pinhole camera of `tests/pinhole.py` and are held against the agent's own estimates by
 `tests/agent/vision/test_mounting.py`. Limits are published ones of SenseFoundry's algorithms: a person of 50 px in
-1080p; an item of 40 × 66 px, best in 1333 × 800. The set-up page asks for the latter in pixels of whatever picture; as
-a share of the picture, as the agent measures areas, it is more.
+1080p; an item of 40 × 66 px, best in 1333 × 800. The latter as a share of the picture, as the agent measures areas, is
+what the set-up page asks for.
 """
 
 import re
@@ -21,7 +21,7 @@ PERSON: Final = (0.5, 1.7, 0.0, 50 / 1080)
 ITEM: Final = (0.5, 0.83, 40 / 1333, 66 / 800)
 """Three crates on one another, a board on the pavement."""
 LEAST_ITEM: Final = (0.5, 0.83, 40 / 1920, 66 / 1080)
-"""The same where the set-up page's warning ends."""
+"""The same in pixels of 1080p: for zones with a smaller `min_area`."""
 LENSES: Final = ((90, "2.8"), (70, "4"), (54, "6"), (41, "8"), (28, "12"))
 """Angle across, degrees, and about which lens has it before a sensor of 1/2.8 inch (5.6 mm wide), mm."""
 HEIGHTS: Final = (3.0, 4.0, 5.0, 6.0)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ class Stream:
         times_s: of the packets, on the stream's clock.
         keys_s: of the key frames among them.
         arrived_s: when they came, on this machine's clock.
+        keys_came_s: the key frames among those.
         longest_gap_s: for which nothing came.
         luma: mean and deviation of the first picture, grey levels; None where none could be decoded.
         ended: the camera ended the stream.
@@ -57,22 +59,32 @@ class Stream:
     times_s: list[float] = field(default_factory=list)
     keys_s: list[float] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)
+    keys_came_s: list[float] = field(default_factory=list)
     longest_gap_s: float = 0.0
     luma: tuple[float, float] | None = None
     ended: bool = False
 
     @property
     def fps(self) -> float:
-        """Pictures a second; as they came, where the stream's own clock stands."""
-        for times_s in (self.times_s, self.arrived_s):
-            if len(times_s) > 1 and max(times_s) > min(times_s):
-                return (len(times_s) - 1) / (max(times_s) - min(times_s))
-        return 0.0
+        """Pictures a second."""
+        return (len(self.times_s) - 1) / self.seen_s if self.seen_s else 0.0
+
+    @property
+    def stands(self) -> bool:
+        """Whether the stream's own clock does: then counts when something came."""
+        return max(self.times_s) == min(self.times_s)
+
+    @property
+    def seen_s(self) -> float:
+        """For how long pictures came."""
+        times_s = self.arrived_s if self.stands else self.times_s
+        return max(times_s, default=0.0) - min(times_s, default=0.0)
 
     @property
     def key_distance_s(self) -> float | None:
         """The longest time between two key frames; None where fewer than two came."""
-        return max((b - a for a, b in zip(self.keys_s, self.keys_s[1:], strict=False)), default=None)
+        keys_s = self.keys_came_s if self.stands else self.keys_s
+        return max((b - a for a, b in pairwise(keys_s)), default=None)
 
 
 def examine(source: Source, look_s: float = LOOK_S, now: Callable[[], float] = time.time) -> list[Finding]:
@@ -140,6 +152,7 @@ def _follow(container: Any, video: Any, stream: Stream, look_s: float) -> None:
                 stream.arrived_s.append(now_s)
                 if packet.is_keyframe:
                     stream.keys_s.append(stream.times_s[-1])
+                    stream.keys_came_s.append(now_s)
             if stream.luma is None:
                 try:
                     for frame in packet.decode():
@@ -206,8 +219,7 @@ def judge(name: str, stream: Stream) -> list[Finding]:
             f"{stream.fps:.1f} pictures a second",
             "set 10 to 25; fewer than 5 show nobody who passes",
         )
-    distance_s = stream.key_distance_s
-    seen_s = max(stream.times_s) - min(stream.times_s)
+    distance_s, seen_s = stream.key_distance_s, stream.seen_s
     if distance_s is None and seen_s > KEY_FRAMES_S + 1:
         add(
             "warn",

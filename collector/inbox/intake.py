@@ -239,7 +239,7 @@ def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
     except UnknownBoxError as fault:
         log.warning("%s", fault)
         message_id = claimed_id(reading.delivery)
-        if message_id is None:
+        if message_id is None or topic is None:
             return Outcome()
         after_s = UNKNOWN_LATER_S if topic.box in batch.strangers else UNKNOWN_AGAIN_S
         batch.strangers.add(topic.box)

@@ -220,7 +220,8 @@ function show_aim(now) {
   const cell = (px, good) => make("td", `${px} px${good ? "" : ` · ${_("small")}`}`, { className: good ? "" : "bad" });
   fill("tbody", now.sizes.map((one) => make("tr", "", {}, make("td", _(one.row)), cell(one.person_px, one.person_good), cell(one.item_px, one.item_good))));
   const small = now.sizes.some((one) => !one.person_good || !one.item_good);
-  put("p#sizes", _(small ? "toosmall" : now.sizes.length ? "enough" : "unknown"));
+  const item = [now.item_px, now.item_px, Math.round(now.item_px * 1.65)];
+  put("p#sizes", _(small ? "toosmall" : now.sizes.length ? "enough" : "unknown", ...item));
   $("p#sizes").className = small ? "bad" : "";
 }
 

@@ -37,7 +37,11 @@ GOOD = {
         ({"width": 352, "height": 288}, ["too small"]),
         ({"width": 1080, "height": 1920}, ["taller than wide"]),
         ({"times_s": [float(number) for number in range(12)], "keys_s": [0.0, 1.0]}, ["1.0 pictures a second"]),
-        ({"times_s": [0.0] * 12, "arrived_s": [float(number) for number in range(12)]}, ["1.0 pictures a second"]),
+        ({"times_s": [0.0] * 12, "arrived_s": list(range(12)), "keys_came_s": [0, 2]}, ["1.0 pictures a second"]),
+        (
+            {"times_s": [0.0] * 60, "arrived_s": [n / 10 for n in range(60)], "keys_came_s": [0]},
+            ["no second key frame"],
+        ),
         ({"keys_s": [0.0, 5.0]}, ["a key frame each 5.0 s"]),
         ({"keys_s": [0.0]}, ["no second key frame"]),
         ({"longest_gap_s": 4.5}, ["it stalled"]),

@@ -17,6 +17,7 @@ from protocol.messages import Event
 from protocol.settings import Camera, CamerasDocument
 
 WIDTH: Final = 120
+CONTENT: Final = "application/cloudevents+json"
 _TITLES = {
     "incident": ("incident/{camera}", "One change of one incident, as its full state"),
     "status": ("status", "Whether the box is there; retained, with a last will"),
@@ -79,9 +80,29 @@ def documents() -> dict[str, str]:
     } | {name: model.model_json_schema(schema_generator=_Schema) for name, model in asked.items()}
     for name in ("settings-document", "command-try"):
         schemas[name] = _referring(schemas[name], "camera-settings", schemas["camera-settings"])
+    schemas["envelope"] = _envelope(schemas["status"], "CloudEvents 1.0, around the data of each message.")
+    for name, model in said.items():
+        if issubclass(model, Event):
+            schemas[name] = _within(schemas[name])
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files
+
+
+def _envelope(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """What the schema of an event says beside its data."""
+    properties = {name: value for name, value in schema["properties"].items() if name != "data"}
+    required = [name for name in schema["required"] if name != "data"]
+    return {"description": description, "properties": properties, "required": required, "type": "object"}
+
+
+def _within(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of an event that refers to the envelope for the rest."""
+    defs = dict(schema["$defs"])
+    data = defs.pop(schema["properties"]["data"]["$ref"].rpartition("/")[2])
+    head = {"title": schema["title"], "description": schema["description"], "type": "object"}
+    within = {**head, "allOf": [{"$ref": "./envelope.schema.json"}], "properties": {"data": data}, "required": ["data"]}
+    return {**within, "$defs": defs} if defs else within
 
 
 def _referring(schema: dict[str, Any], to: str, other: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +122,9 @@ def _asyncapi() -> dict[str, Any]:
     operations: dict[str, Any] = {}
 
     def add(name: str, address: str, action: str, summary: str, payload: dict[str, Any] | None, content: str) -> None:
-        message: dict[str, Any] = {"name": name, "summary": summary, "contentType": content}
+        message: dict[str, Any] = {"name": name, "summary": summary}
+        if content != CONTENT:
+            message["contentType"] = content
         if payload is not None:
             message["payload"] = payload
         if name == "evidence":
@@ -110,9 +133,7 @@ def _asyncapi() -> dict[str, Any]:
                 "anyOf": [{"$ref": "./picture-header.schema.json"}, {"$ref": "./answer-header.schema.json"}]
             }
         full = f"{topics.ROOT}/{{site}}/{{box}}/{address}"
-        parameters = {
-            part: {"description": f"id of the {part}"} for part in ("site", "box", "camera") if f"{{{part}}}" in full
-        }
+        parameters: dict[str, Any] = {part: {} for part in ("site", "box", "camera") if f"{{{part}}}" in full}
         channels[name] = {"address": full, "messages": {name: message}, "parameters": parameters}
         operations[name] = {
             "action": action,
@@ -123,7 +144,7 @@ def _asyncapi() -> dict[str, Any]:
     for action, titles in (("send", _TITLES | _ANSWERED), ("receive", _RECEIVED)):
         for name, (address, summary) in titles.items():
             payload = {"$ref": f"./{name}.schema.json"}
-            add(name, address, action, summary, payload, "application/cloudevents+json")
+            add(name, address, action, summary, payload, CONTENT)
     add(
         "evidence",
         "evidence/{camera}",
@@ -141,7 +162,7 @@ def _asyncapi() -> dict[str, Any]:
             "description": "Seen from the box: it sends and receives. MQTT v5, QoS 1.",
             "license": {"name": "Apache-2.0"},
         },
-        "defaultContentType": "application/json",
+        "defaultContentType": CONTENT,
         "channels": channels,
         "operations": operations,
     }

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from protocol.documents import Section, UnknownKeyError, all_faults
+from protocol.documents import Section, all_faults
 from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
@@ -246,35 +246,12 @@ class DocumentError(ValueError):
         self.faults = faults
 
 
-def read_document(values: Mapping[str, Any]) -> CamerasDocument:
-    """Read a document; raises DocumentError."""
+def read_document(values: Mapping[str, Any], unknown: list[str] | None = None) -> CamerasDocument:
+    """Read a document; raises DocumentError. Keys that are not known are left out and added to `unknown`, if given."""
     version = values.get("version", 1)
     if version != 1:
         raise DocumentError([f"expected version 1 of the settings, got {version!r:.80}; update the box's agent first"])
     try:
-        return CamerasDocument.model_validate(values)
+        return CamerasDocument.model_validate(values, context=unknown)
     except ValidationError as fault:
         raise DocumentError(all_faults(fault, values)) from None
-
-
-def read_newer(values: dict[str, Any]) -> tuple[CamerasDocument, list[str]]:
-    """Read a document of a newer version without the keys that this one does not know; names them.
-
-    Takes them out of `values`. Raises DocumentError where that is not enough.
-    """
-    dropped: list[str] = []
-    while True:
-        try:
-            return CamerasDocument.model_validate(values), dropped
-        except ValidationError as fault:
-            errors = [(one["loc"], one.get("ctx", {}).get("error")) for one in fault.errors(include_url=False)]
-            unknown = [(where, error.key) for where, error in errors if isinstance(error, UnknownKeyError)]
-            if not unknown:
-                raise DocumentError(all_faults(fault, values)) from None
-            for where, key in unknown:
-                here: Any = values
-                for step in where:
-                    if isinstance(step, int) or step in here:  # any other is the tag of a union
-                        here = here[step]
-                here.pop(key)
-                dropped.append(key)

@@ -52,10 +52,17 @@ _ORDERS: dict[str, type[Event[Any]]] = {
 
 
 class _Schema(GenerateJsonSchema):
-    """Without a title for each field: it says the field's name again."""
+    """In few words: a title for each field would say its name again, and what may be null needs no alternatives."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's own signature
         return False
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        """`{"type": ["integer", "null"]}` where what may be null is of one plain type."""
+        inner = self.generate_inner(schema["schema"])
+        if isinstance(inner.get("type"), str) and not inner.keys() & {"enum", "const"}:
+            return {**inner, "type": [inner["type"], "null"]}
+        return super().nullable_schema(schema)
 
 
 def documents() -> dict[str, str]:
@@ -81,9 +88,8 @@ def documents() -> dict[str, str]:
     for name in ("settings-document", "command-try"):
         schemas[name] = _referring(schemas[name], "camera-settings", schemas["camera-settings"])
     schemas["envelope"] = _envelope(schemas["status"], "CloudEvents 1.0, around the data of each message.")
-    for name, model in said.items():
-        if issubclass(model, Event):
-            schemas[name] = _within(schemas[name])
+    for name in (*messages.SCHEMAS, *_ORDERS):
+        schemas[name] = _within(schemas[name])
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files

@@ -47,7 +47,7 @@ from collector.commandline import (
 )
 from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
-from collector.store import ArtefactRow, Box, CameraRow, RolloutRow, Store, lock
+from collector.store import Box, CameraRow, Store, lock
 from protocol.broker import BrokerError
 from protocol.detectors import Limits
 from protocol.documents import SettingsError
@@ -406,11 +406,8 @@ def list_systems(settings: SettingsOption) -> None:
             typer.echo(f"here      {name}")
         for box in session.scalars(select(Box).where(Box.system.is_not(None)).order_by(Box.id)):
             had = SystemReported.model_validate_json(box.system or "")
-            on_trial = " on trial" if had.trial else ""
-            typer.echo(f"box       {box.id}: {had.compatible} {had.version} slot {had.slot}{on_trial}, {box.state}")
-        query = select(RolloutRow, ArtefactRow.name).join(ArtefactRow, ArtefactRow.sha256 == RolloutRow.sha256)
-        query = query.where(ArtefactRow.kind == "system").order_by(RolloutRow.number.desc()).limit(5)
-        for row, name in session.execute(query).all():
+            typer.echo(f"box       {box.id} {box.state}: {had.compatible} {had.version} slot {had.slot} {had.state}")
+        for row, name in rollouts.newest(session, "system", 5):
             typer.echo(f"roll-out  {row.number}: {name} {row.state} {row.why}".rstrip())
             for one, _ in rollouts.members(session, row.number):
                 typer.echo(f"  group {one.group}  {one.box_id}: {one.state} {one.text}".rstrip())
@@ -422,9 +419,7 @@ def roll_out(
     settings: SettingsOption,
     board: Annotated[str | None, typer.Option(help="where that version is here for several")] = None,
     street: Annotated[list[str] | None, typer.Option(help="sites; default: all")] = None,
-    steps: Annotated[str, typer.Option(help="percent of the boxes after each group")] = ",".join(
-        map(str, rollouts.STEPS)
-    ),
+    steps: Annotated[str, typer.Option(help="percent of the boxes after each group")] = "10,50,100",
     most: Annotated[int, typer.Option(help="percent of a group that may refuse it or go back")] = rollouts.MOST,
 ) -> None:
     """Give a system to the boxes of its board, group after group."""

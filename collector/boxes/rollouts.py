@@ -170,6 +170,13 @@ def running(session: Session) -> RolloutRow | None:
     return session.scalars(select(RolloutRow).where(RolloutRow.state == "running")).first()
 
 
+def newest(session: Session, kind: str, count: int) -> list[tuple[RolloutRow, str]]:
+    """The last roll-outs of detectors or systems, and what went out."""
+    query = select(RolloutRow, ArtefactRow.name).join(ArtefactRow, ArtefactRow.sha256 == RolloutRow.sha256)
+    query = query.where(ArtefactRow.kind == kind).order_by(RolloutRow.number.desc()).limit(count)
+    return [(row, name) for row, name in session.execute(query)]
+
+
 def members(session: Session, number: int) -> Sequence[tuple[RolloutBox, Box]]:
     """Boxes of a roll-out, in their groups."""
     query = select(RolloutBox, Box).join(Box, Box.id == RolloutBox.box_id).where(RolloutBox.number == number)
@@ -258,9 +265,10 @@ def take_reported(session: Session, box: Box, reported: ModelReported | SystemRe
     if isinstance(reported, SystemReported):
         box.system = reported.model_dump_json()
     row = None if reported.rollout is None else session.get(RolloutBox, (reported.rollout, box.id))
-    if row is None or (row.state in SETTLED and reported.state == "kept"):
+    if row is None or (row.state in SETTLED and reported.state in (row.state, "kept")):
         return
+    waited = f"; {row.text}" if row.state == "trial" and row.text and reported.state == "rolled_back" else ""
     if row.state != reported.state:
         row.state, row.since_ms = reported.state, received_ms
         row.due |= isinstance(reported, SystemReported) and reported.state in SETTLED
-    row.text = reported.text
+    row.text = reported.text + waited

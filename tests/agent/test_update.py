@@ -1,8 +1,6 @@
 """A system that a center rolls out, as the agent does it: real HTTPS and files; root's word is what the test writes."""
 
-import http.client
 import json
-import time
 from concurrent.futures import Future
 from types import SimpleNamespace
 
@@ -11,11 +9,11 @@ import pytest
 
 from agent.box.identity import boot_id
 from agent.box.system import Wanted
-from agent.settings import load_settings
 from agent.update import STOPPED, Update
 from agent.vision.detector import load_detector
 from protocol.detectors import PART_BYTES
-from tests import boxes, networks
+from tests import networks
+from tests.agent import test_rollout
 from tests.rollouts import Center, bundle, desired_system
 from tests.services import wait_for
 
@@ -47,19 +45,16 @@ class Camera:
                 answer.set_exception(fault)
 
 
-class Box:
+class Box(test_rollout.Box):
     """A box with two cameras, one of which is away; it stands in for the agent."""
 
-    connects, reached = 1, True
+    reached = True
 
     def __init__(self, center, folder):
-        self.config = load_settings(boxes.settings(folder, model=None, center="mqtt://127.0.0.1:1"))
-        center.enrol(self.config.state_dir)
-        self.folder, self.said = self.config.state_dir / "system", folder / "system.json"
-        self.clock, self.eyes = SimpleNamespace(now=time.time), SimpleNamespace(detector=None)
-        self.cameras, self.reports = [Camera("gate", "live"), Camera("yard", "lost")], []
-        self.root()
-        self.start()
+        self.said = folder / "system.json"
+        super().__init__(center, folder)
+        self.folder, self.eyes = self.state / "system", SimpleNamespace(detector=None)
+        self.cameras = [Camera("gate", "live"), Camera("yard", "lost")]
 
     def start(self):
         self.update = Update(self, self.said)
@@ -72,15 +67,10 @@ class Box:
         said = {"slot": slot, "version": "0.1.0", "compatible": "cityeye-amd64", "trial": state == "trial"}
         self.said.write_text(json.dumps({**said, "last": last and {"text": "", "live": [], **last, **more}}))
 
-    def publish(self, leaf, payload, *, retain):
-        assert leaf == "system/reported"
-        self.reports.append(json.loads(payload)["data"])
-        return retain
-
     def tick(self):
         """Roll-out, state and text as they are told then."""
         self.update.tick()
-        return tuple(self.reports[-1][name] for name in ("rollout", "state", "text"))
+        return tuple(self.reports[-1][name] for name in ("rollout", "state", "text")) if self.reports else ()
 
     def tell(self, rollout, wanted=None):
         """Tell it, and let it go on until it has settled or asks root."""
@@ -101,6 +91,9 @@ def box(center, tmp_path):
 
 def test_a_bundle_is_fetched_asked_for_tried_and_said_to_be_healthy(center, box, tmp_path):
     wanted = center.add_system(bundle(tmp_path / "b", bytes(3 * PART_BYTES)))
+    box.update.take(desired_system(1, wanted))
+    assert box.tick() == ()  # root has said nothing yet
+    box.root()
     assert box.tell(1, wanted) == (1, "installing", "")
     assert (box.folder / "bundle.raucb").read_bytes() == (tmp_path / "b").read_bytes()
     assert Wanted.of((box.folder / "wanted.json").read_bytes()) == Wanted(1, "0.2.0", wanted.sha256, ("gate",))
@@ -135,28 +128,20 @@ def test_a_bundle_is_fetched_asked_for_tried_and_said_to_be_healthy(center, box,
     assert box.tell(2)[1] == "taken"
 
 
-def test_what_root_took_back_is_told_with_what_it_waited_for(center, box, tmp_path):
-    wanted = center.add_system(bundle(tmp_path / "b", b"back", "0.2.1"))
-    box.folder.mkdir(parents=True)
-    box.root(wanted, "trial", live=["gate", "yard"])
-    box.update.take(desired_system(1, wanted))
-    assert box.tick()[2] == "it waits for pictures of yard"
-    box.root(wanted, "rolled_back", text="it was not healthy in time")
-    box.start()
-    told = (1, "rolled_back", "it was not healthy in time; it waits for pictures of yard")
-    assert (box.tick(), box.tell(1, wanted)) == (told, told)
-    # the same bundle by another roll-out is another try
-    assert box.tell(2, wanted)[1] == "installing"
-
-
 def test_a_trial_that_the_center_stops_is_never_healthy(center, box, tmp_path):
     wanted = center.add_system(bundle(tmp_path / "b", b"stopped", "0.2.2"))
     box.update.take(desired_system(1, None))
     box.root(wanted, "trial")
     assert (box.tick(), (box.folder / "healthy").exists()) == ((1, "trial", STOPPED), False)
+    box.root(wanted, "rolled_back", text="it was not healthy in time")
+    box.start()
+    assert box.tell(1, wanted) == (1, "rolled_back", "it was not healthy in time")
+    # the same bundle by another roll-out is another try
+    assert box.tell(2, wanted)[1] == "installing"
 
 
 def test_what_is_not_for_this_box_or_not_to_be_had_is_refused_and_a_stop_ends_it(center, box, tmp_path):
+    box.root()
     arm = center.add_system(bundle(tmp_path / "arm", compatible="cityeye-arm64"))
     assert box.tell(1, arm) == (1, "refused", "it is for cityeye-arm64, this box is cityeye-amd64")
     gone = arm.model_copy(update={"compatible": "cityeye-amd64", "sha256": "0" * 64})
@@ -170,31 +155,3 @@ def test_what_is_not_for_this_box_or_not_to_be_had_is_refused_and_a_stop_ends_it
     center.systems.joinpath(f"{sound.sha256}.raucb").unlink()
     box.update.take(desired_system(5, sound))
     assert (box.tick()[1], box.tell(5)) == ("fetching", (5, "kept", STOPPED))
-
-
-def test_a_box_without_an_image_says_nothing_and_one_that_is_late_does_it_then(center, box, tmp_path):
-    wanted = center.add_system(bundle(tmp_path / "b", b"late", version="0.4.0"))
-    said = box.said.read_text()
-    box.said.unlink()
-    box.update.take(desired_system(1, wanted))
-    box.update.tick()
-    assert box.reports == []
-    box.said.write_text(said)
-    assert box.tell(1, wanted)[1] == "installing"
-
-
-def test_what_came_before_the_line_broke_is_not_fetched_again(center, box, tmp_path, monkeypatch):
-    monkeypatch.setattr("agent.box.fetch.AGAIN_S", (0.01, 0.01))
-    asked, real = [], http.client.HTTPResponse.read
-
-    def read(self, amt=None):
-        asked.append(amt)
-        if len(asked) in (3, 20):
-            raise ConnectionResetError("it broke")
-        return real(self, amt)
-
-    monkeypatch.setattr(http.client.HTTPResponse, "read", read)
-    path = bundle(tmp_path / "b", np.random.default_rng(1).bytes(2 * PART_BYTES), version="0.5.0")
-    assert box.tell(1, center.add_system(path))[1] == "installing"
-    assert (box.folder / "bundle.raucb").read_bytes() == path.read_bytes()
-    assert len(asked) == 2 + -(-path.stat().st_size // (64 << 10))

@@ -52,10 +52,19 @@ _ORDERS: dict[str, type[Event[Any]]] = {
 
 
 class _Schema(GenerateJsonSchema):
-    """In few words: a title for each field would say its name again, and what may be null needs no alternatives."""
+    """In few words: titles would say names again, what may be null needs no alternatives, and is null where absent."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's own signature
         return False
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().model_schema(schema)
+        found.pop("title", None)
+        return found
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().default_schema(schema)
+        return found if found.get("default", "") is not None else {k: v for k, v in found.items() if k != "default"}
 
     def nullable_schema(self, schema: Any) -> dict[str, Any]:
         """`{"type": ["integer", "null"]}` where what may be null is of one plain type."""
@@ -87,7 +96,7 @@ def documents() -> dict[str, str]:
     } | {name: model.model_json_schema(schema_generator=_Schema) for name, model in asked.items()}
     for name in ("settings-document", "command-try"):
         schemas[name] = _referring(schemas[name], "camera-settings", schemas["camera-settings"])
-    schemas["envelope"] = _envelope(schemas["status"], "CloudEvents 1.0, around the data of each message.")
+    schemas["envelope"] = _envelope(schemas["status"])
     for name in (*messages.SCHEMAS, *_ORDERS):
         schemas[name] = _within(schemas[name])
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
@@ -95,19 +104,24 @@ def documents() -> dict[str, str]:
     return files
 
 
-def _envelope(schema: dict[str, Any], description: str) -> dict[str, Any]:
+def _envelope(schema: dict[str, Any]) -> dict[str, Any]:
     """What the schema of an event says beside its data."""
     properties = {name: value for name, value in schema["properties"].items() if name != "data"}
     required = [name for name in schema["required"] if name != "data"]
-    return {"description": description, "properties": properties, "required": required, "type": "object"}
+    text = "CloudEvents 1.0, around the data of each message; there what may be null and is absent is null."
+    return {"description": text, "properties": properties, "required": required, "type": "object"}
 
 
 def _within(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema of an event that refers to the envelope for the rest."""
     defs = dict(schema["$defs"])
     data = defs.pop(schema["properties"]["data"]["$ref"].rpartition("/")[2])
-    head = {"title": schema["title"], "description": schema["description"], "type": "object"}
-    within = {**head, "allOf": [{"$ref": "./envelope.schema.json"}], "properties": {"data": data}, "required": ["data"]}
+    within = {
+        "description": schema["description"],
+        "allOf": [{"$ref": "./envelope.schema.json"}],
+        "properties": {"data": data},
+        "required": ["data"],
+    }
     return {**within, "$defs": defs} if defs else within
 
 
@@ -128,7 +142,7 @@ def _asyncapi() -> dict[str, Any]:
     operations: dict[str, Any] = {}
 
     def add(name: str, address: str, action: str, summary: str, payload: dict[str, Any] | None, content: str) -> None:
-        message: dict[str, Any] = {"name": name, "summary": summary}
+        message: dict[str, Any] = {"summary": summary}
         if content != CONTENT:
             message["contentType"] = content
         if payload is not None:

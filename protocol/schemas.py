@@ -155,11 +155,7 @@ def _asyncapi() -> dict[str, Any]:
         full = f"{topics.ROOT}/{{site}}/{{box}}/{address}"
         parameters: dict[str, Any] = {part: {} for part in ("site", "box", "camera") if f"{{{part}}}" in full}
         channels[name] = {"address": full, "messages": {name: message}, "parameters": parameters}
-        operations[name] = {
-            "action": action,
-            "channel": {"$ref": f"#/channels/{name}"},
-            "bindings": {"mqtt": {"qos": 1}},
-        }
+        operations[name] = {"action": action, "channel": {"$ref": f"#/channels/{name}"}}
 
     for action, titles in (("send", _TITLES | _ANSWERED), ("receive", _RECEIVED)):
         for name, (address, summary) in titles.items():
@@ -179,7 +175,7 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "CityEye: boxes and their center",
             "version": f"{messages.MAJOR}.0.0",
-            "description": "Seen from the box: it sends and receives. MQTT v5, QoS 1.",
+            "description": "Seen from the box: it sends and receives. MQTT v5, QoS 1; `health` QoS 0.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": CONTENT,

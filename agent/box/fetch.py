@@ -35,7 +35,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file: its path at the center, what it must be, and where it goes while it comes and once it is whole."""
+    """A file: its path at the center, what it must be, where it goes while it comes and then."""
 
     url: str
     size: int
@@ -45,13 +45,7 @@ class Wanted:
 
 
 def patiently(state_dir: Path, wanted: Wanted, wait: Callable[[float], bool]) -> None:
-    """Get a file, trying again until there is no use in it; raises FetchError.
-
-    Args:
-        state_dir: the box's state folder.
-        wanted: the file.
-        wait: waits for so many seconds and says whether the fetching is to end; asked with 0 between two parts.
-    """
+    """Get a file, trying again until there is no use in it; raises FetchError. `wait` says whether that is to end."""
     pause_s, most_s = AGAIN_S
     while True:
         try:

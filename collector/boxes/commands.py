@@ -400,7 +400,7 @@ def add_system(
 
 @systems.command("list")
 def list_systems(settings: SettingsOption) -> None:
-    """Systems that are here, what boxes have, and what became of the last roll-outs."""
+    """What is here, what boxes have, and what became of the last roll-outs."""
     with open_center(settings) as (_, store), store.transaction() as session:
         for name in rollouts.stored(session, "system"):
             typer.echo(f"here      {name}")
@@ -436,7 +436,7 @@ def roll_out(
 
 @systems.command("stop")
 def stop_rollout(settings: SettingsOption) -> None:
-    """Stop the roll-out that goes on: who has not taken it stays with, or goes back to, what it has."""
+    """Stop the roll-out that goes on; who has not taken it goes on with what it has."""
     with open_center(settings) as (_, store), store.writing() as session:
         row = rollouts.running(session)
         if row is None:

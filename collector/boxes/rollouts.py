@@ -23,10 +23,10 @@ from collector.boxes.register import RegisterError
 from collector.people import audit
 from collector.people.actor import SYSTEM, Actor
 from collector.store import ArtefactRow, Box, RolloutBox, RolloutRow, lock
-from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelDesiredEvent, ModelReported, Signed
+from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelReported, Signed
 from protocol.instants import from_epoch
 from protocol.messages import Event, dataschema, source
-from protocol.systems import Bundle, SystemDesired, SystemDesiredEvent, SystemReported
+from protocol.systems import Bundle, SystemDesired, SystemReported
 from protocol.topics import Topic
 
 FAILED: Final = ("refused", "rolled_back")
@@ -243,20 +243,19 @@ def due(session: Session, center: str) -> Iterator[tuple[RolloutBox, Topic, byte
         what = "model" if kind == "detector" else "system"
         # a box that is set up anew later is not to go back to a system that it has had
         over = state == "stopped" or (kind == "system" and row.state in SETTLED)
-        head: dict[str, Any] = {
-            "id": f"{row.box_id}:{what}:{row.number}:{'over' if over else state}",
-            "source": source(CENTER, center),
-            "type": f"cityeye.{what}.desired",
-            "time": from_epoch(row.since_ms / 1000),
-            "dataschema": dataschema(f"{what}-desired"),
-        }
-        event: Event[Any]
+        data: ModelDesired | SystemDesired
         if kind == "detector":
-            model = ModelDesired(rollout=row.number, signed=None if over else Signed.model_validate_json(signed))
-            event = ModelDesiredEvent(**head, data=model)
+            data = ModelDesired(rollout=row.number, signed=None if over else Signed.model_validate_json(signed))
         else:
-            system = SystemDesired(rollout=row.number, bundle=None if over else Bundle.model_validate_json(signed))
-            event = SystemDesiredEvent(**head, data=system)
+            data = SystemDesired(rollout=row.number, bundle=None if over else Bundle.model_validate_json(signed))
+        event = Event[Any](
+            id=f"{row.box_id}:{what}:{row.number}:{'over' if over else state}",
+            source=source(CENTER, center),
+            type=f"cityeye.{what}.desired",
+            time=from_epoch(row.since_ms / 1000),
+            dataschema=dataschema(f"{what}-desired"),
+            data=data,
+        )
         yield row, Topic(site, row.box_id, f"{what}/desired"), event.to_json()
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +50,7 @@ class Update:
         self._folder = agent.config.state_dir / "system"
         self._wanted: SystemDesired | None = None
         self._begun = True
-        """Whether what is wanted was looked at: root may say how things stand later than the center what it wants."""
+        """Whether what is wanted was looked at: root may say later than the center how things stand."""
         self._state: tuple[str, str] | None = None
         """This agent's own word on what is wanted; root's goes before it."""
         self._job: _Job | None = None
@@ -79,7 +80,7 @@ class Update:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 self._begin(self._wanted, said, last)
                 self._begun = True
-            if self._job is not None and self._job.done.is_set():
+            if self._job is not None and not self._job.is_alive():
                 self._ask(self._job)
             self._report(said, last, self._lacking(last) if said["trial"] else "")
         except (OSError, ValueError, KeyError, TypeError) as fault:
@@ -183,22 +184,23 @@ class Update:
             self._reported = told
 
 
-class _Job:
-    """Fetches a bundle, on a thread of its own; once `done`, `fault` says why there is none."""
+class _Job(threading.Thread):
+    """Fetches a bundle; once it has ended, `fault` says why there is none."""
 
     def __init__(self, state_dir: Path, folder: Path, bundle: Bundle) -> None:
-        self.bundle, self.fault = bundle, ""
-        self.done, self.ended = threading.Event(), threading.Event()
+        super().__init__(name="update", daemon=True)
+        self.bundle, self.fault, self.ended = bundle, "", threading.Event()
         part = folder / f"{bundle.sha256}.part"
         wanted = Wanted(PATH + bundle.sha256, bundle.size, bundle.sha256, part, folder / BUNDLE)
-        threading.Thread(target=self._run, args=(state_dir, wanted), name="update", daemon=True).start()
+        self._fetch = partial(patiently, state_dir, wanted, self.ended.wait)
+        self.start()
 
-    def _run(self, state_dir: Path, wanted: Wanted) -> None:
+    def run(self) -> None:
+        """Fetch it."""
         try:
-            patiently(state_dir, wanted, self.ended.wait)
+            self._fetch()
         except FetchError as fault:
             self.fault = str(fault)
         except Exception as fault:
             log.exception("system: it could not be fetched")
             self.fault = f"an error of the agent ({type(fault).__name__}); its log says more"
-        self.done.set()

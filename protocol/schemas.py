@@ -107,22 +107,16 @@ def documents() -> dict[str, str]:
 def _envelope(schema: dict[str, Any]) -> dict[str, Any]:
     """What the schema of an event says beside its data."""
     properties = {name: value for name, value in schema["properties"].items() if name != "data"}
-    required = [name for name in schema["required"] if name != "data"]
     text = "CloudEvents 1.0, around the data of each message; there what may be null and is absent is null."
-    return {"description": text, "properties": properties, "required": required, "type": "object"}
+    return {"description": text, "properties": properties, "required": schema["required"][:-1], "type": "object"}
 
 
 def _within(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema of an event that refers to the envelope for the rest."""
     defs = dict(schema["$defs"])
     data = defs.pop(schema["properties"]["data"]["$ref"].rpartition("/")[2])
-    within = {
-        "description": schema["description"],
-        "allOf": [{"$ref": "./envelope.schema.json"}],
-        "properties": {"data": data},
-        "required": ["data"],
-    }
-    return {**within, "$defs": defs} if defs else within
+    head = {"description": schema["description"], "allOf": [{"$ref": "./envelope.schema.json"}]}
+    return {**head, "properties": {"data": data}, "required": ["data"], **({"$defs": defs} if defs else {})}
 
 
 def _referring(schema: dict[str, Any], to: str, other: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ from protocol.instants import from_epoch, rfc3339
 from protocol.systems import SystemReported
 
 boxes = typer.Typer(no_args_is_help=True, help="The boxes of this center: announce, list, revoke, replace.")
-systems = typer.Typer(no_args_is_help=True, help="Systems of boxes that run from an image: take up, roll out.")
+systems = typer.Typer(no_args_is_help=True, help="Systems of boxes that were made from an image.")
 boxes.add_typer(systems, name="systems")
 broker = typer.Typer(no_args_is_help=True, help="The broker's configuration, and the proof that it holds.")
 
@@ -392,7 +392,7 @@ def add_system(
     file: Annotated[Path, typer.Argument(help="FILE.raucb, as `make image` makes it", show_default=False)],
     settings: SettingsOption,
 ) -> None:
-    """Take a signed system up, into the data directory; `rollout` gives it to boxes."""
+    """Take a signed system up, into the data directory."""
     with open_center(settings) as (config, store):
         one = bundles.add(store, system(), file, config.data_dir / bundles.FOLDER, now_ms())
         typer.echo(f"system {one.version} for {one.compatible}: SHA-256 {one.sha256}, {one.size >> 20} MB")
@@ -431,7 +431,7 @@ def roll_out(
         name = bundles.named(session, version, board)
         row = rollouts.start(session, system(), name, street or None, now_ms(), groups, most)
         count = len(rollouts.members(session, row.number))
-        typer.echo(f"roll-out {row.number}: {name} goes to {count} boxes; see `boxes systems list`")
+        typer.echo(f"roll-out {row.number}: {name}, {count} boxes; see `boxes systems list`")
 
 
 @systems.command("stop")

@@ -70,7 +70,7 @@ def file_of(folder: Path, sha256: str) -> Path:
 
 
 def part(session: Session, folder: Path, sha256: str, at: int, count: int) -> tuple[bytes, int] | None:
-    """A part of a bundle and the size of the whole; None: there is none. Raises OSError where it is not here."""
+    """A part of a bundle and the size of the whole; None: there is none. Raises FileNotFoundError: not here."""
     row = session.get(ArtefactRow, sha256)
     if row is None or row.kind != "system" or not row.content:
         return None

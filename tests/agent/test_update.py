@@ -26,8 +26,6 @@ def center(tmp_path_factory):
 
 
 class Camera:
-    """A camera's thread: what is asked of it is answered with the next picture."""
-
     def __init__(self, name, state):
         self.camera, self.condition, self.asked = name, SimpleNamespace(state=state), []
 
@@ -46,8 +44,6 @@ class Camera:
 
 
 class Box(test_rollout.Box):
-    """A box with two cameras, one of which is away; it stands in for the agent."""
-
     reached = True
 
     def __init__(self, center, folder):
@@ -60,7 +56,6 @@ class Box(test_rollout.Box):
         self.update = Update(self, self.said)
 
     def root(self, wanted=None, state="", rollout=1, slot="a", **more):
-        """Root says this of itself."""
         last = None
         if wanted is not None:
             last = {"rollout": rollout, "version": wanted.version, "sha256": wanted.sha256, "slot": "b", "state": state}
@@ -145,7 +140,7 @@ def test_what_is_not_for_this_box_or_not_to_be_had_is_refused_and_a_stop_ends_it
     arm = center.add_system(bundle(tmp_path / "arm", compatible="cityeye-arm64"))
     assert box.tell(1, arm) == (1, "refused", "it is for cityeye-arm64, this box is cityeye-amd64")
     gone = arm.model_copy(update={"compatible": "cityeye-amd64", "sha256": "0" * 64})
-    assert box.tell(2, gone)[1:] == ("refused", f"expected a file of {arm.size} bytes, the center has none")
+    assert "the center has none" in box.tell(2, gone)[2]
     sound = center.add_system(bundle(tmp_path / "b", b"sound", version="0.3.0"))
     center.systems.joinpath(f"{sound.sha256}.raucb").write_bytes(bytes(sound.size))
     assert "expected a file of SHA-256" in box.tell(3, sound)[2]

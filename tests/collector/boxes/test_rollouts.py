@@ -57,19 +57,17 @@ class Fleet:
             sent = {}
             for row, topic, payload in rollouts.due(session, "c"):
                 assert str(topic) == f"cityeye/1/{session.get_one(Box, row.box_id).site}/{row.box_id}/{what}/desired"
-                if what == "model":
-                    sent[row.box_id] = ModelDesiredEvent.model_validate_json(payload).data.signed is not None
-                else:
-                    sent[row.box_id] = SystemDesiredEvent.model_validate_json(payload).data.bundle is not None
+                model = what == "model"
+                data = (ModelDesiredEvent if model else SystemDesiredEvent).model_validate_json(payload).data
+                sent[row.box_id] = (data.signed if model else data.bundle) is not None
                 row.due = False
             return sent
 
     def say(self, number, box, state, board=None):
         reported = ModelReported(rollout=number, state=state)
         if board is not None:
-            reported = SystemReported(
-                version="0.1.0", slot="a", compatible=board, trial=False, rollout=number, state=state
-            )
+            had = {"version": "0.1.0", "slot": "a", "compatible": board, "trial": False, "text": f"it is {state}"}
+            reported = SystemReported(**had, rollout=number, state=state)
         with self.store.writing() as session:
             rollouts.take_reported(session, session.get_one(Box, box), reported, NOW)
 
@@ -231,8 +229,11 @@ def test_a_system_goes_to_boxes_of_its_board_and_one_that_is_silent_on_trial_hol
         assert systems.named(session, "0.2.0", ARM64) == f"{ARM64} 0.2.0"
     number = fleet.begin([100], name=f"{ARM64} 0.2.0")
     assert step() == {"box-4": True}
-    fleet.say(number, "box-4", "rolled_back", ARM64)
+    for state in ("trial", "rolled_back", "rolled_back"):
+        fleet.say(number, "box-4", state, ARM64)
     assert (step(), fleet.look(number)[0]) == ({"box-4": False}, "ended")
+    with fleet.store.transaction() as session:
+        assert rollouts.members(session, number)[0][0].text == "it is rolled_back; it is trial"
 
 
 def test_a_real_bundle_is_read_and_what_is_none_is_refused(center, tmp_path, monkeypatch):

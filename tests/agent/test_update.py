@@ -2,20 +2,25 @@
 
 import json
 from concurrent.futures import Future
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from agent.box.clock import Clock
 from agent.box.identity import boot_id
 from agent.box.system import Wanted
+from agent.live import Agent
+from agent.settings import load_settings
 from agent.update import STOPPED, Update
 from agent.vision.detector import load_detector
 from protocol.detectors import PART_BYTES
-from tests import networks
+from tests import boxes, clips, networks
 from tests.agent import test_rollout
+from tests.agent.uplink.test_session import center as listening_center
 from tests.rollouts import Center, bundle, desired_system
-from tests.services import wait_for
+from tests.services import Broker, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +155,27 @@ def test_what_is_not_for_this_box_or_not_to_be_had_is_refused_and_a_stop_ends_it
     center.systems.joinpath(f"{sound.sha256}.raucb").unlink()
     box.update.take(desired_system(5, sound))
     assert (box.tick()[1], box.tell(5)) == ("fetching", (5, "kept", STOPPED))
+
+
+def test_a_real_agent_on_trial_is_healthy_once_its_camera_is_live_and_the_center_has_answered(tmp_path, monkeypatch):
+    monkeypatch.setenv("CITYEYE_MODELS", str(tmp_path))
+    networks.bright_squares(tmp_path / "own.onnx")
+    clip = clips.write(tmp_path / "clip.mp4", clips.street_frame, 30)
+    last = {"rollout": 1, "sha256": "0" * 64, "slot": "b", "state": "trial", "text": "", "live": ["cam-1"]}
+    said = {"slot": "b", "version": "0.2.0", "compatible": "cityeye-amd64", "trial": True, "last": last}
+    (tmp_path / "system.json").write_text(json.dumps(said))
+    monkeypatch.setattr("agent.live.Update", partial(Update, said=tmp_path / "system.json"))
+    with Broker("iotcore", tmp_path / "broker") as broker, listening_center(broker.port) as center:
+        toml = boxes.settings(tmp_path, boxes.FRONTAGE, source=str(clip), model="own", center=broker.url)
+
+        def text():
+            told = center.on("system/reported")
+            return json.loads(told[-1].payload)["data"]["text"] if told else None
+
+        with Agent(load_settings(toml), Clock()) as agent:
+            wait_for(lambda: text() == "it waits for an answer of the center", "all but that", 30)
+            path = agent.config.state_dir / "system" / "healthy"
+            assert not path.exists()
+            center.answer(stored=[json.loads(center.on("status")[-1].payload)["id"]])
+            wait_for(lambda: text() == "", "it is told", 10)
+            assert path.read_text() == boot_id()

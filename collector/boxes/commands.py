@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from collector.boxes import broker_files, changes, labels, register, rollouts
+from collector.boxes import systems as bundles
 from collector.boxes.authority import (
     OWN_DAYS,
     RESERVED,
@@ -52,8 +53,11 @@ from protocol.detectors import Limits
 from protocol.documents import SettingsError
 from protocol.ids import is_slug
 from protocol.instants import from_epoch, rfc3339
+from protocol.systems import SystemReported
 
 boxes = typer.Typer(no_args_is_help=True, help="The boxes of this center: announce, list, revoke, replace.")
+systems = typer.Typer(no_args_is_help=True, help="Systems of boxes that were made from an image.")
+boxes.add_typer(systems, name="systems")
 broker = typer.Typer(no_args_is_help=True, help="The broker's configuration, and the proof that it holds.")
 
 BoxArgument = Annotated[str, typer.Argument(help="a box's id", show_default=False)]
@@ -377,6 +381,64 @@ def add_detector(
         typer.echo(f"detector {one.name}: SHA-256 {one.sha256}, signed with {one.limits}")
 
 
+@systems.command("add")
+def add_system(
+    file: Annotated[Path, typer.Argument(help="FILE.raucb, as `make image` makes it", show_default=False)],
+    settings: SettingsOption,
+) -> None:
+    """Take a signed system up, into the data directory."""
+    with open_center(settings) as (config, store):
+        one = bundles.add(store, system(), file, config.data_dir / bundles.FOLDER, now_ms())
+        typer.echo(f"system {one.version} for {one.compatible}: SHA-256 {one.sha256}, {one.size >> 20} MB")
+
+
+@systems.command("list")
+def list_systems(settings: SettingsOption) -> None:
+    """What is here, what boxes have, and what became of the last roll-outs."""
+    with open_center(settings) as (_, store), store.transaction() as session:
+        for name in rollouts.stored(session, "system"):
+            typer.echo(f"here      {name}")
+        for box in session.scalars(select(Box).where(Box.system.is_not(None)).order_by(Box.id)):
+            had = SystemReported.model_validate_json(box.system or "")
+            typer.echo(f"box       {box.id} {box.state}: {had.compatible} {had.version} slot {had.slot} {had.state}")
+        for row, name in rollouts.newest(session, "system", 5):
+            typer.echo(f"roll-out  {row.number}: {name} {row.state} {row.why}".rstrip())
+            for one, _ in rollouts.members(session, row.number):
+                typer.echo(f"  group {one.group}  {one.box_id}: {one.state} {one.text}".rstrip())
+
+
+@systems.command("rollout")
+def roll_out(
+    version: Annotated[str, typer.Argument(help="of a system that is here", show_default=False)],
+    settings: SettingsOption,
+    board: Annotated[str | None, typer.Option(help="where that version is here for several")] = None,
+    street: Annotated[list[str] | None, typer.Option(help="sites; default: all")] = None,
+    steps: Annotated[str, typer.Option(help="percent of the boxes after each group")] = "10,50,100",
+    most: Annotated[int, typer.Option(help="percent of a group that may refuse it or go back")] = rollouts.MOST,
+) -> None:
+    """Give a system to the boxes of its board, group after group."""
+    with open_center(settings) as (_, store), store.writing() as session:
+        try:
+            groups = [int(one) for one in steps.split(",")]
+        except ValueError:
+            raise RegisterError(f"--steps: expected whole numbers such as 10,50,100, got {steps!r}") from None
+        name = bundles.named(session, version, board)
+        row = rollouts.start(session, system(), name, street or None, now_ms(), groups, most)
+        count = len(rollouts.members(session, row.number))
+        typer.echo(f"roll-out {row.number}: {name}, {count} boxes; see `boxes systems list`")
+
+
+@systems.command("stop")
+def stop_rollout(settings: SettingsOption) -> None:
+    """Stop the roll-out that goes on; who has not taken it goes on with what it has."""
+    with open_center(settings) as (_, store), store.writing() as session:
+        row = rollouts.running(session)
+        if row is None:
+            raise RegisterError("expected a roll-out that goes on, there is none")
+        rollouts.stop(session, system(), row.number, now_ms())
+        typer.echo(f"roll-out {row.number}: stopped")
+
+
 @broker.command("config")
 def write_config(
     settings: SettingsOption,
@@ -459,7 +521,8 @@ def open_door(config: CenterConfig, store: Store) -> Door | None:
         return None
     authority = Authority.open(config.path(section.ca))
     lists = Office(config, store, authority).lists
-    desk = Desk(store, authority, section.broker_url or "", section.certificate_days, time.time, lists)
+    folder = config.data_dir / bundles.FOLDER
+    desk = Desk(store, authority, section.broker_url or "", section.certificate_days, time.time, lists, folder)
     try:
         return Door(host_and_port(section.listen), desk, authority.pem, authority.folder)
     except OSError as fault:

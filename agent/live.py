@@ -930,13 +930,13 @@ class Agent:
         )
 
 
-def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: None) -> bool:
+def run(config: BoxConfig, clock: Clock, beside: Callable[[bool], None] = lambda _connected: None) -> bool:
     """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True.
 
     Args:
         config: its settings.
         clock: the time.
-        beside: called every TEND_S as well; does not raise.
+        beside: called every TEND_S as well, with whether the agent is connected; does not raise.
     """
     stopping = threading.Event()
 
@@ -950,7 +950,7 @@ def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: No
         board = Board(config.settings.setup.run_dir)
         while not stopping.wait(TEND_S):
             agent.tend()
-            beside()
+            beside(agent.connected)
             board.post(agent.standing)
             notify("WATCHDOG=1")
         notify("STOPPING=1")

@@ -4,19 +4,17 @@ Its stream is read for some seconds as it comes; only the first picture is decod
 process: the running agent does not.
 """
 
-import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from agent.camera import onvif
 from agent.camera.errors import CameraError
 from agent.camera.source import Source
 from agent.findings import Finding
@@ -32,15 +30,8 @@ NARROWEST_PX: Final = 640
 DARK: Final = 24
 PLAIN: Final = 6.0
 CLOCK_S: Final = 30.0
-WEB_PORTS: Final = (80, 8000, 8080, 8899)
 RTSP_OFF: Final = "switch RTSP on in the camera"
 TEN_BITS: Final = ("10le", "10be", "12le", "12be")
-_ASK_TIME: Final = (
-    '<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
-    '<GetSystemDateAndTime xmlns="http://www.onvif.org/ver10/device/wsdl"/></s:Body></s:Envelope>'
-)
-_PARTS: Final = ("Year", "Month", "Day", "Hour", "Minute", "Second")
-_SCHEMA: Final = "{http://www.onvif.org/ver10/schema}"
 
 
 @dataclass
@@ -172,8 +163,8 @@ def judge(name: str, stream: Stream) -> list[Finding]:
     if stream.luma is None:
         add("FAIL", "wrong_codec", f"no picture could be decoded of {stream.codec} {stream.profile}", "set it to H.264")
     elif stream.luma[1] < PLAIN:
-        what = "black" if stream.luma[0] < DARK else "plain"
-        add("warn", what, f"its picture is {what}", "is there a cap or a film on the lens, or is it night?")
+        dark, todo = stream.luma[0] < DARK, "is there a cap or a film on the lens, or is it night?"
+        add("warn", "black" if dark else "plain", f"its picture is {'black' if dark else 'plain'}", todo)
     if stream.pixels.endswith(TEN_BITS):
         add(
             "warn",
@@ -237,22 +228,22 @@ def judge(name: str, stream: Stream) -> list[Finding]:
 def _elsewhere(source: Source) -> str:
     """Where RTSP does not answer: whether the camera is there at all."""
     host, port = _host(source)
-    if _answers(host, port):
+    if answers(host, port):
         return ""
-    for web in WEB_PORTS:
-        if _answers(host, web):
-            onvif = " and ONVIF" if _onvif_time(host, web) is not None else ""
-            return f"its web page{onvif} answers at port {web}: {RTSP_OFF}, or correct the port"
+    for web in onvif.WEB_PORTS:
+        if answers(host, web):
+            both = " and ONVIF" if onvif.clock_s(onvif.service_at(host, web)) is not None else ""
+            return f"its web page{both} answers at port {web}: {RTSP_OFF}, or correct the port"
     return "nothing answers at that address: check cable, PoE and the address"
 
 
 def _clock(name: str, source: Source, now: Callable[[], float]) -> list[Finding]:
     """The camera's own clock, which is written into its pictures, where ONVIF tells it."""
     host, _ = _host(source)
-    for web in WEB_PORTS:
-        if not _answers(host, web):
+    for web in onvif.WEB_PORTS:
+        if not answers(host, web):
             continue
-        its_s = _onvif_time(host, web)
+        its_s = onvif.clock_s(onvif.service_at(host, web))
         if its_s is not None:
             off_s = its_s - now()
             if abs(off_s) <= CLOCK_S:
@@ -267,30 +258,10 @@ def _host(source: Source) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
 
 
-def _answers(host: str, port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
     try:
         with socket.create_connection((host, port), 2):
             return True
     except OSError:
         return False
-
-
-def _onvif_time(host: str, port: int) -> float | None:
-    """Seconds since the epoch on an ONVIF device's clock, which it tells without a password (Core, 8.3.5)."""
-    line = http.client.HTTPConnection(host, port, timeout=3)
-    try:
-        line.request(
-            "POST", "/onvif/device_service", _ASK_TIME, {"content-type": "application/soap+xml; charset=utf-8"}
-        )
-        body = line.getresponse().read(65536)
-        if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-            return None
-        told = ET.fromstring(body).find(f".//{_SCHEMA}UTCDateTime")  # noqa: S314 - bounded, and no entities
-        if told is None:
-            return None
-        values = [int(told.findtext(f".//{_SCHEMA}{part}", "")) for part in _PARTS]
-        return datetime(*values, tzinfo=UTC).timestamp()  # type: ignore[misc,arg-type]  # six numbers
-    except (OSError, http.client.HTTPException, ET.ParseError, ValueError):
-        return None
-    finally:
-        line.close()

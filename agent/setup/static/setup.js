@@ -103,8 +103,11 @@ async function go(to) {
 }
 
 const SIGNS = { ok: "✓", warn: "!", FAIL: "✗" };
-const finding = ({ state: how, name, says: what, todo }) => make("li", "", { className: how },
-  make("b", `${SIGNS[how]} ${says(name)}: ${says(what)}`), todo ? `→ ${says(todo)}` : "");
+function finding({ zh, ...one }) {
+  const { name, says: what, todo, more } = tongue() === "zh" && zh ? zh : one;
+  return make("li", "", { className: one.state }, make("b", `${SIGNS[one.state]} ${name}: ${what}`),
+    ...(more ? [make("small", more, { lang: "en", className: "dim" })] : []), todo ? `→ ${todo}` : "");
+}
 const pairs = (list) => list.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", _(name)), make("dd", value)]);
 
 /** How the card's own claim stands. */
@@ -307,8 +310,8 @@ on("#camera form", async ({ source, substream, id, user, password }) => {
   tested = { id, source, substream: substream || null, user, password };
   if (!source) {
     if (!chosen) throw new Error(_("choose"));
-    const { host, ports: [port = 554] } = chosen;
-    const found = await job("streams", { host, port, user, password });
+    const { host, ports: [port = 554], service } = chosen;
+    const found = await job("streams", { host, port, user, password, service });
     if (found.state === "nothing") throw new Error(_("nopath"));
     tested.source = found.source; // where it is wrong, the test says what is the matter
     tested.substream = found.substream;

@@ -1,4 +1,4 @@
-// What the page says, English|Chinese; and what examinations say of cameras, which is matched.
+// What the page says, English|Chinese; and some that the box says, which are matched.
 
 const WORDS = {
   mend: "Correct cityeye.toml on any laptop (partition CITYEYE), then power on again:|请在电脑上改正 CITYEYE 分区里的 cityeye.toml，再重新通电：", claim_trying: "The card's claim is taken to the center …|正在用配置卡向中心认领……", claim_silent: "The card's claim, tried again and again:|配置卡认领未成功，会不断重试：", claim_refused: "The center refuses the card's claim; it is tried again:|中心拒绝了配置卡的认领，仍会重试：",
@@ -19,13 +19,9 @@ const WORDS = {
   working: "Please wait, up to a minute …|请稍候，最多一分钟……", rtsp: "RTSP is off|RTSP 未开启", nobody: "None was found: are they in this network, and on?|没有找到：它们是否在本网络中并已通电？", choose: "Choose a camera, or enter its address.|请选择摄像头，或输入地址。", nopath: "None of the usual paths: enter the address that its manual names.|常用路径都不对：请输入说明书上的地址。", shuts: "Finished. This page shuts at {}; the center, or a file on the boot partition, opens it again.|设置完毕。本页面将于 {} 关闭；可由中心或启动分区上的文件再次打开。",
 };
 
-// of agent/camera/examination.py and the claim; the doctor's other lines stay as they are
+// of the claim and of a picture that does not come; findings bring their Chinese along (protocol/examinations.py)
 const SAID = [
-  [/^camera /, "摄像头 "], [/^sub-stream /, "子码流 "], [/^(.+), (.+) pictures a second/, "$1，每秒 $2 帧"], [/^(.+) pictures a second/, "每秒只有 $1 帧"], [/^no picture could be decoded of/, "无法解码："], [/^set it to H\.264.*/, "请设为 H.264，或 H.265 Main"], [/^its picture is black/, "画面是黑的"], [/^its picture is plain/, "画面没有内容"], [/^is there a cap.*/, "镜头盖或保护膜取下了吗？还是夜间？"],
-  [/^its pictures have more than 8 bits/, "画面超过 8 位"], [/^(\S+) takes twice.*/, "$1 占用的处理器是 H.264 的两倍"], [/^(\d+) pixels wide/, "宽 $1 像素"], [/^1920 × 1080 is.*/, "1920 × 1080 就够了；另设一路子码流"], [/^too small to see.*/, "太小，看不清 5 米外的物品"], [/^take the main.*/, "请用主码流，1280 × 720 以上"], [/^taller than wide/, "画面竖着"], [/^turn the camera.*/, "转动摄像头或关闭走廊模式；也可照此画区域"],
-  [/^it stalled: nothing came for (\d+) s/, "卡住了：$1 秒没有数据"], [/^check cable, power.*/, "检查网线、供电和负载"], [/^set 10 to 25.*/, "请设为 10 到 25 帧"], [/^no second key frame within (\d+) s/, "$1 秒内没有第二个关键帧"], [/^a key frame each (.+) s/, "每 $1 秒一个关键帧"], [/^set a key frame.*/, "请把关键帧（I 帧）间隔设为 2 秒，关闭智能编码"],
-  [/^its web page.* port (\d+).*/, "它的网页（ONVIF）在端口 $1 有应答：请在摄像头上开启 RTSP，或改正端口"], [/^nothing answers at that.*/, "该地址没有应答：检查网线、PoE 和地址"], [/^its clock is right/, "它的时钟准确"], [/^its clock is off by/, "它的时钟相差"], [/^set its time server.*/, "请设置它的校时服务器：画面上的时间是证据"],
-  [/^the same view/, "与主码流画面一致"], [/: expected the view of .*/, "：与主码流画面不同；请设为同一通道、同一宽高比，或不用子码流"], [/^too dark or.*/, "太暗，无法与主码流比较；请白天再试"], [/^(\S+): .*\b401\b.*/, "$1：用户名或密码不对（401）"], [/^(\S+): .*\b404\b.*/, "$1：没有这个路径（404）"], [/: it answers, but.*/, "：有应答，但没有画面；请重启摄像头"], [/: no answer within (\d+) s/, "：$1 秒内没有应答"], [/^(\S+): .*onnection refused.*/, "$1：连接被拒绝"],
+  [/^(\S+): .*\b401\b.*/, "$1：用户名或密码不对（401）"], [/^(\S+): .*\b404\b.*/, "$1：没有这个路径（404）"], [/: it answers, but.*/, "：有应答，但没有画面；请重启摄像头"], [/: no answer within (\d+) s/, "：$1 秒内没有应答"], [/^(\S+): .*nothing listens.*/, "$1：连接被拒绝"],
   [/^the claim code has.*|^expected (the whole text|a claim code|sha256).*/, "标签文字有误：请重新复制全部文字"], [/: expected the center to answer.*/, "：中心没有应答；检查网线和地址，再试"], [/: this center knows no such.*/, "：中心没有这个认领码；请核对标签"], [/: this claim code was tried.*/, "：尝试次数过多；请向中心要新码"], [/: this claim code has expired.*/, "：认领码已过期；请向中心要新码"], [/: this claim code was used.*/, "：认领码已用过；请向中心要新码"], [/: expected the center whose.*/, "：应答的不是标签上的中心，没有发送任何内容；请联系中心"],
 ];
 

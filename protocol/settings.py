@@ -249,12 +249,12 @@ class DocumentError(ValueError):
         self.faults = faults
 
 
-def read_document(values: Mapping[str, Any]) -> CamerasDocument:
-    """Read a document; raises DocumentError."""
+def read_document(values: Mapping[str, Any], unknown: list[str] | None = None) -> CamerasDocument:
+    """Read a document; raises DocumentError. Keys that are not known are left out and added to `unknown`, if given."""
     version = values.get("version", 1)
     if version != 1:
         raise DocumentError([f"expected version 1 of the settings, got {version!r:.80}; update the box's agent first"])
     try:
-        return CamerasDocument.model_validate(values)
+        return CamerasDocument.model_validate(values, context=unknown)
     except ValidationError as fault:
         raise DocumentError(all_faults(fault, values)) from None

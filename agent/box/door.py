@@ -67,7 +67,9 @@ class Door:
     def plate(self) -> Plate:
         """How it stands; made where there is none, or a damaged one."""
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            return Plate(**json.loads((self.folder / "door.json").read_text("utf-8")))
+            values = json.loads((self.folder / "door.json").read_text("utf-8"))
+            # a newer agent, before it was taken back, may have known more
+            return Plate(**{name: values[name] for name in Plate.__dataclass_fields__ if name in values})
         name = "".join(secrets.choice(LETTERS) for _ in range(6))
         return self._keep(Plate(name, f"{secrets.randbelow(10**8):08}", NEVER_S))
 

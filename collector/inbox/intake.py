@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -32,6 +32,7 @@ from protocol.messages import (
     BoxStatus,
     CameraEvent,
     ClockReport,
+    Event,
     HealthEvent,
     IncidentEvent,
     MessageError,
@@ -41,6 +42,7 @@ from protocol.messages import (
     read_event,
 )
 from protocol.pictures import PictureHeader
+from protocol.systems import SystemReportedEvent
 
 log = logging.getLogger(__name__)
 
@@ -446,9 +448,10 @@ def _take_reported(session: Session, topic: topics.Topic, delivery: Delivery, re
     return Outcome()
 
 
-def _take_model(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+def _take_rolled_out(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     if delivery.payload:  # else a retained report that was taken back
-        event = read_event(delivery.payload, ModelReportedEvent)
+        model = ModelReportedEvent if topic.leaf == "model/reported" else SystemReportedEvent
+        event: Event[Any] = read_event(delivery.payload, model)
         rollouts.take_reported(session, box_of(session, topic, received_ms), event.data, received_ms)
     return Outcome()
 
@@ -461,6 +464,7 @@ TAKERS: Final[dict[str, Taker]] = {
     "camera": _take_camera,
     "reply": _take_reply,
     "settings/reported": _take_reported,
-    "model/reported": _take_model,
+    "model/reported": _take_rolled_out,
+    "system/reported": _take_rolled_out,
 }
 """Leaf to what takes it; others are not taken. Incidents and pictures are taken by the batch."""

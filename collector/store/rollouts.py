@@ -1,4 +1,4 @@
-"""Tables of detectors and their roll-outs."""
+"""Tables of what is rolled out to boxes, detectors and systems, and of the roll-outs."""
 
 from sqlalchemy import Boolean, ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
@@ -6,22 +6,26 @@ from sqlalchemy.orm import Mapped, mapped_column
 from collector.store.tables import Base, Key, Number, Serial, Small
 
 
-class DetectorRow(Base):
-    """A detector that boxes may fetch; here, where each collector and a back-up have it."""
+class ArtefactRow(Base):
+    """A detector that boxes may fetch, here, where each collector and a back-up have it; or a system, in a file."""
 
     __tablename__ = "detector"
+    """They were the first."""
 
     sha256: Mapped[Key]
+    kind: Mapped[str] = mapped_column(default="detector")
+    """`detector` or `system`."""
     name: Mapped[str] = mapped_column(unique=True)
+    """Of a system: board and version."""
     signed: Mapped[str]
-    """`protocol.detectors.Signed`, JSON."""
+    """`protocol.detectors.Signed` or `protocol.systems.Bundle`, JSON."""
     added_ms: Mapped[int]
     content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    """Empty: it has made room for newer ones."""
+    """Of a system: where its file is in the data directory. Empty: it has made room for newer ones."""
 
 
 class RolloutRow(Base):
-    """A detector that goes to boxes, group after group."""
+    """A detector or a system that goes to boxes, group after group."""
 
     __tablename__ = "rollout"
 

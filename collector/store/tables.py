@@ -78,6 +78,8 @@ class Box(Base):
     standing: Mapped[str] = mapped_column(default="guest")
     """`guest` came by itself, `expected` has a claim code, then `enrolled`; `revoked` and `replaced` are out."""
     replaced_by: Mapped[str | None]
+    system: Mapped[str | None]
+    """`protocol.systems.SystemReported`, JSON; null: it has none that could be rolled out."""
 
 
 class Claim(Base):

@@ -19,9 +19,9 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
 Gst.init(None)
-port, stream, user, password, shared = sys.argv[1:6]
+host, port, stream, user, password, shared = sys.argv[1:7]
 server = GstRtspServer.RTSPServer.new()
-server.set_address("127.0.0.1")
+server.set_address(host)
 server.set_service(port)
 factory = GstRtspServer.RTSPMediaFactory.new()
 factory.set_launch(
@@ -56,10 +56,19 @@ class RtspCamera(services.Process):
         frame: what it shows at a time, seconds; another clip than the street's.
         seconds: of that.
         anew: whoever connects sees the clip from its beginning.
+        at: address and port.
     """
 
     def __init__(
-        self, folder: Path, user: str = "", password: str = "", frame=clips.street_frame, seconds=12, *, anew=False
+        self,
+        folder: Path,
+        user: str = "",
+        password: str = "",
+        frame=clips.street_frame,
+        seconds=12,
+        *,
+        anew=False,
+        at=None,
     ) -> None:
         probe = 'import gi; gi.require_version("GstRtspServer", "1.0")'
         if subprocess.run(["/usr/bin/python3", "-c", probe], capture_output=True, check=False).returncode:
@@ -70,11 +79,10 @@ class RtspCamera(services.Process):
         )
         script = folder / "server.py"
         script.write_text(SERVER)
-        port = services.free_port()
-        self.url = f"rtsp://127.0.0.1:{port}/street"
-        super().__init__(
-            ["/usr/bin/python3", script, port, stream, user, password, "" if anew else "1"], folder / "camera.log", port
-        )
+        host, port = at or ("127.0.0.1", services.free_port())
+        self.url = f"rtsp://{host}:{port}/street"
+        command = ["/usr/bin/python3", script, host, port, stream, user, password, "" if anew else "1"]
+        super().__init__(command, folder / "camera.log", port, host)
 
 
 class FakeDesk:

@@ -38,7 +38,7 @@ import personalise
 
 CLONE_NEWNET = 0x40000000
 GATEWAY, BOX, CENTER, CAMERA = (f"10.1.2.{number}" for number in (1, 3, 9, 64))
-QUALITY = 12
+QUALITY = 10
 """The least that is legible."""
 LOGIN = ("admin", "right-1")
 VIDEO, TOP_PX = ROOT / ".cache/vtest.avi", 100
@@ -95,20 +95,14 @@ def network():
         try:
             own, its = Path("/proc/self/ns/net"), Path(f"/proc/{box.pid}/ns/net")
             wait_for(lambda: own.readlink() != its.readlink(), "a network")
-            for words in (
-                "link set lo up",
-                f"link add street type veth peer name eth0 netns {box.pid}",
-                *(f"addr add {one}/24 dev street" for one in (GATEWAY, CENTER, CAMERA)),
-                "link set street up",
+            beside = [f"link add street type veth peer name eth0 netns {box.pid}"]
+            beside += [f"addr add {one}/24 dev street" for one in (GATEWAY, CENTER, CAMERA)]
+            for where, name, made, route in (
+                ([], "street", beside, []),
+                (on_box, "eth0", [f"addr add {BOX}/24 dev eth0"], [f"route add default via {GATEWAY}"]),
             ):
-                subprocess.run(["ip", *words.split()], check=True)
-            for words in (
-                "link set lo up",
-                f"addr add {BOX}/24 dev eth0",
-                "link set eth0 up",
-                f"route add default via {GATEWAY}",
-            ):
-                subprocess.run([*map(str, on_box), "ip", *words.split()], check=True)
+                for words in ("link set lo up", *made, f"link set {name} up", *route):
+                    assert run(*where, "ip", *words.split()).returncode == 0, words
             yield on_box
         finally:
             box.kill()
@@ -158,7 +152,7 @@ def show_label(chromium, page):
     tab = chromium.new_page()
     tab.set_content(page)
     label = Image.open(io.BytesIO(tab.locator("article").screenshot())).convert("L")
-    keep("guide-label", label.quantize(3, dither=Image.Dither.NONE).convert("L"), lossless=True)
+    keep("guide-label", label.quantize(2, dither=Image.Dither.NONE).convert("L"), lossless=True)
     tab.close()
 
 
@@ -241,7 +235,6 @@ def at_the_center(tab, album, box):
     if page.locator("[name=note][required]").count():
         page.fill("[name=note]", "—")
     page.locator("main section form button").click()
-    page.wait_for_load_state()
     album.take(page, "main section.card:has(h2)")
     if album.language == "zh":  # README has one in English
         album.paste("ticket")
@@ -290,14 +283,8 @@ def way(language, chromium, on_box, place, scratch):
         console("console-fault")
         office = SimpleNamespace(url="http://127.0.0.1:8080", desk=SimpleNamespace(store=fleet.store))
         office.cookie = lambda person: browser.Center.cookie(office, person)
-        context = chromium.new_context(
-            viewport=SIZE,
-            locale=says["locale"],
-            timezone_id="Asia/Shanghai",
-            has_touch=True,
-            ignore_https_errors=True,
-            device_scale_factor=SCALE,
-        )
+        how = {"locale": says["locale"], "timezone_id": "Asia/Shanghai", "has_touch": True, "ignore_https_errors": True}
+        context = chromium.new_context(viewport=SIZE, device_scale_factor=SCALE, **how)
         page = context.new_page()
         page.set_default_timeout(90_000)
         page.goto(f"https://{BOX}:8443/#pin={plate_of(first.claim.code)[1]}")

@@ -41,7 +41,9 @@ def add(store: Store, actor: Actor, path: Path, folder: Path, now_ms: int) -> Bu
             bundle = _read(file)
             needs, free = bundle.size + SPARE_BYTES >> 20, shutil.disk_usage(folder).free >> 20
             if free < needs:
-                raise RegisterError(f"{folder}: expected {needs} MB free, got {free}; delete something")
+                raise RegisterError(
+                    f"{folder}：空间不足 / {folder}: expected {needs} MB free, got {free}; delete something"
+                )
             digest = hashlib.sha256()
             with part.open("wb") as copy:
                 while chunk := file.read(_MEGABYTE):
@@ -58,7 +60,7 @@ def add(store: Store, actor: Actor, path: Path, folder: Path, now_ms: int) -> Bu
             for old in set(folder.glob("*.raucb")) - kept:
                 old.unlink(missing_ok=True)
     except (OSError, ValueError) as fault:
-        raise RegisterError(f"{path}: it cannot be taken up: {fault}") from None
+        raise RegisterError(f"{path}：无法收下 / {path}: it cannot be taken up: {fault}") from None
     finally:
         part.unlink(missing_ok=True)
     return bundle
@@ -85,7 +87,9 @@ def named(session: Session, version: str, board: str | None) -> str:
     found = [name for name in stored if name.endswith(f" {version}") and board in (None, name.partition(" ")[0])]
     if len(found) != 1:
         there, hint = ", ".join(found or stored) or "none", "; name one with --board" if found else ""
-        raise RegisterError(f"expected one system of version {version}, there is {there}{hint}")
+        raise RegisterError(
+            f"找不到唯一的系统 {version} / expected one system of version {version}, there is {there}{hint}"
+        )
     return found[0]
 
 

@@ -38,7 +38,7 @@ import personalise
 
 CLONE_NEWNET = 0x40000000
 GATEWAY, BOX, CENTER, CAMERA = (f"10.1.2.{number}" for number in (1, 3, 9, 64))
-QUALITY = 10
+QUALITY = 8
 """The least that is legible."""
 LOGIN = ("admin", "right-1")
 VIDEO, TOP_PX = ROOT / ".cache/vtest.avi", 100

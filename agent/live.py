@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Final, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -492,9 +492,7 @@ class Agent:
             self._stack = self._stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _open(self) -> None:
@@ -739,11 +737,10 @@ class Agent:
 
     def _take_drawn(self, wishes: Wishes) -> None:
         """Take what was drawn on the set-up page."""
-        waiting = self.door.waiting()
-        if waiting is None:
+        taken = self.door.take()
+        if taken is None:
             return
-        self.door.taken()  # first: what fails is not tried for ever
-        document, renewed = waiting
+        document, renewed = taken
         wishes.edit(document)
         for name in renewed:
             self.renew_secret(name)
@@ -947,13 +944,13 @@ class Agent:
         )
 
 
-def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: None) -> bool:
+def run(config: BoxConfig, clock: Clock, beside: Callable[[bool], None] = lambda _connected: None) -> bool:
     """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True.
 
     Args:
         config: its settings.
         clock: the time.
-        beside: called every TEND_S as well; does not raise.
+        beside: called every TEND_S as well, with whether the agent is connected; does not raise.
     """
     stopping = threading.Event()
 
@@ -967,7 +964,7 @@ def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: No
         board = Board(config.settings.setup.run_dir)
         while not stopping.wait(TEND_S):
             agent.tend()
-            beside()
+            beside(agent.connected)
             board.post(agent.standing)
             notify("WATCHDOG=1")
         notify("STOPPING=1")

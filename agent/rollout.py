@@ -15,7 +15,7 @@ import contextlib
 import logging
 import queue
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.box import detectors
 from agent.box.detectors import Standing, file_of
@@ -27,7 +27,7 @@ from agent.vision.detector import DetectorError
 from agent.vision.selection import is_pinned
 from protocol.detectors import Manifest, ModelDesiredEvent, ModelReported, ModelReportedEvent, Signed, verified
 from protocol.instants import from_epoch
-from protocol.messages import MessageError, Model, dataschema, read_event, source
+from protocol.messages import Event, MessageError, Model, Value, dataschema, read_event, source
 
 if TYPE_CHECKING:  # the agent makes it, and it works on that
     from pathlib import Path
@@ -134,7 +134,7 @@ class Rollout:
         held = self.standing
         report = ModelReported(model=self.agent.eyes.model, rollout=held.rollout, state=held.state, text=held.text)
         told = self.agent.connects, report
-        if told != self._reported and self.agent.publish("model/reported", self._event(report), retain=True):
+        if told != self._reported and say(self.agent, "model", ModelReportedEvent, report):
             self._reported = told
 
     def _follow(self, job: _Job, state: str, text: str) -> None:
@@ -195,16 +195,19 @@ class Rollout:
             detectors.save(self._folder, standing)
         self.standing = self._kept = standing
 
-    def _event(self, report: ModelReported) -> bytes:
-        now_s, box = self.agent.clock.now(), self.agent.config.settings.box
-        return ModelReportedEvent(
-            id=f"{box.id}:model:{int(now_s * 1000)}",
-            source=source(box.site, box.id),
-            type="cityeye.model.reported",
-            time=from_epoch(now_s),
-            dataschema=dataschema("model-reported"),
-            data=report,
-        ).to_json()
+
+def say(agent: Agent, name: str, event: type[Event[Any]], report: Value) -> bool:
+    """Report a box's `model` or `system`, retained; False where there is no line."""
+    now_s, box = agent.clock.now(), agent.config.settings.box
+    payload = event(
+        id=f"{box.id}:{name}:{int(now_s * 1000)}",
+        source=source(box.site, box.id),
+        type=f"cityeye.{name}.reported",
+        time=from_epoch(now_s),
+        dataschema=dataschema(f"{name}-reported"),
+        data=report,
+    ).to_json()
+    return agent.publish(f"{name}/reported", payload, retain=True)
 
 
 def rolled_out(config: BoxConfig) -> Path | None:

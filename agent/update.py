@@ -5,24 +5,17 @@
                └─▶ refused        └─▶ refused   └─▶ refused                      └─▶ rolled_back
 ```
 
-From `installing` on it is root's word (`agent.box.system`), which is read and passed on. In the folder `system`::
-
-    SHA.part       what is being fetched
-    bundle.raucb   fetched; root takes it away
-    wanted.json    asks root to install it
-    healthy        this start's boot id: cameras, detector and center are as they were
-    lacking        what a trial waits for, so that it can be told after it was taken back
-
-Everything but the fetching happens on the executor's thread, and nothing is remembered here: what the center wants
-comes again with each connection, what became of it root knows.
+From `installing` on it is root's word (`agent.box.system`) that is passed on. In the folder `system` lie `SHA.part`,
+which is being fetched, and the three files that are for root. Nothing is remembered: what the center wants comes again
+with each connection. Everything but the fetching happens on the executor's thread.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,9 +25,9 @@ from agent.box.fetch import FetchError, Wanted, patiently
 from agent.box.identity import boot_id
 from agent.box.system import BUNDLE, HEALTHY, WANTED
 from agent.box.twin import write_whole
+from agent.rollout import STOPPED, say
 from agent.uplink.executor import plain
-from protocol.instants import from_epoch
-from protocol.messages import MessageError, dataschema, read_event, source
+from protocol.messages import MessageError, read_event
 from protocol.systems import PATH, Bundle, SystemDesired, SystemDesiredEvent, SystemReported, SystemReportedEvent
 
 if TYPE_CHECKING:  # the agent makes it, and it works on that
@@ -45,25 +38,19 @@ if TYPE_CHECKING:  # the agent makes it, and it works on that
 log = logging.getLogger(__name__)
 
 SAID: Final = Path("/run/cityeye/system.json")
-"""How things stand, as root says; only an image's box has it."""
-LACKING: Final = "lacking"
-STOPPED: Final = "the center has stopped it"
+"""How things stand, as root says; only a box that runs from an image has it."""
+GOES_ON: Final = ("fetching", "installing")
 
 
 class Update:
-    """The box's side of `system/desired` and `system/reported`.
-
-    Args:
-        agent: whose box it is.
-        said: the file that root writes.
-    """
+    """The box's side of `system/desired` and `system/reported`; `said` is the file that root writes."""
 
     def __init__(self, agent: Agent, said: Path = SAID) -> None:
-        self.agent, self._file = agent, said
+        self.agent, self._said = agent, said
         self._folder = agent.config.state_dir / "system"
         self._wanted: SystemDesired | None = None
         self._begun = True
-        """Whether what is wanted was looked at; root may say later than the center how things stand."""
+        """Whether what is wanted was looked at: root may say later than the center how things stand."""
         self._state: tuple[str, str] | None = None
         """This agent's own word on what is wanted; root's goes before it."""
         self._job: _Job | None = None
@@ -78,31 +65,27 @@ class Update:
         except MessageError as fault:
             log.warning("system: %s", fault)
             return
-        before = self._wanted
-        if wanted == before:
-            return
-        self.close()
-        self._wanted, self._begun = wanted, False
-        settled = self._state if self._state is not None and self._state[0] in ("refused", "taken") else None
-        same = before is not None and before.rollout == wanted.rollout
-        self._state = settled if same and wanted.bundle is None else None
+        if wanted != self._wanted:
+            if self._wanted is None or self._wanted.rollout != wanted.rollout:
+                self._state = None
+            self.close()
+            self._wanted, self._begun = wanted, False
 
     def tick(self) -> None:
         """Begin what is wanted, look after a trial, and report what is new."""
         try:
-            said = json.loads(self._file.read_bytes())
+            said = json.loads(self._said.read_bytes())
             last = said["last"] or {}
             if not self._begun and self._wanted is not None:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
                 self._begin(self._wanted, said, last)
                 self._begun = True
-            if self._job is not None and self._job.done.is_set():
+            if self._job is not None and not self._job.is_alive():
                 self._ask(self._job)
-            lacking = self._lacking(last) if said["trial"] else ""
-            self._report(said, last, lacking)
+            self._report(said, last, self._lacking(last) if said["trial"] else "")
         except (OSError, ValueError, KeyError, TypeError) as fault:
             text = f"{type(fault).__name__}: {fault}"
-            if self._file.exists() and text != self._fault:
+            if self._said.exists() and text != self._fault:
                 self._fault = text
                 log.warning("system: trying again: %s", text)
 
@@ -114,31 +97,32 @@ class Update:
 
     def _is_roots(self, last: dict[str, Any]) -> bool:
         """Whether root has had what is wanted."""
-        return self._wanted is not None and last.get("rollout") == self._wanted.rollout
+        wanted = self._wanted
+        if wanted is None or last.get("rollout") != wanted.rollout:
+            return False
+        return wanted.bundle is None or wanted.bundle.sha256 == last["sha256"]
 
     def _begin(self, wanted: SystemDesired, said: dict[str, Any], last: dict[str, Any]) -> None:
-        bundle, asked = wanted.bundle, self._folder / WANTED
+        bundle = wanted.bundle
         if self._is_roots(last):
             return
+        self._drop("" if bundle is None else bundle.sha256)
         if bundle is None:
-            self._drop("")
-            self._state = self._state or ("kept", STOPPED)
+            if self._state is None or self._state[0] in GOES_ON:
+                self._state = "kept", STOPPED
         elif last.get("state") == "taken" and (last["sha256"], last["slot"]) == (bundle.sha256, said["slot"]):
             self._state = "taken", "it was in use already"
         elif bundle.compatible != said["compatible"]:
             self._state = "refused", f"it is for {bundle.compatible}, this box is {said['compatible']}"
-        elif asked.exists() and json.loads(asked.read_bytes())["rollout"] == wanted.rollout:
-            self._state = "installing", ""
         else:
-            self._drop(bundle.sha256)
             self._state = "fetching", ""
             self._job = _Job(self.agent.config.state_dir, self._folder, bundle)
 
-    def _drop(self, but: str) -> None:
-        """Delete what belongs to another bundle; 350 MB are the incidents' as well."""
+    def _drop(self, but: str = "") -> None:
+        """Delete what belongs to another bundle; a whole one is looked at before it is used."""
         (self._folder / WANTED).unlink(missing_ok=True)
-        for path in (*self._folder.glob("*.part"), self._folder / BUNDLE):
-            if path.stem != but and (path.name != BUNDLE or not but):  # a whole one is looked at before it is used
+        for path in (*self._folder.glob("*.part"), *([] if but else [self._folder / BUNDLE])):
+            if path.stem != but:
                 path.unlink(missing_ok=True)
 
     def _ask(self, job: _Job) -> None:
@@ -146,11 +130,10 @@ class Update:
         assert self._wanted is not None  # noqa: S101 - for which there is a job
         self._job = None
         if job.fault:
-            self._drop("")
+            self._drop()
             self._state = "refused", plain(job.fault)
             return
         live = [one.camera for one in self.agent.cameras if one.condition.state == "live"]
-        (self._folder / LACKING).unlink(missing_ok=True)
         values = {"rollout": self._wanted.rollout, "version": job.bundle.version, "sha256": job.bundle.sha256}
         write_whole(self._folder / WANTED, json.dumps({**values, "live": live[:256]}).encode())
         self._state = "installing", ""
@@ -167,13 +150,12 @@ class Update:
             lacks.append("the detector")
         if not self.agent.reached:
             lacks.append("an answer of the center")
-        text = f"it waits for {' and '.join(lacks)}" if lacks else ""
-        if not lacks and not (self._folder / HEALTHY).exists():
+        if lacks:
+            return f"it waits for {' and '.join(lacks)}"
+        if not (self._folder / HEALTHY).exists():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             write_whole(self._folder / HEALTHY, boot_id().encode())
-        path = self._folder / LACKING
-        if text != (path.read_text("utf-8") if path.exists() else None):
-            write_whole(path, text.encode())
-        return text
+        return ""
 
     def _detects(self, cameras: list[CameraThread]) -> bool:
         """Whether the detector has run on a picture of one of these; where there is none, on an empty one."""
@@ -192,48 +174,33 @@ class Update:
         return self._detected
 
     def _report(self, said: dict[str, Any], last: dict[str, Any], lacking: str) -> None:
-        rollout, state, text = last.get("rollout"), last.get("state", "none"), last.get("text", "")
+        rollout, state, text = last.get("rollout"), last.get("state", "none"), lacking or last.get("text", "")
         if self._state is not None and self._wanted is not None and not self._is_roots(last):
             rollout, (state, text) = self._wanted.rollout, self._state
-        elif state == "trial":
-            text = lacking
-        elif state == "rolled_back":
-            with contextlib.suppress(FileNotFoundError):
-                text = f"{text}; {(self._folder / LACKING).read_text('utf-8', 'replace')}"
         named = {name: said[name] for name in ("version", "slot", "compatible", "trial")}
-        report = SystemReported(**named, rollout=rollout, state=state, text=plain(text.removesuffix("; ")))
+        report = SystemReported(**named, rollout=rollout, state=state, text=plain(text))
         told = self.agent.connects, report
-        if told != self._reported and self.agent.publish("system/reported", self._event(report), retain=True):
+        if told != self._reported and say(self.agent, "system", SystemReportedEvent, report):
             self._reported = told
 
-    def _event(self, report: SystemReported) -> bytes:
-        now_s, box = self.agent.clock.now(), self.agent.config.settings.box
-        return SystemReportedEvent(
-            id=f"{box.id}:system:{int(now_s * 1000)}",
-            source=source(box.site, box.id),
-            type="cityeye.system.reported",
-            time=from_epoch(now_s),
-            dataschema=dataschema("system-reported"),
-            data=report,
-        ).to_json()
 
-
-class _Job:
-    """Fetches a bundle, on a thread of its own; once `done`, `fault` says why there is none."""
+class _Job(threading.Thread):
+    """Fetches a bundle; once it has ended, `fault` says why there is none."""
 
     def __init__(self, state_dir: Path, folder: Path, bundle: Bundle) -> None:
-        self.bundle, self.fault = bundle, ""
-        self.done, self.ended = threading.Event(), threading.Event()
+        super().__init__(name="update", daemon=True)
+        self.bundle, self.fault, self.ended = bundle, "", threading.Event()
         part = folder / f"{bundle.sha256}.part"
         wanted = Wanted(PATH + bundle.sha256, bundle.size, bundle.sha256, part, folder / BUNDLE)
-        threading.Thread(target=self._run, args=(state_dir, wanted), name="update", daemon=True).start()
+        self._fetch = partial(patiently, state_dir, wanted, self.ended.wait)
+        self.start()
 
-    def _run(self, state_dir: Path, wanted: Wanted) -> None:
+    def run(self) -> None:
+        """Fetch it."""
         try:
-            patiently(state_dir, wanted, self.ended.wait)
+            self._fetch()
         except FetchError as fault:
             self.fault = str(fault)
         except Exception as fault:
             log.exception("system: it could not be fetched")
             self.fault = f"an error of the agent ({type(fault).__name__}); its log says more"
-        self.done.set()

@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails
 
 
 class SettingsError(Exception):
     """A settings file that cannot be used; its text is one line that names the file, the place and what to do."""
-
-
-class UnknownKeyError(ValueError):
-    """A key of a table that this version does not know."""
-
-    def __init__(self, key: str, near: str) -> None:
-        super().__init__(f"unknown key {key!r}; the nearest known one is {near!r}")
-        self.key = key
 
 
 class Section(BaseModel):
@@ -30,14 +22,18 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_unknown_keys(cls, values: Any) -> Any:
-        if isinstance(values, Mapping):
-            known = list(cls.model_fields)
-            for key in values:
-                if key not in known:
+    def _name_unknown_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Refuse them; with a list as context, leave them out and name them there."""
+        if not isinstance(values, Mapping):
+            return values
+        known = list(cls.model_fields)
+        for key in values:
+            if key not in known:
+                if info.context is None:
                     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
-                    raise UnknownKeyError(key, near[0])
-        return values
+                    raise ValueError(f"unknown key {key!r}; the nearest known one is {near[0]!r}")
+                info.context.append(str(key))
+        return {key: value for key, value in values.items() if key in known}
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,7 +1,7 @@
 """Systems that a center rolls out: what a box is told (`system/desired`), and what it says (`system/reported`).
 
-A bundle goes over HTTPS, in parts. Its maker has signed it and the box's updater alone says whether that is good: a
-center can hand on what its boxes' maker has made, and nothing else.
+A bundle goes over HTTPS, in parts. A box's updater alone says whether its signature is good: a center hands on what the
+maker of its boxes has made, and nothing else.
 """
 
 from typing import Annotated, Final
@@ -14,15 +14,13 @@ from protocol.messages import Event, Value
 
 PATH: Final = "/systems/"
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}$")]
-Board = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
-"""What a bundle is `compatible` with."""
 
 
 class Bundle(Value):
     """A signed system."""
 
     version: Version
-    compatible: Board
+    compatible: Version
     sha256: Sha256
     size: int = Field(gt=0, le=4 << 30)
 
@@ -44,9 +42,9 @@ class SystemReported(Value):
     States are none, fetching, installing, trial, and when it is settled taken, refused, rolled_back, kept.
     """
 
-    version: str = Field(max_length=64)
-    slot: str = Field(max_length=8)
-    compatible: str = Field(max_length=64)
+    version: PlainText
+    slot: PlainText
+    compatible: PlainText
     trial: bool = Field(description="whether it may still be taken back")
     rollout: int | None = Field(default=None, ge=1, lt=2**53)
     state: str = Field(pattern=r"^[a-z_]{1,32}$")

@@ -94,7 +94,7 @@ class Tab:
         person: who has signed in; None: nobody.
     """
 
-    def __init__(self, browser, center, person=None, *, size=DESKTOP, language="zh", theme="light"):
+    def __init__(self, browser, center, person=None, *, size=DESKTOP, language="zh", theme="light", **more):
         self.center = center
         self.context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
@@ -102,6 +102,7 @@ class Tab:
             timezone_id="Asia/Shanghai",
             color_scheme=theme,
             has_touch=size[0] < 600,
+            **more,
         )
         if person is not None:
             self.context.add_cookies([center.cookie(person)])

@@ -9,7 +9,7 @@ from collector.people import roster, sessions, tokens
 from collector.people.actor import SYSTEM, Grant
 from collector.people.passwords import Passwords
 from collector.people.signing import Signing
-from collector.settings import CenterSection
+from collector.settings import CenterSection, CenterSettings
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from collector.web.rights import Gate
@@ -66,6 +66,12 @@ def make_pages(desk, gate=None, counter=None, settings=None, **options):
     health = Health(lambda: True, lambda: True)
     more = {"gate": gate, "counter": counter, "settings": settings}
     return make_app(center, desk.store, desk.files, Changes(), health, lambda: True, **more)
+
+
+def center_settings(**sections):
+    """Settings of a center with these sections."""
+    center, broker = {"id": "demo", "name": "小河街道"}, {"url": "mqtt://127.0.0.1"}
+    return CenterSettings(version=1, center=center, broker=broker, **sections)
 
 
 def at_the_center(desk, health=None, **center):

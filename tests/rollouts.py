@@ -68,25 +68,16 @@ def bundle(path, content=b"a root", version="0.2.0", compatible="cityeye-amd64",
     return path
 
 
-def desired_system(rollout, wanted=None):
-    """What the center tells a box."""
-    return SystemDesiredEvent(
-        id=f"r{rollout}",
-        source="/cityeye/center/c",
-        type="cityeye.system.desired",
-        time=from_epoch(0),
-        dataschema=dataschema("system-desired"),
-        data=SystemDesired(rollout=rollout, bundle=wanted),
-    ).to_json()
+def _desired(event, name, data):
+    head = {"source": "/cityeye/center/c", "time": from_epoch(0), "dataschema": dataschema(f"{name}-desired")}
+    return event(id=f"r{data.rollout}", type=f"cityeye.{name}.desired", data=data, **head).to_json()
 
 
 def desired(rollout, signed=None):
-    """What the center tells a box."""
-    return ModelDesiredEvent(
-        id=f"r{rollout}",
-        source="/cityeye/center/c",
-        type="cityeye.model.desired",
-        time=from_epoch(0),
-        dataschema=dataschema("model-desired"),
-        data=ModelDesired(rollout=rollout, signed=signed),
-    ).to_json()
+    """What the center tells a box of its detector."""
+    return _desired(ModelDesiredEvent, "model", ModelDesired(rollout=rollout, signed=signed))
+
+
+def desired_system(rollout, wanted=None):
+    """What the center tells a box of its system."""
+    return _desired(SystemDesiredEvent, "system", SystemDesired(rollout=rollout, bundle=wanted))

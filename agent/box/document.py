@@ -13,21 +13,13 @@ from typing import Any, Final, Self
 from agent.box.twin import read_twice, write_twice
 from agent.settings import BoxConfig
 from protocol.desired import Desired, Edit
-from protocol.settings import CamerasDocument, DocumentError, read_newer
+from protocol.settings import CamerasDocument, DocumentError, read_document
 
 log = logging.getLogger(__name__)
 
 FILE: Final = "settings.json"
 TRIAL_STARTS: Final = 2
 """A revision that is not confirmed after so many starts of the agent is taken back."""
-
-
-def _read(values: dict[str, Any]) -> CamerasDocument:
-    """Read a document that a newer agent may have written before it was taken back; raises DocumentError."""
-    document, dropped = read_newer(values)
-    if dropped:
-        log.warning("%s: a newer agent wrote it; left out: %s", FILE, ", ".join(dropped))
-    return document
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,11 @@ class Version:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """Read it back; raises ValueError, KeyError or TypeError."""
-        return cls(int(values["revision"]), _read(values["document"]))
+        unknown: list[str] = []
+        document = read_document(values["document"], unknown)
+        if unknown:
+            log.warning("%s: a newer agent, since taken back, wrote it; left out: %s", FILE, ", ".join(unknown))
+        return cls(int(values["revision"]), document)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class FetchError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file: its path at the center, what it must be, and where it goes while it comes and once it is whole."""
+    """A file: its path at the center, what it must be, where it goes while it comes and then."""
 
     url: str
     size: int
@@ -45,13 +45,7 @@ class Wanted:
 
 
 def patiently(state_dir: Path, wanted: Wanted, wait: Callable[[float], bool]) -> None:
-    """Get a file, trying again until there is no use in it; raises FetchError.
-
-    Args:
-        state_dir: the box's state folder.
-        wanted: the file.
-        wait: waits for so many seconds and says whether the fetching is to end; asked with 0 between two parts.
-    """
+    """Get a file, trying again until there is no use in it; raises FetchError. `wait` says whether that is to end."""
     pause_s, most_s = AGAIN_S
     while True:
         try:
@@ -94,39 +88,32 @@ def fetch(state_dir: Path, wanted: Wanted, cancelled: Callable[[], bool] = lambd
 def _go_on(state_dir: Path, wanted: Wanted, file: BinaryIO) -> None:
     """Write what comes of the next part; raises FetchError, OSError."""
     at = file.tell()
+    last = min(at + PART_BYTES, wanted.size) - 1
     try:
         member = Membership.load(state_dir)
         if member is None:
             raise FetchError("expected an enrolled box: only those fetch from the center", final=True)
-        where = urlsplit(member.url)
-        line = http.client.HTTPSConnection(
-            where.hostname or "", where.port or 443, timeout=TIMEOUT_S, context=own_context(state_dir)
-        )
+        where, context = urlsplit(member.url), own_context(state_dir)
+        line = http.client.HTTPSConnection(where.hostname or "", where.port, timeout=TIMEOUT_S, context=context)
         try:
-            last = min(at + PART_BYTES, wanted.size) - 1
             line.request("GET", wanted.url, headers={"range": f"bytes={at}-{last}"})
             answer = line.getresponse()
-            _check(answer, wanted, at)
-            try:
+            given = answer.getheader("content-range") or ""
+            whole = given.rpartition("/")[2] or str(wanted.size)
+            if answer.status == HTTPStatus.NOT_FOUND or whole != str(wanted.size):
+                there = whole if given else "none"
+                raise FetchError(f"expected a file of {wanted.size} bytes, the center has {there}", final=True)
+            if answer.status == HTTPStatus.PARTIAL_CONTENT and given.startswith(f"bytes {at}-"):
                 while file.tell() <= last and (chunk := answer.read(min(_CHUNK_BYTES, last + 1 - file.tell()))):
                     file.write(chunk)
-            except OSError:
-                if file.tell() == at:
-                    raise
+        except OSError:
+            if file.tell() == at:
+                raise
         finally:
             line.close()
     except (EnrolmentError, http.client.HTTPException) as fault:
         raise FetchError(f"the center: {fault}", final=False) from None
     if file.tell() == at:
-        raise FetchError(f"the center: expected {last + 1 - at} bytes, got none", final=False)
-
-
-def _check(answer: http.client.HTTPResponse, wanted: Wanted, at: int) -> None:
-    given = answer.getheader("content-range") or ""
-    whole = given.rpartition("/")[2]
-    if answer.status == HTTPStatus.NOT_FOUND or (whole and whole != str(wanted.size)):
-        raise FetchError(f"expected a file of {wanted.size} bytes, the center has {whole or 'none'}", final=True)
-    if answer.status != HTTPStatus.PARTIAL_CONTENT or not given.startswith(f"bytes {at}-"):
         raise FetchError(f"the center: expected bytes from {at} on, got {answer.status} {given}", final=False)
 
 

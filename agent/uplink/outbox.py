@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agent.uplink.schema import MIGRATIONS, READABLE_BY, READER, VERSION
+from agent.uplink.schema import MIGRATIONS, READABLE_BY, VERSION
 from protocol.messages import Acknowledgement
 
 log = logging.getLogger(__name__)
@@ -266,8 +266,9 @@ class Outbox:
         return True
 
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        (reader,) = db.execute("PRAGMA application_id").fetchone()
         if version > VERSION:
-            if (reader := _reader(db)) is not None and reader <= VERSION:
+            if 0 < reader <= VERSION:
                 return
             raise OutboxError(f"{self._path}: expected an outbox of version {VERSION}, got {version}; update the agent")
         if version < VERSION and not self._owner:
@@ -276,10 +277,9 @@ class Outbox:
             db.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
             if number:
                 log.info("%s: brought from version %d to %d", self._path, number, number + 1)
-        if self._owner and _reader(db) != READABLE_BY:
+        if self._owner and reader != READABLE_BY:
             with contextlib.suppress(sqlite3.OperationalError):  # a full disk; at the next start then
-                db.execute(READER)
-                db.execute("INSERT OR REPLACE INTO reader VALUES (1, ?)", (READABLE_BY,))
+                db.execute(f"PRAGMA application_id = {READABLE_BY}")
 
     # writing
 
@@ -732,14 +732,6 @@ def _commits(path: Path) -> int:
         if salts == log_file[at + 8 : at + 16] and any(log_file[at + 4 : at + 8]):
             committed = number
     return committed
-
-
-def _reader(db: sqlite3.Connection) -> int | None:
-    """The oldest version that can go on with a file, as it says itself."""
-    with contextlib.suppress(sqlite3.OperationalError):
-        row = db.execute("SELECT version FROM reader").fetchone()
-        return None if row is None else int(row[0])
-    return None
 
 
 def _checksum(*values: str | int | bytes) -> int:

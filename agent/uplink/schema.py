@@ -58,8 +58,5 @@ ALTER TABLE outgoing ADD COLUMN checksum INTEGER;
 MIGRATIONS: Final = (_FIRST, _SECOND, _THIRD)
 VERSION: Final = len(MIGRATIONS)
 READABLE_BY: Final = 3
-"""The oldest of these versions whose agent can go on with a file of the newest; it stands in the file. A box goes back
-to an older system with newer data: a step that adds columns with defaults, or tables, leaves this as it is."""
-READER: Final = (
-    "CREATE TABLE IF NOT EXISTS reader (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT"
-)
+"""The oldest version whose agent can go on with such a file, kept in its `application_id`: a box goes back to an older
+system and has newer data. A step that adds tables, or columns with defaults, leaves it as it is."""

@@ -47,7 +47,7 @@ from collector.commandline import (
 )
 from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
-from collector.store import ArtefactRow, Box, CameraRow, RolloutRow, Store, lock
+from collector.store import Box, CameraRow, Store, lock
 from protocol.broker import BrokerError
 from protocol.detectors import Limits
 from protocol.documents import SettingsError
@@ -56,7 +56,7 @@ from protocol.instants import from_epoch, rfc3339
 from protocol.systems import SystemReported
 
 boxes = typer.Typer(no_args_is_help=True, help="The boxes of this center: announce, list, revoke, replace.")
-systems = typer.Typer(no_args_is_help=True, help="Systems of boxes that run from an image: take up, roll out.")
+systems = typer.Typer(no_args_is_help=True, help="Systems of boxes that were made from an image.")
 boxes.add_typer(systems, name="systems")
 broker = typer.Typer(no_args_is_help=True, help="The broker's configuration, and the proof that it holds.")
 
@@ -288,15 +288,12 @@ def _url(config: CenterConfig) -> str:
 @boxes.command("list")
 def list_boxes(settings: SettingsOption) -> None:
     """Every box: site, standing, state, when its certificate ends."""
-    with one_line():
-        store = open_data(load_settings(settings))
-        with store.transaction() as session:
-            for box in session.scalars(select(Box).order_by(Box.site, Box.id)):
-                newest = register.newest_certificate(session, "box", box.id)
-                until = "-" if newest is None else rfc3339(from_epoch(newest.not_after_ms / 1000))[:10]
-                standing = f"replaced by {box.replaced_by}" if box.replaced_by else box.standing
-                typer.echo(f"{box.id}\t{box.site}\t{standing}\t{box.state}\t{until}")
-        store.close()
+    with open_center(settings) as (_, store), store.transaction() as session:
+        for box in session.scalars(select(Box).order_by(Box.site, Box.id)):
+            newest = register.newest_certificate(session, "box", box.id)
+            until = "-" if newest is None else rfc3339(from_epoch(newest.not_after_ms / 1000))[:10]
+            standing = f"replaced by {box.replaced_by}" if box.replaced_by else box.standing
+            typer.echo(f"{box.id}\t{box.site}\t{standing}\t{box.state}\t{until}")
 
 
 @boxes.command()
@@ -346,23 +343,20 @@ def admit(
     site: Annotated[str, typer.Option(help="where it is", show_default=False)],
 ) -> None:
     """Take up a box that has a certificate of this CA and is not known, as after a restored back-up."""
-    with one_line():
+    with open_center(settings) as (_, store), store.writing() as session:
         if not is_slug(box) or not is_slug(site) or box.startswith(RESERVED):
             raise RegisterError(f"expected ids of lower-case letters, digits and hyphens, got {box!r} and {site!r}")
-        store = open_data(load_settings(settings))
-        with store.writing() as session:
-            lock(session, [f"box {box}"])
-            known = session.get(Box, box)
-            if known is not None and known.standing in register.OUT:
-                raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
-            if known is None:
-                known = register.new_box(box, site, now_ms())
-                session.add(known)
-            known.site, known.standing = site, "enrolled"
-            # after a restored back-up its code would be good once more
-            register.end_claims(session, box, now_ms())
-            audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
-        store.close()
+        lock(session, [f"box {box}"])
+        known = session.get(Box, box)
+        if known is not None and known.standing in register.OUT:
+            raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
+        if known is None:
+            known = register.new_box(box, site, now_ms())
+            session.add(known)
+        known.site, known.standing = site, "enrolled"
+        # after a restored back-up its code would be good once more
+        register.end_claims(session, box, now_ms())
+        audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
     typer.echo(f"box {box}: taken up at site {site}")
 
 
@@ -392,7 +386,7 @@ def add_system(
     file: Annotated[Path, typer.Argument(help="FILE.raucb, as `make image` makes it", show_default=False)],
     settings: SettingsOption,
 ) -> None:
-    """Take a signed system up, into the data directory; `rollout` gives it to boxes."""
+    """Take a signed system up, into the data directory."""
     with open_center(settings) as (config, store):
         one = bundles.add(store, system(), file, config.data_dir / bundles.FOLDER, now_ms())
         typer.echo(f"system {one.version} for {one.compatible}: SHA-256 {one.sha256}, {one.size >> 20} MB")
@@ -400,17 +394,14 @@ def add_system(
 
 @systems.command("list")
 def list_systems(settings: SettingsOption) -> None:
-    """Systems that are here, what boxes have, and what became of the last roll-outs."""
+    """What is here, what boxes have, and what became of the last roll-outs."""
     with open_center(settings) as (_, store), store.transaction() as session:
         for name in rollouts.stored(session, "system"):
             typer.echo(f"here      {name}")
         for box in session.scalars(select(Box).where(Box.system.is_not(None)).order_by(Box.id)):
             had = SystemReported.model_validate_json(box.system or "")
-            on_trial = " on trial" if had.trial else ""
-            typer.echo(f"box       {box.id}: {had.compatible} {had.version} slot {had.slot}{on_trial}, {box.state}")
-        query = select(RolloutRow, ArtefactRow.name).join(ArtefactRow, ArtefactRow.sha256 == RolloutRow.sha256)
-        query = query.where(ArtefactRow.kind == "system").order_by(RolloutRow.number.desc()).limit(5)
-        for row, name in session.execute(query).all():
+            typer.echo(f"box       {box.id} {box.state}: {had.compatible} {had.version} slot {had.slot} {had.state}")
+        for row, name in rollouts.newest(session, "system", 5):
             typer.echo(f"roll-out  {row.number}: {name} {row.state} {row.why}".rstrip())
             for one, _ in rollouts.members(session, row.number):
                 typer.echo(f"  group {one.group}  {one.box_id}: {one.state} {one.text}".rstrip())
@@ -422,9 +413,7 @@ def roll_out(
     settings: SettingsOption,
     board: Annotated[str | None, typer.Option(help="where that version is here for several")] = None,
     street: Annotated[list[str] | None, typer.Option(help="sites; default: all")] = None,
-    steps: Annotated[str, typer.Option(help="percent of the boxes after each group")] = ",".join(
-        map(str, rollouts.STEPS)
-    ),
+    steps: Annotated[str, typer.Option(help="percent of the boxes after each group")] = "10,50,100",
     most: Annotated[int, typer.Option(help="percent of a group that may refuse it or go back")] = rollouts.MOST,
 ) -> None:
     """Give a system to the boxes of its board, group after group."""
@@ -436,12 +425,12 @@ def roll_out(
         name = bundles.named(session, version, board)
         row = rollouts.start(session, system(), name, street or None, now_ms(), groups, most)
         count = len(rollouts.members(session, row.number))
-        typer.echo(f"roll-out {row.number}: {name} goes to {count} boxes; see `boxes systems list`")
+        typer.echo(f"roll-out {row.number}: {name}, {count} boxes; see `boxes systems list`")
 
 
 @systems.command("stop")
 def stop_rollout(settings: SettingsOption) -> None:
-    """Stop the roll-out that goes on: who has not taken it stays with, or goes back to, what it has."""
+    """Stop the roll-out that goes on; who has not taken it goes on with what it has."""
     with open_center(settings) as (_, store), store.writing() as session:
         row = rollouts.running(session)
         if row is None:

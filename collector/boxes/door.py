@@ -141,8 +141,8 @@ class _Request(BaseHTTPRequestHandler):
                 self._send_part()
             except DeniedError as fault:
                 self._deny(fault)
-            except SQLAlchemyError:
-                self._deny(DeniedError(503, "later", "the center's database does not answer"), 60)
+            except (SQLAlchemyError, FileNotFoundError):
+                self._deny(DeniedError(503, "later", "the center's database or that file is not there"), 60)
         else:
             self._deny(DeniedError(404, "not_found", "this is where boxes enrol; scan the label on the box itself"))
 

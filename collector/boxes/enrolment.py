@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.boxes import register, rollouts, systems
+from collector.boxes import register, rollouts
+from collector.boxes import systems as bundles
 from collector.boxes.authority import Authority, key_sha256, read_request
 from collector.boxes.revocation import Lists
 from collector.people import audit
@@ -66,7 +67,7 @@ class Desk:
         days: float,
         now: Callable[[], float],
         lists: Lists | None = None,
-        systems_folder: Path | None = None,
+        systems: Path | None = None,
     ) -> None:
         self._store = store
         self._authority = authority
@@ -74,7 +75,7 @@ class Desk:
         self._days = days
         self._now = now
         self._lists = lists
-        self._systems_folder = systems_folder
+        self._systems = systems
 
     def enrol(self, request: EnrolRequest) -> Enrolled:
         """Take a claim; raises DeniedError."""
@@ -172,16 +173,11 @@ class Desk:
             box = None if shown is None or shown.usage != "box" else session.get(Box, shown.name)
             if shown is None or shown.revoked_ms is not None or box is None or box.standing != "enrolled":
                 raise DeniedError(403, "unknown_box", "this certificate is of no box of this center")
+            found = None
             if kind == "detector":
                 found = rollouts.part(session, sha256, at, count)
-            elif kind != "system" or self._systems_folder is None:
-                found = None
-            else:
-                try:
-                    found = systems.part(session, self._systems_folder, sha256, at, count)
-                except OSError as fault:
-                    log.error("system %s: its file cannot be read here: %s", sha256[:16], fault.strerror)  # noqa: TRY400 - no trace
-                    raise DeniedError(503, "later", "its file is not on this machine of the center") from None
+            elif kind == "system" and self._systems is not None:
+                found = bundles.part(session, self._systems, sha256, at, count)
         if found is None:
             raise DeniedError(404, "not_found", f"this center has no such {kind}")
         return found

@@ -23,10 +23,10 @@ from collector.boxes.register import RegisterError
 from collector.people import audit
 from collector.people.actor import SYSTEM, Actor
 from collector.store import ArtefactRow, Box, RolloutBox, RolloutRow, lock
-from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelDesiredEvent, ModelReported, Signed
+from protocol.detectors import SIGNER, Manifest, ModelDesired, ModelReported, Signed
 from protocol.instants import from_epoch
 from protocol.messages import Event, dataschema, source
-from protocol.systems import Bundle, SystemDesired, SystemDesiredEvent, SystemReported
+from protocol.systems import Bundle, SystemDesired, SystemReported
 from protocol.topics import Topic
 
 FAILED: Final = ("refused", "rolled_back")
@@ -170,6 +170,13 @@ def running(session: Session) -> RolloutRow | None:
     return session.scalars(select(RolloutRow).where(RolloutRow.state == "running")).first()
 
 
+def newest(session: Session, kind: str, count: int) -> list[tuple[RolloutRow, str]]:
+    """The last roll-outs of detectors or systems, and what went out."""
+    query = select(RolloutRow, ArtefactRow.name).join(ArtefactRow, ArtefactRow.sha256 == RolloutRow.sha256)
+    query = query.where(ArtefactRow.kind == kind).order_by(RolloutRow.number.desc()).limit(count)
+    return [(row, name) for row, name in session.execute(query)]
+
+
 def members(session: Session, number: int) -> Sequence[tuple[RolloutBox, Box]]:
     """Boxes of a roll-out, in their groups."""
     query = select(RolloutBox, Box).join(Box, Box.id == RolloutBox.box_id).where(RolloutBox.number == number)
@@ -236,20 +243,19 @@ def due(session: Session, center: str) -> Iterator[tuple[RolloutBox, Topic, byte
         what = "model" if kind == "detector" else "system"
         # a box that is set up anew later is not to go back to a system that it has had
         over = state == "stopped" or (kind == "system" and row.state in SETTLED)
-        head: dict[str, Any] = {
-            "id": f"{row.box_id}:{what}:{row.number}:{'over' if over else state}",
-            "source": source(CENTER, center),
-            "type": f"cityeye.{what}.desired",
-            "time": from_epoch(row.since_ms / 1000),
-            "dataschema": dataschema(f"{what}-desired"),
-        }
-        event: Event[Any]
+        data: ModelDesired | SystemDesired
         if kind == "detector":
-            model = ModelDesired(rollout=row.number, signed=None if over else Signed.model_validate_json(signed))
-            event = ModelDesiredEvent(**head, data=model)
+            data = ModelDesired(rollout=row.number, signed=None if over else Signed.model_validate_json(signed))
         else:
-            system = SystemDesired(rollout=row.number, bundle=None if over else Bundle.model_validate_json(signed))
-            event = SystemDesiredEvent(**head, data=system)
+            data = SystemDesired(rollout=row.number, bundle=None if over else Bundle.model_validate_json(signed))
+        event = Event[Any](
+            id=f"{row.box_id}:{what}:{row.number}:{'over' if over else state}",
+            source=source(CENTER, center),
+            type=f"cityeye.{what}.desired",
+            time=from_epoch(row.since_ms / 1000),
+            dataschema=dataschema(f"{what}-desired"),
+            data=data,
+        )
         yield row, Topic(site, row.box_id, f"{what}/desired"), event.to_json()
 
 
@@ -258,9 +264,10 @@ def take_reported(session: Session, box: Box, reported: ModelReported | SystemRe
     if isinstance(reported, SystemReported):
         box.system = reported.model_dump_json()
     row = None if reported.rollout is None else session.get(RolloutBox, (reported.rollout, box.id))
-    if row is None or (row.state in SETTLED and reported.state == "kept"):
+    if row is None or (row.state in SETTLED and reported.state in (row.state, "kept")):
         return
+    waited = f"; {row.text}" if row.state == "trial" and row.text and reported.state == "rolled_back" else ""
     if row.state != reported.state:
         row.state, row.since_ms = reported.state, received_ms
         row.due |= isinstance(reported, SystemReported) and reported.state in SETTLED
-    row.text = reported.text
+    row.text = reported.text + waited

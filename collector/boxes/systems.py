@@ -4,7 +4,6 @@ What a bundle is stands in the manifest that was signed with it. Whether the sig
 center has no key to tell by, and one that makes bundles is nowhere near it.
 """
 
-import contextlib
 import hashlib
 import os
 import re
@@ -26,8 +25,7 @@ FOLDER: Final = "systems"
 """In the data directory."""
 SPARE_BYTES: Final = 1 << 30
 """Of the disk, left to what boxes send."""
-_CHUNK_BYTES: Final = 1 << 20
-_SIGNATURE_BYTES: Final = 1 << 20
+_MEGABYTE: Final = 1 << 20
 _MANIFEST: Final = re.compile(
     rb"\[update\]\ncompatible=([^\n]+)\nversion=([^\n]+)\n(?:[^\n]+\n)*\n\[bundle\]\nformat=verity\n"
 )
@@ -38,38 +36,34 @@ def add(store: Store, actor: Actor, path: Path, folder: Path, now_ms: int) -> Bu
     """Take a bundle up; raises RegisterError."""
     part = folder / f"{os.getpid()}.part"
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("rb") as file:
-            version, compatible, size = _read(file, path)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-            if free < size + SPARE_BYTES:
+            bundle = _read(file)
+            needs, free = bundle.size + SPARE_BYTES >> 20, shutil.disk_usage(folder).free >> 20
+            if free < needs:
                 raise RegisterError(
-                    f"{folder}：磁盘空间不足 / {folder}: expected {(size + SPARE_BYTES) >> 20} MB free, "
-                    f"got {free >> 20}; delete something"
+                    f"{folder}：空间不足 / {folder}: expected {needs} MB free, got {free}; delete something"
                 )
-            digest = _copy(file, part)
-        bundle = Bundle(version=version, compatible=compatible, sha256=digest, size=part.stat().st_size)
-        if bundle.size != size:
-            raise RegisterError(f"{path}：文件正在变化 / {path}: it changed while it was read; try again")
+            digest = hashlib.sha256()
+            with part.open("wb") as copy:
+                while chunk := file.read(_MEGABYTE):
+                    digest.update(chunk)
+                    copy.write(chunk)
+                copy.flush()
+                os.fsync(copy.fileno())
+        bundle = bundle.model_copy(update={"sha256": digest.hexdigest()})
         with store.writing() as session:
             _take_up(session, actor, bundle, now_ms)
-            part.replace(file_of(folder, digest))
-            _prune(session, folder)
-    except ValidationError:
-        raise RegisterError(
-            f"{path}：清单有误 / {path}: expected plain version and compatible, got {version!r}, {compatible!r}"
-        ) from None
-    except OSError as fault:
-        raise RegisterError(f"{path}：无法登记 / {path}: it cannot be taken up: {fault}") from None
+            part.replace(file_of(folder, bundle.sha256))
+            query = select(ArtefactRow.sha256).where(ArtefactRow.kind == "system", ArtefactRow.content != b"")
+            kept = {file_of(folder, sha256) for sha256 in session.scalars(query)}
+            for old in set(folder.glob("*.raucb")) - kept:
+                old.unlink(missing_ok=True)
+    except (OSError, ValueError) as fault:
+        raise RegisterError(f"{path}：无法收下 / {path}: it cannot be taken up: {fault}") from None
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return bundle
-
-
-def name_of(bundle: Bundle) -> str:
-    """What a bundle is called; no detector is called so."""
-    return f"{bundle.compatible} {bundle.version}"
 
 
 def file_of(folder: Path, sha256: str) -> Path:
@@ -92,40 +86,30 @@ def named(session: Session, version: str, board: str | None) -> str:
     stored = rollouts.stored(session, "system")
     found = [name for name in stored if name.endswith(f" {version}") and board in (None, name.partition(" ")[0])]
     if len(found) != 1:
-        there = ", ".join(found or stored) or "none"
-        hint = "; name one with --board" if found else ""
-        raise RegisterError(f"没有唯一的系统 / expected one system of version {version}, there is {there}{hint}")
+        there, hint = ", ".join(found or stored) or "none", "; name one with --board" if found else ""
+        raise RegisterError(
+            f"找不到唯一的系统 {version} / expected one system of version {version}, there is {there}{hint}"
+        )
     return found[0]
 
 
-def _read(file: BinaryIO, path: Path) -> tuple[str, str, int]:
-    """Version, board and size, as a bundle says itself; raises RegisterError."""
+def _read(file: BinaryIO) -> Bundle:
+    """What a bundle says of itself, without its SHA-256; raises ValueError."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 8))
     length = int.from_bytes(file.read(8))
-    if not 0 < length <= min(_SIGNATURE_BYTES, size - 8):
-        raise RegisterError(f"{path}：不是完整的更新包 / {path}: expected a bundle (.raucb); it is cut short or none")
+    if not 0 < length <= min(_MEGABYTE, size - 8):
+        raise ValueError("expected a bundle (.raucb); it is cut short or none")
     file.seek(size - 8 - length)
     found = _MANIFEST.search(file.read(length))
     if found is None:
-        raise RegisterError(
-            f"{path}：不是 verity 更新包 / {path}: expected a signed manifest of form verity in it, as `make "
-            "image` makes them; it is cut short or of another form"
-        )
+        raise ValueError("expected a signed manifest of form verity, as `make image` makes; it is cut short or another")
     file.seek(0)
     compatible, version = (one.decode("utf-8", "replace") for one in found.groups())
-    return version, compatible, size
-
-
-def _copy(file: BinaryIO, to: Path) -> str:
-    digest = hashlib.sha256()
-    with to.open("wb") as copy:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            copy.write(chunk)
-        copy.flush()
-        os.fsync(copy.fileno())
-    return digest.hexdigest()
+    try:
+        return Bundle(version=version, compatible=compatible, sha256="0" * 64, size=size)
+    except ValidationError:
+        raise ValueError(f"expected a plain version and board, got {version!r} for {compatible!r}") from None
 
 
 def _take_up(session: Session, actor: Actor, bundle: Bundle, now_ms: int) -> None:
@@ -135,20 +119,6 @@ def _take_up(session: Session, actor: Actor, bundle: Bundle, now_ms: int) -> Non
     if known is not None:
         known.content = content
         return
-    row = ArtefactRow(
-        sha256=bundle.sha256,
-        kind="system",
-        name=name_of(bundle),
-        signed=bundle.model_dump_json(),
-        added_ms=now_ms,
-        content=content,
-    )
+    name, signed = f"{bundle.compatible} {bundle.version}", bundle.model_dump_json()
+    row = ArtefactRow(sha256=bundle.sha256, kind="system", name=name, signed=signed, added_ms=now_ms, content=content)
     rollouts.take_up(session, actor, row, f"{bundle.compatible} ")
-
-
-def _prune(session: Session, folder: Path) -> None:
-    query = select(ArtefactRow.sha256).where(ArtefactRow.kind == "system", ArtefactRow.content != b"")
-    kept = {file_of(folder, sha256) for sha256 in session.scalars(query)}
-    for path in folder.glob("*.raucb"):
-        if path not in kept:
-            path.unlink(missing_ok=True)

@@ -51,6 +51,9 @@ SEEN_STEP_MS: Final = 10_000
 LATE_AFTER_S: Final = 600.0
 LATER_S: Final = 30.0
 UNKNOWN_LATER_S: Final = 900.0
+UNKNOWN_AGAIN_S: Final = 60.0
+"""One message of each batch of a box that is not known asks so soon again: once it is taken, the box sends all others
+at once."""
 
 
 class UnknownBoxError(Exception):
@@ -85,6 +88,7 @@ class Batch:
     late_after_s: float
     boxes: dict[str, Box] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
@@ -237,7 +241,11 @@ def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
     except UnknownBoxError as fault:
         log.warning("%s", fault)
         message_id = claimed_id(reading.delivery)
-        return Outcome() if message_id is None else Outcome(later=Postponement(id=message_id, after_s=UNKNOWN_LATER_S))
+        if message_id is None or topic is None:
+            return Outcome()
+        after_s = UNKNOWN_LATER_S if topic.box in batch.strangers else UNKNOWN_AGAIN_S
+        batch.strangers.add(topic.box)
+        return Outcome(later=Postponement(id=message_id, after_s=after_s))
 
 
 def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:

@@ -13,7 +13,7 @@ from collector.boxes import rollouts
 from collector.boxes.register import OUT, RegisterError
 from collector.people.actor import Actor
 from collector.people.rights import may
-from collector.store import ArtefactRow, Box, RolloutRow
+from collector.store import Box
 from collector.web import fleet, story
 from collector.web.forms import DONE, go
 from collector.web.language import N_
@@ -111,8 +111,7 @@ def _stop(session: Session, acting: Actor, number: int, now_ms: int) -> None:
 
 def _rollouts(session: Session, acting: Actor, kind: str) -> list[dict[str, Any]]:
     """The last ones, as far as somebody sees their boxes."""
-    query = select(RolloutRow, ArtefactRow.name).join(ArtefactRow, ArtefactRow.sha256 == RolloutRow.sha256)
-    rows = session.execute(query.where(ArtefactRow.kind == kind).order_by(RolloutRow.number.desc()).limit(SHOWN)).all()
+    rows = rollouts.newest(session, kind, SHOWN)
     names = story.names(session, [row.by for row, _ in rows])
     found = []
     for row, name in rows:

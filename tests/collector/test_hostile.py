@@ -14,7 +14,7 @@ from collector.evidence.jpeg import size_of
 from collector.inbox import quarantine
 from collector.inbox.quarantine import KEEP_PER_BOX
 from collector.inbox.reading import Delivery
-from collector.store import IncidentRow, MessageRow, Refused, Ticket
+from collector.store import MessageRow, Refused, Ticket
 from protocol.pictures import PictureHeader
 from protocol.topics import BOX_READS, BOX_WRITES
 from tests import incidents
@@ -244,17 +244,6 @@ def test_a_flood_of_rubbish_is_one_line_a_minute(desk, caplog):
     lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
     assert len(lines) == 2
     assert "29 more since the last line" in lines[1]
-
-
-def test_replayed_messages_change_nothing(desk):
-    case = Case()
-    sent = [case.opened(), case.updated(START_S + 60), case.cleared(START_S + 80)]
-    desk.take(*sent)
-    before = [(row.id, row.data, row.state) for row in desk.rows(select(IncidentRow))]
-    for one in sent:
-        assert len(desk.take(one)[0]) == 1
-    assert [(row.id, row.data, row.state) for row in desk.rows(select(IncidentRow))] == before
-    assert desk.count(MessageRow) == 3
 
 
 FULL_DISK = """

@@ -80,7 +80,7 @@ def topic(delivery, name):
         (lambda one: Delivery(one.topic, one.payload[:-9] + b" " * 70_000 + one.payload[-9:]), "too_large"),
     ],
 )
-def test_what_is_wrong_is_refused_with_a_reason_and_kept_for_a_person(desk, make, code):
+def test_what_is_wrong_is_refused_and_kept_for_a_person(desk, make, code):
     stored, refused, later = desk.take(make(Case().opened()))
     assert (stored, later) == ([], [])
     assert refused in ([code], [])  # a message too large to be read has no id to answer

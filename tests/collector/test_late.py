@@ -6,15 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from collector.store import Box, CertificateRow, FootfallRow, IncidentRow, MessageRow, Ticket
-from protocol.messages import (
-    BoxHealth,
-    BoxStatus,
-    ClockReport,
-    HealthEvent,
-    OpenIncident,
-    StatusEvent,
-    ZoneCount,
-)
+from protocol.messages import BoxHealth, BoxStatus, ClockReport, HealthEvent, OpenIncident, StatusEvent, ZoneCount
 from tests.incidents import START_S, Case, told
 
 HOUR_S = 3600.0

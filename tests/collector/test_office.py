@@ -52,7 +52,7 @@ def test_a_shop_is_told_once_and_its_minutes_begin_with_that(street):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
+def test_a_notice_taken_back_by_an_appeal_is_ordered_anew(street, at_once):
     registered(street)
     street.confirmed()
     street.desk.write(door.act, LI, 1, "appeal", at_ms=street.now_ms, reason="they called")
@@ -69,7 +69,7 @@ def test_a_notice_that_an_appeal_took_back_is_ordered_anew(street, at_once):
 
 
 @pytest.mark.parametrize(("verb", "state"), [("reject", "noticed"), ("uphold", "closed")])
-def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_what_it_may_be_sent(street, verb, state):
+def test_word_of_a_decision_tells_no_minutes_and_keeps_to_limits(street, verb, state):
     registered(street)
     street.policy(shop={"notices_a_day": 2}, quiet={"hours": ["10:00-11:00"], "audiences": ["shop"]})
     street.confirmed()
@@ -90,7 +90,7 @@ def test_word_of_a_decision_neither_tells_the_shop_its_minutes_nor_goes_beyond_w
 
 
 @pytest.mark.parametrize("state", ["sending", "accepted", "unsure", "failed"])
-def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, state):
+def test_a_notice_that_an_appeal_left_is_not_sent_again(street, state):
     registered(street)
     street.confirmed()
     street.desk.execute(update(NoticeRow).values(state=state))
@@ -112,7 +112,7 @@ def test_a_notice_that_an_appeal_could_not_take_back_is_not_sent_again(street, s
         ({"state": "closed"}, "closed"),
     ],
 )
-def test_who_may_be_the_wrong_one_is_not_told_but_a_person_is(street, values, code):
+def test_who_may_be_the_wrong_one_is_not_told_but_a_person(street, values, code):
     if values is not None:
         registered(street, **values)
     street.confirmed()
@@ -144,7 +144,7 @@ def enforced(street):
     street.act(LI, "register")
 
 
-def test_a_notice_that_never_came_still_goes_over_its_next_channel_as_its_registration_is_taken_back(street):
+def test_a_notice_that_never_came_goes_over_its_next_channel_all_the_same(street):
     enforced(street)
     turns_out(street, "waiting")
     assert (street.state(), street.ticket().told_ms) == ("community", None)
@@ -154,7 +154,7 @@ def test_a_notice_that_never_came_still_goes_over_its_next_channel_as_its_regist
     assert street.ticket().told_ms == street.now_ms
 
 
-def test_a_notice_whose_next_channel_is_taken_back_is_an_operators_to_tell(street):
+def test_a_notice_whose_next_channel_is_taken_back_is_an_operators(street):
     enforced(street)
     street.act(LI, "dispatch", to="chen")
     turns_out(street, "waiting")
@@ -166,7 +166,7 @@ def test_a_notice_whose_next_channel_is_taken_back_is_an_operators_to_tell(stree
     assert street.act(LI, "told", reason="by telephone").told_ms is not None
 
 
-def test_an_operator_hears_once_that_a_notice_never_came_however_far_the_ticket_goes(street):
+def test_an_operator_hears_once_that_a_notice_never_came(street):
     enforced(street)
     street.act(LI, "dispatch", to="chen")
     turns_out(street, "failed")
@@ -176,7 +176,7 @@ def test_an_operator_hears_once_that_a_notice_never_came_however_far_the_ticket_
     assert [state for kind, _, state in notices(street, "operator") if kind == "undelivered"] == ["waiting"]
 
 
-def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):
+def test_a_collector_whose_clock_is_behind_orders_all_the_same(street):
     registered(street)
     street.appears()
     street.desk.write(door.act, LI, 1, "confirm", at_ms=street.now_ms + 200)
@@ -186,7 +186,7 @@ def test_a_collector_whose_clock_is_behind_orders_what_the_desk_finds(street):
     assert street.ticket().told_ms == street.now_ms
 
 
-def test_a_permit_that_is_given_ends_the_work_and_its_hours_begin_it_again(street):
+def test_a_permit_ends_the_work_and_its_hours_begin_it_again(street):
     registered(street)
     street.appears()
     assert street.state() == "pending_review"

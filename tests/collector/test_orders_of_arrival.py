@@ -119,7 +119,7 @@ def batches(arrival):
 @given(arrival=arrivals)
 # the second case cleared; then, in one batch, the third and the first, which turns out to be of the second's
 @example(arrival=([6, 7, 2, 4, 3, 5, 8, 0, 1, *range(9, len(STORY))], [], [1, 2], None))
-def test_any_order_any_repetition_and_any_batches_end_alike(tmp_path_factory, in_order, arrival):
+def test_any_order_repetition_and_batches_end_alike(tmp_path_factory, in_order, arrival):
     desk = Desk(tmp_path_factory.mktemp("desk"))
     desk.now_s = START_S + 4 * HOUR_S
     for batch in batches(arrival):

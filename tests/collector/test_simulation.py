@@ -44,7 +44,7 @@ def test_what_a_box_makes_is_sent_until_the_center_has_it():
     assert one.waiting == 0
 
 
-def test_a_box_keeps_to_its_window_and_to_the_centers_word():
+def test_a_box_keeps_to_its_window_and_the_centers_word():
     one = box()
     for _ in range(WINDOW):
         one.open(START_S)
@@ -76,7 +76,7 @@ def test_its_pictures_pass_the_seal():
 
 
 @pytest.mark.timeout(180)
-def test_all_that_boxes_send_is_at_the_center_though_the_broker_is_killed(tmp_path, broker):
+def test_all_that_boxes_send_arrives_though_the_broker_is_killed(tmp_path, broker):
     center = Center(tmp_path / "center", broker.url)
     try:
         center.ready()

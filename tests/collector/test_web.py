@@ -158,7 +158,7 @@ def test_figures_count_what_the_timekeeper_could_not_do(desk):
         assert registry.get_sample_value(f"cityeye_desk_{name}_total") == count
 
 
-def test_a_sender_and_a_listener_that_are_not_there_are_said(desk, tmp_path):
+def test_a_missing_sender_or_listener_is_said(desk, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         pages = ShopPagesSection(listen=f"127.0.0.1:{port}", url="https://shops.example")
@@ -212,7 +212,7 @@ def test_a_port_in_use_gets_one_line_and_exit_2(tmp_path, broker):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_data_folder_that_cannot_be_written_gets_one_line(tmp_path):
+def test_an_unwritable_data_folder_gets_one_line(tmp_path):
     (tmp_path / "data").write_text("a file")
     done = run(COLLECTOR, "serve", "--settings", settings(tmp_path))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -117,7 +117,3 @@ def test_an_older_agent_goes_on_with_what_a_newer_one_has_written(tmp_path):
     now["later"] = now["camera"][0]["later"] = now["camera"][0]["zone"][0]["later"] = {"a": 1}
     (tmp_path / document.FILE).write_text(json.dumps(values))
     assert document.load(tmp_path) == standing
-    now["camera"][0]["zone"][0]["kind"] = "later"
-    (tmp_path / document.FILE).write_text(json.dumps(values))
-    (tmp_path / f"{document.FILE}.copy").unlink()
-    assert document.load(tmp_path) is None

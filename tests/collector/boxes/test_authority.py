@@ -87,7 +87,7 @@ def test_a_certificate_serves_one_purpose_and_signs_nothing(authority, usage, pu
     assert certificate.not_valid_before_utc.timestamp() == NOW_S - DAY_S
 
 
-def test_the_ca_signs_certificates_of_others_and_no_further_ca(authority):
+def test_the_ca_signs_others_and_no_further_ca(authority):
     constraints = authority.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
     assert (constraints.value.ca, constraints.value.path_length) == (True, 0)
@@ -101,7 +101,7 @@ def test_no_box_has_a_name_of_the_center(authority):
         authority.issue(key().public_key(), "cityeye-center-xiaohe", "box", NOW_S, 1)
 
 
-def test_the_list_of_revoked_certificates_is_good_as_long_as_the_ca(authority):
+def test_the_revocation_list_is_good_as_long_as_the_ca(authority):
     serials = {"1f": NOW_S, "abc": NOW_S - 5}
     text = authority.revocations(serials, NOW_S)
     assert revoked_serials(text) == serials

@@ -1,5 +1,6 @@
 """Who gets into a real mosquitto, with the configuration that is deployed, and what they can do there."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which("mosquitto", path="/usr/sbin") is None, reason="needs mosquitto (deploy/setup.sh tools)"
 )
 SITE, MINE, OTHERS = "xiaohe", "xiaohe-0001", "xiaohe-0002"
+CENTER = "cityeye-center-xiaohe"
 HOUR_DAYS = 1 / 24
 
 
@@ -39,6 +41,15 @@ def fleet(tmp_path_factory):
     with fleet.mosquitto():
         yield fleet
     fleet.store.close()
+
+
+def at_door(fleet, name, pem=None):
+    """Somebody at the broker's door, who says that he is this one."""
+    return Probe(fleet.line, fleet.folder, name, pem)
+
+
+def issued(fleet, passes, name):
+    return passes.issue(fleet.authority, name, time.time())[0]
 
 
 @pytest.fixture
@@ -58,20 +69,19 @@ def show(fleet, passes, what):
     name = OTHERS if what == "another box's" else MINE
     usage = "server" if what == "a server's" else "box"
     days = -0.5 if what == "expired" else HOUR_DAYS
-    issued = authority.issue(key.public_key(), name, usage, now_s, days)
+    made = authority.issue(key.public_key(), name, usage, now_s, days)
     if what == "self-made":
-        issued = Issued(self_signed(key, MINE, now_s))
+        made = Issued(self_signed(key, MINE, now_s))
     if what == "revoked":
         with fleet.store.transaction() as session:
-            row = register.record(session, issued, "box", MINE, round(now_s * 1000))
+            row = register.record(session, made, "box", MINE, round(now_s * 1000))
             row.revoked_ms = round(now_s * 1000)
         fleet.lists.in_force()
-    return passes.keep(key, issued.pem)
+    return passes.keep(key, made.pem)
 
 
 def comes(fleet, passes, what="good"):
-    """Somebody at the broker's door."""
-    return Probe(fleet.line, fleet.folder, MINE, show(fleet, passes, what))
+    return at_door(fleet, MINE, show(fleet, passes, what))
 
 
 @pytest.mark.parametrize(
@@ -112,10 +122,7 @@ def test_what_a_box_can_write(fleet, passes, shown, where, taken):
 
 
 def test_a_wrong_client_id_takes_nobodys_session(fleet, passes):
-    with (
-        comes(fleet, passes) as owner,
-        comes(fleet, passes, "another box's") as thief,
-    ):
+    with comes(fleet, passes) as owner, comes(fleet, passes, "another box's") as thief:
         assert owner.connect()
         thief.connect()
         assert not owner.wait_gone(1.0)
@@ -124,11 +131,8 @@ def test_a_wrong_client_id_takes_nobodys_session(fleet, passes):
 
 
 def test_a_box_reads_its_own_and_nothing_else(fleet, passes):
-    center, _ = passes.issue(fleet.authority, "cityeye-center-xiaohe", time.time())
-    with (
-        Probe(fleet.line, fleet.folder, "center", center) as center,
-        comes(fleet, passes) as box,
-    ):
+    center = issued(fleet, passes, CENTER)
+    with at_door(fleet, "center", center) as center, comes(fleet, passes) as box:
         assert center.connect()
         assert box.connect()
         box.subscribe(["#", *(topic(OTHERS, leaf) for leaf in BOX_READS)])
@@ -141,18 +145,11 @@ def test_a_box_reads_its_own_and_nothing_else(fleet, passes):
 
 def test_a_box_that_joins_a_shared_group_swallows_messages(fleet, passes):
     """Why the collectors' group has a secret name: mosquitto grants what it then does not deliver."""
-    center, _ = passes.issue(fleet.authority, CHECK_USER, time.time())
-    names = f"{CHECK_USER}-a", f"{CHECK_USER}-b"
-    boxes = [passes.issue(fleet.authority, name, time.time())[0] for name in names]
-    where = f"cityeye/1/{CHECK_USER}/{names[1]}/health"
-    with (
-        Probe(fleet.line, fleet.folder, CHECK_USER, center) as center,
-        Probe(fleet.line, fleet.folder, names[0], boxes[0]) as thief,
-        Probe(fleet.line, fleet.folder, names[1], boxes[1]) as box,
-    ):
-        assert center.connect()
-        assert thief.connect()
-        assert box.connect()
+    names = CHECK_USER, f"{CHECK_USER}-a", f"{CHECK_USER}-b"
+    where = f"cityeye/1/{CHECK_USER}/{names[2]}/health"
+    with contextlib.ExitStack() as stack:
+        center, thief, box = (stack.enter_context(at_door(fleet, name, issued(fleet, passes, name))) for name in names)
+        assert all(one.connect() for one in (center, thief, box))
         for probe_ in (center, thief):
             probe_.subscribe([f"$share/known/cityeye/1/{CHECK_USER}/+/health"])
         for number in range(10):
@@ -167,13 +164,12 @@ def test_a_box_that_joins_a_shared_group_swallows_messages(fleet, passes):
     assert re.fullmatch("[0-9a-f]{32}", group)
 
 
-def test_the_check_finds_nothing_to_say_of_what_is_deployed_and_leaves_nothing_behind(fleet):
+def test_the_check_finds_no_fault_in_what_is_deployed_and_leaves_nothing(fleet, passes):
     done = fleet.command("broker", "check")
     lines = done.stdout.splitlines()
     assert len(lines) == 17
     assert all(line.startswith("ok ") for line in lines), done.stdout
-    center, _ = (passes := Passes()).issue(fleet.authority, CHECK_USER, time.time())
-    with passes, Probe(fleet.line, fleet.folder, CHECK_USER, center) as center:
+    with at_door(fleet, CHECK_USER, issued(fleet, passes, CHECK_USER)) as center:
         assert center.connect()
         center.subscribe([f"cityeye/1/{CHECK_USER}/#"])
         time.sleep(0.5)
@@ -206,7 +202,7 @@ HOLES = [
 def test_the_check_finds_each_hole(fleet, tmp_path, allowed, lost, more, found):
     port = free_port()
     settings = broker_files.configuration(Listener(tmp_path, port, "127.0.0.1", tmp_path, "root"))
-    rights = broker_files.acl(["cityeye-center-xiaohe"])
+    rights = broker_files.acl([CENTER])
 
     def without(text):
         return "".join(f"{line}\n" for line in text.splitlines() if not (lost and re.match(lost, line)))
@@ -237,11 +233,11 @@ def test_a_revoked_box_is_out_within_a_minute_also_while_it_is_connected(fleet, 
     with fleet.store.transaction() as session:
         now_s = time.time()
         key = new_key()
-        issued = fleet.authority.issue(key.public_key(), claim.box, "box", now_s, 365)
-        register.record(session, issued, "box", claim.box, round(now_s * 1000))
+        made = fleet.authority.issue(key.public_key(), claim.box, "box", now_s, 365)
+        register.record(session, made, "box", claim.box, round(now_s * 1000))
         register.find_box(session, claim.box).standing = "enrolled"
-    shown = passes.keep(key, issued.pem)
-    with Probe(fleet.line, fleet.folder, claim.box, shown) as box:
+    shown = passes.keep(key, made.pem)
+    with at_door(fleet, claim.box, shown) as box:
         assert box.connect()
         retained = [topic(claim.box, leaf) for leaf in ("status", "settings/reported")]
         assert all(box.publish(one, b"x", retain=True) for one in retained)
@@ -250,17 +246,16 @@ def test_a_revoked_box_is_out_within_a_minute_also_while_it_is_connected(fleet, 
         assert "its session is closed" in done.stdout
         assert box.wait_gone(5)
         assert time.monotonic() - began_s < 60
-    with Probe(fleet.line, fleet.folder, claim.box, shown) as box:
+    with at_door(fleet, claim.box, shown) as box:
         assert not box.connect()
-    center, _ = passes.issue(fleet.authority, "cityeye-center-xiaohe", time.time())
-    with Probe(fleet.line, fleet.folder, "center", center) as center:
+    with at_door(fleet, "center", issued(fleet, passes, CENTER)) as center:
         assert center.connect()
         center.subscribe(retained)
         assert not any(center.wait_received(one, 0.5) for one in retained)  # what it had retained is gone
     assert f"{claim.box}\txiaohe\trevoked" in fleet.command("boxes", "list").stdout
 
 
-def test_a_box_that_is_set_up_anew_ends_the_session_of_the_one_before(fleet, passes):
+def test_a_box_set_up_anew_ends_the_session_before(fleet, passes):
     desk = Desk(fleet.store, fleet.authority, fleet.line.url, 365, time.time, fleet.lists)
     (claim,) = fleet.claims()
 
@@ -269,33 +264,33 @@ def test_a_box_that_is_set_up_anew_ends_the_session_of_the_one_before(fleet, pas
         return passes.keep(key, desk.enrol(EnrolRequest(claim=code, csr=csr(key))).certificate)
 
     old = enrolled(claim.code)
-    with Probe(fleet.line, fleet.folder, claim.box, old) as thief:
+    with at_door(fleet, claim.box, old) as thief:
         assert thief.connect()
         with fleet.store.writing() as session:
             again = register.renew_claim(session, claim.box, 30, round(time.time() * 1000))
         new = enrolled(again.code)
         assert thief.wait_gone(60)
-    with Probe(fleet.line, fleet.folder, claim.box, old) as thief:
+    with at_door(fleet, claim.box, old) as thief:
         assert not thief.connect()
-    with Probe(fleet.line, fleet.folder, claim.box, new) as box:
+    with at_door(fleet, claim.box, new) as box:
         assert box.connect()
         assert not box.wait_gone(2)
 
 
-def test_a_revocation_that_the_broker_does_not_hear_of_is_said(fleet):
+def test_a_revocation_that_no_broker_hears_of_is_said(fleet):
     for reload, words in (((), "still lets in what was revoked"), (("false",), "was not told"), (("none",), "was not")):
         lists = Lists(fleet.store, fleet.authority, fleet.folder / "broker", reload, fleet.line, fleet.folder)
         with pytest.raises(BrokerError, match=words):
             lists.in_force(1.5)
 
 
-def test_what_was_revoked_stays_so_after_the_database_was_lost(fleet, tmp_path, passes):
+def test_what_was_revoked_stays_so_without_the_database(fleet, tmp_path, passes):
     shown = show(fleet, passes, "revoked")
     with fleet.store.transaction() as session:
         for row in session.query(register.CertificateRow).where(register.CertificateRow.name == MINE):
             session.delete(row)
     fleet.lists.in_force()
-    with Probe(fleet.line, fleet.folder, MINE, shown) as box:
+    with at_door(fleet, MINE, shown) as box:
         assert not box.connect()
 
 
@@ -316,7 +311,7 @@ def test_a_renewed_certificate_is_used_at_the_next_connection(fleet, passes):
         wait_for(lambda: connected == ["Success"], "it is in")
         path.write_bytes(show(fleet, passes, "good").read_bytes())
         show(fleet, passes, "revoked")  # of another key: only that the list changes
-        with Probe(fleet.line, fleet.folder, MINE, old) as other:  # throws it off
+        with at_door(fleet, MINE, old) as other:  # throws it off
             assert other.connect()
         wait_for(lambda: connected == ["Success"] * 2, "it is in again")
     finally:
@@ -330,12 +325,12 @@ def test_a_renewed_certificate_is_used_at_the_next_connection(fleet, passes):
         probe(line, fleet.folder, MINE)
 
 
-def test_one_more_collector_gets_a_name_and_rights_of_its_own(fleet, passes):
+def test_one_more_collector_has_a_name_and_rights_of_its_own(fleet, passes):
     out = passes.folder / "second.pem"
     fleet.command("broker", "collector", "second", "--out", out)
     assert "user cityeye-center-xiaohe-second" in (fleet.folder / "broker" / "acl").read_text()
     time.sleep(0.5)
-    with Probe(fleet.line, fleet.folder, "x", out) as collector:
+    with at_door(fleet, "x", out) as collector:
         assert collector.connect()
         assert collector.publish(topic(MINE, "ack"))
         assert not collector.publish(topic(MINE, "incident"))
@@ -355,7 +350,7 @@ def test_a_bad_name_leaves_nothing_half_made(tmp_path):
     assert not (tmp_path / "ca").exists()
 
 
-def test_the_broker_can_read_its_folder_whatever_the_umask_but_others_not_the_data(tmp_path):
+def test_the_broker_reads_its_folder_under_any_umask_and_others_no_data(tmp_path):
     before = os.umask(0o077)
     try:
         assert init(tmp_path, "127.0.0.1").returncode == 0
@@ -367,13 +362,16 @@ def test_the_broker_can_read_its_folder_whatever_the_umask_but_others_not_the_da
 
 
 def test_init_is_done_once_and_renews_all_but_the_ca(fleet):
-    before = {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()}
+    def ca():
+        return {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()}
+
+    before = ca()
     again = fleet.command("init", "--name", "127.0.0.1", fails=True)
     assert again.returncode == 2
     assert "not overwritten" in again.stderr
-    assert {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()} == before
+    assert ca() == before
     fleet.command("init", "--renew", "--name", "127.0.0.1")
-    after = {path.name: path.read_bytes() for path in (fleet.folder / "ca").iterdir()}
+    after = ca()
     assert {name for name in before if before[name] != after[name]} == {"collector.pem", "server.pem"}
     # the broker has a certificate of its own, and reads it again
     assert (fleet.folder / "broker" / "server.pem").read_bytes() != after["server.pem"]
@@ -412,7 +410,7 @@ def test_the_demos_broker_binds_to_loopback_only(tmp_path):
     assert bound == [f"0100007F:{broker.port:04X}"]
 
 
-def test_a_box_that_a_restored_database_expects_is_admitted_and_its_code_ends(fleet):
+def test_a_box_that_a_restored_database_expects_is_admitted(fleet):
     (claim,) = fleet.claims()
     done = fleet.command("boxes", "admit", claim.box, "--site", "xiaohe")
     assert "taken up" in done.stdout

@@ -76,7 +76,7 @@ def test_a_seal_waits_for_the_key_of_its_box(desk):
     assert len(broken_lines(desk)) == 1
 
 
-def test_a_chain_that_forks_and_a_record_that_is_told_anew_are_broken(desk):
+def test_a_forked_chain_and_a_record_told_anew_are_broken(desk):
     first, second, third = (Case(number=number, shop=f"shop-{number}") for number in (1, 2, 3))
     first.picture()
     second.head = third.head = first.head

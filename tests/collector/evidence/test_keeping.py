@@ -45,7 +45,7 @@ backup.restore(Path(sys.argv[1]), make_url(sys.argv[2]), files.PictureFiles(Path
 """
 
 
-def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path):
+def test_holds_set_and_lifted_since_outlive_a_restore(desk, tmp_path):
     (_, held), (_, lifted) = fill(desk), fill(desk, 2, 2)
     hold(desk, 2, on=True)
     made_at = datetime.fromtimestamp(desk.now_s + 1, UTC).isoformat()
@@ -70,7 +70,7 @@ def test_holds_set_and_lifted_since_the_copy_outlive_its_restore(desk, tmp_path)
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_restore_that_dies_once_the_copy_is_loaded_loses_no_hold_and_no_release(desk, tmp_path, again):
+def test_a_restore_that_dies_halfway_loses_no_hold_and_no_release(desk, tmp_path, again):
     names = [fill(desk, number, number)[1] for number in (1, 2, 3, 4)]
 
     def release(*numbers, change=acceptance.release):
@@ -111,7 +111,7 @@ def test_a_copy_made_beside_retention_says_what_vanished(desk, tmp_path, monkeyp
     assert (verify(tmp_path / "copy"), faults(desk)) == (manifest, [])
 
 
-def test_a_copy_that_cannot_be_read_is_said_and_holds_up_nothing(desk, tmp_path, caplog):
+def test_an_unreadable_copy_is_said_and_holds_up_nothing(desk, tmp_path, caplog):
     _, gone = fill(desk)
     for name in "abc":
         back_up(make_url(desk.url), desk.files, tmp_path / "all" / name, "x")
@@ -181,7 +181,7 @@ def test_while_a_storage_is_slow_others_write(desk, work):
     assert (done, faults(desk)) == ([expected], [])
 
 
-def test_a_picture_that_comes_again_while_it_is_deleted_stays(desk):
+def test_a_picture_that_comes_while_it_is_deleted_stays(desk):
     _, name = fill(desk)
     again, files = Case(number=2, shop="shop-2"), desk.files
     sent = [again.picture("at", number=0), again.opened(START_S + 70)]
@@ -195,7 +195,7 @@ def test_a_picture_that_comes_again_while_it_is_deleted_stays(desk):
     assert (later(desk), files.has(name), faults(desk)) == (1, True, [])
 
 
-def test_a_collector_drops_what_it_made_of_pictures_that_another_deleted(desk):
+def test_a_collector_drops_what_it_made_of_deleted_pictures(desk):
     (_, gone), (_, held) = fill(desk), fill(desk, 2, 2)
     hold(desk, 2, on=True)
     later(desk)

@@ -57,7 +57,7 @@ def test_a_bucket_serves_as_a_folder_does(section, bucket, tmp_path):
     desk.store.close()
 
 
-def test_while_the_storage_is_away_a_picture_is_not_acknowledged_and_nothing_is_lost(section, bucket, tmp_path):
+def test_while_the_storage_is_away_no_picture_is_acknowledged_or_lost(section, bucket, tmp_path):
     desk = Desk(tmp_path)
     there = open_files(section, tmp_path, tmp_path)
     away = open_files(section.model_copy(update={"endpoint": "http://127.0.0.1:9"}), tmp_path, tmp_path)
@@ -79,7 +79,7 @@ def test_while_the_storage_is_away_a_picture_is_not_acknowledged_and_nothing_is_
         *({"key_secret": "AKIASECRET"}, {"key_id": None}),
     ],
 )
-def test_a_storage_that_cannot_be_meant_is_refused_and_no_secret_is_shown(section, wrong):
+def test_an_impossible_storage_is_refused_and_no_secret_shown(section, wrong):
     with pytest.raises(ValidationError) as told:
         EvidenceSection.model_validate({**section.model_dump(), **wrong})
     assert "AKIASECRET" not in str([one["msg"] for one in told.value.errors()])

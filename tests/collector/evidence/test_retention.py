@@ -105,7 +105,7 @@ def test_one_picture_of_two_incidents_goes_with_the_last(desk):
     assert (later(desk), desk.files.has(sha256), faults(desk)) == (1, False, [])
 
 
-def test_a_false_alarm_goes_early_unless_released_for_training(desk):
+def test_false_alarms_go_early_unless_released_for_training(desk):
     fill(desk), fill(desk, 2, 2)
     desk.execute(update(Ticket).values(state="false_alarm", closed_ms=START_MS, open=0))
     assert desk.write(acceptance.release, SYSTEM, [2], "训练", START_MS) == 1

@@ -135,7 +135,7 @@ def test_a_row_that_was_changed_or_deleted_is_named(desk, statement, named):
     assert any(named in one for one in found), found
 
 
-def test_what_was_cut_off_the_ledger_shows_against_the_audit_log(desk):
+def test_what_was_cut_off_the_ledger_shows_in_the_audit_log(desk):
     fill(desk)
     retain(desk.store, desk.files, EvidenceSection(), round(desk.now_s * 1000), desk.folder)
     with desk.store.engine.begin() as connection:

@@ -46,7 +46,7 @@ def publisher(street, broker):
 
 
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_breach_is_a_property_while_it_goes_on_and_is_put_right_after_a_restart(street, broker):
+def test_a_breach_is_a_property_while_it_goes_on_also_after_a_restart(street, broker):
     case = street.appears()
     crowd = street.appears(rule="crowding", shop=None, zone="square")
     people = People(count=31, lower_bound=False, level="over")

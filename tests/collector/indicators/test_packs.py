@@ -79,7 +79,7 @@ def test_whatever_changes_is_seen_at_once(filled):
     assert figures(filled)[1] == moved
 
 
-def test_packs_of_another_form_or_another_time_zone_are_left_aside(filled, monkeypatch):
+def test_packs_of_another_form_or_time_zone_are_left_aside(filled, monkeypatch):
     keeping.pack(filled, ZONE, NOW.date())
     before = figures(filled)
     elsewhere = Period(PERIOD.first, PERIOD.last, PERIOD.streets, ZoneInfo("Europe/Berlin"))
@@ -93,7 +93,7 @@ def test_packs_of_another_form_or_another_time_zone_are_left_aside(filled, monke
     assert figures(filled, elsewhere) == there
 
 
-def test_facts_that_are_worked_out_anew_are_seen_by_whoever_had_read_the_others(filled):
+def test_facts_worked_out_anew_are_seen_by_all_readers(filled):
     keeping.pack(filled, ZONE, NOW.date())
     before = figures(filled)[0].counts
     with filled.writing() as session:

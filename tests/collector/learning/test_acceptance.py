@@ -23,7 +23,7 @@ def accept(zone, limits, place=FRONT, based_on=1, reason="游商"):
     ).revision
 
 
-def test_a_suggestion_becomes_the_next_revision_and_is_not_made_again(zone):
+def test_a_suggestion_is_the_next_revision_and_not_made_again(zone):
     market(zone)
     found = zone.desk.read(look, FRONT, {"s"}, zone.now_ms)
     assert zone.desk.read(look, FRONT, {"elsewhere"}, zone.now_ms) is None

@@ -67,7 +67,7 @@ def test_an_export_is_read_back(street, tmp_path):
         write(street, tmp_path / "set")
 
 
-def test_the_same_database_gives_the_same_bytes_and_what_was_changed_is_left_out(street, tmp_path):
+def test_the_same_database_gives_the_same_bytes_without_what_was_changed(street, tmp_path):
     one, other = tmp_path / "one.zip", tmp_path / "other.zip"
     write(street, one)
     write(street, other)
@@ -88,7 +88,7 @@ def test_the_same_database_gives_the_same_bytes_and_what_was_changed_is_left_out
         write(street, tmp_path / "none")
 
 
-def test_an_export_is_on_record_with_its_reason_before_anything_is_written(tmp_path):
+def test_an_export_is_on_record_before_anything_is_written(tmp_path):
     (tmp_path / "data").mkdir()
     zone = Zone(Desk(tmp_path / "data"))
     zone.alert("confirm", picture=photo(1))

@@ -47,7 +47,7 @@ def test_statistics_are_those_of_the_table(zone):
         assert statistics(session, {"elsewhere"}, zone.now_ms) == {}
 
 
-def test_a_judgement_that_was_taken_back_counts_as_the_newest_one_says(zone):
+def test_a_judgement_taken_back_counts_as_the_newest_says(zone):
     number, _ = zone.alert("false_alarm", reason_id="people", stood_s=None)
     zone.desk.write(door.act, LI, number, "reconsider", at_ms=zone.now_ms, reason="看错")
     zone.desk.write(door.act, LI, number, "false_alarm", at_ms=zone.now_ms, reason_id="light")

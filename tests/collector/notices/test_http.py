@@ -46,13 +46,13 @@ def test_what_never_left_is_unreachable(tmp_path):
     assert (found.outcome, found.code) == ("unreachable", "tls")
 
 
-def test_a_server_that_takes_the_line_and_does_not_speak_tls_is_unreachable():
+def test_a_server_that_speaks_no_tls_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = call(Line(0.3), "GET", f"https://127.0.0.1:{listening.getsockname()[1]}/", {}, b"")
     assert (found.outcome, found.code) == ("unreachable", "timeout")
 
 
-def test_a_certificate_that_nobody_signed_is_unreachable_and_nothing_is_sent(certificate):
+def test_an_unsigned_certificate_is_unreachable_and_nothing_sent(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with Service(Say(GOOD), tls=context) as secure:

@@ -66,20 +66,20 @@ def test_their_own_address_or_all_that_the_route_lists(office, service, people, 
     assert {state for _, state, _ in states(office)} == {"sent"}
 
 
-def test_each_of_a_list_is_tried_again_alone_and_nobody_is_told_twice(office, service, people):
+def test_each_of_a_list_is_tried_alone_and_nobody_told_twice(office, service, people):
     service.say(Say({"code": 7}), Say({"code": 0}))
     found = told(office, service, "wang", [sms(service, retry_s=1)], DUTY[:2], steps=6)
     assert sorted(found) == sorted([*ALL[:2], found[-1]])
     assert [(key, state) for key, state, _ in states(office)] == [("t", "sent"), ("t/to/1", "sent")]
 
 
-def test_who_is_refused_by_every_channel_of_their_own_is_stood_in_for_by_the_list(office, service, people):
+def test_the_list_stands_in_for_who_is_refused_by_every_channel(office, service, people):
     service.say(Say({"code": 3}), Say({"code": 0}))
     first, *rest = told(office, service, "li", [sms(service), mail(service)])
     assert (first, sorted(rest)) == (("sms", "13800001111"), sorted(ALL))
 
 
-def test_a_group_is_told_once_and_only_where_the_first_of_the_list_is_not_reached(office, service, people):
+def test_a_group_is_told_once_where_the_first_is_not_reached(office, service, people):
     service.say(Say({"code": 3}))
     # its step is passed by what goes to one of the list alone
     group = sms(service, "group", address="none", body='{"to": "group", "text": "{body}"}')
@@ -95,7 +95,7 @@ def test_copies_hold_no_address_where_it_is_read(office, service, people):
     assert "0002" not in copy.key
 
 
-def test_a_list_that_grows_while_it_is_told_tells_the_new_ones_too(office, service, people):
+def test_a_list_that_grows_meanwhile_tells_the_new_ones_too(office, service, people):
     service.say(Say({"code": 7}), Say({"code": 7}), Say({"code": 0}))
     told(office, service, "", [sms(service, retry_s=600)], DUTY[:2], steps=2)
     office.now_s += 1300

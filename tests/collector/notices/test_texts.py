@@ -96,7 +96,7 @@ def test_a_text_for_a_shop_always_says_how_to_object():
         check(audience, text)
 
 
-def test_the_nearest_text_is_chosen_and_officers_texts_are_not_for_shops():
+def test_the_nearest_text_is_chosen_and_officers_texts_stay_theirs():
     own = {("*", "*", "zh"): Text("", "any"), ("officer", "task", "zh"): Text("", "own")}
     assert choose(own, "officer", "task", "zh").body == "own"
     assert choose(own, "officer", "new_kind", "zh").body == "any"

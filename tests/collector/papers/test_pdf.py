@@ -1,16 +1,18 @@
-"""Papers read back: what was put down stands there, page after page, and the bytes do not change."""
+"""Papers and workbooks read back: what was put down stands there, page after page, and the bytes do not change."""
 
 import base64
 import io
 from datetime import UTC, datetime
 from pathlib import Path
 
+import openpyxl
 import pytest
 from PIL import Image
 from pypdf import PdfReader
 
 from collector.papers import pdf
 from collector.papers.pdf import Paper
+from collector.papers.sheet import PERCENT, Page, write_book
 from collector.papers.typefaces import NAMED, typeface
 from protocol.documents import SettingsError
 
@@ -45,7 +47,7 @@ def test_what_is_put_down_can_be_read():
     assert "1 / 1" in text
 
 
-def test_a_table_over_several_pages_repeats_its_head_and_every_page_has_its_number():
+def test_a_long_table_repeats_its_head_on_numbered_pages():
     one = paper()
     one.table(["店铺", "件数"], [[f"店铺{number}", str(number)] for number in range(100)], widths=[3, 1], right=[1])
     found = pages(one.finish())
@@ -138,3 +140,20 @@ def test_a_truetype_file_is_embedded_as_a_subset():
 def test_what_cannot_be_embedded_is_refused(path):
     with pytest.raises(SettingsError, match="typeface: expected a file with TrueType outlines"):
         typeface(path)
+
+
+def test_numbers_are_numbers_and_texts_never_run():
+    content = write_book(
+        [
+            Page("按店铺/月", ["店铺", "件数", "=率"], [["=1+1", 12, 0.875], ["@x\x01", None, 0.5]], [(2, PERCENT)]),
+            Page("x" * 40, ["a"], []),
+        ]
+    )
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    first, second = book.worksheets
+    assert (first.title, second.title) == ("按店铺-月", "x" * 31)
+    got = [[cell.value for cell in row] for row in first]
+    assert got == [["店铺", "件数", "=率"], ["=1+1", 12, 0.875], ["@x ", None, 0.5]]
+    assert {cell.data_type for row in first for cell in row} <= {"s", "n", "inlineStr"}
+    assert first["C2"].number_format == PERCENT
+    assert first.freeze_panes == "A2"

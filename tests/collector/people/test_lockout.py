@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from collector.people import lockout
 from collector.people.lockout import FORGET_MS, LIMITS, TooManyError
@@ -13,25 +14,27 @@ HERE, THERE = "192.0.2.1", "198.51.100.7"
 
 class Tries:
     def __init__(self, desk):
-        self.store = desk.store
+        self.desk = desk
         self.now_ms = 1_780_000_000_000
 
     def fail(self, name="wang", address=HERE, device="", times=1):
         for _ in range(times):
-            with self.store.writing() as session:
-                lockout.begin(session, lockout.one_try(session, name, address, device), self.now_ms)
+            self.desk.write(self.begin, name, address, device)
+
+    def begin(self, session, *who):
+        one = lockout.one_try(session, *who)
+        lockout.begin(session, one, self.now_ms)
+        return one
 
     def succeed(self, name="wang", address=HERE, device=""):
-        with self.store.writing() as session:
-            one = lockout.one_try(session, name, address, device)
-            lockout.begin(session, one, self.now_ms)
-            lockout.succeeded(session, one)
+        with self.desk.store.writing() as session:
+            lockout.succeeded(session, self.begin(session, name, address, device))
 
     def wait_s(self, name="wang", address=HERE, device=""):
         """How long a try would have to wait now; it is not counted."""
         try:
-            with self.store.transaction() as session:
-                lockout.begin(session, lockout.one_try(session, name, address, device), self.now_ms)
+            with self.desk.store.transaction() as session:
+                self.begin(session, name, address, device)
                 session.rollback()
         except TooManyError as fault:
             return fault.wait_s
@@ -48,8 +51,10 @@ class Tries:
         return guesses
 
     def device(self, name="wang"):
-        with self.store.writing() as session:
-            return lockout.device_cookie(session, name)
+        return self.desk.write(lockout.device_cookie, name)
+
+    def keys(self):
+        return self.desk.rows(select(FailureRow.key))
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def tries(desk):
     return Tries(desk)
 
 
-def test_the_delay_begins_after_some_failures_doubles_and_ends(tries):
+def test_the_delay_begins_doubles_and_ends(tries):
     tries.fail(times=4)
     assert tries.wait_s() == 0
     waits = []
@@ -96,7 +101,7 @@ def test_others_do_not_wait(tries):
     assert tries.wait_s("wang", THERE) == 0
 
 
-def test_a_guesser_gets_few_guesses_and_keeps_nobody_out_for_ever(tries):
+def test_a_guesser_gets_few_guesses_and_locks_nobody_out(tries):
     device = tries.device()
     assert tries.guess_on(24) < 110
     # the rightful person, from the guesser's own network: at once with a browser that is known
@@ -132,7 +137,7 @@ def test_a_botnet_is_slowed_down_as_well(tries):
     assert tries.wait_s(address=THERE) <= 900
 
 
-def test_a_device_cookie_is_of_one_person_and_cannot_be_made_up(tries):
+def test_a_device_cookie_is_one_persons_and_not_made_up(tries):
     device = tries.device()
     tries.fail(times=5)
     nonce, _, mac = device.partition(".")
@@ -145,24 +150,21 @@ def test_a_device_cookie_is_of_one_person_and_cannot_be_made_up(tries):
 
 def test_an_admin_can_have_it_forgotten(tries):
     tries.fail(times=5)
-    with tries.store.writing() as session:
-        assert lockout.forgive(session, "wang") == 2
+    assert tries.desk.write(lockout.forgive, "wang") == 2
     assert tries.wait_s() == 0
 
 
 def test_the_table_names_nobody_and_is_swept(tries):
     tries.fail("wang.lei@example", "192.0.2.77")
-    with tries.store.transaction() as session:
-        keys = [row.key for row in session.query(FailureRow)]
+    keys = tries.keys()
     assert len(keys) == 3
     assert not any("wang" in key or "192" in key for key in keys)
     tries.now_ms += FORGET_MS + 1
     tries.fail("li")
-    with tries.store.transaction() as session:
-        assert not {row.key for row in session.query(FailureRow)} & {key for key in keys if "network" not in key}
+    assert not {*tries.keys()} & {key for key in keys if "network" not in key}
 
 
-def test_a_clock_that_was_set_back_keeps_nobody_waiting_longer(tries):
+def test_a_clock_set_back_keeps_nobody_waiting_longer(tries):
     tries.fail(times=5)
     tries.now_ms -= 365 * 86_400_000
     assert tries.wait_s() == 30

@@ -94,20 +94,9 @@ class Server:
         assert "openid" in asked["scope"].split()
         now_s = round(time.time())
         code = f"code-{len(self.codes)}"
-        self.codes[code] = (
-            asked,
-            {
-                "iss": self.issuer,
-                "sub": "subject-1",
-                "aud": "cityeye",
-                "iat": now_s,
-                "exp": now_s + 300,
-                "nonce": asked["nonce"],
-                "preferred_username": "wang",
-                "name": "王磊",
-                **claims,
-            },
-        )
+        about = {"iss": self.issuer, "aud": "cityeye", "iat": now_s, "exp": now_s + 300, "nonce": asked["nonce"]}
+        who = {"sub": "subject-1", "preferred_username": "wang", "name": "王磊"}
+        self.codes[code] = asked, {**about, **who, **claims}
         return {"code": code, "state": asked["state"], "iss": self.issuer}
 
     def exchange(self, form):
@@ -136,8 +125,7 @@ class Center:
         self.provider = Provider(SsoSection(**section), "a:b/c", BACK, Fetcher(), lambda: self.now_ms)
 
     def link(self, person="wang", subject="subject-1"):
-        with self.store.writing() as session:
-            roster.link_sso(session, SYSTEM, person, self.server.issuer, subject, self.now_ms)
+        self.desk.write(roster.link_sso, SYSTEM, person, self.server.issuer, subject, self.now_ms)
 
     def come(self, answer_with=None, **claims):
         url, cookie = self.provider.begin(self.signing, "/tickets/1")
@@ -148,9 +136,18 @@ class Center:
         assert go_on == "/tickets/1"
         return self.signing.caller(found.cookie).actor
 
+    def begin(self):
+        return self.provider.begin(self.signing, "/")
+
+    def finish(self, cookie, answer):
+        return self.provider.finish(self.signing, cookie, answer, HERE)
+
+    def fails(self, match, answer_with=None, **claims):
+        with pytest.raises(SsoError, match=match):
+            self.come(answer_with, **claims)
+
     def grants(self, person="wang"):
-        with self.store.transaction() as session:
-            return {str(one) for one in roster.grants(session, person)}
+        return {str(one) for one in self.desk.read(roster.grants, person)}
 
 
 @pytest.fixture
@@ -180,12 +177,11 @@ def test_who_is_linked_is_let_in_with_their_own_roles(known):
     ((form, authorization),) = known.server.forms
     assert base64.b64decode(authorization.removeprefix("Basic ")) == b"cityeye:a%3Ab%2Fc"
     assert "client_secret" not in form
-    with known.store.transaction() as session:
-        assert audit.show(session, limit=1)[0].action == "sign_in"
-        assert session.query(SsoRow).count() == 0
+    assert known.desk.read(audit.show, limit=1)[0].action == "sign_in"
+    assert known.desk.count(SsoRow) == 0
 
 
-def test_a_server_that_wants_the_secret_in_the_form_gets_it_there(known):
+def test_a_server_that_wants_the_secret_in_the_form_gets_it(known):
     known.server.methods = ["client_secret_post"]
     known.come()
     ((form, authorization),) = known.server.forms
@@ -206,8 +202,7 @@ def test_a_new_key_is_looked_for_but_not_at_every_try(known):
     known.come()
     known.server.answer_with = signed(OTHER, "RS256", "n")
     for _ in range(3):
-        with pytest.raises(SsoError, match="its key is not among them"):
-            known.come()
+        known.fails("its key is not among them")
     known.server.keys.append(jwk(OTHER, "n"))
     known.now_ms += sso.KEYS_EVERY_MS + 1
     known.come()
@@ -252,8 +247,7 @@ NOW_S = time.time()
 )
 def test_an_id_token_that_is_not_good_lets_nobody_in(known, answer, expected):
     known.server.answer_with = answer
-    with pytest.raises(SsoError, match=expected):
-        known.come()
+    known.fails(expected)
 
 
 @pytest.mark.parametrize(
@@ -283,23 +277,22 @@ def test_other_good_ones_are_taken(known, answer):
     ],
 )
 def test_an_answer_that_does_not_fit_lets_nobody_in(known, bend, expected):
-    with pytest.raises(SsoError, match=expected):
-        known.come(bend)
+    known.fails(expected, bend)
 
 
-def test_an_answer_is_good_once_in_time_and_in_the_browser_that_asked(known):
-    url, cookie = known.provider.begin(known.signing, "/")
+def test_an_answer_is_good_once_in_time_in_its_browser(known):
+    url, cookie = known.begin()
     answer = known.server.sign_in(url)
     for other in ("", "x"):
         with pytest.raises(SsoError, match="began in another browser"):
-            known.provider.finish(known.signing, other, answer, HERE)
-    known.provider.finish(known.signing, cookie, answer, HERE)
+            known.finish(other, answer)
+    known.finish(cookie, answer)
     with pytest.raises(SsoError, match="begin again"):
-        known.provider.finish(known.signing, cookie, answer, HERE)
-    url, cookie = known.provider.begin(known.signing, "/")
+        known.finish(cookie, answer)
+    url, cookie = known.begin()
     known.now_ms += sso.FLOW_MS
     with pytest.raises(SsoError, match="has ended"):
-        known.provider.finish(known.signing, cookie, known.server.sign_in(url), HERE)
+        known.finish(cookie, known.server.sign_in(url))
 
 
 def test_who_begins_many_fills_nothing(known, monkeypatch):
@@ -307,19 +300,16 @@ def test_who_begins_many_fills_nothing(known, monkeypatch):
     begun = []
     for _ in range(6):
         known.now_ms += 1000
-        begun.append(known.provider.begin(known.signing, "/"))
-    with known.store.transaction() as session:
-        assert session.query(SsoRow).count() == 3
+        begun.append(known.begin())
+    assert known.desk.count(SsoRow) == 3
     url, cookie = begun[-1]
-    known.provider.finish(known.signing, cookie, known.server.sign_in(url), HERE)
+    known.finish(cookie, known.server.sign_in(url))
 
 
 def test_a_code_of_another_sign_in_is_worth_nothing(known):
     """PKCE: who steals a code lacks the verifier."""
-    first, _ = known.provider.begin(known.signing, "/")
-    stolen = known.server.sign_in(first)
-    with pytest.raises(SsoError, match="answered 400"):
-        known.come(lambda answer: {**answer, "code": stolen["code"]})
+    stolen = known.server.sign_in(known.begin()[0])
+    known.fails("answered 400", lambda answer: {**answer, "code": stolen["code"]})
 
 
 @pytest.mark.parametrize(
@@ -344,38 +334,30 @@ def test_a_server_that_fails_is_said_in_one_line(known, path, answer, expected):
 
 
 def test_endpoints_elsewhere_without_tls_are_not_used(known):
-    about = {**known.server.about(), "token_endpoint": "http://evil.example/token"}
-    known.server.bent[ABOUT] = (200, about)
-    with pytest.raises(SsoError, match="expected token_endpoint with https"):
-        known.come()
+    known.server.bent[ABOUT] = (200, {**known.server.about(), "token_endpoint": "http://evil.example/token"})
+    known.fails("expected token_endpoint with https")
 
 
 def test_a_server_that_is_gone(known):
     known.server.close()
-    with pytest.raises(SsoError, match="does not answer"):
-        known.provider.begin(known.signing, "/")
+    known.fails("does not answer")
 
 
 def test_who_is_not_known_is_not_let_in(center):
-    with pytest.raises(SsoError, match="knows no such person"):
-        center.come()
+    center.fails("knows no such person")
 
 
-def test_nobody_becomes_somebody_here_by_choosing_their_name_there(center):
+def test_nobody_becomes_somebody_by_choosing_their_name(center):
     make_person(center.store, "wang", "admin")
-    with pytest.raises(SsoError, match="people link wang subject-9"):
-        center.come(sub="subject-9")
-    center.link(subject="subject-1")
-    with pytest.raises(SsoError, match="somebody has this name"):
-        center.come(sub="subject-9")
+    center.fails("people link wang subject-9", sub="subject-9")
+    center.link()
+    center.fails("somebody has this name", sub="subject-9")
 
 
 def test_who_is_disabled_here_stays_out(known):
     make_person(known.store, "chief", "admin")
-    with known.store.writing() as session:
-        roster.disable(session, SYSTEM, "wang", known.now_ms)
-    with pytest.raises(SsoError, match="disabled here"):
-        known.come()
+    known.desk.write(roster.disable, SYSTEM, "wang", known.now_ms)
+    known.fails("disabled here")
 
 
 ROLES = {
@@ -389,16 +371,14 @@ ROLES = {
 def test_roles_that_come_from_there_follow_what_it_says(center):
     who = center.come(realm_access={"roles": ["street-ops", "unknown", 7]})
     assert {str(one) for one in who.grants} == {"operator@s", "viewer@*"}
-    with center.store.writing() as session:
-        roster.give(session, SYSTEM, "wang", Grant.read("officer@t"), center.now_ms)
+    center.desk.write(roster.give, SYSTEM, "wang", Grant.read("officer@t"), center.now_ms)
     center.come(realm_access={"roles": "street-admin"})
     assert center.grants() == {"admin@s", "officer@t"}, "what was given by hand stays"
     center.come()
     assert center.grants() == {"officer@t"}
     assert center.signing.store is center.store
-    with center.store.transaction() as session:
-        assert session.get(PersonRow, "wang").name == "王磊"
-        assert audit.verify(session).fault is None
+    assert center.desk.get(PersonRow, "wang").name == "王磊"
+    assert center.desk.read(audit.verify).fault is None
 
 
 @pytest.mark.parametrize(
@@ -413,16 +393,13 @@ def test_roles_that_come_from_there_follow_what_it_says(center):
 )
 @pytest.mark.parametrize("center", [ROLES], indirect=True)
 def test_only_who_has_a_role_and_a_fit_name_is_taken_up(center, claims):
-    with pytest.raises(SsoError):
-        center.come(**claims)
-    with center.store.transaction() as session:
-        assert session.query(PersonRow).count() == 0
+    center.fails(None, **claims)
+    assert center.desk.count(PersonRow) == 0
 
 
 @pytest.mark.parametrize("center", [{"acr": "mfa"}], indirect=True)
 def test_a_way_of_signing_in_can_be_demanded(known):
-    with pytest.raises(SsoError, match="expected acr mfa"):
-        known.come()
+    known.fails("expected acr mfa")
     assert known.come(acr="mfa").id == "wang"
 
 

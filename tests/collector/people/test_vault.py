@@ -7,12 +7,11 @@ import stat
 import pytest
 
 from collector.people import roster, signing
-from collector.people.signing import Signing, WrongError
+from collector.people.signing import WrongError
 from collector.people.vault import KEY_FILE, Vault, VaultError
 from collector.store import PersonRow, open_store
 from tests.collector.people.test_people_commands import Center
 from tests.collector.people.test_signing import Office
-from tests.people import QUICK
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -22,7 +21,7 @@ def path(tmp_path):
     return tmp_path / KEY_FILE
 
 
-def test_the_key_is_made_once_for_one_user_alone_and_opens_what_it_sealed(path):
+def test_the_key_is_made_once_and_opens_what_it_sealed(path):
     vault = Vault(path)
     assert not path.exists(), "nothing is sealed yet"
     kept = vault.seal("li", SECRET)
@@ -97,8 +96,7 @@ def test_what_is_sealed_for_one_opens_for_nobody_else(path):
 
 @pytest.fixture
 def office(desk, path):
-    office = Office(desk.store)
-    office.signing = Signing(desk.store, lambda: office.now_ms, QUICK, second_factor="optional", vault=Vault(path))
+    office = Office(desk, vault=Vault(path))
     office.person("li", "operator")
     return office
 
@@ -120,7 +118,7 @@ def test_without_the_key_a_recovery_code_still_lets_in(office, path):
     assert enter(office, office.code(secret)) == "full"
 
 
-def test_an_app_that_was_not_confirmed_is_asked_for_anew_where_the_key_is_lost(office, path):
+def test_an_unconfirmed_app_is_asked_for_anew_without_the_key(office, path):
     caller = office.caller("li")
     first = office.signing.ask_totp(caller)
     assert office.signing.ask_totp(caller) == first
@@ -130,7 +128,7 @@ def test_an_app_that_was_not_confirmed_is_asked_for_anew_where_the_key_is_lost(o
     assert office.signing.confirm_totp(caller, office.code(second))
 
 
-def test_who_changes_their_second_factor_waits_for_a_rotation(office, monkeypatch):
+def test_changing_a_second_factor_waits_for_a_rotation(office, monkeypatch):
     caller, done, find = office.caller("li"), [], roster.find
 
     def found(session, person):

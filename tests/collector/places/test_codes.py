@@ -24,7 +24,7 @@ def test_the_table_that_comes_with_the_program_is_good():
     assert agreed.items() <= {event.code: event.zh for event in codes.event}.items()
 
 
-def test_without_a_table_of_its_own_a_center_has_that_of_the_program(tmp_path):
+def test_a_center_without_a_table_has_the_programs(tmp_path):
     if Path(cityeye_config.__file__).resolve().parent != ROOT / "config":
         pytest.skip("another checkout's settings are installed here")
     assert load_codes(tmp_path / "none.toml") == load_codes(ROOT / "config/codes/events.toml")

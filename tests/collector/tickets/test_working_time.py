@@ -35,7 +35,7 @@ def text(at_ms):
 
 
 @pytest.mark.parametrize(("year", "off", "worked"), [(2024, 28, 8), (2025, 28, 5), (2026, 33, 6)])
-def test_the_shipped_calendar_has_as_many_days_as_were_published(year, off, worked):
+def test_the_calendar_has_as_many_days_as_were_published(year, off, worked):
     calendar = chinese_calendar()
     assert sum(day.year == year for day in calendar.off) == off
     assert sum(day.year == year for day in calendar.worked) == worked
@@ -72,7 +72,7 @@ def test_a_span_is_added(begin, unit, amount, end):
     assert text(Span(amount, unit).after(ms(begin), OFFICE)) == end
 
 
-def test_a_day_is_the_same_time_of_day_where_clocks_change():
+def test_a_day_ends_at_the_same_time_where_clocks_change():
     berlin = WorkingTime(ZoneInfo("Europe/Berlin"), WEEK, HOURS, PLAIN)
     before = datetime(2026, 3, 28, 12, 0, tzinfo=ZoneInfo("Europe/Berlin"))
     after_ms = Span(1, "days").after(round(before.timestamp() * 1000), berlin)
@@ -80,7 +80,7 @@ def test_a_day_is_the_same_time_of_day_where_clocks_change():
     assert berlin.local(after_ms).hour == 12
 
 
-def test_a_year_without_a_table_is_said_and_counts_as_plain_weeks():
+def test_a_year_without_a_table_counts_as_plain_weeks():
     calendar = chinese_calendar()
     assert calendar.unknown_years(date(2026, 12, 1), date(2028, 1, 1)) == [2027, 2028]
     assert calendar.is_worked(date(2027, 2, 8), WEEK)
@@ -133,7 +133,7 @@ def test_hours_that_never_come_are_said():
         ("[2026]\noff = []", "source"),
     ],
 )
-def test_a_calendar_that_cannot_be_used_is_refused_in_one_line(toml, expected):
+def test_an_unusable_calendar_is_refused_in_one_line(toml, expected):
     with pytest.raises(CalendarError, match=expected) as fault:
         read_calendar(toml, "calendar-cn.toml")
     assert "\n" not in str(fault.value)

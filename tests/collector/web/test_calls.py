@@ -85,7 +85,7 @@ def test_nobody_gets_anything_but_what_is_public(center):
                 assert answer.status_code == 401
 
 
-def test_no_change_by_cookie_goes_without_the_sessions_token_and_a_page_of_this_center(center):
+def test_no_change_by_cookie_without_token_and_page_of_this_center(center):
     desk, app = center
     for role in Role:
         for one in calls(app.routes):
@@ -128,7 +128,7 @@ def test_a_right_at_one_street_opens_nothing_of_another(center):
     assert client.get(f"/evidence/{sha256}.jpg").status_code == 200
 
 
-def test_a_route_that_does_not_say_what_it_needs_keeps_the_pages_from_starting():
+def test_a_route_without_a_right_keeps_the_pages_from_starting():
     app = FastAPI(openapi_url=None)
 
     @app.get("/good", dependencies=[needs("tickets.read")])
@@ -145,7 +145,7 @@ def test_a_route_that_does_not_say_what_it_needs_keeps_the_pages_from_starting()
         seal(app.routes)
 
 
-def test_a_right_that_is_not_in_the_table_is_a_mistake_of_its_route():
+def test_an_unknown_right_is_a_mistake_of_its_route():
     with pytest.raises(ValueError, match="expected a right"):
         needs("tickets.everything")
 

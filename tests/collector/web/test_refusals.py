@@ -51,7 +51,7 @@ def signed_in(center, person):
     return client
 
 
-def test_no_call_breaks_whatever_stands_in_its_address_or_body(center):
+def test_no_call_breaks_whatever_it_is_sent(center):
     client, broken = signed_in(center, "boss"), []
     for one in calls(center[1].routes):
         if one.path.startswith("/static") or one.path == "/events":
@@ -82,7 +82,7 @@ def test_no_call_breaks_whatever_stands_in_its_address_or_body(center):
         ("vera", '{"seen": 1}', 403, "not_yours", False),
     ],
 )
-def test_a_step_that_is_refused_says_why_in_both_languages_and_what_is_allowed(center, who, body, status, code, may):
+def test_a_refused_step_says_why_in_both_languages(center, who, body, status, code, may):
     answer = signed_in(center, who).post("/api/tickets/1/confirm", content=body, headers=JSON)
     found = answer.json()
     assert (answer.status_code, found["code"]) == (status, code)
@@ -117,7 +117,7 @@ def test_a_request_that_may_be_another_sites_says_so(center):
     assert client.post("/api/tickets/1/confirm", json={"seen": 1}).json()["code"] == "other_site"
 
 
-def test_a_program_may_leave_out_what_it_saw_and_is_named_beside_its_person(center):
+def test_a_program_may_leave_out_what_it_saw_and_is_named(center):
     desk, app = center
     headers = bearer(desk.store, "li", "operator@s")
     done = TestClient(app, base_url="http://127.0.0.1").post("/api/tickets/1/confirm", json={}, headers=headers)
@@ -134,7 +134,7 @@ def test_a_step_at_a_page_names_no_token(center):
     assert (found["reviewer"], found["reviewed_via"]) == ("person:li", None)
 
 
-def test_a_step_that_a_deadlock_threw_back_is_taken_all_the_same(center):
+def test_a_step_that_a_deadlock_threw_back_is_taken(center):
     desk, _ = center
     if not desk.store.shared:
         pytest.skip("SQLite has one writer")
@@ -158,7 +158,7 @@ class LostError(Exception):
 
 
 @pytest.mark.parametrize(("losses", "status", "tries"), [(1, 200, 2), (TRIES - 1, 200, TRIES), (9, 503, TRIES)])
-def test_a_request_that_loses_a_race_is_tried_again_a_few_times_with_all_that_it_brought(losses, status, tries):
+def test_a_request_that_loses_a_race_is_tried_again_whole(losses, status, tries):
     app, seen = FastAPI(), []
     app.add_middleware(Again, busy=lambda: PlainTextResponse("busy", 503))
 

@@ -21,7 +21,7 @@ def center(tmp_path_factory):
         yield found
 
 
-def test_a_resident_proposes_the_room_allows_and_answers_and_everybody_reads_it(chromium, center):
+def test_a_resident_proposes_the_room_answers_and_all_read_it(chromium, center):
     with browser.Tab(chromium, center, size=browser.NARROW) as street, browser.Tab(chromium, center, "li") as room:
         page = street.open("/street")
         page.get_by_label("您的建议").fill("示例茶铺门口请允许晚上摆两张桌子，电话 13800000000")
@@ -43,7 +43,7 @@ def test_a_resident_proposes_the_room_allows_and_answers_and_everybody_reads_it(
         street.check()
 
 
-def test_an_admin_adds_a_camera_after_its_test_picture_and_gives_programs_what_they_need(visit, center):
+def test_an_admin_adds_a_camera_and_gives_programs_what_they_need(visit, center):
     store = center.desk.store
     with store.writing() as session:
         key = X25519PrivateKey.generate().public_key().public_bytes_raw()

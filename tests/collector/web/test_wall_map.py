@@ -28,7 +28,7 @@ STREET = feature("LineString", [[120.14, 30.28], [120.15, 30.2801], [120.16, 30.
 BLOCK = feature("Polygon", [[[120.149, 30.279], [120.15, 30.279], [120.15, 30.28], [120.149, 30.279]]], "河")
 
 
-def test_all_points_are_on_the_sheet_and_one_alone_is_not_looked_at_with_a_magnifying_glass():
+def test_all_points_are_on_the_sheet_and_one_alone_is_not_magnified():
     alone = view_of([HERE], "wgs84")
     assert alone.at(*HERE) == (pytest.approx(WIDTH / 2, abs=0.01), pytest.approx(HEIGHT / 2, abs=0.01))
     # 300 m wide: a thousandth of a degree of longitude is 96 m there
@@ -50,7 +50,7 @@ def test_on_chinese_tiles_all_is_shifted_alike():
     assert (shifted.west - plain.west) * metres(30.28) == pytest.approx(450, abs=60)
 
 
-def test_streets_are_drawn_cut_off_and_named_along_their_way():
+def test_streets_are_cut_off_and_named_along_their_way():
     streets = read_streets(geojson(STREET, BLOCK, feature("Point", [120, 30])))
     found = ground(view_of([HERE], "wgs84"), streets, [], [("菜场口", HERE)], MapSection())
     corners = [float(one) for one in re.findall(r"-?[\d.]+", found.streets)]
@@ -78,7 +78,7 @@ def test_names_do_not_lie_on_each_other():
         geojson(feature("LineString", None)),
     ],
 )
-def test_what_is_no_map_is_refused_and_the_wall_goes_on_without(tmp_path, content, caplog):
+def test_what_is_no_map_is_refused_and_the_wall_goes_on(tmp_path, content, caplog):
     with pytest.raises(PlacesError):
         read_streets(content)
     file = tmp_path / "streets.geojson"
@@ -108,7 +108,7 @@ def test_tiles_cover_the_sheet_and_are_the_servers_own():
     assert {one.url.split("/")[3] for one in tiles(view, MapSection(tiles=TILES, tiles_max_zoom=3))} == {"3"}
 
 
-def test_tickets_near_each_other_are_counted_together_as_the_most_pressing():
+def test_tickets_near_each_other_count_as_the_most_pressing():
     marks = [Mark("under_way", 10, 10), Mark("late", 11, 10), Mark("review", 10, 11), Mark("review", 60, 10)]
     assert gathered(marks) == gathered(marks[::-1])
     assert [(one.kind, one.count) for one in gathered(marks)] == [("late", 3), ("review", 1)]
@@ -126,7 +126,7 @@ def test_tickets_near_each_other_are_counted_together_as_the_most_pressing():
         "https://tiles.example/{z}/{x}/{y}.png?k={key}",
     ],
 )
-def test_a_tile_server_that_could_be_anything_else_is_refused(url):
+def test_an_ambiguous_tile_server_is_refused(url):
     with pytest.raises(ValidationError, match="expected https"):
         MapSection(tiles=url)
     assert MapSection(tiles="http://10.0.0.9:8080/t?z={z}&x={x}&y={y}").tiles_origin == "http://10.0.0.9:8080"

@@ -24,7 +24,7 @@ def clip(tmp_path_factory):
     return clips.write(path, lambda t: clips.street_frame(20 if 6 <= t < 22 else 2), 26, fps=4, gop=2)
 
 
-def test_a_zone_drawn_at_the_center_makes_a_real_box_report_what_stands_there(chromium, clip, tmp_path):
+def test_a_zone_drawn_at_the_center_makes_a_real_box_report(chromium, clip, tmp_path):
     (tmp_path / "data").mkdir()
     desk = Desk(tmp_path / "data")
     town.Town(desk).people()

@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench million eval guide catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test image clean
+.PHONY: help demo test bench million eval guide catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test image image-test clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -109,6 +109,11 @@ image: ## the disk of a box in dist/, signed update beside it; as root; BOARD=am
 	@deploy/setup.sh venv $(demo_extra)
 	@$(BIN)/python -m deploy.image.build --board $(BOARD) --detectors $(DETECTORS) $(if $(KEYS),--keys $(KEYS)) \
 		$(if $(MANIFEST),--manifest $(MANIFEST))
+
+image-test: ## build an image, start it in QEMU, claim, update, break and cut it, an hour or two; as root; SHORT=1 BOARD=arm64 IMAGE=file of an earlier build
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh tools
+	@$(BIN)/python -m tests.image --board $(BOARD) $(if $(SHORT),--short) $(if $(IMAGE),--image $(IMAGE))
 
 clean: ## remove everything that was set up
 	rm -rf .venv .cache .demo dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache

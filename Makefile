@@ -1,6 +1,6 @@
 # Two commands do all their own set-up: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench million eval catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test image clean
+.PHONY: help demo test bench million eval guide catalog screenshots faults fuzz docs pictures sim-day bundle bundle-test image clean
 
 VIDEO ?= .cache/vtest.avi
 PORT ?= 8080
@@ -60,6 +60,12 @@ pictures: ## make the README's pictures of overlays again; CITYEYE_MODELS=folder
 	@deploy/setup.sh venv $(demo_extra)
 	@deploy/setup.sh clip
 	@$(BIN)/python deploy/demo/pictures.py .cache/vtest.avi
+
+guide: ## go the way of docs/guide/first-ticket.* and take its pictures again, as root, 15 minutes; CITYEYE_MODELS=folder with yunet-s-640
+	@deploy/setup.sh venv dev
+	@deploy/setup.sh tools
+	@deploy/setup.sh clip
+	@$(BIN)/python -m tests.guide_pictures
 
 catalog: ## bring the Chinese of the pages up to date with the sentences in the code; says what has none yet
 	@deploy/setup.sh venv dev

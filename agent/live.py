@@ -737,11 +737,10 @@ class Agent:
 
     def _take_drawn(self, wishes: Wishes) -> None:
         """Take what was drawn on the set-up page."""
-        waiting = self.door.waiting()
-        if waiting is None:
+        taken = self.door.take()
+        if taken is None:
             return
-        self.door.taken()  # first: what fails is not tried for ever
-        document, renewed = waiting
+        document, renewed = taken
         wishes.edit(document)
         for name in renewed:
             self.renew_secret(name)

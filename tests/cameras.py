@@ -27,9 +27,9 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
 Gst.init(None)
-port, stream, user, password, shared, codec, fps = sys.argv[1:8]
+host, port, stream, user, password, shared, codec, fps = sys.argv[1:9]
 server = GstRtspServer.RTSPServer.new()
-server.set_address("127.0.0.1")
+server.set_address(host)
 server.set_service(port)
 factory = GstRtspServer.RTSPMediaFactory.new()
 factory.set_launch(
@@ -65,6 +65,7 @@ class RtspCamera(services.Process):
         frame: what it shows at a time, seconds; another clip than the street's.
         seconds: of that.
         anew: whoever connects sees the clip from its beginning.
+        at: address and port.
         codec: `h264` or `h265`.
         fps: pictures a second.
         more: of `clips.write`.
@@ -79,6 +80,7 @@ class RtspCamera(services.Process):
         seconds=12,
         *,
         anew=False,
+        at=None,
         codec="h264",
         fps=10,
         **more,
@@ -92,13 +94,10 @@ class RtspCamera(services.Process):
         stream = clips.write(folder / f"street.{codec}", frame, seconds, container=container, **made)
         script = folder / "server.py"
         script.write_text(SERVER)
-        port = services.free_port()
-        self.url = f"rtsp://127.0.0.1:{port}/street"
-        super().__init__(
-            ["/usr/bin/python3", script, port, stream, user, password, "" if anew else "1", codec, fps],
-            folder / "camera.log",
-            port,
-        )
+        host, port = at or ("127.0.0.1", services.free_port())
+        self.url = f"rtsp://{host}:{port}/street"
+        command = ["/usr/bin/python3", script, host, port, stream, user, password, "" if anew else "1", codec, fps]
+        super().__init__(command, folder / "camera.log", port, host)
 
 
 class FakeDesk:

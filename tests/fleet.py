@@ -15,12 +15,18 @@ COLLECTOR, AGENT = BIN / "cityeye-collector", BIN / "cityeye-agent"
 
 
 class Fleet:
-    """Made by the commands that an operator runs."""
+    """Made by the commands that an operator runs.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: for all of it.
+        host: where boxes reach it.
+        ports: of its broker, of its enrolment, and, on loopback, of its pages.
+    """
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1", ports: tuple[int, int, int] | None = None) -> None:
+        self.folder, self.host = folder, host
         folder.mkdir(parents=True, exist_ok=True)
-        self.broker_port, self.door_port, self.page_port = free_port(), free_port(), free_port()
+        self.broker_port, self.door_port, self.page_port = ports or (free_port(), free_port(), free_port())
         self.settings = folder / "center.toml"
         self.settings.write_text(
             f"""version = 1
@@ -28,28 +34,28 @@ class Fleet:
 id = "xiaohe"
 listen = "127.0.0.1:{self.page_port}"
 [broker]
-url = "mqtts://127.0.0.1:{self.broker_port}"
+url = "mqtts://{host}:{self.broker_port}"
 ca = "ca/ca.crt"
 cert = "ca/collector.pem"
 key = "ca/collector.pem"
 [enrolment]
-listen = "127.0.0.1:{self.door_port}"
-url = "https://127.0.0.1:{self.door_port}"
-broker_url = "mqtts://127.0.0.1:{self.broker_port}"
+listen = "{host}:{self.door_port}"
+url = "https://{host}:{self.door_port}"
+broker_url = "mqtts://{host}:{self.broker_port}"
 broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
 """
         )
-        self.command("init", "--name", "127.0.0.1", "--name", "localhost", fails=True)
+        self.command("init", "--name", host, "--name", "localhost", fails=True)
         state = folder / "mosquitto"
         state.mkdir()
         self.write_config(self.broker_port, state)
         self.config = load_settings(self.settings)
         self.store = open_store(self.config.database_url)
         self.authority = Authority.open(folder / "ca")
-        self.line = BrokerLine(url=f"mqtts://127.0.0.1:{self.broker_port}", ca=folder / "ca" / "ca.crt")
+        self.line = BrokerLine(url=f"mqtts://{host}:{self.broker_port}", ca=folder / "ca" / "ca.crt")
 
     def write_config(self, port: int, state: Path) -> None:
-        arguments = ["--port", port, "--address", "127.0.0.1", "--state", state, "--user", "root"]
+        arguments = ["--port", port, "--address", self.host, "--state", state, "--user", "root"]
         self.command("broker", "config", *arguments, fails=True)
 
     def command(self, *arguments, fails=False):
@@ -61,7 +67,7 @@ broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
     def mosquitto(self) -> Process:
         """The broker; the caller ends it."""
         command = ["/usr/sbin/mosquitto", "-c", self.folder / "broker" / "mosquitto.conf"]
-        process = Process(command, self.folder / "mosquitto.log", self.broker_port)
+        process = Process(command, self.folder / "mosquitto.log", self.broker_port, self.host)
         (self.folder / "broker.pid").write_text(str(process.process.pid))
         return process
 
@@ -77,4 +83,4 @@ broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
             return register.add_boxes(session, site, site, count, days, now_ms)
 
     def invitation(self, claim):
-        return labels.invitation(claim, f"https://127.0.0.1:{self.door_port}", self.authority.fingerprint)
+        return labels.invitation(claim, f"https://{self.host}:{self.door_port}", self.authority.fingerprint)

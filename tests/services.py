@@ -40,8 +40,8 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -
     raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
 
 
-def answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
         return True
     return False
 
@@ -49,8 +49,10 @@ def answers(port: int) -> bool:
 class Process:
     """A child process that may be killed and started again; ended by its own id."""
 
-    def __init__(self, command: list[Any], log: Path, port: int | None = None, **environment: str) -> None:
-        self.port = port
+    def __init__(
+        self, command: list[Any], log: Path, port: int | None = None, host: str = "127.0.0.1", **environment: str
+    ) -> None:
+        self.port, self.host = port, host
         self.command = [str(part) for part in command]
         self.log = log
         self.environment = {**os.environ, **environment}
@@ -64,7 +66,7 @@ class Process:
         port = self.port
         if port is not None:
             try:
-                wait_for(lambda: answers(port), f"{self.command[0]} listens", 60)
+                wait_for(lambda: answers(port, self.host), f"{self.command[0]} listens", 60)
             except AssertionError:
                 self.kill()
                 raise AssertionError(f"{self.command[0]} does not listen on {port}: {self.text()[-400:]}") from None

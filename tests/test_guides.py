@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 import typer
 
+from agent.box.standing import TROUBLES
 from agent.commands import app as agent
 from collector.commands import app as collector
 from models.commands import app as models
@@ -69,3 +70,15 @@ def test_links_of_a_guide_lead_somewhere(path):
             heads = re.findall(r"(?m)^#+ (.*)", there.read_text("utf-8"))
             slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
             assert unquote(anchor) in slugs | set(re.findall(r'id="([^"]+)"', there.read_text("utf-8"))), anchor
+
+
+def test_each_picture_is_shown_by_a_guide_or_a_readme():
+    shown = "".join(path.read_text("utf-8") for path in [*GUIDES, *ROOT.glob("README*.md")])
+    assert not [path.name for path in (ROOT / "docs/pictures").iterdir() if f"pictures/{path.name})" not in shown]
+
+
+def test_the_light_means_what_guide_and_card_say():
+    card = re.findall(r"(?m)^(\d)  (.+)：.+\n   (.+?): ", (ROOT / "deploy/image/card/README.txt").read_text("utf-8"))
+    guide = re.findall(r"(?m)^\| (\d) \| (.+?) · (.+?) \|", (ROOT / "docs/guide/flash.md").read_text("utf-8"))
+    codes = [(str(code), *reversed(text.split("|"))) for code, text in TROUBLES.items()]
+    assert card == guide == codes

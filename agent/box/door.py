@@ -1,7 +1,8 @@
 """Whether the set-up page is open, and what it and the agent tell each other by files in `setup/` of the state folder.
 
-`door.json`: the box's name and PIN, and until when; `edit.json`: what was drawn, for the agent; `lock`: of whoever
-serves the page, a process of its own (`agent.setup`): whatever breaks there, the agent goes on.
+`door.json`: the box's name and PIN, and until when; `edit.json`: what was drawn, for the agent, `taken.json` until it
+is in force; `lock`: of whoever serves the page, a process of its own (`agent.setup`): whatever breaks there, the agent
+goes on.
 """
 
 import contextlib
@@ -113,22 +114,30 @@ class Door:
 
     def hand_over(self, document: CamerasDocument, renewed: tuple[str, ...] = ()) -> None:
         """Leave for the agent what was drawn, and which secrets are new."""
-        waiting = self.waiting()
-        values = {"document": document.values(), "renewed": [*(waiting[1] if waiting else ()), *renewed]}
+        before = self._left("edit.json")
+        values = {"document": document.values(), "renewed": [*(before[1] if before else ()), *renewed]}
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(self.folder / "edit.json", json.dumps(values, ensure_ascii=False).encode())
 
     def waiting(self) -> tuple[CamerasDocument, tuple[str, ...]] | None:
-        """What was left and not taken yet."""
+        """What was left, and is not in force yet."""
+        return self._left("edit.json") or self._left("taken.json")
+
+    def take(self) -> tuple[CamerasDocument, tuple[str, ...]] | None:
+        """What was left; the next call forgets it, as by then it is in force, or cannot be."""
         try:
-            values = json.loads((self.folder / "edit.json").read_bytes())
+            (self.folder / "edit.json").replace(self.folder / "taken.json")
+        except FileNotFoundError:
+            (self.folder / "taken.json").unlink(missing_ok=True)
+            return None
+        return self._left("taken.json")
+
+    def _left(self, name: str) -> tuple[CamerasDocument, tuple[str, ...]] | None:
+        try:
+            values = json.loads((self.folder / name).read_bytes())
             return read_document(values["document"]), tuple(map(str, values["renewed"]))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
-
-    def taken(self) -> None:
-        """Forget what was left."""
-        (self.folder / "edit.json").unlink(missing_ok=True)
 
     @property
     def connected(self) -> bool:

@@ -69,8 +69,11 @@ def test_what_is_damaged_opens_nothing(door, text):
 def test_the_agent_takes_the_last_that_was_drawn_and_every_new_secret(door):
     door.hand_over(CamerasDocument(), ("cam-1",))
     door.hand_over(CamerasDocument(), ("cam-2",))
-    assert door.waiting() == (CamerasDocument(), ("cam-1", "cam-2"))
-    door.taken()
+    both = (CamerasDocument(), ("cam-1", "cam-2"))
+    assert door.take() == door.waiting() == both, "the page sees it until it is in force"
+    door.hand_over(CamerasDocument(), ("cam-3",))
+    assert door.take() == (CamerasDocument(), ("cam-3",))
+    assert door.take() is None
     assert door.waiting() is None
 
 

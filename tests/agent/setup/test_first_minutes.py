@@ -152,7 +152,7 @@ def test_a_box_that_nobody_has_claimed_serves_the_page_and_then_watches_without_
         assert {port, 5353} <= set(listening(agent.process.pid))
         phone.post("/api/camera", id="cam-1", source=camera.url, **LOGIN)
         wait_for(lambda: "camera cam-1: live" in agent.text(), "it watches what was set up", 30)
-        assert door.waiting() is None
+        wait_for(lambda: door.waiting() is None, "it is in force")
         found = phone.job("doctor")
         assert "盒子已连上中心" in [one["zh"]["says"] for one in found], found
         assert agent.text().count("connected to") == 1, "the doctor did not cut the agent's line"

@@ -109,7 +109,7 @@ def run(settings: SettingsOption) -> None:
         if nobody_yet(settings):
             section = setup_of(settings)
             doorman.wait_for_claim(section.run_dir, section.port)
-        again = live.run(load_settings(settings), Clock(), doorman.tend)
+        again = live.run(load_settings(settings), Clock(), lambda connected: doorman.tend(connected=connected))
     if again:
         # the same process goes on as a new one, whoever watches over it
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself, with its own arguments
@@ -235,18 +235,26 @@ def doctor(
         Path | None, typer.Option(help="write the report there as JSON, for whoever accepts the work")
     ] = None,
 ) -> None:
-    """Look at machine, network, center, detector and each camera, and say what to do about what is wrong."""
+    """Look at machine, network, center, detector and each camera, and say what to do about what is wrong.
+
+    In Chinese where the locale says so (LANG=zh_CN.UTF-8).
+    """
     with _one_line():
         config = in_force(load_settings(settings))
     _log_to_stderr(logging.ERROR)
-    findings = []
+    findings, chinese = [], _reads_chinese()
     for finding in examine_box(config, mend=mend):
-        typer.echo(finding.line())
+        typer.echo(finding.line(chinese=chinese))
         findings.append(finding)
     if out is not None:
         out.write_text(report(findings, Clock().now()).model_dump_json(indent=1) + "\n", "utf-8")
     if any(finding.state == "FAIL" for finding in findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _reads_chinese() -> bool:
+    """As the terminal's locale says, by POSIX's order."""
+    return next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "").startswith("zh")
 
 
 def _line(name: str, outcome: str, *, good: bool) -> bool:

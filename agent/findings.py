@@ -1,7 +1,10 @@
 """What an examination says, a line each."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from protocol.examinations import Chinese
+from protocol.examinations import chinese as in_chinese
 
 FindingState = Literal["ok", "warn", "FAIL"]
 
@@ -24,6 +27,20 @@ class Finding:
     todo: str = ""
     code: str = ""
 
-    def line(self) -> str:
+    @property
+    def chinese(self) -> Chinese:
+        """The same in Chinese."""
+        return in_chinese(self.name, self.says, self.todo, self.code)
+
+    def line(self, *, chinese: bool = False) -> str:
         """As it is printed."""
-        return f"{self.state:5} {self.name}: {self.says}" + (f" → {self.todo}" if self.todo else "")
+        if chinese:
+            name, says, todo, more = self.chinese
+            says += f"（{more}）" if more else ""
+        else:
+            name, says, todo = self.name, self.says, self.todo
+        return f"{self.state:5} {name}: {says}" + (f" → {todo}" if todo else "")
+
+    def values(self) -> dict[str, Any]:
+        """As JSON, for a page in both languages."""
+        return {**asdict(self), "zh": self.chinese._asdict()}

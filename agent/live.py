@@ -11,9 +11,10 @@ from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Final, Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -48,6 +49,7 @@ from agent.rollout import Rollout
 from agent.rules.life import Record, end
 from agent.runner import NOBODY, CameraRunner, Outlook, rules_of
 from agent.settings import BoxConfig, CenterSection
+from agent.update import Update
 from agent.uplink.executor import Executor, Journal
 from agent.uplink.outbox import Outbox, OutboxError
 from agent.uplink.retained import Retained
@@ -426,6 +428,10 @@ class CameraThread(threading.Thread):
         )
 
 
+def _put(executor: Executor, take: Callable[[bytes], None], payload: bytes) -> None:
+    executor.put(lambda: take(payload))
+
+
 def _end(threads: Sequence[CameraThread]) -> tuple[CameraThread, ...]:
     """End threads; returns those that do not."""
     for thread in threads:
@@ -466,6 +472,8 @@ class Agent:
         """Settings that the center wants; None where there is no center, and `box.toml` is what counts."""
         self.rollout: Rollout | None = None
         """The detector that the center wants; None where there is no center."""
+        self.update: Update | None = None
+        """The system that the center wants; None where there is no center."""
         self.cameras: list[CameraThread] = []
         self._hours: dict[str, tuple[object, Samples]] = {}
         """What a camera shows, and its hour of samples."""
@@ -484,9 +492,7 @@ class Agent:
             self._stack = self._stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _open(self) -> None:
@@ -501,7 +507,7 @@ class Agent:
         if settings.center is not None:
             self.wishes = self._make_wishes(folder.path)
             self.config = self.config.with_cameras(self.wishes.document)
-            self.rollout = Rollout(self)
+            self.rollout, self.update = Rollout(self), Update(self)
         cameras = self.config.settings.camera
         sources = [self._source_of(camera, self.config) for camera in cameras]
         self.eyes = Eyes(None, None)
@@ -609,9 +615,9 @@ class Agent:
             "command": executor.take,
             "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
         }
-        rollout = self.rollout
-        if rollout is not None:
-            handlers["model/desired"] = lambda payload: executor.put(lambda: rollout.take(payload))
+        for leaf, one in (("model/desired", self.rollout), ("system/desired", self.update)):
+            if one is not None:
+                handlers[leaf] = partial(_put, executor, one.take)
         retained = Retained(state_dir)
         self._session = Session(
             center,
@@ -635,6 +641,11 @@ class Agent:
     def connects(self) -> int:
         """How often the line was made."""
         return 0 if self._session is None else self._session.connects
+
+    @property
+    def reached(self) -> bool:
+        """Whether the center itself, and not its broker alone, has answered on the line that there is."""
+        return self._session is not None and self._session.connected and self._session.answered
 
     def publish(self, leaf: str, payload: bytes, **more: Any) -> bool:
         """Send on one of the box's leaves; False where there is no line."""
@@ -719,8 +730,9 @@ class Agent:
         if self.wishes is not None:
             self._take_drawn(self.wishes)
             self.wishes.tick()
-        if self.rollout is not None:
-            self.rollout.tick()
+        for one in (self.rollout, self.update):
+            if one is not None:
+                one.tick()
         self._let_go()
 
     def _take_drawn(self, wishes: Wishes) -> None:
@@ -765,8 +777,9 @@ class Agent:
     def _close(self) -> None:
         if self._executor is not None:
             self._executor.stop()
-        if self.rollout is not None:
-            self.rollout.close()
+        for one in (self.rollout, self.update):
+            if one is not None:
+                one.close()
         _end(self.cameras)
         self.clock.remember(self.config.state_dir)
         if self._session is not None:
@@ -932,13 +945,13 @@ class Agent:
         )
 
 
-def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: None) -> bool:
+def run(config: BoxConfig, clock: Clock, beside: Callable[[bool], None] = lambda _connected: None) -> bool:
     """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True.
 
     Args:
         config: its settings.
         clock: the time.
-        beside: called every TEND_S as well; does not raise.
+        beside: called every TEND_S as well, with whether the agent is connected; does not raise.
     """
     stopping = threading.Event()
 
@@ -952,7 +965,7 @@ def run(config: BoxConfig, clock: Clock, beside: Callable[[], None] = lambda: No
         board = Board(config.settings.setup.run_dir)
         while not stopping.wait(TEND_S):
             agent.tend()
-            beside()
+            beside(agent.connected)
             board.post(agent.standing)
             notify("WATCHDOG=1")
         notify("STOPPING=1")

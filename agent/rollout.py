@@ -15,18 +15,19 @@ import contextlib
 import logging
 import queue
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.box import detectors
-from agent.box.detectors import FetchError, Standing, file_of
+from agent.box.detectors import Standing, file_of
 from agent.box.enrolment import EnrolmentError, own_ca
+from agent.box.fetch import FetchError, patiently
 from agent.shadow import ShadowError, shadow
 from agent.uplink.executor import plain
 from agent.vision.detector import DetectorError
 from agent.vision.selection import is_pinned
 from protocol.detectors import Manifest, ModelDesiredEvent, ModelReported, ModelReportedEvent, Signed, verified
 from protocol.instants import from_epoch
-from protocol.messages import MessageError, Model, dataschema, read_event, source
+from protocol.messages import Event, MessageError, Model, Value, dataschema, read_event, source
 
 if TYPE_CHECKING:  # the agent makes it, and it works on that
     from pathlib import Path
@@ -45,8 +46,6 @@ EVERY_S: Final = 4.0
 """Between two pictures of a shadow run: two looks by a process that gives way to all others."""
 WIDEST: Final = 960
 """Pixels of a picture there; detectors take less."""
-AGAIN_S: Final = (5.0, 300.0)
-"""Between two tries to reach the center, doubling."""
 GOES_ON: Final = ("fetching", "shadow")
 STOPPED: Final = "the center has stopped it"
 
@@ -135,7 +134,7 @@ class Rollout:
         held = self.standing
         report = ModelReported(model=self.agent.eyes.model, rollout=held.rollout, state=held.state, text=held.text)
         told = self.agent.connects, report
-        if told != self._reported and self.agent.publish("model/reported", self._event(report), retain=True):
+        if told != self._reported and say(self.agent, "model", ModelReportedEvent, report):
             self._reported = told
 
     def _follow(self, job: _Job, state: str, text: str) -> None:
@@ -196,16 +195,19 @@ class Rollout:
             detectors.save(self._folder, standing)
         self.standing = self._kept = standing
 
-    def _event(self, report: ModelReported) -> bytes:
-        now_s, box = self.agent.clock.now(), self.agent.config.settings.box
-        return ModelReportedEvent(
-            id=f"{box.id}:model:{int(now_s * 1000)}",
-            source=source(box.site, box.id),
-            type="cityeye.model.reported",
-            time=from_epoch(now_s),
-            dataschema=dataschema("model-reported"),
-            data=report,
-        ).to_json()
+
+def say(agent: Agent, name: str, event: type[Event[Any]], report: Value) -> bool:
+    """Report a box's `model` or `system`, retained; False where there is no line."""
+    now_s, box = agent.clock.now(), agent.config.settings.box
+    payload = event(
+        id=f"{box.id}:{name}:{int(now_s * 1000)}",
+        source=source(box.site, box.id),
+        type=f"cityeye.{name}.reported",
+        time=from_epoch(now_s),
+        dataschema=dataschema(f"{name}-reported"),
+        data=report,
+    ).to_json()
+    return agent.publish(f"{name}/reported", payload, retain=True)
 
 
 def rolled_out(config: BoxConfig) -> Path | None:
@@ -239,26 +241,15 @@ class _Job:
 
     def _run(self) -> None:
         try:
-            path = self._fetch()
+            wanted = detectors.wanted(self._rollout.agent.config.state_dir, self.manifest)
+            patiently(self._rollout.agent.config.state_dir, wanted, self.ended.wait)
             self.said.put(("shadow", ""))
-            self._compare(path)
+            self._compare(wanted.target)
         except (FetchError, ShadowError) as fault:
             self.said.put(("refused", str(fault)))
         except Exception as fault:
             log.exception("detector: its roll-out failed")
             self.said.put(("refused", f"an error of the agent ({type(fault).__name__}); its log says more"))
-
-    def _fetch(self) -> Path:
-        wait_s, most_s = AGAIN_S
-        while True:
-            try:
-                return detectors.fetch(self._rollout.agent.config.state_dir, self.manifest, self.ended.is_set)
-            except FetchError as fault:
-                if fault.final or self.ended.is_set():
-                    raise
-                log.warning("detector: not fetched yet: %s", fault)
-            self.ended.wait(wait_s)
-            wait_s = min(most_s, 2 * wait_s)
 
     def _compare(self, path: Path) -> None:
         agent, section = self._rollout.agent, self._rollout.agent.config.settings.detector

@@ -25,6 +25,7 @@ from protocol.documents import SettingsError
 EXIT_FAILED: Final = 1
 EXIT_UNUSABLE: Final = 2
 SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 class ListenError(Exception):

@@ -20,8 +20,8 @@ from protocol.messages import Event, Model, Share, Value
 
 SIGNER: Final = "cityeye-detectors"
 """CN of the key; no box may have a name that begins so."""
-PART_BYTES: Final = 256 << 10
-"""Of one request: the listener gives each ten seconds, so that 26 KB a second will do."""
+PART_BYTES: Final = 1 << 20
+"""Of one request, at most: the listener gives each ten seconds, and a box goes on behind what came in them."""
 PATH: Final = "/detectors/"
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails
 
 
@@ -22,14 +22,18 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_unknown_keys(cls, values: Any) -> Any:
-        if isinstance(values, Mapping):
-            known = list(cls.model_fields)
-            for key in values:
-                if key not in known:
+    def _name_unknown_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Refuse them; with a list as context, leave them out and name them there."""
+        if not isinstance(values, Mapping):
+            return values
+        known = list(cls.model_fields)
+        for key in values:
+            if key not in known:
+                if info.context is None:
                     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
                     raise ValueError(f"unknown key {key!r}; the nearest known one is {near[0]!r}")
-        return values
+                info.context.append(str(key))
+        return {key: value for key, value in values.items() if key in known}
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -12,11 +12,12 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from protocol import commands, desired, enrolment, messages, pictures, topics
+from protocol import commands, desired, detectors, enrolment, messages, pictures, systems, topics
 from protocol.messages import Event
 from protocol.settings import Camera, CamerasDocument
 
 WIDTH: Final = 120
+CONTENT: Final = "application/cloudevents+json"
 _TITLES = {
     "incident": ("incident/{camera}", "One change of one incident, as its full state"),
     "status": ("status", "Whether the box is there; retained, with a last will"),
@@ -26,6 +27,8 @@ _TITLES = {
 _RECEIVED = {
     "command": ("command", "What the box is to do; not retained, expires"),
     "settings-desired": ("settings/desired", "Cameras, zones and rules as the center wants them; retained"),
+    "model-desired": ("model/desired", "The detector of a roll-out; retained"),
+    "system-desired": ("system/desired", "The system of a roll-out; retained"),
 }
 _ANSWERED = {
     "reply": ("reply", "What became of a command"),
@@ -33,20 +36,42 @@ _ANSWERED = {
         "settings/reported",
         "Settings in force, and what became of those wanted; retained",
     ),
+    "model-reported": ("model/reported", "The detector in use, and what became of a roll-out; retained"),
+    "system-reported": ("system/reported", "The system that runs, and what became of a roll-out; retained"),
 }
 _ORDERS: dict[str, type[Event[Any]]] = {
     "command": commands.CommandEvent,
     "reply": commands.ReplyEvent,
     "settings-desired": desired.DesiredEvent,
     "settings-reported": desired.ReportedEvent,
+    "model-desired": detectors.ModelDesiredEvent,
+    "model-reported": detectors.ModelReportedEvent,
+    "system-desired": systems.SystemDesiredEvent,
+    "system-reported": systems.SystemReportedEvent,
 }
 
 
 class _Schema(GenerateJsonSchema):
-    """Without a title for each field: it says the field's name again."""
+    """In few words: titles would say names again, what may be null needs no alternatives, and is null where absent."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's own signature
         return False
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().model_schema(schema)
+        found.pop("title", None)
+        return found
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().default_schema(schema)
+        return found if found.get("default", "") is not None else {k: v for k, v in found.items() if k != "default"}
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        """`{"type": ["integer", "null"]}` where what may be null is of one plain type."""
+        inner = self.generate_inner(schema["schema"])
+        if isinstance(inner.get("type"), str) and not inner.keys() & {"enum", "const"}:
+            return {**inner, "type": [inner["type"], "null"]}
+        return super().nullable_schema(schema)
 
 
 def documents() -> dict[str, str]:
@@ -71,9 +96,27 @@ def documents() -> dict[str, str]:
     } | {name: model.model_json_schema(schema_generator=_Schema) for name, model in asked.items()}
     for name in ("settings-document", "command-try"):
         schemas[name] = _referring(schemas[name], "camera-settings", schemas["camera-settings"])
+    schemas["envelope"] = _envelope(schemas["status"])
+    for name in (*messages.SCHEMAS, *_ORDERS):
+        schemas[name] = _within(schemas[name])
     files = {f"{name}.schema.json": _json(schema) for name, schema in schemas.items()}
     files["asyncapi.json"] = _json(_asyncapi())
     return files
+
+
+def _envelope(schema: dict[str, Any]) -> dict[str, Any]:
+    """What the schema of an event says beside its data."""
+    properties = {name: value for name, value in schema["properties"].items() if name != "data"}
+    text = "CloudEvents 1.0, around the data of each message; there what may be null and is absent is null."
+    return {"description": text, "properties": properties, "required": schema["required"][:-1], "type": "object"}
+
+
+def _within(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of an event that refers to the envelope for the rest."""
+    defs = dict(schema["$defs"])
+    data = defs.pop(schema["properties"]["data"]["$ref"].rpartition("/")[2])
+    head = {"description": schema["description"], "allOf": [{"$ref": "./envelope.schema.json"}]}
+    return {**head, "properties": {"data": data}, "required": ["data"], **({"$defs": defs} if defs else {})}
 
 
 def _referring(schema: dict[str, Any], to: str, other: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +136,9 @@ def _asyncapi() -> dict[str, Any]:
     operations: dict[str, Any] = {}
 
     def add(name: str, address: str, action: str, summary: str, payload: dict[str, Any] | None, content: str) -> None:
-        message: dict[str, Any] = {"name": name, "summary": summary, "contentType": content}
+        message: dict[str, Any] = {"summary": summary}
+        if content != CONTENT:
+            message["contentType"] = content
         if payload is not None:
             message["payload"] = payload
         if name == "evidence":
@@ -102,20 +147,14 @@ def _asyncapi() -> dict[str, Any]:
                 "anyOf": [{"$ref": "./picture-header.schema.json"}, {"$ref": "./answer-header.schema.json"}]
             }
         full = f"{topics.ROOT}/{{site}}/{{box}}/{address}"
-        parameters = {
-            part: {"description": f"id of the {part}"} for part in ("site", "box", "camera") if f"{{{part}}}" in full
-        }
+        parameters: dict[str, Any] = {part: {} for part in ("site", "box", "camera") if f"{{{part}}}" in full}
         channels[name] = {"address": full, "messages": {name: message}, "parameters": parameters}
-        operations[name] = {
-            "action": action,
-            "channel": {"$ref": f"#/channels/{name}"},
-            "bindings": {"mqtt": {"qos": 1}},
-        }
+        operations[name] = {"action": action, "channel": {"$ref": f"#/channels/{name}"}}
 
     for action, titles in (("send", _TITLES | _ANSWERED), ("receive", _RECEIVED)):
         for name, (address, summary) in titles.items():
             payload = {"$ref": f"./{name}.schema.json"}
-            add(name, address, action, summary, payload, "application/cloudevents+json")
+            add(name, address, action, summary, payload, CONTENT)
     add(
         "evidence",
         "evidence/{camera}",
@@ -130,10 +169,10 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "CityEye: boxes and their center",
             "version": f"{messages.MAJOR}.0.0",
-            "description": "Seen from the box: it sends and receives. MQTT v5, QoS 1.",
+            "description": "Seen from the box: it sends and receives. MQTT v5, QoS 1; `health` QoS 0.",
             "license": {"name": "Apache-2.0"},
         },
-        "defaultContentType": "application/json",
+        "defaultContentType": CONTENT,
         "channels": channels,
         "operations": operations,
     }

@@ -6,7 +6,7 @@ Picture coordinates are shares of the whole displayed picture, 0 to 1, origin to
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -16,6 +16,9 @@ from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
 from protocol.plane import Plane, PlaneError
+
+MIN_AREA: Final = 0.0015
+"""Smallest item that is reported, as a share of the picture; the set-up page's aim help goes by it as well."""
 
 
 def _sound_polygon(polygon: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -99,7 +102,7 @@ class FrontageZone(ZoneBase):
     dwell_s: float = Field(
         default=180, gt=0, le=86400, description="something stands for longer than this: an incident"
     )
-    min_area: float = Field(default=0.0015, gt=0, lt=1, description="smallest item, as a share of the picture")
+    min_area: float = Field(default=MIN_AREA, gt=0, lt=1, description="smallest item, as a share of the picture")
     min_area_m2: float | None = Field(
         default=None, gt=0, le=10_000, description="smallest item on the ground; needs the camera's `plane`"
     )
@@ -246,12 +249,12 @@ class DocumentError(ValueError):
         self.faults = faults
 
 
-def read_document(values: Mapping[str, Any]) -> CamerasDocument:
-    """Read a document; raises DocumentError."""
+def read_document(values: Mapping[str, Any], unknown: list[str] | None = None) -> CamerasDocument:
+    """Read a document; raises DocumentError. Keys that are not known are left out and added to `unknown`, if given."""
     version = values.get("version", 1)
     if version != 1:
         raise DocumentError([f"expected version 1 of the settings, got {version!r:.80}; update the box's agent first"])
     try:
-        return CamerasDocument.model_validate(values)
+        return CamerasDocument.model_validate(values, context=unknown)
     except ValidationError as fault:
         raise DocumentError(all_faults(fault, values)) from None

@@ -17,9 +17,10 @@ BOX_WRITES: Final = (
     "reply",
     "settings/reported",
     "model/reported",
+    "system/reported",
 )
 """Leaves that a box publishes. `status` and `camera` are retained; the broker's ACL lists exactly these."""
-BOX_READS: Final = ("ack", "command", "settings/desired", "model/desired")
+BOX_READS: Final = ("ack", "command", "settings/desired", "model/desired", "system/desired")
 """Leaves that a box subscribes to."""
 PER_CAMERA: Final = ("camera", "incident", "evidence")
 """Leaves that end in a camera's id."""

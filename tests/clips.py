@@ -74,13 +74,14 @@ def write(
     codec: str = "libx264",
     container: str | None = None,
     threads: int | None = None,
+    pixels: str = "yuv420p",
 ) -> Path:
     """Write a clip; with one thread each picture is one slice."""
     first = frame(0.0)
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         stream.width, stream.height = first.shape[1], first.shape[0]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixels
         stream.codec_context.gop_size = gop
         if threads is not None:
             stream.codec_context.thread_count = threads

@@ -2,8 +2,8 @@
 
 Distances come from the pinhole camera of `tests/pinhole.py` and are held against the agent's own estimates by
 `tests/agent/vision/test_mounting.py`. Limits are published ones of SenseFoundry's algorithms: a person of 50 px in
-1080p; an item of 40 × 66 px, best in 1333 × 800. The set-up page asks for the latter in pixels of whatever picture; as
-a share of the picture, as the agent measures areas, it is more.
+1080p; an item of 40 × 66 px, best in 1333 × 800. The latter as a share of the picture, as the agent measures areas, is
+what the set-up page asks for.
 """
 
 import re
@@ -21,7 +21,7 @@ PERSON: Final = (0.5, 1.7, 0.0, 50 / 1080)
 ITEM: Final = (0.5, 0.83, 40 / 1333, 66 / 800)
 """Three crates on one another, a board on the pavement."""
 LEAST_ITEM: Final = (0.5, 0.83, 40 / 1920, 66 / 1080)
-"""The same where the set-up page's warning ends."""
+"""The same in pixels of 1080p: for zones with a smaller `min_area`."""
 LENSES: Final = ((90, "2.8"), (70, "4"), (54, "6"), (41, "8"), (28, "12"))
 """Angle across, degrees, and about which lens has it before a sensor of 1/2.8 inch (5.6 mm wide), mm."""
 HEIGHTS: Final = (3.0, 4.0, 5.0, 6.0)
@@ -92,25 +92,30 @@ class Sheet:
         """Pixels of street points."""
         return self.view.see(np.array(list(points)) @ self.turn) * (320, 180)
 
-    def area(self, points: Iterable[tuple[float, float, float]], style: str) -> None:
-        """Fill what lies between street points."""
-        text = " ".join(f"{x:.0f},{y:.0f}" for x, y in self.at(points))
-        self.parts.append(f'<path d="M{text}z" {style}/>')
+    def area(self, style: str, *areas: Iterable[tuple[float, float, float]]) -> None:
+        """Fill what lies between street points, in each of some areas."""
+        text = ""
+        for points in areas:
+            at = np.rint(self.at(points)).astype(int)
+            sides = ",".join(f"{x},{y}" for x, y in np.diff(at, axis=0)).replace(",-", "-")
+            text += f"M{at[0, 0]},{at[0, 1]}l{sides}z"
+        self.parts.append(f'<path d="{text}" {style}/>')
 
     def ground(self, left: float, right: float, near: float, far: float, style: str) -> None:
         """Fill a rectangle of the ground."""
-        self.area([(left, near, 0), (right, near, 0), (right, far, 0), (left, far, 0)], style)
+        self.area(style, [(left, near, 0), (right, near, 0), (right, far, 0), (left, far, 0)])
 
-    def wall(self, near: float, far: float, low: float, high: float, style: str) -> None:
-        """Fill a part of the shops' front."""
-        self.area([(-3, near, low), (-3, far, low), (-3, far, high), (-3, near, high)], style)
+    def wall(self, style: str, low: float, high: float, *parts: tuple[float, float]) -> None:
+        """Fill parts of the shops' front, from how near to how far."""
+        around = ((0, low), (1, low), (1, high), (0, high))
+        self.area(style, *([(-3, part[far], height) for far, height in around] for part in parts))
 
     def crates(self, near: float) -> None:
         """A stack before a shop."""
         left, right, far, tall = -2.9, -2.1, near + 0.8, 0.9
-        self.area([(right, near, 0), (right, far, 0), (right, far, tall), (right, near, tall)], 'fill="#8a5a22"')
-        self.area([(left, near, tall), (right, near, tall), (right, far, tall), (left, far, tall)], 'fill="#d69a4c"')
-        self.area([(left, near, 0), (right, near, 0), (right, near, tall), (left, near, tall)], 'fill="#b97a35"')
+        self.area('fill="#8a5a22"', [(right, near, 0), (right, far, 0), (right, far, tall), (right, near, tall)])
+        self.area('fill="#d69a4c"', [(left, near, tall), (right, near, tall), (right, far, tall), (left, far, tall)])
+        self.area('fill="#b97a35"', [(left, near, 0), (right, near, 0), (right, near, tall), (left, near, tall)])
 
     def person(self, x: float, y: float, *, said: bool = False) -> None:
         """Somebody, perhaps with how many pixels of 1080 they are tall."""
@@ -134,10 +139,10 @@ def street(view: Pinhole, left_deg: float = 22, zone: tuple[float, float] = (6, 
     sheet.parts.append('<path d="M0,0h320v180h-320z" fill="#dfe9f2"/>')
     sheet.parts.append(f'<path d="M0,{max(horizon, 0):.0f}h320v200h-320z" fill="#8d9196"/>')
     sheet.ground(-3, 1.2, near, 200, 'fill="#d0cdc6"')
-    sheet.wall(near, 200, 0, high, 'fill="#cbb89c"')
-    for begin in range(1, 45, 5):
-        sheet.wall(begin, begin + 3, 0, 2.3, 'fill="#6f6a64"')
-        sheet.wall(begin, begin + 4, 2.5, 3.1, f'fill="{("#a33", "#376", "#357")[begin % 3]}"')
+    sheet.wall('fill="#cbb89c"', 0, high, (near, 200))
+    sheet.wall('fill="#6f6a64"', 0, 2.3, *((begin, begin + 3) for begin in range(1, 45, 5)))
+    for begin, colour in ((1, "#376"), (6, "#a33"), (11, "#357")):
+        sheet.wall(f'fill="{colour}"', 2.5, 3.1, *((shop, shop + 4) for shop in range(begin, 45, 15)))
     sheet.ground(-3, -1.2, *zone, 'fill="#1a73e8" fill-opacity=".3" stroke="#1a73e8"')
     sheet.crates(zone[0] + 4)
     sheet.crates(zone[0] + 2)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,8 +23,10 @@ BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on; below those that Linux gives to outgoing lines, which could take it meanwhile."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", 10000 + secrets.randbelow(22000))) as one:
+            return int(one.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
@@ -61,7 +64,7 @@ class Process:
         port = self.port
         if port is not None:
             try:
-                wait_for(lambda: answers(port), f"{self.command[0]} listens")
+                wait_for(lambda: answers(port), f"{self.command[0]} listens", 60)
             except AssertionError:
                 self.kill()
                 raise AssertionError(f"{self.command[0]} does not listen on {port}: {self.text()[-400:]}") from None
@@ -237,7 +240,7 @@ class Postgres:
         return self.url(f"center{self.made}")
 
     def __enter__(self) -> Self:
-        wait_for(self._ready, "PostgreSQL lets somebody in")
+        wait_for(self._ready, "PostgreSQL lets somebody in", 60)
         return self
 
     def _ready(self) -> bool:

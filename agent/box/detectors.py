@@ -7,24 +7,19 @@ In the state folder::
     detectors/SHA.part        one that is being fetched
 """
 
-import hashlib
-import http.client
 import logging
-import os
 import platform
 import shutil
-from collections.abc import Callable, Collection
-from http import HTTPStatus
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent.box.enrolment import TIMEOUT_S, EnrolmentError, Membership, own_context
-from agent.box.twin import read_twice, sync, write_twice
+from agent.box.fetch import Wanted, sha256_of
+from agent.box.twin import read_twice, write_twice
 from agent.vision.tuned import processor
-from protocol.detectors import PART_BYTES, PATH, Manifest
+from protocol.detectors import PATH, Manifest
 from protocol.messages import Model
 
 log = logging.getLogger(__name__)
@@ -33,17 +28,7 @@ FILE: Final = "detectors.json"
 FOLDER: Final = "detectors"
 STARTS: Final = 3
 """Of the agent with a detector; if none of them lasts, it is taken back at the next one."""
-SPARE_BYTES: Final = 128 << 20
-"""Of the disk, left to incidents."""
 _BOARD: Final = Path("/proc/device-tree/model")
-
-
-class FetchError(Exception):
-    """A detector that cannot be had; `final`: trying again is of no use."""
-
-    def __init__(self, text: str, *, final: bool) -> None:
-        super().__init__(text)
-        self.final = final
 
 
 class Standing(BaseModel):
@@ -106,7 +91,7 @@ def file_of(state_dir: Path, model: Model | None) -> Path | None:
 
 def is_whole(path: Path) -> bool:
     """Whether a detector's file is still what was fetched."""
-    return path.is_file() and _sha256(path) == path.parent.name
+    return path.is_file() and sha256_of(path) == path.parent.name
 
 
 def prune(state_dir: Path, keep: Collection[Model | None]) -> None:
@@ -123,63 +108,8 @@ def board() -> tuple[str, ...]:
     return tuple(name for name in (platform.machine(), processor(), model) if name)
 
 
-def fetch(state_dir: Path, manifest: Manifest, cancelled: Callable[[], bool]) -> Path:
-    """Get a file from the center, going on where it was broken off; gives its path. Raises FetchError."""
+def wanted(state_dir: Path, manifest: Manifest) -> Wanted:
+    """What is fetched of a detector."""
     path = state_dir / FOLDER / manifest.sha256 / f"{manifest.name}.onnx"
     part = state_dir / FOLDER / f"{manifest.sha256}.part"
-    try:
-        if is_whole(path):
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        begun = part.stat().st_size if part.exists() else 0
-        if shutil.disk_usage(state_dir).free < manifest.size - begun + SPARE_BYTES:
-            raise FetchError(f"expected {(manifest.size + SPARE_BYTES) >> 20} MB free on the disk", final=True)
-        with part.open("ab") as file:
-            while file.tell() < manifest.size:
-                if cancelled():
-                    raise FetchError("it was broken off", final=True)
-                file.write(_part(state_dir, manifest, file.tell()))
-            file.flush()
-            os.fsync(file.fileno())
-        if (got := _sha256(part)) != manifest.sha256:
-            part.unlink()
-            # what a cut of the power left may be damaged: once more from the beginning
-            raise FetchError(f"expected a file of SHA-256 {manifest.sha256[:16]}…, got {got[:16]}…", final=not begun)
-        part.replace(path)
-        for folder in (path.parent, part.parent):
-            sync(folder)
-    except OSError as fault:
-        raise FetchError(str(fault) or type(fault).__name__, final=False) from None
-    return path
-
-
-def _part(state_dir: Path, manifest: Manifest, at: int) -> bytes:
-    """One part of the file, from a byte on; raises FetchError, OSError."""
-    count = min(PART_BYTES, manifest.size - at)
-    try:
-        member = Membership.load(state_dir)
-        if member is None:
-            raise FetchError("expected an enrolled box: only those fetch detectors", final=True)
-        where = urlsplit(member.url)
-        line = http.client.HTTPSConnection(
-            where.hostname or "", where.port or 443, timeout=TIMEOUT_S, context=own_context(state_dir)
-        )
-        try:
-            line.request("GET", PATH + manifest.sha256, headers={"range": f"bytes={at}-{at + count - 1}"})
-            answer = line.getresponse()
-            content = answer.read(count + 1)
-        finally:
-            line.close()
-    except (EnrolmentError, http.client.HTTPException) as fault:
-        raise FetchError(f"the center: {fault}", final=False) from None
-    whole = (answer.getheader("content-range") or "").rpartition("/")[2]
-    if answer.status == HTTPStatus.NOT_FOUND or (whole and whole != str(manifest.size)):
-        raise FetchError(f"expected a file of {manifest.size} bytes, the center has {whole or 'none'}", final=True)
-    if answer.status != HTTPStatus.PARTIAL_CONTENT or len(content) != count:
-        raise FetchError(f"the center: expected {count} bytes, got {len(content)}, {answer.status}", final=False)
-    return content
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Wanted(PATH + manifest.sha256, manifest.size, manifest.sha256, part, path)

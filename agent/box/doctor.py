@@ -201,7 +201,7 @@ def examine_way(host: str, port: int) -> list[Finding]:
     except OSError:
         todo = "check the name server of this network (/etc/resolv.conf)"
         return [Finding("DNS", "FAIL", f"{host} has no address", todo, "no_name")]
-    found = [Finding("DNS", "ok", f"{host} is {address[0]}")]
+    found = [Finding("DNS", "ok", f"{host} has the address {address[0]}")]
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as line:
             line.connect(address)

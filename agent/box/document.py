@@ -36,7 +36,11 @@ class Version:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """Read it back; raises ValueError, KeyError or TypeError."""
-        return cls(int(values["revision"]), read_document(values["document"]))
+        unknown: list[str] = []
+        document = read_document(values["document"], unknown)
+        if unknown:
+            log.warning("%s: a newer agent, since taken back, wrote it; left out: %s", FILE, ", ".join(unknown))
+        return cls(int(values["revision"]), document)
 
 
 @dataclass(frozen=True)

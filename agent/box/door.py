@@ -67,7 +67,9 @@ class Door:
     def plate(self) -> Plate:
         """How it stands; made where there is none, or a damaged one."""
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            return Plate(**json.loads((self.folder / "door.json").read_text("utf-8")))
+            values = json.loads((self.folder / "door.json").read_text("utf-8"))
+            # a newer agent, before it was taken back, may have known more
+            return Plate(**{name: values[name] for name in Plate.__dataclass_fields__ if name in values})
         name = "".join(secrets.choice(LETTERS) for _ in range(6))
         return self._keep(Plate(name, f"{secrets.randbelow(10**8):08}", NEVER_S))
 
@@ -128,6 +130,16 @@ class Door:
         """Forget what was left."""
         (self.folder / "edit.json").unlink(missing_ok=True)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the agent beside the page has its line to the broker, which a second one with its name would cut."""
+        return (self.folder / "connected").exists()
+
+    def tell(self, *, connected: bool) -> None:
+        """Say so to the page."""
+        file = self.folder / "connected"
+        file.touch() if connected else file.unlink(missing_ok=True)
+
     def lock(self) -> int | None:
         """Become the one who serves the page: a descriptor; None where another does."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -151,10 +163,11 @@ class Doorman:
     def __init__(self, door: Door, settings: Path, file: Path, monotonic: Callable[[], float]) -> None:
         self.door, self._settings, self._file, self._monotonic = door, settings, file, monotonic
         self._page: subprocess.Popen[bytes] | None = None
+        self._told: bool | None = None
         self._not_before_s = float("-inf")
 
-    def tend(self) -> None:
-        """Look at file and door; start the page where nobody serves it."""
+    def tend(self, *, connected: bool = False) -> None:
+        """Look at file and door; start the page where nobody serves it, and tell it of the agent's line."""
         try:
             self._look_for_file()
             if self._page is not None and self._page.poll() is not None:
@@ -162,6 +175,9 @@ class Doorman:
             if self._page is None and self.door.open and self._monotonic() >= self._not_before_s:
                 self._not_before_s = self._monotonic() + AGAIN_S
                 self._start()
+            if self._page is not None and self._told is not connected:
+                self.door.tell(connected=connected)
+                self._told = connected
         except Exception:
             # whatever breaks there, the agent's own work goes on
             log.exception("set-up: the page cannot be served")

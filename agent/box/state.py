@@ -4,7 +4,6 @@ import fcntl
 import os
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 
@@ -43,9 +42,7 @@ class StateFolder:
             raise StateError(f"{self.path}: expected a folder that can be written, got: {fault.strerror}") from None
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._unlock()
 
     def _unlock(self) -> None:

@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -241,7 +242,7 @@ class System:
             self._refuse(now, str(fault))
         except OSError as fault:
             self._refuse(now, f"{fault.filename or BUNDLE}: {fault.strerror}")
-        (self.places.own / BUNDLE).unlink(missing_ok=True)
+        self._clear()
         self._forget(WANTED)
         return self.last is not None and self.last.state == "trial"
 
@@ -254,6 +255,7 @@ class System:
         with contextlib.suppress(FileNotFoundError), self._folder() as folder:
             if not stat.S_ISREG(os.stat(BUNDLE, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise RefusalError(f"{BUNDLE}: expected a file, not a link or a folder")
+            self._clear()
             os.rename(BUNDLE, path, src_dir_fd=folder)
             sync(path.parent)
         try:
@@ -271,6 +273,14 @@ class System:
             size = f"{found.st_size} bytes of SHA-256 {digest[:16]}…"
             raise RefusalError(f"it was altered or cut short: expected SHA-256 {wanted.sha256[:16]}…, got {size}")
         return path
+
+    def _clear(self) -> None:
+        """Remove what lies in a bundle's place, a folder too: the agent may swap one in between a look and a rename."""
+        path = self.places.own / BUNDLE
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
     def _check(self, path: Path, wanted: Wanted) -> None:
         """See that the bundle is whose it says; an older one may be wanted, and is tried like any other."""
@@ -304,7 +314,7 @@ class System:
         """Give up what is on trial; the unit starts the box anew."""
         if self.on_trial:
             if self.last is not None and self.last.slot == self.slot:
-                self._note(replace(self.last, text="it was not healthy within 15 minutes of its start"))
+                self._note(replace(self.last, text="it was not healthy in time"))
             self._ask(self.places.bootslot, "set-state", self.slot, "bad")
 
     # others

@@ -4,19 +4,18 @@ Its stream is read for some seconds as it comes; only the first picture is decod
 process: the running agent does not.
 """
 
-import http.client
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from agent.camera import onvif
 from agent.camera.errors import CameraError
 from agent.camera.source import Source
 from agent.findings import Finding
@@ -32,15 +31,8 @@ NARROWEST_PX: Final = 640
 DARK: Final = 24
 PLAIN: Final = 6.0
 CLOCK_S: Final = 30.0
-WEB_PORTS: Final = (80, 8000, 8080, 8899)
 RTSP_OFF: Final = "switch RTSP on in the camera"
 TEN_BITS: Final = ("10le", "10be", "12le", "12be")
-_ASK_TIME: Final = (
-    '<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>'
-    '<GetSystemDateAndTime xmlns="http://www.onvif.org/ver10/device/wsdl"/></s:Body></s:Envelope>'
-)
-_PARTS: Final = ("Year", "Month", "Day", "Hour", "Minute", "Second")
-_SCHEMA: Final = "{http://www.onvif.org/ver10/schema}"
 
 
 @dataclass
@@ -53,6 +45,7 @@ class Stream:
         times_s: of the packets, on the stream's clock.
         keys_s: of the key frames among them.
         arrived_s: when they came, on this machine's clock.
+        keys_came_s: the key frames among those.
         longest_gap_s: for which nothing came.
         luma: mean and deviation of the first picture, grey levels; None where none could be decoded.
         ended: the camera ended the stream.
@@ -66,22 +59,32 @@ class Stream:
     times_s: list[float] = field(default_factory=list)
     keys_s: list[float] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)
+    keys_came_s: list[float] = field(default_factory=list)
     longest_gap_s: float = 0.0
     luma: tuple[float, float] | None = None
     ended: bool = False
 
     @property
     def fps(self) -> float:
-        """Pictures a second; as they came, where the stream's own clock stands."""
-        for times_s in (self.times_s, self.arrived_s):
-            if len(times_s) > 1 and max(times_s) > min(times_s):
-                return (len(times_s) - 1) / (max(times_s) - min(times_s))
-        return 0.0
+        """Pictures a second."""
+        return (len(self.times_s) - 1) / self.seen_s if self.seen_s else 0.0
+
+    @property
+    def stands(self) -> bool:
+        """Whether the stream's own clock does: then counts when something came."""
+        return max(self.times_s) == min(self.times_s)
+
+    @property
+    def seen_s(self) -> float:
+        """For how long pictures came."""
+        times_s = self.arrived_s if self.stands else self.times_s
+        return max(times_s, default=0.0) - min(times_s, default=0.0)
 
     @property
     def key_distance_s(self) -> float | None:
         """The longest time between two key frames; None where fewer than two came."""
-        return max((b - a for a, b in zip(self.keys_s, self.keys_s[1:], strict=False)), default=None)
+        keys_s = self.keys_came_s if self.stands else self.keys_s
+        return max((b - a for a, b in pairwise(keys_s)), default=None)
 
 
 def examine(source: Source, look_s: float = LOOK_S, now: Callable[[], float] = time.time) -> list[Finding]:
@@ -149,6 +152,7 @@ def _follow(container: Any, video: Any, stream: Stream, look_s: float) -> None:
                 stream.arrived_s.append(now_s)
                 if packet.is_keyframe:
                     stream.keys_s.append(stream.times_s[-1])
+                    stream.keys_came_s.append(now_s)
             if stream.luma is None:
                 try:
                     for frame in packet.decode():
@@ -172,8 +176,8 @@ def judge(name: str, stream: Stream) -> list[Finding]:
     if stream.luma is None:
         add("FAIL", "wrong_codec", f"no picture could be decoded of {stream.codec} {stream.profile}", "set it to H.264")
     elif stream.luma[1] < PLAIN:
-        what = "black" if stream.luma[0] < DARK else "plain"
-        add("warn", what, f"its picture is {what}", "is there a cap or a film on the lens, or is it night?")
+        dark, todo = stream.luma[0] < DARK, "is there a cap or a film on the lens, or is it night?"
+        add("warn", "black" if dark else "plain", f"its picture is {'black' if dark else 'plain'}", todo)
     if stream.pixels.endswith(TEN_BITS):
         add(
             "warn",
@@ -215,8 +219,7 @@ def judge(name: str, stream: Stream) -> list[Finding]:
             f"{stream.fps:.1f} pictures a second",
             "set 10 to 25; fewer than 5 show nobody who passes",
         )
-    distance_s = stream.key_distance_s
-    seen_s = max(stream.times_s) - min(stream.times_s)
+    distance_s, seen_s = stream.key_distance_s, stream.seen_s
     if distance_s is None and seen_s > KEY_FRAMES_S + 1:
         add(
             "warn",
@@ -237,22 +240,22 @@ def judge(name: str, stream: Stream) -> list[Finding]:
 def _elsewhere(source: Source) -> str:
     """Where RTSP does not answer: whether the camera is there at all."""
     host, port = _host(source)
-    if _answers(host, port):
+    if answers(host, port):
         return ""
-    for web in WEB_PORTS:
-        if _answers(host, web):
-            onvif = " and ONVIF" if _onvif_time(host, web) is not None else ""
-            return f"its web page{onvif} answers at port {web}: {RTSP_OFF}, or correct the port"
+    for web in onvif.WEB_PORTS:
+        if answers(host, web):
+            both = " and ONVIF" if onvif.clock_s(onvif.service_at(host, web)) is not None else ""
+            return f"its web page{both} answers at port {web}: {RTSP_OFF}, or correct the port"
     return "nothing answers at that address: check cable, PoE and the address"
 
 
 def _clock(name: str, source: Source, now: Callable[[], float]) -> list[Finding]:
     """The camera's own clock, which is written into its pictures, where ONVIF tells it."""
     host, _ = _host(source)
-    for web in WEB_PORTS:
-        if not _answers(host, web):
+    for web in onvif.WEB_PORTS:
+        if not answers(host, web):
             continue
-        its_s = _onvif_time(host, web)
+        its_s = onvif.clock_s(onvif.service_at(host, web))
         if its_s is not None:
             off_s = its_s - now()
             if abs(off_s) <= CLOCK_S:
@@ -267,30 +270,10 @@ def _host(source: Source) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (322 if parts.scheme == "rtsps" else 554)
 
 
-def _answers(host: str, port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
     try:
         with socket.create_connection((host, port), 2):
             return True
     except OSError:
         return False
-
-
-def _onvif_time(host: str, port: int) -> float | None:
-    """Seconds since the epoch on an ONVIF device's clock, which it tells without a password (Core, 8.3.5)."""
-    line = http.client.HTTPConnection(host, port, timeout=3)
-    try:
-        line.request(
-            "POST", "/onvif/device_service", _ASK_TIME, {"content-type": "application/soap+xml; charset=utf-8"}
-        )
-        body = line.getresponse().read(65536)
-        if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-            return None
-        told = ET.fromstring(body).find(f".//{_SCHEMA}UTCDateTime")  # noqa: S314 - bounded, and no entities
-        if told is None:
-            return None
-        values = [int(told.findtext(f".//{_SCHEMA}{part}", "")) for part in _PARTS]
-        return datetime(*values, tzinfo=UTC).timestamp()  # type: ignore[misc,arg-type]  # six numbers
-    except (OSError, http.client.HTTPException, ET.ParseError, ValueError):
-        return None
-    finally:
-        line.close()

@@ -107,7 +107,8 @@ class Record:
         values["items"] = tuple(Item.model_validate(item) for item in values["items"])
         values["people"] = People.model_validate(values["people"]) if values["people"] else None
         values["evidence"] = tuple(Evidence.model_validate(entry) for entry in values["evidence"])
-        return cls(**values)
+        # a newer agent, before it was taken back, may have known more
+        return cls(**{name: value for name, value in values.items() if name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from agent import VERSION, live
@@ -133,9 +134,11 @@ class Desk:
         """Devices on the local network that may be cameras."""
         return [asdict(one) for one in self.finder()]
 
-    def streams(self, host: str, port: int, user: str, password: str) -> dict[str, Any]:
-        """The streams of one device, by the paths of common makers."""
-        return asdict(finding.find_streams(host, port, user, password))
+    def streams(self, host: str, port: int, user: str, password: str, service: str) -> dict[str, Any]:
+        """The streams of one device, as it tells them, else by the paths of common makers."""
+        if service and urlsplit(service).hostname != host:
+            raise DeskError(f"expected ONVIF at {host} itself")
+        return asdict(finding.find_streams(host, port, user, password, service))
 
     def test(self, user: str, password: str, **addressed: Any) -> list[dict[str, Any]]:
         """Look at a camera as the doctor does, with the login that was typed, else with the one that the box has."""
@@ -145,12 +148,13 @@ class Desk:
             camera = camera.model_copy(update={"credentials": known.get(camera.id)})
         source = Source.from_camera(camera, config)
         source = replace(source, user=user, password=password) if user else source
-        return [asdict(one) for one in examine_camera(source, self.look_s)]
+        return [one.values() for one in examine_camera(source, self.look_s)]
 
     def doctor(self) -> list[dict[str, Any]]:
         """Examine the box."""
         config = self._config()
-        return [asdict(one) for one in examine_box(config.with_cameras(self._document(config)))]
+        found = examine_box(config.with_cameras(self._document(config)), connected=self.door.connected)
+        return [one.values() for one in found]
 
     def camera(self, user: str, password: str, **addressed: Any) -> None:
         """Have the agent watch a camera; one of the same id is replaced, and keeps what is drawn on it."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -20,6 +20,8 @@ import av
 from av.error import FFmpegError, HTTPClientError, HTTPForbiddenError, HTTPUnauthorizedError
 
 from agent.box.network import Address, addresses
+from agent.camera import onvif
+from agent.camera.examination import answers
 from agent.camera.source import Source
 
 GROUP: Final = ("239.255.255.250", 3702)
@@ -45,6 +47,7 @@ PATHS: Final = (
     ("/", ""),
 )
 """Of main stream and sub-stream, by common makers."""
+SERVICE: Final = re.compile(r"http://[\d.]+(:\d{1,5})?/[\w./-]{0,200}", re.ASCII)
 _D: Final = "http://schemas.xmlsoap.org/ws/2005/04/discovery"
 _PROBE: Final = (
     '<e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope" xmlns:dn="http://www.onvif.org/ver10/network/wsdl"'
@@ -57,12 +60,13 @@ _PROBE: Final = (
 
 @dataclass(frozen=True)
 class Found:
-    """A device that may be a camera; `ports`: where RTSP is spoken."""
+    """A device that may be a camera; `ports`: where RTSP is spoken; `service`: where it speaks ONVIF, as it says."""
 
     host: str
     ports: tuple[int, ...] = ()
     name: str = ""
     onvif: bool = False
+    service: str = ""
 
 
 def read_reply(packet: bytes) -> list[Found]:
@@ -75,9 +79,9 @@ def read_reply(packet: bytes) -> list[Found]:
         return []
     found = []
     for match in root.iter(f"{{{_D}}}ProbeMatch"):
-        hosts = [_host(address) for address in (match.findtext(f"{{{_D}}}XAddrs") or "").split()]
+        told = [(_host(one), one) for one in (match.findtext(f"{{{_D}}}XAddrs") or "").split()]
         name = _name(match.findtext(f"{{{_D}}}Scopes") or "")
-        found += [Found(host, name=name, onvif=True) for host in hosts if host][:1]
+        found += [Found(host, (), name, onvif=True, service=_service(one)) for host, one in told if host][:1]
     return found
 
 
@@ -85,6 +89,10 @@ def _host(address: str) -> str:
     with contextlib.suppress(ValueError, OSError):  # cameras also tell their link-local IPv6
         return socket.inet_ntoa(socket.inet_pton(socket.AF_INET, urlsplit(address).hostname or ""))
     return ""
+
+
+def _service(address: str) -> str:
+    return address if SERVICE.fullmatch(address) else ""
 
 
 def _name(scopes: str) -> str:
@@ -126,7 +134,7 @@ def find(
     devices = {one.host: one for one in told}
     listening |= scan(devices.keys() - hosts, ports)  # of a network that this one reaches
     found = [
-        Found(host, listening.get(host, ()), devices[host].name if host in devices else "", onvif=host in devices)
+        replace(devices.get(host, Found(host)), ports=listening.get(host, ()))
         for host in devices.keys() | listening.keys()
     ]
     return sorted(found, key=lambda one: socket.inet_aton(one.host))[:MOST]
@@ -151,15 +159,20 @@ def scan(hosts: Iterable[str], ports: Sequence[int]) -> dict[str, tuple[int, ...
 
 @dataclass(frozen=True)
 class Streams:
-    """What the paths came to: `found`, `login` (user or password are wrong), `nothing`, or `silent` at `source`."""
+    """What was come to: `found`, `login` (user or password are wrong), `nothing`, or `silent` at `source`."""
 
     state: str
     source: str = ""
     substream: str | None = None
 
 
-def find_streams(host: str, port: int, user: str, password: str) -> Streams:
-    """Try the paths of common makers in turn."""
+def find_streams(host: str, port: int, user: str, password: str, service: str = "") -> Streams:
+    """Ask the camera by ONVIF, at `service` or where most have it; where it tells none, try common makers' paths."""
+    services = [service] if service else [onvif.service_at(host, at) for at in onvif.WEB_PORTS if answers(host, at)]
+    own = next(filter(None, (onvif.streams(one, user, password) for one in services)), None)
+    if own is not None and (state := _try(own[0], user, password)) != "nothing":
+        second = own[1] if state == "found" and own[1:] and _try(own[1], user, password) == "found" else None
+        return Streams(state, own[0], second)
     base = f"rtsp://{host}:{port}"
     for main, sub in PATHS:
         state = _try(base + main, user, password)

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 import protocol
 from agent.setup.desk import FAULTS, Desk
+from agent.setup.finding import SERVICE
 from agent.setup.gate import SESSION_S, Gate
 from protocol.commands import Arguments
 from protocol.ids import Slug
@@ -67,6 +68,7 @@ class StreamsBody(Login):
 
     host: str = Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}$")
     port: int = Field(ge=1, le=65535)
+    service: str = Field(default="", pattern=rf"^({SERVICE.pattern})?$")
 
 
 class CameraBody(Login):

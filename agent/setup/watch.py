@@ -23,11 +23,11 @@ from agent.evidence.pictures import Picture, encode
 from agent.live import Eyes
 from agent.reporter import Reporter
 from agent.runner import NOBODY, CameraRunner
-from agent.setup.aim import Measure, sharpness
+from agent.setup.aim import Measure, item_needs_px, sharpness
 from agent.uplink.outbox import Outbox
 from agent.vision.naming import PERSON, PERSON_SCORE
 from protocol.messages import INCIDENT_OPENED, ClockReport, IncidentEvent
-from protocol.settings import Camera
+from protocol.settings import MIN_AREA, Camera, FrontageZone
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,8 @@ class Watch(threading.Thread):
         sharp = sharpness(frame.planes[: frame.height])
         self._best = max(self._best, sharp)
         zones = [zone.polygon for zone in self.camera.zone]
+        areas = [zone.min_area for zone in self.camera.zone if isinstance(zone, FrontageZone)] or [MIN_AREA]
+        item_px = item_needs_px(frame.width, frame.height, max(areas))
         seen: dict[str, Any] = {
             "number": self._state["number"] + 1,
             "state": "live",
@@ -149,7 +151,8 @@ class Watch(threading.Thread):
             "persons": None if detector is None else np.round(persons, 4).tolist(),
             "sharp": sharp,
             "best": self._best,
-            "sizes": [asdict(one) for one in self._measure.sizes(zones, frame.width, frame.height)],
+            "sizes": [asdict(one) for one in self._measure.sizes(zones, frame.width, frame.height, item_px)],
+            "item_px": item_px,
             "by_plane": self._measure.plane is not None,
         }
         if runner is not None:

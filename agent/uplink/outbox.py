@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agent.uplink.schema import MIGRATIONS, VERSION
+from agent.uplink.schema import MIGRATIONS, READABLE_BY, VERSION
 from protocol.messages import Acknowledgement
 
 log = logging.getLogger(__name__)
@@ -266,7 +266,10 @@ class Outbox:
         return True
 
     def _migrate(self, db: sqlite3.Connection, version: int) -> None:
+        (reader,) = db.execute("PRAGMA application_id").fetchone()
         if version > VERSION:
+            if 0 < reader <= VERSION:
+                return
             raise OutboxError(f"{self._path}: expected an outbox of version {VERSION}, got {version}; update the agent")
         if version < VERSION and not self._owner:
             raise OutboxError(f"{self._path}: expected an outbox of version {VERSION}, got {version}; start the agent")
@@ -274,6 +277,9 @@ class Outbox:
             db.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
             if number:
                 log.info("%s: brought from version %d to %d", self._path, number, number + 1)
+        if self._owner and reader != READABLE_BY:
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk; at the next start then
+                db.execute(f"PRAGMA application_id = {READABLE_BY}")
 
     # writing
 

@@ -57,3 +57,6 @@ ALTER TABLE outgoing ADD COLUMN checksum INTEGER;
 
 MIGRATIONS: Final = (_FIRST, _SECOND, _THIRD)
 VERSION: Final = len(MIGRATIONS)
+READABLE_BY: Final = 3
+"""The oldest version whose agent can go on with such a file, kept in its `application_id`: a box goes back to an older
+system and has newer data. A step that adds tables, or columns with defaults, leaves it as it is."""

@@ -111,6 +111,9 @@ class Session:
         keepalive_s: a line that is cut in silence is noticed within twice this.
     """
 
+    answered = False
+    """Whether the center has acknowledged something on the line that there is."""
+
     def __init__(
         self,
         center: BrokerLine,
@@ -320,7 +323,7 @@ class Session:
             text = refusal_text(code, getattr(properties, "ServerReference", None))
             self._tell(f"the broker at {host}:{port} refuses this box: {text}")
             return
-        self._told = ""
+        self._told, self.answered = "", False
         self._since_s = self._monotonic()
         log.info("connected to %s:%d", host, port)
         self._packet_bytes = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
@@ -449,6 +452,7 @@ class Session:
     def _take_acknowledgement(self, payload: bytes) -> None:
         heard_s = self._monotonic()
         answer = messages.read_acknowledgement(payload)
+        self.answered = self.answered or bool(answer.stored)
         sending = self._flight.answered(answer)
         answered = (*answer.stored, *(one.id for one in answer.refused), *(one.id for one in answer.later))
         asked_s = next((self._asked_s[one] for one in answer.stored if one in self._asked_s), None)

@@ -6,6 +6,7 @@ printed, `broker_files` what mosquitto reads, `revocation` how a box is put out 
 running broker holds all of it. `commands` is their command line.
 
 `orders` are commands to a box and their replies, `wanted` its settings as the center wants and the box reports them,
-`rollouts` are detectors and which boxes get them when, `dispatch` sends all three, `desk_commands` is their command
-line. `changes` are what people do with any of it, on record; `counter` is what pages need of the CA for that.
+`rollouts` are detectors and which boxes get them or `systems` when, `dispatch` sends all of it, `desk_commands` is
+their command line. `changes` are what people do with any of it, on record; `counter` is what pages need of the CA for
+that.
 """

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from collector.boxes import broker_files, changes, labels, register, rollouts
+from collector.boxes import systems as bundles
 from collector.boxes.authority import (
     OWN_DAYS,
     RESERVED,
@@ -34,7 +35,16 @@ from collector.boxes.enrolment import Desk
 from collector.boxes.register import NewClaim, RegisterError
 from collector.boxes.revocation import Lists
 from collector.boxes.trial import Trial
-from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, now_ms, one_line, open_data, system
+from collector.commandline import (
+    EXIT_FAILED,
+    ListenError,
+    SettingsOption,
+    now_ms,
+    one_line,
+    open_center,
+    open_data,
+    system,
+)
 from collector.people import audit, first
 from collector.settings import CenterConfig, host_and_port, load_settings
 from collector.store import Box, CameraRow, Store, lock
@@ -43,8 +53,11 @@ from protocol.detectors import Limits
 from protocol.documents import SettingsError
 from protocol.ids import is_slug
 from protocol.instants import from_epoch, rfc3339
+from protocol.systems import SystemReported
 
 boxes = typer.Typer(no_args_is_help=True, help="The boxes of this center: announce, list, revoke, replace.")
+systems = typer.Typer(no_args_is_help=True, help="Systems of boxes that were made from an image.")
+boxes.add_typer(systems, name="systems")
 broker = typer.Typer(no_args_is_help=True, help="The broker's configuration, and the proof that it holds.")
 
 BoxArgument = Annotated[str, typer.Argument(help="a box's id", show_default=False)]
@@ -275,15 +288,12 @@ def _url(config: CenterConfig) -> str:
 @boxes.command("list")
 def list_boxes(settings: SettingsOption) -> None:
     """Every box: site, standing, state, when its certificate ends."""
-    with one_line():
-        store = open_data(load_settings(settings))
-        with store.transaction() as session:
-            for box in session.scalars(select(Box).order_by(Box.site, Box.id)):
-                newest = register.newest_certificate(session, "box", box.id)
-                until = "-" if newest is None else rfc3339(from_epoch(newest.not_after_ms / 1000))[:10]
-                standing = f"replaced by {box.replaced_by}" if box.replaced_by else box.standing
-                typer.echo(f"{box.id}\t{box.site}\t{standing}\t{box.state}\t{until}")
-        store.close()
+    with open_center(settings) as (_, store), store.transaction() as session:
+        for box in session.scalars(select(Box).order_by(Box.site, Box.id)):
+            newest = register.newest_certificate(session, "box", box.id)
+            until = "-" if newest is None else rfc3339(from_epoch(newest.not_after_ms / 1000))[:10]
+            standing = f"replaced by {box.replaced_by}" if box.replaced_by else box.standing
+            typer.echo(f"{box.id}\t{box.site}\t{standing}\t{box.state}\t{until}")
 
 
 @boxes.command()
@@ -333,23 +343,20 @@ def admit(
     site: Annotated[str, typer.Option(help="where it is", show_default=False)],
 ) -> None:
     """Take up a box that has a certificate of this CA and is not known, as after a restored back-up."""
-    with one_line():
+    with open_center(settings) as (_, store), store.writing() as session:
         if not is_slug(box) or not is_slug(site) or box.startswith(RESERVED):
             raise RegisterError(f"expected ids of lower-case letters, digits and hyphens, got {box!r} and {site!r}")
-        store = open_data(load_settings(settings))
-        with store.writing() as session:
-            lock(session, [f"box {box}"])
-            known = session.get(Box, box)
-            if known is not None and known.standing in register.OUT:
-                raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
-            if known is None:
-                known = register.new_box(box, site, now_ms())
-                session.add(known)
-            known.site, known.standing = site, "enrolled"
-            # after a restored back-up its code would be good once more
-            register.end_claims(session, box, now_ms())
-            audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
-        store.close()
+        lock(session, [f"box {box}"])
+        known = session.get(Box, box)
+        if known is not None and known.standing in register.OUT:
+            raise RegisterError(f"box {box}: it is {known.standing}; announce a new one with `boxes add`")
+        if known is None:
+            known = register.new_box(box, site, now_ms())
+            session.add(known)
+        known.site, known.standing = site, "enrolled"
+        # after a restored back-up its code would be good once more
+        register.end_claims(session, box, now_ms())
+        audit.record(session, system(), "boxes.admit", f"box/{box}", {"site": site}, now_ms())
     typer.echo(f"box {box}: taken up at site {site}")
 
 
@@ -372,6 +379,64 @@ def add_detector(
         with office.store.writing() as session:
             one = rollouts.add(session, office.authority, system(), content, wanted, now_ms())
         typer.echo(f"detector {one.name}: SHA-256 {one.sha256}, signed with {one.limits}")
+
+
+@systems.command("add")
+def add_system(
+    file: Annotated[Path, typer.Argument(help="FILE.raucb, as `make image` makes it", show_default=False)],
+    settings: SettingsOption,
+) -> None:
+    """Take a signed system up, into the data directory."""
+    with open_center(settings) as (config, store):
+        one = bundles.add(store, system(), file, config.data_dir / bundles.FOLDER, now_ms())
+        typer.echo(f"system {one.version} for {one.compatible}: SHA-256 {one.sha256}, {one.size >> 20} MB")
+
+
+@systems.command("list")
+def list_systems(settings: SettingsOption) -> None:
+    """What is here, what boxes have, and what became of the last roll-outs."""
+    with open_center(settings) as (_, store), store.transaction() as session:
+        for name in rollouts.stored(session, "system"):
+            typer.echo(f"here      {name}")
+        for box in session.scalars(select(Box).where(Box.system.is_not(None)).order_by(Box.id)):
+            had = SystemReported.model_validate_json(box.system or "")
+            typer.echo(f"box       {box.id} {box.state}: {had.compatible} {had.version} slot {had.slot} {had.state}")
+        for row, name in rollouts.newest(session, "system", 5):
+            typer.echo(f"roll-out  {row.number}: {name} {row.state} {row.why}".rstrip())
+            for one, _ in rollouts.members(session, row.number):
+                typer.echo(f"  group {one.group}  {one.box_id}: {one.state} {one.text}".rstrip())
+
+
+@systems.command("rollout")
+def roll_out(
+    version: Annotated[str, typer.Argument(help="of a system that is here", show_default=False)],
+    settings: SettingsOption,
+    board: Annotated[str | None, typer.Option(help="where that version is here for several")] = None,
+    street: Annotated[list[str] | None, typer.Option(help="sites; default: all")] = None,
+    steps: Annotated[str, typer.Option(help="percent of the boxes after each group")] = "10,50,100",
+    most: Annotated[int, typer.Option(help="percent of a group that may refuse it or go back")] = rollouts.MOST,
+) -> None:
+    """Give a system to the boxes of its board, group after group."""
+    with open_center(settings) as (_, store), store.writing() as session:
+        try:
+            groups = [int(one) for one in steps.split(",")]
+        except ValueError:
+            raise RegisterError(f"--steps: expected whole numbers such as 10,50,100, got {steps!r}") from None
+        name = bundles.named(session, version, board)
+        row = rollouts.start(session, system(), name, street or None, now_ms(), groups, most)
+        count = len(rollouts.members(session, row.number))
+        typer.echo(f"roll-out {row.number}: {name}, {count} boxes; see `boxes systems list`")
+
+
+@systems.command("stop")
+def stop_rollout(settings: SettingsOption) -> None:
+    """Stop the roll-out that goes on; who has not taken it goes on with what it has."""
+    with open_center(settings) as (_, store), store.writing() as session:
+        row = rollouts.running(session)
+        if row is None:
+            raise RegisterError("expected a roll-out that goes on, there is none")
+        rollouts.stop(session, system(), row.number, now_ms())
+        typer.echo(f"roll-out {row.number}: stopped")
 
 
 @broker.command("config")
@@ -456,7 +521,8 @@ def open_door(config: CenterConfig, store: Store) -> Door | None:
         return None
     authority = Authority.open(config.path(section.ca))
     lists = Office(config, store, authority).lists
-    desk = Desk(store, authority, section.broker_url or "", section.certificate_days, time.time, lists)
+    folder = config.data_dir / bundles.FOLDER
+    desk = Desk(store, authority, section.broker_url or "", section.certificate_days, time.time, lists, folder)
     try:
         return Door(host_and_port(section.listen), desk, authority.pem, authority.folder)
     except OSError as fault:

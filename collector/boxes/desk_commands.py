@@ -21,12 +21,10 @@ from sqlalchemy.orm import Session
 from collector.boxes import changes, wanted
 from collector.boxes.orders import GOES_ON_MS, GRACE_MS, OPEN, OrderError, known_box
 from collector.boxes.wanted import WantedError
-from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, one_line, open_data, system, who
+from collector.commandline import EXIT_FAILED, JsonOption, SettingsOption, now_ms, open_center, system, who
 from collector.people import audit
-from collector.settings import load_settings
 from collector.store import CommandPicture, CommandRow, SettingsReport, SettingsRow, Store
 from protocol.commands import LIFE_S, Login
-from protocol.documents import SettingsError
 from protocol.instants import from_epoch, rfc3339
 from protocol.sealed import SealedError
 from protocol.settings import CamerasDocument, DocumentError, read_document
@@ -37,19 +35,12 @@ SETTLE_S: Final = 30.0
 
 settings_commands = typer.Typer(no_args_is_help=True, help="Cameras, zones and rules of a box.")
 BoxArgument = Annotated[str, typer.Argument(help="a box's id", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @contextlib.contextmanager
 def _store(settings: Path) -> Iterator[Store]:
-    with one_line():
-        store = open_data(load_settings(settings))
-        try:
-            yield store
-        except (OrderError, WantedError, SealedError) as fault:
-            raise SettingsError(str(fault)) from None
-        finally:
-            store.close()
+    with open_center(settings, OrderError, WantedError, SealedError) as (_, store):
+        yield store
 
 
 def command(

@@ -1,4 +1,4 @@
-"""The thread that sends boxes their commands, settings and detectors; each collector has one: twice does no harm."""
+"""The thread that sends boxes commands, settings, detectors and systems; each collector has one: twice does no harm."""
 
 import logging
 import threading

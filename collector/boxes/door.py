@@ -1,9 +1,9 @@
-"""The HTTPS listener that boxes get their certificates and detectors at; it serves nothing else.
+"""The HTTPS listener that boxes get their certificates, detectors and systems at; it serves nothing else.
 
 `GET /ca` gives the CA, which a box compares with its label; `POST /enrol` takes a claim; `POST /renew` wants a valid
-certificate of a box, and so does `GET /detectors/SHA`, which gives a part of a file as `Range` says. A thread for each
-connection, and few of them: each does one request and has ten seconds for all of it, and who has several open may be
-refused one more.
+certificate of a box, and so do `GET /detectors/SHA` and `/systems/SHA`, which give a part of a file as `Range` says. A
+thread for each connection, and few of them: each does one request and has ten seconds for all of it, and who has
+several open may be refused one more.
 """
 
 import logging
@@ -25,7 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from collector.boxes.enrolment import DeniedError, Desk
 from collector.boxes.limits import RateLimit, network_of
-from protocol.detectors import PART_BYTES, PATH
+from protocol import detectors, systems
+from protocol.detectors import PART_BYTES
 from protocol.enrolment import MAX_BODY_BYTES, Denied, EnrolRequest, RenewRequest
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ CONNECTIONS: Final = 32
 PER_ADDRESS: Final = 8
 """Of these; a handshake and an answer take a tenth of a second, so that boxes behind one address hardly notice."""
 RANGE: Final = re.compile(r"bytes=(\d{1,10})-(\d{1,10})")
+KINDS: Final = {detectors.PATH: "detector", systems.PATH: "system"}
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -131,16 +133,16 @@ class _Request(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """The CA, or a part of a detector."""
+        """The CA, or a part of a detector or a system."""
         if self.path == "/ca":
             self._send(200, self.server.ca.encode(), "application/x-pem-file")
-        elif self.path.startswith(PATH):
+        elif self.path.startswith(tuple(KINDS)):
             try:
                 self._send_part()
             except DeniedError as fault:
                 self._deny(fault)
-            except SQLAlchemyError:
-                self._deny(DeniedError(503, "later", "the center's database does not answer"), 60)
+            except (SQLAlchemyError, FileNotFoundError):
+                self._deny(DeniedError(503, "later", "the center's database or that file is not there"), 60)
         else:
             self._deny(DeniedError(404, "not_found", "this is where boxes enrol; scan the label on the box itself"))
 
@@ -150,7 +152,8 @@ class _Request(BaseHTTPRequestHandler):
             raise DeniedError(416, "invalid", "expected Range: bytes=FROM-TO")
         at = int(asked[1])
         count = min(PART_BYTES, int(asked[2]) + 1 - at)
-        part, whole = self.server.desk.part(self.path.removeprefix(PATH), at, count, self._serial())
+        path, _, sha256 = self.path.rpartition("/")
+        part, whole = self.server.desk.part(KINDS.get(f"{path}/", ""), sha256, at, count, self._serial())
         if not part:
             raise DeniedError(416, "invalid", f"expected a part of {whole} bytes")
         self._send(206, part, "application/octet-stream", more=f"bytes {at}-{at + len(part) - 1}/{whole}")

@@ -8,6 +8,7 @@ import hmac
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.boxes import register, rollouts
+from collector.boxes import systems as bundles
 from collector.boxes.authority import Authority, key_sha256, read_request
 from collector.boxes.revocation import Lists
 from collector.people import audit
@@ -65,6 +67,7 @@ class Desk:
         days: float,
         now: Callable[[], float],
         lists: Lists | None = None,
+        systems: Path | None = None,
     ) -> None:
         self._store = store
         self._authority = authority
@@ -72,6 +75,7 @@ class Desk:
         self._days = days
         self._now = now
         self._lists = lists
+        self._systems = systems
 
     def enrol(self, request: EnrolRequest) -> Enrolled:
         """Take a claim; raises DeniedError."""
@@ -152,10 +156,11 @@ class Desk:
             log.info("box %s: certificate renewed, with version %r", box.id, request.version)
             return self._answer(row.pem, box)
 
-    def part(self, sha256: str, at: int, count: int, serial: str) -> tuple[bytes, int]:
-        """A part of a detector's file and the size of the whole, for a box; raises DeniedError.
+    def part(self, kind: str, sha256: str, at: int, count: int, serial: str) -> tuple[bytes, int]:
+        """A part of a file and the size of the whole, for a box; raises DeniedError.
 
         Args:
+            kind: `detector` or `system`.
             sha256: of the file.
             at: from this byte on.
             count: so many, or those that there are.
@@ -168,9 +173,13 @@ class Desk:
             box = None if shown is None or shown.usage != "box" else session.get(Box, shown.name)
             if shown is None or shown.revoked_ms is not None or box is None or box.standing != "enrolled":
                 raise DeniedError(403, "unknown_box", "this certificate is of no box of this center")
-            found = rollouts.part(session, sha256, at, count)
+            found = None
+            if kind == "detector":
+                found = rollouts.part(session, sha256, at, count)
+            elif kind == "system" and self._systems is not None:
+                found = bundles.part(session, self._systems, sha256, at, count)
         if found is None:
-            raise DeniedError(404, "not_found", "this center has no such detector")
+            raise DeniedError(404, "not_found", f"this center has no such {kind}")
         return found
 
     def _is_refused(self, serial: str) -> bool:

@@ -158,7 +158,7 @@ class Lists:
 
     def evict(self, site: str, box: str, cameras: Sequence[str]) -> None:
         """Close a box's session and take back what it had retained; raises BrokerError."""
-        own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported", "model/reported")]
+        own = [Topic(site, box, leaf) for leaf in ("status", "settings/reported", "model/reported", "system/reported")]
         self._take_over(box, (*own, *(Topic(site, box, "camera", one) for one in cameras)))
 
     def _take_over(self, box: str, retained: Sequence[Topic]) -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy.orm import Session
 
-from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, one_line, open_data, open_pictures, system
+from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, open_center, open_pictures, system
 from collector.evidence import package as packages
 from collector.evidence import retention, store_check
 from collector.evidence.looks import read_reason
@@ -19,8 +19,8 @@ from collector.learning import acceptance
 from collector.papers.typefaces import typeface
 from collector.people import audit
 from collector.people.roster import PeopleError
-from collector.settings import CenterConfig, load_settings
-from collector.store import Store, StoreError, Ticket
+from collector.settings import CenterConfig
+from collector.store import Store, Ticket
 from collector.store.backup import BackupError
 from collector.tickets.desk import RefusedError
 from protocol.seal import public_key_text
@@ -32,19 +32,8 @@ MOST_SHOWN = 50
 """Faults; the rest is counted."""
 
 
-@contextlib.contextmanager
-def _store(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
-    with one_line():
-        config = load_settings(settings)
-        store = open_data(config)
-        try:
-            yield config, store
-        except (OSError, BackupError) as fault:
-            raise StoreError(str(fault)) from None
-        except (retention.HoldError, ValueError) as fault:
-            raise PeopleError(str(fault)) from None
-        finally:
-            store.close()
+def _store(settings: Path) -> contextlib.AbstractContextManager[tuple[CenterConfig, Store]]:
+    return open_center(settings, OSError, BackupError, retention.HoldError, ValueError)
 
 
 def _press(config: CenterConfig) -> Press:

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -32,6 +32,7 @@ from protocol.messages import (
     BoxStatus,
     CameraEvent,
     ClockReport,
+    Event,
     HealthEvent,
     IncidentEvent,
     MessageError,
@@ -41,6 +42,7 @@ from protocol.messages import (
     read_event,
 )
 from protocol.pictures import PictureHeader
+from protocol.systems import SystemReportedEvent
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ SEEN_STEP_MS: Final = 10_000
 LATE_AFTER_S: Final = 600.0
 LATER_S: Final = 30.0
 UNKNOWN_LATER_S: Final = 900.0
+UNKNOWN_AGAIN_S: Final = 60.0
+"""One message of each batch of a box that is not known asks so soon again: once it is taken, the box sends all others
+at once."""
 
 
 class UnknownBoxError(Exception):
@@ -83,6 +88,7 @@ class Batch:
     late_after_s: float
     boxes: dict[str, Box] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
     owners: dict[str, str] = field(default_factory=dict)
     numbers: set[int] = field(default_factory=set)
@@ -235,7 +241,11 @@ def _take(batch: Batch, book: Book, reading: Reading) -> Outcome:
     except UnknownBoxError as fault:
         log.warning("%s", fault)
         message_id = claimed_id(reading.delivery)
-        return Outcome() if message_id is None else Outcome(later=Postponement(id=message_id, after_s=UNKNOWN_LATER_S))
+        if message_id is None or topic is None:
+            return Outcome()
+        after_s = UNKNOWN_LATER_S if topic.box in batch.strangers else UNKNOWN_AGAIN_S
+        batch.strangers.add(topic.box)
+        return Outcome(later=Postponement(id=message_id, after_s=after_s))
 
 
 def box_of(session: Session, topic: topics.Topic, received_ms: int) -> Box:
@@ -438,9 +448,10 @@ def _take_reported(session: Session, topic: topics.Topic, delivery: Delivery, re
     return Outcome()
 
 
-def _take_model(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
+def _take_rolled_out(session: Session, topic: topics.Topic, delivery: Delivery, received_ms: int) -> Outcome:
     if delivery.payload:  # else a retained report that was taken back
-        event = read_event(delivery.payload, ModelReportedEvent)
+        model = ModelReportedEvent if topic.leaf == "model/reported" else SystemReportedEvent
+        event: Event[Any] = read_event(delivery.payload, model)
         rollouts.take_reported(session, box_of(session, topic, received_ms), event.data, received_ms)
     return Outcome()
 
@@ -453,6 +464,7 @@ TAKERS: Final[dict[str, Taker]] = {
     "camera": _take_camera,
     "reply": _take_reply,
     "settings/reported": _take_reported,
-    "model/reported": _take_model,
+    "model/reported": _take_rolled_out,
+    "system/reported": _take_rolled_out,
 }
 """Leaf to what takes it; others are not taken. Incidents and pictures are taken by the batch."""

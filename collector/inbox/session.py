@@ -30,6 +30,7 @@ LEAVES: Final = (
     "reply",
     "settings/reported",
     "model/reported",
+    "system/reported",
 )
 SHARED_LEAVES: Final = ("incident", "evidence", "reply")
 """Never retained: a shared subscription is given no retained messages, and those all collectors may have."""

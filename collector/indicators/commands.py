@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from collector.commandline import EXIT_UNUSABLE, SettingsOption, now_ms, one_line, open_data
+from collector.commandline import EXIT_UNUSABLE, SettingsOption, now_ms, one_line, open_center, open_data
 from collector.indicators import keeping
 from collector.indicators.apart import NONE, apart
 from collector.indicators.definitions import BY, COUNTS, MINUTES, SHARES
@@ -46,14 +46,11 @@ def show(
     """Show the indicators of a day or a month (without: this one), taken apart `--by` shop, hour, …."""
     if by and by not in BY:
         raise typer.BadParameter(f"expected one of {', '.join(BY)}, got {by!r}", param_hint="--by")
-    with one_line():
-        config = load_settings(settings)
-        store, zone = open_data(config), ZoneInfo(config.settings.center.timezone)
-    first, last = _days(day, month, datetime.now(zone).date())
-    with store.reading() as session:
+    with open_center(settings) as (config, store), store.reading() as session:
+        zone = ZoneInfo(config.settings.center.timezone)
+        first, last = _days(day, month, datetime.now(zone).date())
         loaded = Loaded(session, Period(first, last, tuple(street or keeping.streets(session)), zone), now_ms())
         found = {"": ("", loaded.whole())} if not by else apart(session, loaded, by)
-    store.close()
     table = Table(title=f"{first} – {last}")
     table.add_column("")
     names = [name or "（无）" if key == NONE and by else name for key, (name, _) in found.items()]
@@ -80,14 +77,12 @@ def _cell(figures: Figures, name: str) -> str:
 @indicators.command()
 def rebuild(settings: SettingsOption) -> None:
     """Work out anew, from all time lines, what indicators are made of, and pack all days anew."""
-    with one_line():
-        config = load_settings(settings)
-        store, zone = open_data(config), ZoneInfo(config.settings.center.timezone)
-    done = changed = 0
-    for count, differed in keeping.work_out(store, every=True):
-        done, changed = done + count, changed + differed
-    packed = keeping.pack(store, zone, datetime.now(zone).date(), every=True)
-    store.close()
+    with open_center(settings) as (config, store):
+        done = changed = 0
+        for count, differed in keeping.work_out(store, every=True):
+            done, changed = done + count, changed + differed
+        zone = ZoneInfo(config.settings.center.timezone)
+        packed = keeping.pack(store, zone, datetime.now(zone).date(), every=True)
     typer.echo(f"{done} tickets, of {changed} something else was kept; {packed} days packed")
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, one_line, open_data, who
+from collector.commandline import EXIT_FAILED, JsonOption, SettingsOption, now_ms, one_line, open_center, who
 from collector.notices import desk
 from collector.notices.channels.aliyun import AliyunSms
 from collector.notices.channels.callback import Loudspeaker
@@ -27,7 +27,6 @@ from collector.store import NoticeRow, Store
 from protocol.documents import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Notices: templates, channels, and what became of them.")
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 KindArgument = Annotated[str, typer.Argument(help=", ".join(KINDS))]
 AudienceOption = Annotated[
     str | None, typer.Option(help="shop, community, officer, operator or room; unset: whom the kind goes to")
@@ -46,13 +45,8 @@ def _faults() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
-    with _faults():
-        config = load_settings(settings)
-        store = open_data(config)
-        try:
-            yield config, store
-        finally:
-            store.close()
+    with _faults(), open_center(settings) as opened:
+        yield opened
 
 
 def _audience(notices: NoticesSection, kind: str, audience: str | None) -> str:

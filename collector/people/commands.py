@@ -9,14 +9,13 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
-from collector.commandline import EXIT_FAILED, SettingsOption, now_ms, one_line, open_data, system
+from collector.commandline import EXIT_FAILED, JsonOption, SettingsOption, now_ms, open_center, system
 from collector.people import audit, first, passwords, roster, tokens
 from collector.people.actor import Grant, Role
 from collector.people.passwords import PasswordError, Passwords
 from collector.people.roster import PeopleError
 from collector.people.vault import KEY_FILE, Vault, VaultError
-from collector.settings import CenterConfig, load_settings
-from collector.store import Store
+from collector.settings import CenterConfig
 from protocol.instants import from_epoch, rfc3339
 
 people = typer.Typer(no_args_is_help=True, help="Who may sign in, and with which roles at which streets.")
@@ -29,23 +28,11 @@ GrantArgument = Annotated[
 ]
 PhoneOption = Annotated[str | None, typer.Option(help="where they are told of their tasks")]
 MailOption = Annotated[str | None, typer.Option(help="the same by e-mail")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
-
-
-@contextlib.contextmanager
-def _store(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
-    with one_line():
-        config = load_settings(settings)
-        store = open_data(config)
-        try:
-            yield config, store
-        finally:
-            store.close()
 
 
 @contextlib.contextmanager
 def _writing(settings: Path) -> Iterator[Session]:
-    with _store(settings) as (_, store), store.writing() as session:
+    with open_center(settings) as (_, store), store.writing() as session:
         yield session
 
 
@@ -64,7 +51,7 @@ def add(
     mail: MailOption = "",
 ) -> None:
     """Take up somebody; without a file a password is made and shown this once. It must be changed at the first use."""
-    with _store(settings) as (config, store):
+    with open_center(settings) as (config, store):
         given = [roster.read_grant(text) for text in grant or ()] + [Grant(Role.ADMIN)] * admin
         without = program or sso is not None
         word = None if without else _first_password(password_file, person, name or person)
@@ -124,7 +111,7 @@ def _issuer(config: CenterConfig) -> str:
 @people.command("list")
 def list_people(settings: SettingsOption, as_json: JsonOption = False) -> None:
     """Everybody: name, roles, how they sign in."""
-    with _store(settings) as (_, store), store.transaction() as session:
+    with open_center(settings) as (_, store), store.transaction() as session:
         found = [roster.person_json(session, row) for row in roster.everybody(session)]
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
@@ -185,7 +172,7 @@ def password(
     password_file: Annotated[Path | None, typer.Option(help="a file with the new password alone")] = None,
 ) -> None:
     """Give somebody a new password, good once; their sessions and tokens end, their failures are forgotten."""
-    with _store(settings) as (_, store):
+    with open_center(settings) as (_, store):
         word = _first_password(password_file, person)
         kept = Passwords().hash(word)
         with store.writing() as session:
@@ -204,7 +191,7 @@ def totp_reset(person: PersonArgument, settings: SettingsOption) -> None:
 @people.command()
 def rekey(settings: SettingsOption) -> None:
     """Seal all second factors with a new key; copies of the database from before need the old file."""
-    with _store(settings) as (config, store):
+    with open_center(settings) as (config, store):
         vault = Vault(config.data_dir / KEY_FILE)
         try:
             with store.transaction() as session:
@@ -234,7 +221,7 @@ def link(
     settings: SettingsOption,
 ) -> None:
     """Let somebody who is known here sign in at the server of [sso]."""
-    with _store(settings) as (config, store), store.writing() as session:
+    with open_center(settings) as (config, store), store.writing() as session:
         roster.link_sso(session, system(), person, _issuer(config), subject, now_ms())
     typer.echo(f"{person}: signs in elsewhere as {subject}")
 
@@ -264,7 +251,7 @@ def add_token(
 @api_tokens.command("list")
 def list_tokens(settings: SettingsOption, as_json: JsonOption = False) -> None:
     """All tokens, newest first."""
-    with _store(settings) as (_, store), store.transaction() as session:
+    with open_center(settings) as (_, store), store.transaction() as session:
         rows = tokens.listed(session)
     if as_json:
         typer.echo(json.dumps([tokens.token_json(row) for row in rows], ensure_ascii=False))
@@ -293,7 +280,7 @@ def verify(
     noted: Annotated[str | None, typer.Option(help="NUMBER:HASH that `audit head` printed before")] = None,
 ) -> None:
     """Check the whole chain, and that a head which was noted is still in it; exits with 1 where it breaks."""
-    with _store(settings) as (_, store):
+    with open_center(settings) as (_, store):
         try:
             head = None if noted is None else audit.read_head(noted)
         except ValueError as fault:
@@ -309,7 +296,7 @@ def verify(
 @audit_log.command("head")
 def show_head(settings: SettingsOption) -> None:
     """Print NUMBER:HASH of the newest line, to be noted where nobody of this center can change it."""
-    with _store(settings) as (_, store), store.transaction() as session:
+    with open_center(settings) as (_, store), store.transaction() as session:
         typer.echo(str(audit.head(session)))
 
 
@@ -323,7 +310,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print lines, the newest last."""
-    with _store(settings) as (_, store), store.transaction() as session:
+    with open_center(settings) as (_, store), store.transaction() as session:
         lines = [audit.line_json(row) for row in audit.show(session, limit=last, of=of, actor=by)][::-1]
     for line in lines:
         if as_json:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from collector.commandline import EXIT_FAILED, EXIT_UNUSABLE, SettingsOption, now_ms, one_line, open_data, system
+from collector.commandline import EXIT_FAILED, EXIT_UNUSABLE, JsonOption, SettingsOption, now_ms, open_center, system
 from collector.people.audit import record
 from collector.places import cameras, grid, permits, shops, standing
 from collector.places.cameras import CAMERAS
@@ -22,7 +22,7 @@ from collector.places.permits import PERMITS
 from collector.places.register import Around, Kind, Report, change, export_rows, import_file
 from collector.places.sheets import MAX_BYTES, write_csv, write_workbook
 from collector.places.shops import SHOPS
-from collector.settings import CenterConfig, load_settings
+from collector.settings import CenterConfig
 from collector.store import Store
 from protocol.documents import SettingsError
 
@@ -35,7 +35,6 @@ grid_commands = typer.Typer(no_args_is_help=True, help="The municipal unit grid.
 camera_commands = typer.Typer(no_args_is_help=True, help="Where cameras are.")
 
 FileArgument = Annotated[Path, typer.Argument(help="CSV or XLSX", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="only say what would become of it")]
 EncodingOption = Annotated[str | None, typer.Option(help="of a CSV: utf-8, gb18030 or utf-16; default: found out")]
 ReasonOption = Annotated[str, typer.Option(help="why, for the history")]
@@ -47,17 +46,13 @@ HeadingOption = Annotated[bool, typer.Option("--english", help="English headings
 
 @contextlib.contextmanager
 def _open(settings: Path) -> Iterator[tuple[CenterConfig, Store]]:
-    with one_line():
-        config = load_settings(settings)
-        store = open_data(config)
+    with open_center(settings) as opened:
         try:
-            yield config, store
+            yield opened
         except PlacesError as fault:
             for one in fault.faults:
                 typer.echo(str(one), err=True)
             raise typer.Exit(EXIT_UNUSABLE) from None
-        finally:
-            store.close()
 
 
 def _author(reason: str = "") -> Author:

@@ -25,7 +25,7 @@ from collector.store.people import (
 )
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
-from collector.store.rollouts import DetectorRow, RolloutBox, RolloutRow
+from collector.store.rollouts import ArtefactRow, RolloutBox, RolloutRow
 from collector.store.tables import (
     AcceptanceRow,
     Base,
@@ -48,6 +48,7 @@ from collector.store.tables import (
 
 __all__ = [
     "AcceptanceRow",
+    "ArtefactRow",
     "AuditRow",
     "Base",
     "Box",
@@ -59,7 +60,6 @@ __all__ = [
     "CommandPicture",
     "CommandRow",
     "DeliveryRow",
-    "DetectorRow",
     "FailureRow",
     "FootfallRow",
     "GrantRow",

@@ -1,9 +1,9 @@
 """Tables of proof: what arrived and when, what the seals say, and what is held for the law."""
 
-from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number, Serial
 
 
 class LedgerRow(Base):
@@ -11,13 +11,13 @@ class LedgerRow(Base):
 
     __tablename__ = "ledger"
 
-    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """From 1, without gaps."""
-    at_ms: Mapped[int] = mapped_column(BigInteger)
-    items: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int]
+    items: Mapped[str]
     """JSON: [[kind, id, SHA-256 of its row], …]."""
-    before: Mapped[str] = mapped_column(Text)
-    hash: Mapped[str] = mapped_column(Text)
+    before: Mapped[str]
+    hash: Mapped[str]
 
 
 class SealRow(Base):
@@ -25,17 +25,17 @@ class SealRow(Base):
 
     __tablename__ = "seal"
 
-    picture_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    picture_id: Mapped[Key]
     """Of `picture`, which may come later, or never."""
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
-    incident: Mapped[str] = mapped_column(Text, index=True)
-    link: Mapped[str] = mapped_column(Text, index=True)
+    incident: Mapped[str] = mapped_column(index=True)
+    link: Mapped[str] = mapped_column(index=True)
     """Its place in the box's chain, see `protocol.seal`."""
-    prev: Mapped[str | None] = mapped_column(Text, index=True)
-    state: Mapped[str] = mapped_column(Text)
+    prev: Mapped[str | None] = mapped_column(index=True)
+    state: Mapped[str]
     """`good`, `broken`, or `unknown` until the box has told its key."""
-    why: Mapped[str] = mapped_column(Text)
-    at_ms: Mapped[int] = mapped_column(BigInteger)
+    why: Mapped[str]
+    at_ms: Mapped[int]
 
 
 class HoldRow(Base):
@@ -43,10 +43,10 @@ class HoldRow(Base):
 
     __tablename__ = "legal_hold"
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
-    by: Mapped[str] = mapped_column(Text)
-    why: Mapped[str] = mapped_column(Text)
-    since_ms: Mapped[int] = mapped_column(BigInteger)
-    lifted_ms: Mapped[int | None] = mapped_column(BigInteger)
-    lifted_by: Mapped[str | None] = mapped_column(Text)
+    by: Mapped[str]
+    why: Mapped[str]
+    since_ms: Mapped[int]
+    lifted_ms: Mapped[int | None]
+    lifted_by: Mapped[str | None]

@@ -1,9 +1,9 @@
 """Tables of what is exchanged with other systems: reports of people, webhooks and what waits to be sent to them."""
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number, Small
 
 
 class ReportRow(Base):
@@ -13,18 +13,18 @@ class ReportRow(Base):
     __table_args__ = (UniqueConstraint("author", "reference", name="uq_report_reference"),)
 
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), primary_key=True)
-    code: Mapped[str] = mapped_column(Text)
+    code: Mapped[str]
     """Of the event, by the table of codes."""
-    description: Mapped[str] = mapped_column(Text)
-    address: Mapped[str] = mapped_column(Text)
-    lon: Mapped[float | None] = mapped_column(Float)
+    description: Mapped[str]
+    address: Mapped[str]
+    lon: Mapped[float | None]
     """Degrees, WGS84; `lat` likewise."""
-    lat: Mapped[float | None] = mapped_column(Float)
-    cell: Mapped[str] = mapped_column(Text)
+    lat: Mapped[float | None]
+    cell: Mapped[str]
     """Of the unit grid; empty: not known."""
-    reference: Mapped[str | None] = mapped_column(Text)
+    reference: Mapped[str | None]
     """Its number where it came from; the same of one author again is the same report."""
-    author: Mapped[str] = mapped_column(Text)
+    author: Mapped[str]
     """Who entered it, by `kind:id`; `public`: nobody who is known."""
 
 
@@ -33,18 +33,18 @@ class WebhookRow(Base):
 
     __tablename__ = "webhook"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    url: Mapped[str] = mapped_column(Text)
-    street: Mapped[str] = mapped_column(Text)
+    id: Mapped[Key]
+    url: Mapped[str]
+    street: Mapped[str]
     """Empty: of all."""
-    kinds: Mapped[str] = mapped_column(Text)
+    kinds: Mapped[str]
     """Of events, separated by commas; empty: all but those that change nothing (see the trigger of 0013)."""
-    secret: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str]
     """Sealed, see `people.vault`."""
-    active: Mapped[int] = mapped_column(Integer, server_default="1")
-    stopped: Mapped[str] = mapped_column(Text, server_default="")
+    active: Mapped[Small] = mapped_column(server_default="1")
+    stopped: Mapped[str] = mapped_column(server_default="")
     """Why it is not active any more."""
-    created_ms: Mapped[int] = mapped_column(BigInteger)
+    created_ms: Mapped[int]
 
 
 class DeliveryRow(Base):
@@ -58,11 +58,11 @@ class DeliveryRow(Base):
 
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True)
     event_id: Mapped[int] = mapped_column(Number, ForeignKey("ticket_event.id"), primary_key=True)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
     """`waiting`, `sent`, or `parked`: given up until it is replayed."""
-    tries: Mapped[int] = mapped_column(Integer)
-    due_ms: Mapped[int] = mapped_column(BigInteger)
+    tries: Mapped[Small]
+    due_ms: Mapped[int]
     """When it is tried next; while it is tried, when others may think that whoever did died."""
-    done_ms: Mapped[int | None] = mapped_column(BigInteger)
-    said: Mapped[str] = mapped_column(Text)
+    done_ms: Mapped[int | None]
+    said: Mapped[str]
     """How the last try ended."""

@@ -1,9 +1,9 @@
 """Tables of indicators: a day's tickets packed, and how many people were counted."""
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, LargeBinary, Text
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base
+from collector.store.tables import Base, Key, Small
 
 
 class PackedDay(Base):
@@ -11,12 +11,12 @@ class PackedDay(Base):
 
     __tablename__ = "packed_day"
 
-    street: Mapped[str] = mapped_column(Text, primary_key=True)
-    from_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    until_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    street: Mapped[Key]
+    from_ms: Mapped[int] = mapped_column(primary_key=True)
+    until_ms: Mapped[int] = mapped_column(primary_key=True)
     """Of the day in the center's time zone."""
-    marks: Mapped[int] = mapped_column(BigInteger)
-    pack: Mapped[bytes] = mapped_column(LargeBinary)
+    marks: Mapped[int]
+    pack: Mapped[bytes]
 
 
 class FootfallRow(Base):
@@ -26,13 +26,13 @@ class FootfallRow(Base):
     __table_args__ = (Index("ix_footfall_from_ms", "from_ms"),)
 
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
-    camera: Mapped[str] = mapped_column(Text, primary_key=True)
-    zone: Mapped[str] = mapped_column(Text, primary_key=True)
-    from_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    camera: Mapped[Key]
+    zone: Mapped[Key]
+    from_ms: Mapped[int] = mapped_column(primary_key=True)
     """Its beginning; a multiple of a quarter."""
-    looks: Mapped[int] = mapped_column(Integer)
+    looks: Mapped[Small]
     """How many counts the mean is of."""
-    mean: Mapped[float] = mapped_column(Float)
-    most: Mapped[int] = mapped_column(Integer)
-    lower_bound: Mapped[int] = mapped_column(Integer)
+    mean: Mapped[float]
+    most: Mapped[Small]
+    lower_bound: Mapped[Small]
     """1: the counter was full at least once, and more may have been there."""

@@ -1,9 +1,9 @@
 """Table of what was released for training."""
 
-from sqlalchemy import BigInteger, ForeignKey, Text
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Number
 
 
 class TrainingRelease(Base):
@@ -11,9 +11,9 @@ class TrainingRelease(Base):
 
     __tablename__ = "training_release"
 
-    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    sha256: Mapped[Key]
     ticket: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
-    by: Mapped[str] = mapped_column(Text)
+    by: Mapped[str]
     """Who did it, `kind:id`."""
-    at_ms: Mapped[int] = mapped_column(BigInteger)
-    why: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int]
+    why: Mapped[str]

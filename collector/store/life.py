@@ -1,9 +1,9 @@
 """Tables of the life of tickets: what streets want, what is kept quiet, and serials of case numbers."""
 
-from sqlalchemy import BigInteger, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Serial, Small
 
 
 class PolicyRow(Base):
@@ -12,16 +12,16 @@ class PolicyRow(Base):
     __tablename__ = "policy"
     __table_args__ = (UniqueConstraint("street", "revision", name="uq_policy_revision"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    street: Mapped[str] = mapped_column(Text)
+    number: Mapped[Serial]
+    street: Mapped[str]
     """A site; `*` is the default of all."""
-    revision: Mapped[int] = mapped_column(Integer)
+    revision: Mapped[Small]
     """From 1, for each street."""
-    document: Mapped[str] = mapped_column(Text)
+    document: Mapped[str]
     """JSON of `tickets.policy.Policy`."""
-    author: Mapped[str] = mapped_column(Text)
-    made_ms: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[str] = mapped_column(Text, server_default="")
+    author: Mapped[str]
+    made_ms: Mapped[int]
+    reason: Mapped[str] = mapped_column(server_default="")
 
 
 class PauseRow(Base):
@@ -30,18 +30,18 @@ class PauseRow(Base):
     __tablename__ = "pause"
     __table_args__ = (Index("ix_pause_place", "box_id", "camera", "until_ms"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    street: Mapped[str] = mapped_column(Text)
-    box_id: Mapped[str] = mapped_column(Text)
-    camera: Mapped[str] = mapped_column(Text)
-    zone: Mapped[str | None] = mapped_column(Text)
+    number: Mapped[Serial]
+    street: Mapped[str]
+    box_id: Mapped[str]
+    camera: Mapped[str]
+    zone: Mapped[str | None]
     """None: the whole camera."""
-    from_ms: Mapped[int] = mapped_column(BigInteger)
-    until_ms: Mapped[int] = mapped_column(BigInteger)
+    from_ms: Mapped[int]
+    until_ms: Mapped[int]
     """Moved to an earlier instant when somebody ends it."""
-    reason: Mapped[str] = mapped_column(Text)
-    author: Mapped[str] = mapped_column(Text)
-    ended_by: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str]
+    author: Mapped[str]
+    ended_by: Mapped[str | None]
 
 
 class CaseSerial(Base):
@@ -49,7 +49,7 @@ class CaseSerial(Base):
 
     __tablename__ = "case_serial"
 
-    region: Mapped[str] = mapped_column(Text, primary_key=True)
-    day: Mapped[str] = mapped_column(Text, primary_key=True)
+    region: Mapped[Key]
+    day: Mapped[Key]
     """YYYYMMDD at the street."""
-    last: Mapped[int] = mapped_column(Integer)
+    last: Mapped[Small]

@@ -1,12 +1,9 @@
 """Tables of notices."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text
+from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base
-
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts up only plain integers by itself."""
+from collector.store.tables import Base, Key, Number, Serial, Small
 
 
 class NoticeRow(Base):
@@ -18,47 +15,47 @@ class NoticeRow(Base):
         Index("ix_notice_shop", "audience", "recipient", "day"),
     )
 
-    number: Mapped[int] = mapped_column(_NUMBER, primary_key=True, autoincrement=True)
-    key: Mapped[str] = mapped_column(Text, unique=True)
+    number: Mapped[Serial]
+    key: Mapped[str] = mapped_column(unique=True)
     """Given by whoever ordered it: the same order twice is once."""
-    ticket_number: Mapped[int | None] = mapped_column(_NUMBER, ForeignKey("ticket.number"), index=True)
-    kind: Mapped[str] = mapped_column(Text)
-    audience: Mapped[str] = mapped_column(Text)
-    recipient: Mapped[str] = mapped_column(Text)
+    ticket_number: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
+    kind: Mapped[str]
+    audience: Mapped[str]
+    recipient: Mapped[str]
     """Id of a shop or a person, an address, or empty."""
-    street: Mapped[str] = mapped_column(Text)
-    level: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text, default="")
+    street: Mapped[str]
+    level: Mapped[str]
+    text: Mapped[str] = mapped_column(default="")
     """What it says beyond its template."""
     minutes: Mapped[int | None] = mapped_column(Integer)
     """That a shop has, from when it was told."""
-    due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    due_ms: Mapped[int | None]
     """The deadline that it tells of."""
-    not_before_ms: Mapped[int] = mapped_column(BigInteger)
-    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    not_before_ms: Mapped[int]
+    expires_ms: Mapped[int]
     """Not sent any more from then on."""
-    day: Mapped[str] = mapped_column(Text)
+    day: Mapped[str]
     """The street's date on which it may go out first; shops' notices are counted by it."""
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    changed_ms: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text)
+    created_ms: Mapped[int]
+    changed_ms: Mapped[int]
+    state: Mapped[str]
     """`waiting`, `sending`, `accepted` (its delivery report is waited for), `sent`, `delivered`, `unsure`, `failed`,
     `expired`, `withdrawn`, `limited`."""
-    step: Mapped[int] = mapped_column(Integer, default=0)
+    step: Mapped[Small] = mapped_column(default=0)
     """Which channel of the chain it is at."""
-    tries: Mapped[int] = mapped_column(Integer, default=0)
+    tries: Mapped[Small] = mapped_column(default=0)
     """On this channel."""
-    doubt: Mapped[int] = mapped_column(Integer, default=0)
+    doubt: Mapped[Small] = mapped_column(default=0)
     """1: an earlier try may have reached somebody."""
-    next_ms: Mapped[int] = mapped_column(BigInteger)
+    next_ms: Mapped[int]
     """When it is to be tried; of one that is being sent: when it is given up."""
-    attempt: Mapped[int | None] = mapped_column(BigInteger)
+    attempt: Mapped[int | None]
     """Number of the newest try."""
-    told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    told_ms: Mapped[int | None]
     """When its recipient can be taken to have been told; set once."""
-    code: Mapped[str] = mapped_column(Text, default="")
-    reason: Mapped[str] = mapped_column(Text, default="")
-    copy_of: Mapped[int | None] = mapped_column(_NUMBER, index=True)
+    code: Mapped[str] = mapped_column(default="")
+    reason: Mapped[str] = mapped_column(default="")
+    copy_of: Mapped[int | None] = mapped_column(Number, index=True)
     """The notice for whose recipient a route lists several addresses; this one goes to the address that it names."""
 
 
@@ -71,24 +68,24 @@ class NoticeAttempt(Base):
         Index("ix_notice_attempt_report", "report_ms"),
     )
 
-    number: Mapped[int] = mapped_column(_NUMBER, primary_key=True, autoincrement=True)
-    notice_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice.number"), index=True)
-    request: Mapped[str] = mapped_column(Text)
+    number: Mapped[Serial]
+    notice_number: Mapped[int] = mapped_column(Number, ForeignKey("notice.number"), index=True)
+    request: Mapped[str]
     """Id of the message; the notices of a digest have the same."""
-    channel: Mapped[str] = mapped_column(Text)
-    address: Mapped[str] = mapped_column(Text, default="")
+    channel: Mapped[str]
+    address: Mapped[str] = mapped_column(default="")
     """In full only while a delivery report is asked for."""
-    body: Mapped[str] = mapped_column(Text, default="")
+    body: Mapped[str] = mapped_column(default="")
     """What was sent, without the link."""
-    started_ms: Mapped[int] = mapped_column(BigInteger)
-    ended_ms: Mapped[int | None] = mapped_column(BigInteger)
-    outcome: Mapped[str] = mapped_column(Text)
+    started_ms: Mapped[int]
+    ended_ms: Mapped[int | None]
+    outcome: Mapped[str]
     """`sending`, then an outcome of `collector.notices.outcomes`."""
-    code: Mapped[str] = mapped_column(Text, default="")
-    text: Mapped[str] = mapped_column(Text, default="")
-    provider: Mapped[str] = mapped_column(Text, default="")
+    code: Mapped[str] = mapped_column(default="")
+    text: Mapped[str] = mapped_column(default="")
+    provider: Mapped[str] = mapped_column(default="")
     """The carrier's id of the message."""
-    report_ms: Mapped[int | None] = mapped_column(BigInteger)
+    report_ms: Mapped[int | None]
     """When to ask for its delivery report next."""
 
 
@@ -97,14 +94,14 @@ class NoticeLink(Base):
 
     __tablename__ = "notice_link"
 
-    token_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
-    attempt_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice_attempt.number"), index=True)
-    notice_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice.number"), index=True)
-    ticket_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("ticket.number"))
-    shop: Mapped[str] = mapped_column(Text)
-    language: Mapped[str] = mapped_column(Text)
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    expires_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    token_sha256: Mapped[Key]
+    attempt_number: Mapped[int] = mapped_column(Number, ForeignKey("notice_attempt.number"), index=True)
+    notice_number: Mapped[int] = mapped_column(Number, ForeignKey("notice.number"), index=True)
+    ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"))
+    shop: Mapped[str]
+    language: Mapped[str]
+    created_ms: Mapped[int]
+    expires_ms: Mapped[int] = mapped_column(index=True)
 
 
 class NoticeAnswer(Base):
@@ -112,13 +109,13 @@ class NoticeAnswer(Base):
 
     __tablename__ = "notice_answer"
 
-    number: Mapped[int] = mapped_column(_NUMBER, primary_key=True, autoincrement=True)
-    notice_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("notice.number"), index=True)
-    ticket_number: Mapped[int] = mapped_column(_NUMBER, ForeignKey("ticket.number"), index=True)
-    shop: Mapped[str] = mapped_column(Text)
-    verb: Mapped[str] = mapped_column(Text)
+    number: Mapped[Serial]
+    notice_number: Mapped[int] = mapped_column(Number, ForeignKey("notice.number"), index=True)
+    ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
+    shop: Mapped[str]
+    verb: Mapped[str]
     """`shop_done`, `appeal` or `not_mine`."""
-    text: Mapped[str] = mapped_column(Text)
-    at_ms: Mapped[int] = mapped_column(BigInteger)
-    code: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str]
+    at_ms: Mapped[int]
+    code: Mapped[str] = mapped_column(default="")
     """Why the ticket did not take it; empty: it did."""

@@ -1,9 +1,9 @@
 """Tables of people and of what they did."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from collector.store.tables import Base
+from collector.store.tables import Base, Key, Small
 
 
 class PersonRow(Base):
@@ -12,30 +12,30 @@ class PersonRow(Base):
     __tablename__ = "person"
     __table_args__ = (UniqueConstraint("sso_issuer", "sso_subject", name="uq_person_sso"),)
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     """What they sign in with."""
-    name: Mapped[str] = mapped_column(Text)
-    unit: Mapped[str] = mapped_column(Text, default="", server_default="")
+    name: Mapped[str]
+    unit: Mapped[str] = mapped_column(default="", server_default="")
     """Whose they are: what looks at originals is recorded with it; empty: the center's."""
-    phone: Mapped[str] = mapped_column(Text, default="", server_default="")
+    phone: Mapped[str] = mapped_column(default="", server_default="")
     """Where they are told of their tasks; empty for none, like `mail`."""
-    mail: Mapped[str] = mapped_column(Text, default="", server_default="")
-    password: Mapped[str | None] = mapped_column(Text)
+    mail: Mapped[str] = mapped_column(default="", server_default="")
+    password: Mapped[str | None]
     """Argon2id in the PHC format; null: they sign in elsewhere, or not at all."""
-    password_ms: Mapped[int | None] = mapped_column(BigInteger)
+    password_ms: Mapped[int | None]
     """When it was set."""
-    password_once: Mapped[int] = mapped_column(Integer, default=0)
+    password_once: Mapped[Small] = mapped_column(default=0)
     """1: somebody else knows it; it must be changed at the first sign-in, and ends by itself."""
-    totp: Mapped[str | None] = mapped_column(Text)
+    totp: Mapped[str | None]
     """Secret of the second factor, sealed by `people.vault`."""
-    totp_asked: Mapped[str | None] = mapped_column(Text)
+    totp_asked: Mapped[str | None]
     """One that was shown and is not confirmed yet."""
-    totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    totp_step: Mapped[int | None]
     """Of the last code that was used: none is good twice."""
-    sso_issuer: Mapped[str | None] = mapped_column(Text)
-    sso_subject: Mapped[str | None] = mapped_column(Text)
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    disabled_ms: Mapped[int | None] = mapped_column(BigInteger)
+    sso_issuer: Mapped[str | None]
+    sso_subject: Mapped[str | None]
+    created_ms: Mapped[int]
+    disabled_ms: Mapped[int | None]
 
     grants: Mapped[list["GrantRow"]] = relationship(order_by="GrantRow.role, GrantRow.street", viewonly=True)
 
@@ -46,11 +46,11 @@ class GrantRow(Base):
     __tablename__ = "person_grant"
 
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
-    role: Mapped[str] = mapped_column(Text, primary_key=True)
-    street: Mapped[str] = mapped_column(Text, primary_key=True)
-    by: Mapped[str] = mapped_column(Text)
+    role: Mapped[Key]
+    street: Mapped[Key]
+    by: Mapped[str]
     """Who gave it; `sso` for what a sign-in elsewhere brought, which the next one may take again."""
-    at_ms: Mapped[int] = mapped_column(BigInteger)
+    at_ms: Mapped[int]
 
 
 class RecoveryRow(Base):
@@ -59,7 +59,7 @@ class RecoveryRow(Base):
     __tablename__ = "recovery_code"
 
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), primary_key=True)
-    code_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    code_sha256: Mapped[Key]
 
 
 class SignInRow(Base):
@@ -67,20 +67,20 @@ class SignInRow(Base):
 
     __tablename__ = "sign_in"
 
-    id_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    id_sha256: Mapped[Key]
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
-    stage: Mapped[str] = mapped_column(Text)
+    stage: Mapped[str]
     """`code`: the password was right, the second factor is still asked for; `full`."""
-    method: Mapped[str] = mapped_column(Text)
+    method: Mapped[str]
     """`password`, `totp`, `recovery` or `sso`."""
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    seen_ms: Mapped[int] = mapped_column(BigInteger)
+    created_ms: Mapped[int]
+    seen_ms: Mapped[int]
     """To the minute."""
-    expires_ms: Mapped[int] = mapped_column(BigInteger, index=True)
-    failures: Mapped[int] = mapped_column(Integer, default=0)
+    expires_ms: Mapped[int] = mapped_column(index=True)
+    failures: Mapped[Small] = mapped_column(default=0)
     """Wrong codes."""
-    address: Mapped[str] = mapped_column(Text, default="")
-    browser: Mapped[str] = mapped_column(Text, default="")
+    address: Mapped[str] = mapped_column(default="")
+    browser: Mapped[str] = mapped_column(default="")
 
 
 class TokenRow(Base):
@@ -88,18 +88,18 @@ class TokenRow(Base):
 
     __tablename__ = "api_token"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     person_id: Mapped[str] = mapped_column(ForeignKey("person.id"), index=True)
     """Whose it is: it never has more roles than they have at the time."""
-    name: Mapped[str] = mapped_column(Text)
-    secret_sha256: Mapped[str] = mapped_column(Text, unique=True)
-    grants: Mapped[str] = mapped_column(Text)
+    name: Mapped[str]
+    secret_sha256: Mapped[str] = mapped_column(unique=True)
+    grants: Mapped[str]
     """JSON: [[role, street], …]."""
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    expires_ms: Mapped[int] = mapped_column(BigInteger)
-    used_ms: Mapped[int | None] = mapped_column(BigInteger)
+    created_ms: Mapped[int]
+    expires_ms: Mapped[int]
+    used_ms: Mapped[int | None]
     """To the minute."""
-    revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_ms: Mapped[int | None]
 
 
 class FailureRow(Base):
@@ -107,9 +107,9 @@ class FailureRow(Base):
 
     __tablename__ = "sign_in_failure"
 
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
-    count: Mapped[int] = mapped_column(Integer)
-    last_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    key: Mapped[Key]
+    count: Mapped[Small]
+    last_ms: Mapped[int] = mapped_column(index=True)
 
 
 class SsoRow(Base):
@@ -117,14 +117,14 @@ class SsoRow(Base):
 
     __tablename__ = "sso_flow"
 
-    id_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    id_sha256: Mapped[Key]
     """Of a cookie, so that the answer comes to the browser that asked."""
-    state: Mapped[str] = mapped_column(Text)
-    nonce: Mapped[str] = mapped_column(Text)
-    verifier: Mapped[str] = mapped_column(Text)
-    go_on: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
+    nonce: Mapped[str]
+    verifier: Mapped[str]
+    go_on: Mapped[str]
     """The page that was wanted."""
-    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int]
 
 
 class AuditRow(Base):
@@ -133,16 +133,16 @@ class AuditRow(Base):
     __tablename__ = "audit"
     __table_args__ = (Index("ix_audit_actor", "actor", "number"),)
 
-    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """From 1, without gaps."""
-    at_ms: Mapped[int] = mapped_column(BigInteger)
-    actor: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int]
+    actor: Mapped[str]
     """`kind:id`."""
-    action: Mapped[str] = mapped_column(Text)
-    object: Mapped[str] = mapped_column(Text, index=True)
+    action: Mapped[str]
+    object: Mapped[str] = mapped_column(index=True)
     """`kind/id` of what was changed or looked at."""
-    detail: Mapped[str] = mapped_column(Text)
+    detail: Mapped[str]
     """JSON."""
-    before: Mapped[str] = mapped_column(Text)
+    before: Mapped[str]
     """Hash of the line before, hexadecimal; zeros before the first."""
-    hash: Mapped[str] = mapped_column(Text)
+    hash: Mapped[str]

@@ -1,9 +1,9 @@
 """Tables of shops, permits, grid cells and of where cameras are."""
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, Text
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from collector.store.tables import Base, Number
+from collector.store.tables import Base, Key, Serial, Small
 
 
 class ShopRow(Base):
@@ -11,29 +11,29 @@ class ShopRow(Base):
 
     __tablename__ = "shop"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     """As boxes' settings name it."""
-    revision: Mapped[int] = mapped_column(Integer)
-    name: Mapped[str] = mapped_column(Text)
-    street: Mapped[str] = mapped_column(Text, index=True)
+    revision: Mapped[Small]
+    name: Mapped[str]
+    street: Mapped[str] = mapped_column(index=True)
     """Site of its boxes; policies and rights go by it."""
-    address: Mapped[str] = mapped_column(Text)
-    business: Mapped[str] = mapped_column(Text)
-    owner: Mapped[str] = mapped_column(Text)
-    phone: Mapped[str] = mapped_column(Text)
-    other_phone: Mapped[str] = mapped_column(Text)
-    email: Mapped[str] = mapped_column(Text)
-    language: Mapped[str] = mapped_column(Text)
+    address: Mapped[str]
+    business: Mapped[str]
+    owner: Mapped[str]
+    phone: Mapped[str]
+    other_phone: Mapped[str]
+    email: Mapped[str]
+    language: Mapped[str]
     """`zh` or `en`: of its notices."""
-    lon: Mapped[float | None] = mapped_column(Float)
+    lon: Mapped[float | None]
     """Of its door, WGS84; `lat` likewise."""
-    lat: Mapped[float | None] = mapped_column(Float)
-    zones: Mapped[str] = mapped_column(Text)
+    lat: Mapped[float | None]
+    zones: Mapped[str]
     """`box/camera/zone; …`; a closed shop keeps them, but they are no longer its own."""
-    note: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    note: Mapped[str]
+    state: Mapped[str]
     """`active` or `closed`."""
-    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    changed_ms: Mapped[int]
 
 
 class ShopZone(Base):
@@ -41,10 +41,10 @@ class ShopZone(Base):
 
     __tablename__ = "shop_zone"
 
-    box_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    box_id: Mapped[Key]
     """No foreign key: a list of shops may be there before its boxes."""
-    camera: Mapped[str] = mapped_column(Text, primary_key=True)
-    zone: Mapped[str] = mapped_column(Text, primary_key=True)
+    camera: Mapped[Key]
+    zone: Mapped[Key]
     shop_id: Mapped[str] = mapped_column(ForeignKey("shop.id"), index=True)
 
 
@@ -54,28 +54,28 @@ class PermitRow(Base):
     __tablename__ = "permit"
     __table_args__ = (Index("ix_permit_days", "until_day", "from_day"),)
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    number: Mapped[str] = mapped_column(Text, unique=True)
+    id: Mapped[Serial]
+    number: Mapped[str] = mapped_column(unique=True)
     """Of the approval, as it is printed there."""
-    revision: Mapped[int] = mapped_column(Integer)
-    issuer: Mapped[str] = mapped_column(Text)
-    business: Mapped[str] = mapped_column(Text)
-    street: Mapped[str] = mapped_column(Text, index=True)
+    revision: Mapped[Small]
+    issuer: Mapped[str]
+    business: Mapped[str]
+    street: Mapped[str] = mapped_column(index=True)
     shop_id: Mapped[str | None] = mapped_column(ForeignKey("shop.id"), index=True)
-    zones: Mapped[str] = mapped_column(Text)
-    area: Mapped[str] = mapped_column(Text)
+    zones: Mapped[str]
+    area: Mapped[str]
     """`longitude latitude, …`, WGS84."""
-    from_day: Mapped[str] = mapped_column(Text)
+    from_day: Mapped[str]
     """ISO dates, both inclusive: of the days on which its hours begin."""
-    until_day: Mapped[str] = mapped_column(Text)
-    weekdays: Mapped[str] = mapped_column(Text)
-    hours: Mapped[str] = mapped_column(Text)
-    excluded: Mapped[str] = mapped_column(Text)
-    note: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
+    until_day: Mapped[str]
+    weekdays: Mapped[str]
+    hours: Mapped[str]
+    excluded: Mapped[str]
+    note: Mapped[str]
+    state: Mapped[str]
     """`active` or `withdrawn`."""
-    withdrawn_ms: Mapped[int | None] = mapped_column(BigInteger)
-    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    withdrawn_ms: Mapped[int | None]
+    changed_ms: Mapped[int]
 
 
 class GridCell(Base):
@@ -84,19 +84,19 @@ class GridCell(Base):
     __tablename__ = "grid_cell"
     __table_args__ = (Index("ix_grid_cell_box", "state", "west", "east"),)
 
-    code: Mapped[str] = mapped_column(Text, primary_key=True)
-    revision: Mapped[int] = mapped_column(Integer)
-    name: Mapped[str] = mapped_column(Text)
-    rings: Mapped[str] = mapped_column(Text)
+    code: Mapped[Key]
+    revision: Mapped[Small]
+    name: Mapped[str]
+    rings: Mapped[str]
     """Coordinates of a GeoJSON polygon, WGS84: the outer ring, then holes."""
-    west: Mapped[float] = mapped_column(Float)
-    south: Mapped[float] = mapped_column(Float)
-    east: Mapped[float] = mapped_column(Float)
-    north: Mapped[float] = mapped_column(Float)
-    area_m2: Mapped[float] = mapped_column(Float)
-    state: Mapped[str] = mapped_column(Text)
+    west: Mapped[float]
+    south: Mapped[float]
+    east: Mapped[float]
+    north: Mapped[float]
+    area_m2: Mapped[float]
+    state: Mapped[str]
     """`active` or `retired`."""
-    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    changed_ms: Mapped[int]
 
 
 class CameraPlace(Base):
@@ -104,20 +104,20 @@ class CameraPlace(Base):
 
     __tablename__ = "camera_place"
 
-    box_id: Mapped[str] = mapped_column(Text, primary_key=True)
-    camera: Mapped[str] = mapped_column(Text, primary_key=True)
-    revision: Mapped[int] = mapped_column(Integer)
-    street: Mapped[str] = mapped_column(Text, index=True)
-    name: Mapped[str] = mapped_column(Text)
-    gb28181: Mapped[str | None] = mapped_column(Text, unique=True)
-    lon: Mapped[float | None] = mapped_column(Float)
-    lat: Mapped[float | None] = mapped_column(Float)
-    height_m: Mapped[float | None] = mapped_column(Float)
+    box_id: Mapped[Key]
+    camera: Mapped[Key]
+    revision: Mapped[Small]
+    street: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    gb28181: Mapped[str | None] = mapped_column(unique=True)
+    lon: Mapped[float | None]
+    lat: Mapped[float | None]
+    height_m: Mapped[float | None]
     """Above the ground."""
-    cell: Mapped[str] = mapped_column(Text)
+    cell: Mapped[str]
     """Of the unit grid, where it was given; else it is looked up."""
-    note: Mapped[str] = mapped_column(Text)
-    changed_ms: Mapped[int] = mapped_column(BigInteger)
+    note: Mapped[str]
+    changed_ms: Mapped[int]
 
 
 class PlaceRevision(Base):
@@ -128,20 +128,20 @@ class PlaceRevision(Base):
 
     __tablename__ = "place_revision"
 
-    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[Key]
     """`shop`, `permit`, `cell` or `camera`."""
-    of: Mapped[str] = mapped_column(Text, primary_key=True)
+    of: Mapped[Key]
     """Its id, number, code, or `box/camera`."""
-    revision: Mapped[int] = mapped_column(Integer, primary_key=True)
+    revision: Mapped[Small] = mapped_column(primary_key=True)
     """From 1, without gaps."""
-    action: Mapped[str] = mapped_column(Text)
+    action: Mapped[str]
     """`added`, `changed`, `closed`, `reopened`, `withdrawn`, `retired`, `forgotten`."""
-    document: Mapped[str] = mapped_column(Text)
+    document: Mapped[str]
     """All fields as they are since then, as texts, JSON."""
-    by: Mapped[str] = mapped_column(Text)
+    by: Mapped[str]
     """Who did it, `kind:id`."""
-    by_name: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
-    source: Mapped[str] = mapped_column(Text)
+    by_name: Mapped[str]
+    reason: Mapped[str]
+    source: Mapped[str]
     """SHA-256 of the file that it came with; empty for a single change."""
-    at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    at_ms: Mapped[int] = mapped_column(index=True)

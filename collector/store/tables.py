@@ -1,13 +1,13 @@
 """The tables."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
+    Float,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 
 Number = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only plain integers by itself."""
+Serial = Annotated[int, mapped_column(Number, primary_key=True, autoincrement=True)]
+"""A primary key that counts up by itself."""
+Key = Annotated[str, mapped_column(primary_key=True)]
+"""A primary key, or a part of one, that is a text."""
+Small = Annotated[int, mapped_column(Integer)]
+"""A number of 32 bits."""
 
 
 class Base(DeclarativeBase):
-    """All tables; constraints have names, so that a migration can change them."""
+    """All tables; constraints have names, so that a migration can change them.
+
+    A column has the type of its annotation where it names none: a `str` is any text, an `int` has 64 bits.
+    """
 
     __table__: ClassVar[Table]
 
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: Text(), int: BigInteger(), float: Float()}
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(column_0_label)s",
@@ -43,31 +53,33 @@ class Box(Base):
 
     __tablename__ = "box"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    site: Mapped[str] = mapped_column(Text)
-    public_key: Mapped[str | None] = mapped_column(Text)
+    id: Mapped[Key]
+    site: Mapped[str]
+    public_key: Mapped[str | None]
     """Of the seal; the first one that came stays."""
-    state: Mapped[str] = mapped_column(Text, default="unknown")
-    version: Mapped[str] = mapped_column(Text, default="")
-    boot_id: Mapped[str] = mapped_column(Text, default="")
-    state_since_ms: Mapped[int] = mapped_column(BigInteger)
-    seen_ms: Mapped[int] = mapped_column(BigInteger)
-    health: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(default="unknown")
+    version: Mapped[str] = mapped_column(default="")
+    boot_id: Mapped[str] = mapped_column(default="")
+    state_since_ms: Mapped[int]
+    seen_ms: Mapped[int]
+    health: Mapped[str | None]
     """What it last said of how it is doing, JSON."""
-    health_ms: Mapped[int | None] = mapped_column(BigInteger)
+    health_ms: Mapped[int | None]
     """When that came."""
-    encryption_key: Mapped[str | None] = mapped_column(Text)
+    encryption_key: Mapped[str | None]
     """Secrets are sealed to it; the newest one that came."""
-    listed: Mapped[str | None] = mapped_column(Text)
+    listed: Mapped[str | None]
     """Ids of the incidents that went on as the box connected, JSON; null: not said, or dealt with."""
-    listed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    listed_ms: Mapped[int | None]
     """When it made that list, by its own clock."""
-    clock_boot: Mapped[str | None] = mapped_column(Text)
-    started_ms: Mapped[int | None] = mapped_column(BigInteger)
+    clock_boot: Mapped[str | None]
+    started_ms: Mapped[int | None]
     """When the box started (`clock_boot`), by the center's clock."""
-    standing: Mapped[str] = mapped_column(Text, default="guest")
+    standing: Mapped[str] = mapped_column(default="guest")
     """`guest` came by itself, `expected` has a claim code, then `enrolled`; `revoked` and `replaced` are out."""
-    replaced_by: Mapped[str | None] = mapped_column(Text)
+    replaced_by: Mapped[str | None]
+    system: Mapped[str | None]
+    """`protocol.systems.SystemReported`, JSON; null: it has none that could be rolled out."""
 
 
 class Claim(Base):
@@ -75,16 +87,16 @@ class Claim(Base):
 
     __tablename__ = "claim"
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    code_sha256: Mapped[str] = mapped_column(Text, unique=True)
+    id: Mapped[Serial]
+    code_sha256: Mapped[str] = mapped_column(unique=True)
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    expires_ms: Mapped[int] = mapped_column(BigInteger)
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    created_ms: Mapped[int]
+    expires_ms: Mapped[int]
+    attempts: Mapped[Small] = mapped_column(default=0)
     """That were refused."""
-    key_sha256: Mapped[str | None] = mapped_column(Text)
+    key_sha256: Mapped[str | None]
     """Of the key that used it; the same key is answered again."""
-    serial: Mapped[str | None] = mapped_column(Text)
+    serial: Mapped[str | None]
 
 
 class CertificateRow(Base):
@@ -92,17 +104,17 @@ class CertificateRow(Base):
 
     __tablename__ = "certificate"
 
-    serial: Mapped[str] = mapped_column(Text, primary_key=True)
+    serial: Mapped[Key]
     """Hexadecimal."""
-    usage: Mapped[str] = mapped_column(Text)
+    usage: Mapped[str]
     """`ca`, `server`, `collector` or `box`."""
-    name: Mapped[str] = mapped_column(Text, index=True)
+    name: Mapped[str] = mapped_column(index=True)
     """CN; a box's id."""
-    key_sha256: Mapped[str] = mapped_column(Text)
-    issued_ms: Mapped[int] = mapped_column(BigInteger)
-    not_after_ms: Mapped[int] = mapped_column(BigInteger)
-    revoked_ms: Mapped[int | None] = mapped_column(BigInteger)
-    pem: Mapped[str] = mapped_column(Text)
+    key_sha256: Mapped[str]
+    issued_ms: Mapped[int]
+    not_after_ms: Mapped[int]
+    revoked_ms: Mapped[int | None]
+    pem: Mapped[str]
 
 
 class Secret(Base):
@@ -110,8 +122,8 @@ class Secret(Base):
 
     __tablename__ = "secret"
 
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
+    name: Mapped[Key]
+    value: Mapped[str]
 
 
 class CameraRow(Base):
@@ -120,14 +132,14 @@ class CameraRow(Base):
     __tablename__ = "camera"
 
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
-    camera: Mapped[str] = mapped_column(Text, primary_key=True)
-    state: Mapped[str] = mapped_column(Text)
-    since_ms: Mapped[int] = mapped_column(BigInteger)
-    text: Mapped[str] = mapped_column(Text, default="")
-    restarts: Mapped[int] = mapped_column(Integer, default=0)
-    learning: Mapped[str] = mapped_column(Text, default="[]", server_default="[]")
+    camera: Mapped[Key]
+    state: Mapped[str]
+    since_ms: Mapped[int]
+    text: Mapped[str] = mapped_column(default="")
+    restarts: Mapped[Small] = mapped_column(default=0)
+    learning: Mapped[str] = mapped_column(default="[]", server_default="[]")
     """Zones whose clear look is not known yet, JSON."""
-    unavailable: Mapped[str] = mapped_column(Text, default="[]", server_default="[]")
+    unavailable: Mapped[str] = mapped_column(default="[]", server_default="[]")
     """Zones that cannot be judged, JSON; `text` says why."""
 
 
@@ -136,15 +148,15 @@ class MessageRow(Base):
 
     __tablename__ = "message"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
-    incident: Mapped[str] = mapped_column(Text, index=True)
-    seq: Mapped[int] = mapped_column(Integer)
-    type: Mapped[str] = mapped_column(Text)
-    at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    incident: Mapped[str] = mapped_column(index=True)
+    seq: Mapped[Small]
+    type: Mapped[str]
+    at_ms: Mapped[int | None]
     """When it was decided, by the center's clock; the payload has the box's."""
-    received_ms: Mapped[int] = mapped_column(BigInteger)
-    payload: Mapped[str] = mapped_column(Text)
+    received_ms: Mapped[int]
+    payload: Mapped[str]
 
 
 class Ticket(Base):
@@ -167,108 +179,108 @@ class Ticket(Base):
         Index("ix_ticket_mark", "street", "opened_ms", "mark"),
     )
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    key: Mapped[str] = mapped_column(Text, index=True)
-    rule: Mapped[str] = mapped_column(Text)
-    shop: Mapped[str | None] = mapped_column(Text)
+    number: Mapped[Serial]
+    key: Mapped[str] = mapped_column(index=True)
+    rule: Mapped[str]
+    shop: Mapped[str | None]
     box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))
     """None, as `camera` and `zone` are empty: no camera has seen it, a person has reported it (see `ReportRow`)."""
-    camera: Mapped[str] = mapped_column(Text)
-    zone: Mapped[str] = mapped_column(Text)
-    source: Mapped[str] = mapped_column(Text, server_default="video")
+    camera: Mapped[str]
+    zone: Mapped[str]
+    source: Mapped[str] = mapped_column(server_default="video")
     """Who told of it: one of `tickets.machine.SOURCES`."""
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
     """One of `tickets.machine.State`."""
-    open: Mapped[int] = mapped_column(Integer)
+    open: Mapped[Small]
     """1: its state is not a final one."""
-    opened_ms: Mapped[int] = mapped_column(BigInteger)
+    opened_ms: Mapped[int]
     """First instant of its first incident's presence."""
-    created_ms: Mapped[int] = mapped_column(BigInteger)
-    changed_ms: Mapped[int] = mapped_column(BigInteger, index=True)
-    cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
+    created_ms: Mapped[int]
+    changed_ms: Mapped[int] = mapped_column(index=True)
+    cleared_ms: Mapped[int | None]
     repeat_of: Mapped[int | None] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
-    reopened: Mapped[int] = mapped_column(Integer, default=0)
-    late: Mapped[int] = mapped_column(Integer, default=0)
+    reopened: Mapped[Small] = mapped_column(default=0)
+    late: Mapped[Small] = mapped_column(default=0)
     """1: all its incidents came late; deadlines count from what the shop is told, and nobody is alarmed for one that
     is over."""
-    street: Mapped[str] = mapped_column(Text, server_default="")
+    street: Mapped[str] = mapped_column(server_default="")
     """Site of the box that saw it first."""
-    present: Mapped[int] = mapped_column(Integer, server_default="0")
+    present: Mapped[Small] = mapped_column(server_default="0")
     """1: something still stands there, as far as is known."""
-    look_ms: Mapped[int | None] = mapped_column(BigInteger)
+    look_ms: Mapped[int | None]
     """When the desk has to look at it; all timers are this."""
-    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    version: Mapped[Small] = mapped_column(server_default="1")
     """Counts the steps: whoever acts says which one they saw."""
-    since_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    since_ms: Mapped[int] = mapped_column(server_default="0")
     """When its present state began."""
-    entered: Mapped[int] = mapped_column(Integer, server_default="1")
+    entered: Mapped[Small] = mapped_column(server_default="1")
     """The version with which that was: what belongs to this state alone is known by it."""
-    news: Mapped[int] = mapped_column(Integer, server_default="0")
+    news: Mapped[Small] = mapped_column(server_default="0")
     """1: something goes on there that came after the desk had closed it."""
-    acted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    acted_ms: Mapped[int | None]
     """When the desk first did something with it; from then on it holds together what belongs to it."""
-    closed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    closed_ms: Mapped[int | None]
     """When it came to a final state."""
-    back: Mapped[str | None] = mapped_column(Text)
+    back: Mapped[str | None]
     """The state that a rejected appeal, or a return that lapses before review, leads back to."""
-    mark: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    mark: Mapped[int] = mapped_column(server_default="0")
     """Of all that indicators are made of, see `tickets.facts`; 0: not worked out yet."""
 
     # what follows is the desk's alone: the inbox neither reads nor writes it
-    reviewer: Mapped[str | None] = mapped_column(Text)
+    reviewer: Mapped[str | None]
     """The person who reviewed the picture, by `kind:id`; without one it is never registered."""
-    reviewed_ms: Mapped[int | None] = mapped_column(BigInteger)
+    reviewed_ms: Mapped[int | None]
     policy: Mapped[int | None] = mapped_column(Number)
     """Revision of the street's policy that its present step began with; None: the built-in one."""
-    due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    due_ms: Mapped[int | None]
     """Deadline of the present step."""
-    due_kind: Mapped[str] = mapped_column(Text, server_default="")
+    due_kind: Mapped[str] = mapped_column(server_default="")
     """Which of the policy's deadlines that is, and in which time it counts."""
     due_entered: Mapped[int | None] = mapped_column(Integer)
     """`entered` of the state that the deadline belongs to."""
-    level: Mapped[int] = mapped_column(Integer, server_default="0")
+    level: Mapped[Small] = mapped_column(server_default="0")
     """How often it was escalated in the present step; 0: not overdue."""
-    round: Mapped[int] = mapped_column(Integer, server_default="1")
+    round: Mapped[Small] = mapped_column(server_default="1")
     """One more each time that it begins anew; people are told once in each."""
-    told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    told_ms: Mapped[int | None]
     """When the shop was told in this round."""
-    shop_due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    shop_due_ms: Mapped[int | None]
     """End of the shop's minutes in this round; nobody enforces before it."""
-    shop_asked_ms: Mapped[int | None] = mapped_column(BigInteger)
+    shop_asked_ms: Mapped[int | None]
     """When this round began with the shop: no enforcement until it was told. None: it did not."""
     ordered: Mapped[int | None] = mapped_column(Integer)
     """`entered` of the state for which people were last told; what waits for another one is withdrawn."""
-    urgency: Mapped[str] = mapped_column(Text, server_default="normal")
-    offences: Mapped[int] = mapped_column(Integer, server_default="0")
+    urgency: Mapped[str] = mapped_column(server_default="normal")
+    offences: Mapped[Small] = mapped_column(server_default="0")
     """Earlier confirmed tickets of its key within the policy's days, as it was confirmed."""
-    assignee: Mapped[str | None] = mapped_column(Text)
+    assignee: Mapped[str | None]
     """Whom it was dispatched to."""
-    case_number: Mapped[str | None] = mapped_column(Text, unique=True, index=True)
+    case_number: Mapped[str | None] = mapped_column(unique=True, index=True)
     """19 digits: region, date, serial; from registration on."""
-    outcome: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str | None]
     """Of `closed`: `community`, `handled`, `withdrawn`, …; of `verifying`: what it will be."""
-    permit: Mapped[str | None] = mapped_column(Text)
+    permit: Mapped[str | None]
     """Number of the permit that makes it exempt."""
     duplicate_of: Mapped[int | None] = mapped_column(Number, index=True)
-    found: Mapped[str | None] = mapped_column(Text)
+    found: Mapped[str | None]
     """Of one that a person reported: what somebody found who went there, one of `tickets.machine.FINDINGS`."""
     pause: Mapped[int | None] = mapped_column(Number)
     """The pause that keeps it quiet."""
-    paused_until_ms: Mapped[int | None] = mapped_column(BigInteger)
-    left_ms: Mapped[int | None] = mapped_column(BigInteger)
+    paused_until_ms: Mapped[int | None]
+    left_ms: Mapped[int | None]
     """What was left of the deadline when an appeal stopped it."""
     verify: Mapped[int | None] = mapped_column(Integer)
     """Version whose commands `v-{number}-{version}-…` ask boxes to look; None: nobody is asked, or all was read."""
-    verdict: Mapped[str] = mapped_column(Text, default="", server_default="")
+    verdict: Mapped[str] = mapped_column(default="", server_default="")
     """One of `tickets.facts.Verdict`: what was last judged of it."""
-    first_told_ms: Mapped[int | None] = mapped_column(BigInteger)
+    first_told_ms: Mapped[int | None]
     """When the shop was told for the first time."""
-    registered_ms: Mapped[int | None] = mapped_column(BigInteger)
+    registered_ms: Mapped[int | None]
     """When it was registered for the first time, unless that was taken back."""
-    fed_back: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    fed_back: Mapped[Small] = mapped_column(default=0, server_default="0")
     """How often it was said to be handled; `reworked` likewise: to be done again."""
-    reworked: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    overdue: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    reworked: Mapped[Small] = mapped_column(default=0, server_default="0")
+    overdue: Mapped[Small] = mapped_column(default=0, server_default="0")
     """How many of its deadlines since registration were over before they were met or moved."""
 
     incidents: Mapped[list["IncidentRow"]] = relationship(order_by="IncidentRow.opened_ms", back_populates="ticket")
@@ -294,23 +306,23 @@ class IncidentRow(Base):
         ),
     )
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"))
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
-    state: Mapped[str] = mapped_column(Text)
+    state: Mapped[str]
     """`open`, `cleared`, `ended`, or `orphaned`: its box does not know it any more."""
-    seq: Mapped[int] = mapped_column(Integer)
-    opened_ms: Mapped[int] = mapped_column(BigInteger)
-    cleared_ms: Mapped[int | None] = mapped_column(BigInteger)
-    ended_ms: Mapped[int | None] = mapped_column(BigInteger)
-    received_ms: Mapped[int | None] = mapped_column(BigInteger)
+    seq: Mapped[Small]
+    opened_ms: Mapped[int]
+    cleared_ms: Mapped[int | None]
+    ended_ms: Mapped[int | None]
+    received_ms: Mapped[int | None]
     """When its first message came."""
-    late: Mapped[int] = mapped_column(Integer, default=0)
+    late: Mapped[Small] = mapped_column(default=0)
     """1: the message that opened it came long after it was decided."""
-    clock: Mapped[str] = mapped_column(Text, default="told")
+    clock: Mapped[str] = mapped_column(default="told")
     """By what its times are known: `told`, `offset`, `uptime` or `received`."""
-    visibility: Mapped[str] = mapped_column(Text)
-    data: Mapped[str] = mapped_column(Text)
+    visibility: Mapped[str]
+    data: Mapped[str]
     """`data` of the newest message, JSON."""
 
     ticket: Mapped[Ticket] = relationship(back_populates="incidents")
@@ -321,18 +333,18 @@ class TicketEvent(Base):
 
     __tablename__ = "ticket_event"
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[Serial]
     ticket_number: Mapped[int] = mapped_column(Number, ForeignKey("ticket.number"), index=True)
-    kind: Mapped[str] = mapped_column(Text)
-    at_ms: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str]
+    at_ms: Mapped[int]
     """When it happened; picture time for what a camera saw."""
-    received_ms: Mapped[int] = mapped_column(BigInteger)
-    message_id: Mapped[str | None] = mapped_column(Text)
-    detail: Mapped[str] = mapped_column(Text, default="{}")
-    author: Mapped[str] = mapped_column(Text, server_default="camera")
+    received_ms: Mapped[int]
+    message_id: Mapped[str | None]
+    detail: Mapped[str] = mapped_column(default="{}")
+    author: Mapped[str] = mapped_column(server_default="camera")
     """Who did it, by `kind:id`; `camera`: what a box told."""
-    reason: Mapped[str] = mapped_column(Text, server_default="")
-    before: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(server_default="")
+    before: Mapped[str | None]
     """Of a step: what it changed, as it was before, JSON."""
 
 
@@ -342,28 +354,28 @@ class PictureRow(Base):
     __tablename__ = "picture"
     __table_args__ = (UniqueConstraint("incident", "role", "view", "sha256", name="uq_picture_place"),)
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str | None] = mapped_column(ForeignKey("box.id"))
     """None: of a ticket that no camera has seen."""
-    incident: Mapped[str] = mapped_column(Text, index=True)
+    incident: Mapped[str] = mapped_column(index=True)
     """Or `report-{number}`, of a ticket that a person reported."""
-    role: Mapped[str] = mapped_column(Text)
-    view: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(Text, index=True)
-    bytes: Mapped[int] = mapped_column(Integer)
-    received_ms: Mapped[int] = mapped_column(BigInteger, index=True)
-    author: Mapped[str] = mapped_column(Text, default="", server_default="")
+    role: Mapped[str]
+    view: Mapped[str]
+    sha256: Mapped[str] = mapped_column(index=True)
+    bytes: Mapped[Small]
+    received_ms: Mapped[int] = mapped_column(index=True)
+    author: Mapped[str] = mapped_column(default="", server_default="")
     """The person who took it, by `kind:id`; empty: its box."""
-    masked: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    masked: Mapped[Small] = mapped_column(default=1, server_default="1")
     """0: nobody has masked faces in it."""
-    taken_ms: Mapped[int | None] = mapped_column(BigInteger)
+    taken_ms: Mapped[int | None]
     """Of a person's: when, as their telephone says; a box's stands in its incident, like its size."""
-    width: Mapped[int | None] = mapped_column(BigInteger)
-    height: Mapped[int | None] = mapped_column(BigInteger)
-    deleted_ms: Mapped[int | None] = mapped_column(BigInteger)
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    deleted_ms: Mapped[int | None]
     """When its file was deleted; the row stays."""
-    deleted_why: Mapped[str] = mapped_column(Text, default="", server_default="")
-    deleted_line: Mapped[int | None] = mapped_column(BigInteger)
+    deleted_why: Mapped[str] = mapped_column(default="", server_default="")
+    deleted_line: Mapped[int | None]
     """Of the audit log, that says so."""
 
 
@@ -372,17 +384,17 @@ class Refused(Base):
 
     __tablename__ = "refused"
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    box: Mapped[str] = mapped_column(Text, default="", index=True)
+    id: Mapped[Serial]
+    box: Mapped[str] = mapped_column(default="", index=True)
     """Empty for what came from no known box."""
-    bytes: Mapped[int] = mapped_column(Integer, default=0)
+    bytes: Mapped[Small] = mapped_column(default=0)
     """Of the whole payload."""
-    topic: Mapped[str] = mapped_column(Text)
-    message_id: Mapped[str | None] = mapped_column(Text)
-    code: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    received_ms: Mapped[int] = mapped_column(BigInteger)
-    head: Mapped[str] = mapped_column(Text)
+    topic: Mapped[str]
+    message_id: Mapped[str | None]
+    code: Mapped[str]
+    text: Mapped[str]
+    received_ms: Mapped[int]
+    head: Mapped[str]
     """The first characters of the payload."""
 
 
@@ -391,22 +403,22 @@ class CommandRow(Base):
 
     __tablename__ = "command"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[Key]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
-    verb: Mapped[str] = mapped_column(Text)
-    args: Mapped[str] = mapped_column(Text)
+    verb: Mapped[str]
+    args: Mapped[str]
     """JSON; a sealed secret is taken out once it was answered."""
-    by: Mapped[str] = mapped_column(Text)
-    asked_ms: Mapped[int] = mapped_column(BigInteger)
-    expires_ms: Mapped[int] = mapped_column(BigInteger)
-    sent_ms: Mapped[int | None] = mapped_column(BigInteger)
+    by: Mapped[str]
+    asked_ms: Mapped[int]
+    expires_ms: Mapped[int]
+    sent_ms: Mapped[int | None]
     """When it was last sent."""
-    state: Mapped[str] = mapped_column(Text, index=True)
+    state: Mapped[str] = mapped_column(index=True)
     """`waiting`, `sent`, `accepted`; then `timed_out`, or the reply's outcome: `ok`, `failed`, `refused`, `expired`."""
-    code: Mapped[str] = mapped_column(Text, default="")
-    text: Mapped[str] = mapped_column(Text, default="")
-    data: Mapped[str] = mapped_column(Text, default="{}")
-    replied_ms: Mapped[int | None] = mapped_column(BigInteger)
+    code: Mapped[str] = mapped_column(default="")
+    text: Mapped[str] = mapped_column(default="")
+    data: Mapped[str] = mapped_column(default="{}")
+    replied_ms: Mapped[int | None]
 
 
 class AcceptanceRow(Base):
@@ -415,10 +427,10 @@ class AcceptanceRow(Base):
     __tablename__ = "acceptance"
 
     command_id: Mapped[str] = mapped_column(ForeignKey("command.id"), primary_key=True)
-    at_ms: Mapped[int] = mapped_column(BigInteger)
-    by: Mapped[str] = mapped_column(Text)
-    handed_over_by: Mapped[str] = mapped_column(Text)
-    note: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int]
+    by: Mapped[str]
+    handed_over_by: Mapped[str]
+    note: Mapped[str]
 
 
 class CommandPicture(Base):
@@ -427,11 +439,11 @@ class CommandPicture(Base):
     __tablename__ = "command_picture"
 
     command_id: Mapped[str] = mapped_column(ForeignKey("command.id"), primary_key=True)
-    view: Mapped[str] = mapped_column(Text, primary_key=True)
-    role: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(Text)
-    jpeg: Mapped[bytes] = mapped_column(LargeBinary)
-    received_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    view: Mapped[Key]
+    role: Mapped[str]
+    sha256: Mapped[str]
+    jpeg: Mapped[bytes]
+    received_ms: Mapped[int] = mapped_column(index=True)
 
 
 class SettingsRow(Base):
@@ -440,23 +452,23 @@ class SettingsRow(Base):
     __tablename__ = "settings_wanted"
     __table_args__ = (UniqueConstraint("box_id", "revision", name="uq_settings_wanted_revision"),)
 
-    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    number: Mapped[Serial]
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), index=True)
-    revision: Mapped[int | None] = mapped_column(BigInteger)
+    revision: Mapped[int | None]
     """None: an edit on the box that was based on an older revision than the newest."""
-    based_on: Mapped[int] = mapped_column(BigInteger)
+    based_on: Mapped[int]
     """The revision that was newest when it was made; of a box's edit: the one that was edited."""
-    document: Mapped[str] = mapped_column(Text)
-    digest: Mapped[str] = mapped_column(Text)
-    by: Mapped[str] = mapped_column(Text)
+    document: Mapped[str]
+    digest: Mapped[str]
+    by: Mapped[str]
     """Who made it; `box` for an edit there."""
-    made_ms: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(Text)
+    made_ms: Mapped[int]
+    state: Mapped[str]
     """`wanted`, `conflict`, or what the box reports: `pending`, `applied`, `rejected`, `rolled_back`."""
-    errors: Mapped[str] = mapped_column(Text, default="[]")
-    answers: Mapped[str | None] = mapped_column(Text)
+    errors: Mapped[str] = mapped_column(default="[]")
+    answers: Mapped[str | None]
     """Digest of the box's last edit, once it was taken."""
-    sent_ms: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    sent_ms: Mapped[int | None] = mapped_column(index=True)
     """None: to be published."""
 
 
@@ -466,9 +478,9 @@ class SettingsReport(Base):
     __tablename__ = "settings_reported"
 
     box_id: Mapped[str] = mapped_column(ForeignKey("box.id"), primary_key=True)
-    revision: Mapped[int] = mapped_column(BigInteger)
-    digest: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(Text)
-    wanted: Mapped[int | None] = mapped_column(BigInteger)
-    errors: Mapped[str] = mapped_column(Text, default="[]")
-    received_ms: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[int]
+    digest: Mapped[str]
+    state: Mapped[str]
+    wanted: Mapped[int | None]
+    errors: Mapped[str] = mapped_column(default="[]")
+    received_ms: Mapped[int]

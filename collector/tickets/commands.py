@@ -1,9 +1,7 @@
 """`cityeye-collector policies …`: what the streets want, shown, checked and changed."""
 
-import contextlib
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,10 +10,9 @@ import typer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from collector.commandline import SettingsOption, one_line, open_data, who
+from collector.commandline import JsonOption, SettingsOption, one_line, open_center, who
 from collector.people.actor import Actor
-from collector.settings import load_settings
-from collector.store import Box, GrantRow, Store
+from collector.store import Box, GrantRow
 from collector.tickets import policy
 from collector.tickets.policy import DEFAULT, Policy, PolicyError
 from protocol.documents import read_toml
@@ -24,18 +21,7 @@ from protocol.instants import from_epoch, rfc3339
 policies = typer.Typer(no_args_is_help=True, help="What each street wants: who confirms, minutes, hours, escalation.")
 StreetOption = Annotated[str, typer.Option("--street", help="a site; * is for all that have no policy of their own")]
 FileArgument = Annotated[Path, typer.Argument(help="TOML or JSON", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 SHOWN: Final = 20
-
-
-@contextlib.contextmanager
-def _store(settings: Path) -> Iterator[Store]:
-    with one_line():
-        store = open_data(load_settings(settings))
-        try:
-            yield store
-        finally:
-            store.close()
 
 
 def read_file(path: Path) -> Policy:
@@ -71,7 +57,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the policy that a street has now, as JSON, or its revisions."""
-    with _store(settings) as store, store.transaction() as session:
+    with open_center(settings) as (_, store), store.transaction() as session:
         if history:
             rows = policy.history(session, street)[:SHOWN]
             lines = [
@@ -103,7 +89,7 @@ def set_policy(
     """Make a file a street's newest policy; steps that have begun keep the deadlines that they have."""
     with one_line():
         one = read_file(file)
-    with _store(settings) as store, store.writing() as session:
+    with open_center(settings) as (_, store), store.writing() as session:
         before = policy.current(session, street).policy
         row = policy.put(session, street, one, Actor("system", who()), round(time.time() * 1000), reason)
         revision, known = row.revision, _known(session)

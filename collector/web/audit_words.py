@@ -46,6 +46,7 @@ cases.exported  导出案卷  Cases exported
 certificate.issue  签发证书  Certificate issued
 clock.jump  时钟跳变  The clock jumped
 detectors.add  登记检测模型  Detector taken up
+systems.add  登记系统  System taken up
 dataset.export  导出训练数据  Dataset exported
 evidence.original  调取原图  Original fetched
 filing.filed  备案材料已报送  Filing handed in
@@ -87,8 +88,8 @@ proposal.shown  展示建议  Proposal shown
 proposal.refused  不予展示建议  Proposal not shown
 proposal.answered  答复建议  Proposal answered
 proposal.deleted  到期删除建议  Proposals deleted, their time over
-rollout.start  开始推送检测模型  Roll-out begun
-rollout.stop  停止推送检测模型  Roll-out stopped
+rollout.start  开始推送  Roll-out begun
+rollout.stop  停止推送  Roll-out stopped
 shop.looked_at  查看店铺联系方式  Looked at a shop's people and numbers
 sign_in  登录  Signed in
 sign_in.delayed  登录失败过多  Too many failed sign-ins

@@ -48,10 +48,9 @@ def page(found: Iterable[Call]) -> str:
         f"| `{right}` | {' | '.join('yes' if role in may else '' for role in Role)} | {MEANING[right]} |"
         for right, may in MAY.items()
     ]
-    rows = [
-        f"| `{one.method} {one.path}` | {_needs(one)} |"
-        for one in sorted(found, key=lambda one: (one.path, one.method))
-    ]
+    needing: dict[str, list[str]] = {}
+    for one in sorted(found, key=lambda one: (one.path, one.method)):
+        needing.setdefault(_needs(one), []).append(f"`{one.method} {one.path}`")
     return "\n".join(
         [
             HEAD,
@@ -59,10 +58,8 @@ def page(found: Iterable[Call]) -> str:
             f"| right | {roles} | what it is good for |",
             f"| {' | '.join(['---'] * (len(Role) + 2))} |",
             *rights,
-            "\n## Calls\n",
-            "| call | needs |",
-            "| --- | --- |",
-            *rows,
+            "\n## Calls, by the right that they need\n",
+            *(f"- {needs}: {', '.join(needing[needs])}" for needs in sorted(needing)),
             "",
         ]
     )

@@ -138,6 +138,7 @@ def updated() -> tuple[str, list[str]]:
     for one in kept:
         # which sentences go to the browser has to be known; where the others stand a search finds
         one.locations = [place for place in one.locations if str(place[0]).endswith(".js")]
+        one.flags.discard("python-format")  # it shows
     out = io.BytesIO()
     write_po(out, kept, width=0, ignore_obsolete=True, include_lineno=False, omit_header=True)
     missing = [str(one.id) for one in kept if one.id and not _has_all(one.string)]

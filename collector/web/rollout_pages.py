@@ -1,6 +1,7 @@
-"""The page of detectors: which box runs what, what is being rolled out, and how far that is."""
+"""The pages of detectors and of systems: which box runs what, what is being rolled out, and how far that is."""
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -9,17 +10,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from collector.boxes import rollouts
-from collector.boxes.register import RegisterError
+from collector.boxes.register import OUT, RegisterError
 from collector.people.actor import Actor
 from collector.people.rights import may
-from collector.store import DetectorRow, RolloutRow
+from collector.store import Box
 from collector.web import fleet, story
 from collector.web.forms import DONE, go
 from collector.web.language import N_
 from collector.web.pages import Page, Showing
 from collector.web.rights import Acting, Desk, Fields, in_streets, needs
+from protocol.systems import SystemReported
 
-ROOT: Final = "/admin/detectors"
+ROOTS: Final = {"/admin/detectors": "detector", "/admin/systems": "system"}
 SHOWN: Final = 10
 STATES: Final = {
     "running": (N_("Goes on"), "warn"),
@@ -28,6 +30,7 @@ STATES: Final = {
     "waiting": (N_("Waits"), ""),
     "fetching": (N_("Fetches it"), "warn"),
     "shadow": (N_("Compares"), "warn"),
+    "installing": (N_("Installs it"), "warn"),
     "trial": (N_("Tries it"), "warn"),
     "taken": (N_("Taken"), "good"),
     "refused": (N_("Refused"), "bad"),
@@ -42,31 +45,35 @@ def router(desk: Desk) -> APIRouter:
     """The routes."""
     routes = APIRouter(include_in_schema=False)
 
-    def overview(page: Page, acting: Actor, fault: str = "", done: str = "") -> HTMLResponse:
+    def overview(page: Page, acting: Actor, kind: str, fault: str = "", done: str = "") -> HTMLResponse:
+        own = in_streets(acting, "boxes.read")
         with desk.store.transaction() as session:
-            boxes = fleet.boxes(session, desk.now_ms(), in_streets(acting, "boxes.read"))
-            shown, stored = _rollouts(session, acting), rollouts.stored(session)
-        boxes.sort(key=lambda one: (one.site, one.id))
-        models = [one.health.model for one in boxes if one.health is not None and one.health.model is not None]
-        counts = Counter((one.name, one.sha256) for one in models)
+            shown, stored = _rollouts(session, acting, kind), rollouts.stored(session, kind)
+            have = _detectors(session, desk.now_ms(), own) if kind == "detector" else _systems(session, own)
         return page(
-            "admin_detectors.html",
+            "admin_rollouts.html",
             422 if fault else 200,
-            boxes=boxes,
-            counts=sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])),
+            kind=kind,
             rollouts=shown,
             stored=stored,
             states=STATES,
             usual={"steps": ",".join(map(str, rollouts.STEPS)), "most": rollouts.MOST},
             fault=fault,
             done=DONE.get(done, ""),
+            **have,
         )
 
-    @routes.get(ROOT, dependencies=[needs("boxes.read")])
-    def show_detectors(page: Showing, acting: Acting, done: str = "") -> HTMLResponse:
-        return overview(page, acting, done=done)
+    for root, kind in ROOTS.items():
+        _add(routes, desk, root, kind, overview)
+    return routes
 
-    @routes.post(ROOT, dependencies=[needs("boxes.write")])
+
+def _add(routes: APIRouter, desk: Desk, root: str, kind: str, overview: Callable[..., HTMLResponse]) -> None:
+    @routes.get(root, dependencies=[needs("boxes.read")])
+    def show(page: Showing, acting: Acting, done: str = "") -> HTMLResponse:
+        return overview(page, acting, kind, done=done)
+
+    @routes.post(root, dependencies=[needs("boxes.write")])
     def change(page: Showing, acting: Acting, fields: Fields) -> Response:
         now_ms, own = desk.now_ms(), in_streets(acting, "boxes.write")
         try:
@@ -77,12 +84,23 @@ def router(desk: Desk) -> APIRouter:
                     steps = [int(one) for one in fields.get("steps", "").replace("，", ",").split(",")]
                     rollouts.start(session, acting, fields.get("name", ""), own, now_ms, steps, int(fields["most"]))
         except RegisterError as fault:
-            return overview(page, acting, str(fault))
+            return overview(page, acting, kind, str(fault))
         except (ValueError, KeyError):
-            return overview(page, acting, "分组和比例应为整数 / expected whole numbers, such as 10,50,100 and 10")
-        return go(ROOT, done="ended" if number else "added")
+            return overview(page, acting, kind, "分组和比例应为整数 / expected whole numbers, such as 10,50,100 and 10")
+        return go(root, done="ended" if number else "added")
 
-    return routes
+
+def _detectors(session: Session, now_ms: int, streets: Collection[str] | None) -> dict[str, Any]:
+    boxes = sorted(fleet.boxes(session, now_ms, streets), key=lambda one: (one.site, one.id))
+    models = [one.health.model for one in boxes if one.health is not None and one.health.model is not None]
+    counts = Counter((one.name, one.sha256) for one in models)
+    return {"boxes": boxes, "counts": sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))}
+
+
+def _systems(session: Session, streets: Collection[str] | None) -> dict[str, Any]:
+    query = select(Box).where(Box.system.is_not(None), Box.standing.not_in(OUT)).order_by(Box.site, Box.id)
+    rows = session.scalars(query if streets is None else query.where(Box.site.in_(streets)))
+    return {"boxes": [(one, SystemReported.model_validate_json(one.system or "")) for one in rows]}
 
 
 def _stop(session: Session, acting: Actor, number: int, now_ms: int) -> None:
@@ -91,10 +109,9 @@ def _stop(session: Session, acting: Actor, number: int, now_ms: int) -> None:
     rollouts.stop(session, acting, number, now_ms)
 
 
-def _rollouts(session: Session, acting: Actor) -> list[dict[str, Any]]:
+def _rollouts(session: Session, acting: Actor, kind: str) -> list[dict[str, Any]]:
     """The last ones, as far as somebody sees their boxes."""
-    query = select(RolloutRow, DetectorRow.name).join(DetectorRow, DetectorRow.sha256 == RolloutRow.sha256)
-    rows = session.execute(query.order_by(RolloutRow.number.desc()).limit(SHOWN)).all()
+    rows = rollouts.newest(session, kind, SHOWN)
     names = story.names(session, [row.by for row, _ in rows])
     found = []
     for row, name in rows:

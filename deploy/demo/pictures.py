@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WIDTH_PX = 800
-MAX_BYTES = 24_000
+MAX_BYTES = 18_000
 
 BOX = """
 version = 1
@@ -84,7 +84,7 @@ def webp(picture: NDArray[np.uint8]) -> bytes:
     """The best WebP that keeps to MAX_BYTES."""
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (WIDTH_PX, round(height * WIDTH_PX / width)), interpolation=cv2.INTER_AREA)
-    for quality in range(92, 40, -3):
+    for quality in range(92, 25, -3):
         _, buffer = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])
         if buffer.nbytes <= MAX_BYTES:
             break

@@ -28,7 +28,8 @@ rm -rf etc/ssh/ssh_host_* etc/.pwd.lock etc/*- etc/ld.so.cache~ usr/share/bash-c
     usr/share/i18n usr/share/lintian usr/share/bug usr/share/info usr/lib/python3*/test usr/lib/python3*/idlelib \
     usr/lib/python3*/ensurepip usr/lib/python3*/lib2to3 usr/lib/python3*/pydoc_data usr/share/python-wheels
 find usr -name __pycache__ -prune -exec rm -rf {} +
-find var dev run tmp -mindepth 1 -delete 2>/dev/null || :
+# -xdev: mmdebstrap has bound this machine's own /dev/shm and others there
+find var dev run tmp -xdev -mindepth 1 -delete 2>/dev/null || :
 : >etc/machine-id
 mkdir -p opt/cityeye
 ln -sf ../run/cityeye/localtime etc/localtime

@@ -11,7 +11,8 @@ import pytest
 
 from agent.box import detectors
 from agent.box.clock import Clock
-from agent.box.detectors import STARTS, FetchError
+from agent.box.detectors import STARTS
+from agent.box.fetch import FetchError, fetch
 from agent.live import Agent, Eyes
 from agent.rollout import LASTS_S, SHADOW_S, Rollout, rolled_out
 from agent.settings import load_settings
@@ -172,28 +173,37 @@ def test_a_file_that_is_cut_short_or_another_one_at_the_center_is_refused(center
 def test_a_download_that_is_broken_off_goes_on_where_it_was(center, box, monkeypatch):
     raw = bytes(np.random.default_rng(1).integers(0, 255, 3 * PART_BYTES + 10, np.uint8))
     manifest = Manifest.model_validate_json(center.add(raw, "large").manifest)
-    asked, real = [], http.client.HTTPSConnection.request
+    wanted = detectors.wanted(box.state, manifest)
+    asked, real, real_read = [], http.client.HTTPSConnection.request, http.client.HTTPResponse.read
 
     def request(self, verb, path, headers):
-        asked.append(int(headers["range"].removeprefix("bytes=").partition("-")[0]) // PART_BYTES)
-        if len(asked) == 3:
+        asked.append(int(headers["range"].removeprefix("bytes=").partition("-")[0]) / PART_BYTES)
+        if len(asked) == 4:
             raise ConnectionResetError("it broke")
         return real(self, verb, path, headers=headers)
 
+    def read(self, amt):
+        if self.length == PART_BYTES // 2 and len(asked) == 2:  # what came of the part stays
+            raise ConnectionResetError("it broke")
+        return real_read(self, amt)
+
     def fails():
         with pytest.raises(FetchError) as caught:
-            detectors.fetch(box.state, manifest, lambda: False)
+            fetch(box.state, wanted)
         return not caught.value.final
 
     monkeypatch.setattr(http.client.HTTPSConnection, "request", request)
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read)
     assert fails()
-    path = detectors.fetch(box.state, manifest, lambda: False)
-    assert (path.read_bytes(), asked) == (raw, [0, 1, 2, 2, 3])
+    fetch(box.state, wanted)
+    path = wanted.target
+    assert (path.read_bytes(), asked) == (raw, [0, 1, 1.5, 2.5, 2.5])
     # what a cut of the power has left is not believed
     path.unlink()
     (path.parent.parent / f"{manifest.sha256}.part").write_bytes(bytes(PART_BYTES))
     assert fails()
-    assert detectors.fetch(box.state, manifest, lambda: False).read_bytes() == raw
+    fetch(box.state, wanted)
+    assert path.read_bytes() == raw
 
 
 def test_an_agent_that_does_not_last_with_it_or_finds_it_damaged_goes_back(center, box):

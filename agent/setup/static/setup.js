@@ -103,8 +103,11 @@ async function go(to) {
 }
 
 const SIGNS = { ok: "✓", warn: "!", FAIL: "✗" };
-const finding = ({ state: how, name, says: what, todo }) => make("li", "", { className: how },
-  make("b", `${SIGNS[how]} ${says(name)}: ${says(what)}`), todo ? `→ ${says(todo)}` : "");
+function finding({ zh, ...one }) {
+  const { name, says: what, todo, more } = tongue() === "zh" && zh ? zh : one;
+  return make("li", "", { className: one.state }, make("b", `${SIGNS[one.state]} ${name}: ${what}`),
+    ...(more ? [make("small", more, { lang: "en", className: "dim" })] : []), todo ? `→ ${todo}` : "");
+}
 const pairs = (list) => list.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", _(name)), make("dd", value)]);
 
 /** How the card's own claim stands. */
@@ -217,7 +220,8 @@ function show_aim(now) {
   const cell = (px, good) => make("td", `${px} px${good ? "" : ` · ${_("small")}`}`, { className: good ? "" : "bad" });
   fill("tbody", now.sizes.map((one) => make("tr", "", {}, make("td", _(one.row)), cell(one.person_px, one.person_good), cell(one.item_px, one.item_good))));
   const small = now.sizes.some((one) => !one.person_good || !one.item_good);
-  put("p#sizes", _(small ? "toosmall" : now.sizes.length ? "enough" : "unknown"));
+  const item = [now.item_px, now.item_px, Math.round(now.item_px * 1.65)];
+  put("p#sizes", _(small ? "toosmall" : now.sizes.length ? "enough" : "unknown", ...item));
   $("p#sizes").className = small ? "bad" : "";
 }
 
@@ -307,8 +311,8 @@ on("#camera form", async ({ source, substream, id, user, password }) => {
   tested = { id, source, substream: substream || null, user, password };
   if (!source) {
     if (!chosen) throw new Error(_("choose"));
-    const { host, ports: [port = 554] } = chosen;
-    const found = await job("streams", { host, port, user, password });
+    const { host, ports: [port = 554], service } = chosen;
+    const found = await job("streams", { host, port, user, password, service });
     if (found.state === "nothing") throw new Error(_("nopath"));
     tested.source = found.source; // where it is wrong, the test says what is the matter
     tested.substream = found.substream;

@@ -106,3 +106,14 @@ def test_the_file_is_written_whole(tmp_path):
     document.save(tmp_path, standing)
     assert document.load(tmp_path) == standing
     assert sorted(path.name for path in tmp_path.iterdir()) == [document.FILE, f"{document.FILE}.copy"]
+
+
+def test_an_older_agent_goes_on_with_what_a_newer_one_has_written(tmp_path):
+    zone = {"id": "z", "kind": "gathering", "polygon": [[0, 0], [1, 0], [1, 1]], "max_people": 4}
+    seed = CamerasDocument.model_validate({"camera": [{"id": "cam-1", "source": "clip.mp4", "zone": [zone]}]})
+    standing = confirmed(tried(begun(cameras(), None), 4, seed))
+    values = json.loads(standing.to_json()) | {"later": 1}
+    now = values["now"]["document"]
+    now["later"] = now["camera"][0]["later"] = now["camera"][0]["zone"][0]["later"] = {"a": 1}
+    (tmp_path / document.FILE).write_text(json.dumps(values))
+    assert document.load(tmp_path) == standing

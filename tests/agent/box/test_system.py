@@ -216,7 +216,7 @@ def test_a_trial_that_is_not_healthy_in_time_goes_back(box):
     box.start()
     box.do("boot")
     assert (box.slot, box.last["state"]) == ("a", "rolled_back")
-    assert "15 minutes" in box.said["last"]["text"]
+    assert "healthy in time" in box.said["last"]["text"]
     assert box.do("deadline").returncode == 0
     assert box.esp.joinpath(ENTRIES, "cityeye-a.conf").exists()
 
@@ -292,6 +292,21 @@ def test_a_bundle_is_the_one_that_was_asked_for(box, tmp_path, trick, text):
     assert text in box.said["last"]["text"]
     assert box.last["state"] == "refused"
     assert not list(tmp_path.glob("own/bundle*")) + list(tmp_path.glob("agent/wanted*"))
+
+
+def test_a_folder_in_roots_place_of_a_bundle_is_in_nobodys_way(box, tmp_path):
+    """The agent has put it there between root's look and its rename."""
+    path = tmp_path / "any"
+    path.write_text("content")
+    box.env["PATH"] = "/nowhere"
+    for there in (None, path):
+        (tmp_path / "own/bundle.raucb/deep").mkdir(parents=True)
+        (tmp_path / "own/bundle.raucb/deep/link").symlink_to(secret(tmp_path))
+        box.want(there)
+        box.do("install")
+        assert box.last["state"] == "refused"
+        assert not (tmp_path / "own/bundle.raucb").exists()
+    assert (tmp_path / "secret").read_text() == "root's own"
 
 
 # with the real RAUC

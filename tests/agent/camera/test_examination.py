@@ -1,9 +1,7 @@
 """Cameras that are wrong in each way, and what the doctor says of them."""
 
-import http.server
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 
 import av
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 
 from agent.camera.examination import Stream, examine, judge
 from agent.camera.source import Source
-from tests.cameras import RtspCamera
+from tests.cameras import RtspCamera, onvif
 from tests.services import free_port, stopped
 
 GOOD = {
@@ -39,7 +37,11 @@ GOOD = {
         ({"width": 352, "height": 288}, ["too small"]),
         ({"width": 1080, "height": 1920}, ["taller than wide"]),
         ({"times_s": [float(number) for number in range(12)], "keys_s": [0.0, 1.0]}, ["1.0 pictures a second"]),
-        ({"times_s": [0.0] * 12, "arrived_s": [float(number) for number in range(12)]}, ["1.0 pictures a second"]),
+        ({"times_s": [0.0] * 12, "arrived_s": list(range(12)), "keys_came_s": [0, 2]}, ["1.0 pictures a second"]),
+        (
+            {"times_s": [0.0] * 60, "arrived_s": [n / 10 for n in range(60)], "keys_came_s": [0]},
+            ["no second key frame"],
+        ),
         ({"keys_s": [0.0, 5.0]}, ["a key frame each 5.0 s"]),
         ({"keys_s": [0.0]}, ["no second key frame"]),
         ({"longest_gap_s": 4.5}, ["it stalled"]),
@@ -113,55 +115,22 @@ def test_a_camera_that_stalls_is_named(tmp_path):
     assert any("it stalled" in finding.says or "sends no picture" in finding.says for finding in found)
 
 
-class Onvif(http.server.BaseHTTPRequestHandler):
-    """A camera's web page that tells its time."""
-
-    off_s = 0.0
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
-        at = datetime.now(UTC) + timedelta(seconds=self.off_s)
-        body = (
-            '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"'
-            ' xmlns:tt="http://www.onvif.org/ver10/schema"><s:Body><tt:UTCDateTime>'
-            f"<tt:Time><tt:Hour>{at.hour}</tt:Hour><tt:Minute>{at.minute}</tt:Minute><tt:Second>{at.second}</tt:Second>"
-            f"</tt:Time><tt:Date><tt:Year>{at.year}</tt:Year><tt:Month>{at.month}</tt:Month><tt:Day>{at.day}</tt:Day>"
-            "</tt:Date></tt:UTCDateTime></s:Body></s:Envelope>"
-        ).encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Quiet."""
-
-
-@pytest.fixture
-def web(monkeypatch):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Onvif)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr("agent.camera.examination.WEB_PORTS", (server.server_port,))
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_camera_with_its_page_but_without_rtsp(web):
-    (finding,) = examine(network(f"rtsp://127.0.0.1:{free_port()}/1"), 2)
+def test_a_camera_with_its_page_but_without_rtsp(monkeypatch):
+    with onvif(monkeypatch) as port:
+        (finding,) = examine(network(f"rtsp://127.0.0.1:{free_port()}/1"), 2)
     assert finding.state == "FAIL"
-    assert f"and ONVIF answers at port {web.server_port}: switch RTSP on" in finding.todo
+    assert f"and ONVIF answers at port {port}: switch RTSP on" in finding.todo
 
 
 def test_nothing_is_there(monkeypatch):
-    monkeypatch.setattr("agent.camera.examination.WEB_PORTS", (free_port(),))
+    monkeypatch.setattr("agent.camera.onvif.WEB_PORTS", (free_port(),))
     (finding,) = examine(network(f"rtsp://127.0.0.1:{free_port()}/1"), 2)
     assert "check cable, PoE and the address" in finding.todo
 
 
 @pytest.mark.parametrize(("off_s", "state"), [(0, "ok"), (-7200, "warn")])
-def test_a_camera_whose_clock_is_off(web, tmp_path, monkeypatch, off_s, state):
-    monkeypatch.setattr(Onvif, "off_s", off_s)
-    with RtspCamera(tmp_path / "camera") as camera:
+def test_a_camera_whose_clock_is_off(tmp_path, monkeypatch, off_s, state):
+    with onvif(monkeypatch, off_s=off_s), RtspCamera(tmp_path / "camera") as camera:
         finding = examine(network(camera.url), 2)[-1]
     assert finding.state == state
     assert "its clock is" in finding.says

@@ -6,8 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.setup.aim import Measure, sharpness
+from agent.setup.aim import ITEM_PX, ITEM_TALL, Measure, item_needs_px, sharpness
+from agent.vision.still import StillScene
 from protocol.plane import Plane
+from protocol.settings import MIN_AREA
+from tests.agent.vision.test_still import EVERYWHERE, Street, pavement
 from tests.scenes import street
 
 
@@ -55,3 +58,38 @@ def test_sizes_come_of_the_ground_where_that_is_drawn():
     assert near.person_px == pytest.approx(1280 / 3 / 4 * 1.7, rel=0.03)
     assert far.person_px == pytest.approx(1280 * 0.17 / 4 * 1.7, rel=0.03)
     assert (near.item_good, far.item_good) == (True, False)
+
+
+def reported(px, seed):
+    """Whether a crate so wide in 1080p is reported by the default settings after a while."""
+    rng, tall = np.random.default_rng(seed), round(px * ITEM_TALL)
+    thing = rng.normal(rng.choice([60, 90, 170, 200]), 5, (tall, px))
+    thing[: tall // 12] += 60
+    thing[:: tall // 4] -= 40
+    thing[:, :: px // 3] += 35
+    x, y = int(rng.integers(400, 1300)), int(rng.integers(400, 900))
+    empty = cv2.resize(pavement(seed), (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    full = empty.copy()
+    full[y : y + tall, x : x + px] = thing
+    before, after = (cv2.resize(one, (320, 180), interpolation=cv2.INTER_AREA) for one in (empty, full))
+    camera = Street(StillScene(10), before)
+    camera.watch(20)
+    return bool(camera.watch(40, lambda _picture, _t: after).items(EVERYWHERE, MIN_AREA, 20))
+
+
+@pytest.mark.parametrize(("px", "least", "most"), [(item_needs_px(1920, 1080), 8, 8), (ITEM_PX, 0, 4)])
+def test_what_is_called_large_enough_is_reported(px, least, most):
+    assert least <= sum(reported(px, seed) for seed in range(8)) <= most
+
+
+@pytest.mark.parametrize(
+    ("picture", "min_area", "px"),
+    [
+        ((1920, 1080), MIN_AREA, 57),
+        ((1280, 720), MIN_AREA, 40),
+        ((3840, 2160), MIN_AREA, 113),
+        ((1920, 1080), 0.0007, 40),
+    ],
+)
+def test_how_large_goods_have_to_be(picture, min_area, px):
+    assert item_needs_px(*picture, min_area) == px

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.box.network import Address
+from agent.camera.onvif import service_at, streams
 from agent.setup import mdns
 from agent.setup.finding import PATHS, Found, Streams, discover, find, find_streams, read_reply
-from tests.cameras import RtspCamera
+from tests.cameras import RtspCamera, onvif
 from tests.services import free_port
 
 D = "http://schemas.xmlsoap.org/ws/2005/04/discovery"
@@ -26,7 +27,14 @@ LOOPBACK = Address("lo", "127.0.0.2", 30)
 @pytest.mark.parametrize(
     ("reply", "found"),
     [
-        (REPLY, [Found("127.0.0.1", name="Front door IPC-1", onvif=True)]),
+        (
+            REPLY,
+            [
+                Found(
+                    "127.0.0.1", name="Front door IPC-1", onvif=True, service="http://127.0.0.1:80/onvif/device_service"
+                )
+            ],
+        ),
         (b"<!DOCTYPE a [<!ENTITY b 'c'>]>" + REPLY, []),
         (REPLY + b" " * 20_000, []),
         (REPLY.replace(b"127.0.0.1:80", b"a.b.c.d"), []),
@@ -71,6 +79,47 @@ def test_a_camera_is_found_by_its_port_and_its_stream_by_its_path(tmp_path):
     port = free_port()
     silent = f"rtsp://127.0.0.1:{port}{PATHS[0][0]}"
     assert find_streams("127.0.0.1", port, "admin", "right-1") == Streams("silent", silent)
+
+
+LOGIN = ("admin", "right & 1")
+URIS = {"top": "rtsp://u:p@10.255.0.1:554/h?a=1&amp;b=2", "sub": "rtsp://10.255.0.1/low"}
+TOLD = ["rtsp://127.0.0.1:554/h?a=1&b=2", "rtsp://127.0.0.1/low"]
+
+
+@pytest.mark.parametrize(
+    ("camera", "login", "told"),
+    [
+        ({"uris": URIS}, ("", ""), TOLD),
+        ({"uris": URIS, "login": LOGIN}, LOGIN, TOLD),
+        ({"uris": URIS, "login": LOGIN, "off_s": -86_400.0}, LOGIN, TOLD),  # by its clock, a day behind
+        ({"uris": URIS, "login": LOGIN}, ("admin", "wrong"), []),
+        ({"uris": URIS, "login": LOGIN}, ("", ""), []),
+        ({"uris": {"top": URIS["top"]}}, ("", ""), TOLD[:1]),
+        ({"uris": {"sub": URIS["sub"]}}, ("", ""), []),
+        ({"uris": {"top": "http://127.0.0.1/snapshot"}}, ("", ""), []),
+        ({"uris": URIS, "before": "<!DOCTYPE a [<!ENTITY b 'c'>]>"}, ("", ""), []),
+        ({"uris": URIS, "before": "junk"}, ("", ""), []),
+    ],
+)
+def test_a_camera_tells_its_own_addresses(monkeypatch, camera, login, told):
+    with onvif(monkeypatch, **camera) as port:
+        assert streams(service_at("127.0.0.1", port), *login) == told
+
+
+def test_a_stream_is_where_the_camera_says_else_at_a_usual_path(tmp_path, monkeypatch):
+    with RtspCamera(tmp_path, *LOGIN, seconds=2) as camera:
+        told, usual = camera.url, camera.url.replace("/street", "/stream1")
+        for uris, source, sub in [
+            ({"top": told, "sub": usual}, told, usual),
+            ({"top": told, "sub": f"{told}-gone"}, told, None),
+            ({"top": f"{told}-gone"}, usual, None),  # it tells one that it has not
+            ({}, usual, None),
+        ]:
+            with onvif(monkeypatch, uris, LOGIN) as port:
+                for service in ("", service_at("127.0.0.1", port)):
+                    assert find_streams("127.0.0.1", camera.port, *LOGIN, service) == Streams("found", source, sub)
+    with onvif(monkeypatch, {"top": told}, LOGIN):
+        assert find_streams("127.0.0.1", camera.port, *LOGIN) == Streams("silent", told), "RTSP is off"
 
 
 def test_the_box_answers_for_its_name(monkeypatch):

@@ -153,6 +153,9 @@ def test_a_box_that_nobody_has_claimed_serves_the_page_and_then_watches_without_
         phone.post("/api/camera", id="cam-1", source=camera.url, **LOGIN)
         wait_for(lambda: "camera cam-1: live" in agent.text(), "it watches what was set up", 30)
         assert door.waiting() is None
+        found = phone.job("doctor")
+        assert "盒子已连上中心" in [one["zh"]["says"] for one in found], found
+        assert agent.text().count("connected to") == 1, "the doctor did not cut the agent's line"
         phone.post("/api/finish")
         door._keep(replace(door.plate, until_s=time.time() - 1))
         wait_for(lambda: "the page is shut" in agent.text(), "it shuts itself off")

@@ -276,14 +276,26 @@ def test_a_message_that_cannot_be_read_any_more_holds_nothing_up(outbox):
     assert [one.id for one in outbox.parked()] == ["a1"]
 
 
-def test_a_newer_outbox_is_not_touched(tmp_path, now):
+@pytest.mark.parametrize("readable_by", [VERSION, VERSION + 1, 0])
+def test_an_older_agent_goes_on_with_a_newer_outbox_where_that_says_so(tmp_path, now, readable_by):
     path = tmp_path / "outbox.db"
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 9")
-    db.commit()
-    db.close()
-    with pytest.raises(OutboxError, match="update the agent"):
-        Outbox(path, now)
+    outbox = Outbox(path, now)
+    commit(outbox, message("a1"), incident="a")
+    outbox.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE incident ADD COLUMN more TEXT NOT NULL DEFAULT ''")
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.execute(f"PRAGMA application_id = {readable_by}")
+    if readable_by != VERSION:
+        with pytest.raises(OutboxError, match="update the agent"):
+            Outbox(path, now)
+        return
+    outbox = Outbox(path, now)
+    commit(outbox, message("b1"), incident="b")
+    assert ids(outbox) == ["a1", "b1"]
+    outbox.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
 
 
 def test_an_outbox_of_the_first_version_is_brought_up_in_place(tmp_path, now):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from agent.setup.aim import item_needs_px
 from agent.vision.ground import footprint_m2
 from agent.vision.stature import on_plane
-from protocol.settings import FrontageZone
+from protocol.settings import MIN_AREA
 from tests import mounting
 from tests.agent.vision.test_ground import plane_of, region
 
@@ -22,13 +23,19 @@ def test_at_the_distance_of_the_table_the_agent_sees_what_the_guide_says(lens_de
     assert on_plane(plane, feet, 16 / 9)[0] * looks_down == pytest.approx(tall, rel=0.12)
     # an item is large enough for the default settings; and its ground comes out
     box, area = region(view, (0.5, 0.5, 0.83), (0.0, far))
-    assert area > FrontageZone.model_fields["min_area"].default
+    assert area > MIN_AREA
     assert 0.5 < footprint_m2(box, area, plane) / 0.25 < 2
 
 
-def test_an_item_where_the_warning_ends_needs_a_smaller_min_area():
-    _, _, width, height = mounting.LEAST_ITEM
-    assert 0.001 < width * height < FrontageZone.model_fields["min_area"].default
+def test_the_set_up_page_calls_enough_what_the_guide_calls_clear():
+    (width, height), guides = mounting.PICTURE, [path.read_text("utf-8") for path in mounting.GUIDES]
+    assert item_needs_px(width, height) / width == pytest.approx(mounting.ITEM[2], abs=0.001)
+    assert item_needs_px(width, height, 0.0007) == round(mounting.LEAST_ITEM[2] * width)
+    for text in guides:
+        assert f"min_area = {MIN_AREA}" in text
+        assert f"{item_needs_px(width, height)} " in text
+        assert "min_area" in text
+        assert "0.0007" in text
 
 
 def test_guides_have_the_computed_rows_and_the_drawings_are_those_of_the_code():

@@ -41,6 +41,7 @@ MORE = (
     ("/admin/cameras/new", "admin"),
     ("/admin/codes", "admin"),
     ("/admin/detectors", "viewer"),
+    ("/admin/systems", "viewer"),
     ("/admin/retention", "auditor"),
     ("/admin/webhooks", "admin"),
     ("/admin/tokens", "admin"),

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, select, update
 
-from collector.boxes import orders, rollouts, wanted
+from collector.boxes import orders, rollouts, systems, wanted
 from collector.boxes.authority import Authority
 from collector.evidence import retention
 from collector.evidence.settings import EvidenceSection
@@ -35,10 +35,12 @@ from collector.web import admin_pages, camera_pages
 from protocol.commands import Login
 from protocol.sealed import open_secret
 from protocol.settings import read_document
+from protocol.systems import SystemReported
 from tests import town
 from tests.collector.conftest import Desk
 from tests.collector.exchange.test_webhooks import HOME, Receiver
 from tests.people import bearer, browser, make_gate, make_pages, now_ms, sign_in
+from tests.rollouts import bundle
 
 SECRET = "p@ss:w/rd 7"
 ADDRESS = "rtsp://10.0.0.5:554/main"
@@ -72,13 +74,13 @@ def actions(desk, of):
 @pytest.mark.parametrize(
     ("person", "seen"),
     [
-        ("sun", {"", "/codes", "/retention", "/detectors", "/tokens"}),
-        ("li", {"/detectors"}),
-        ("wang", {"/detectors"}),
+        ("sun", {"", "/codes", "/retention", "/detectors", "/systems", "/tokens"}),
+        ("li", {"/detectors", "/systems"}),
+        ("wang", {"/detectors", "/systems"}),
     ],
 )
 def test_each_role_comes_to_what_its_rights_are_good_for(desk, admin, person, seen):
-    parts = ("", "/codes", "/retention", "/detectors", "/tokens", "/webhooks", "/cameras/new")
+    parts = ("", "/codes", "/retention", "/detectors", "/systems", "/tokens", "/webhooks", "/cameras/new")
     assert all(admin.get(f"/admin{one}").status_code == 200 for one in parts)
     sign_in(desk.store, person, admin)
     assert {one for one in parts if admin.get(f"/admin{one}").status_code == 200} == seen
@@ -228,6 +230,23 @@ def test_a_detector_is_rolled_out_and_stopped_from_its_page(desk, admin, tmp_pat
     sign_in(desk.store, "zhao", admin)
     assert admin.post(page, data={"stop": "1"}).status_code == 303
     assert actions(desk, "rollout/1") == ["rollout.start", "rollout.stop"]
+
+
+def test_a_system_is_rolled_out_from_its_page_to_boxes_of_its_board(desk, admin, tmp_path):
+    page, begin = "/admin/systems", {"name": "cityeye-amd64 0.2.0", "steps": "100", "most": "10"}
+    assert "No box has said" in admin.get(f"{page}?lang=en").text
+    systems.add(desk.store, SYSTEM, bundle(tmp_path / "b"), tmp_path / "systems", now_ms())
+    assert admin.post(page, data=begin).status_code == 422
+    had = {"version": "0.1.0", "slot": "a", "compatible": "cityeye-amd64", "trial": False, "state": "none"}
+    with desk.store.writing() as session:
+        box = session.get_one(Box, "xiaohe-1")
+        box.standing, box.system = "enrolled", SystemReported(**had).model_dump_json()
+    assert admin.post(page, data=begin).status_code == 303
+    seen = admin.get(f"{page}?lang=en").text
+    assert all(words in seen for words in (begin["name"], "0.1.0", "Waits", "stops where more than 10 %"))
+    assert begin["name"] not in admin.get("/admin/detectors").text
+    (number,) = re.findall(r'name="stop" value="(\d+)"', seen)
+    assert admin.post(page, data={"stop": number}).status_code == 303
 
 
 @pytest.fixture

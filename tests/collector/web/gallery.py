@@ -180,11 +180,7 @@ def main(arguments):
     if "--quick" in arguments:
         ways = [("zh", "light", "desktop"), ("en", "dark", "phone")]
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        browser.chromium() as chromium,
-        center_of(Path(scratch)) as center,
-    ):
+    with tempfile.TemporaryDirectory() as scratch, browser.chromium() as chromium, center_of(Path(scratch)) as center:
         for shown in pages():
             if only in (None, shown.path, shown.name):
                 for way in ways:

@@ -60,13 +60,7 @@ from agent.vision.crowds import CrowdCounter, load_counter
 from agent.vision.detector import Detector, DetectorError, DetectorMissingError
 from agent.vision.naming import PERSON
 from agent.vision.providers import Plan
-from agent.vision.selection import (
-    SHIPPED,
-    find_detector,
-    find_face_model,
-    open_as,
-    shipped_detector,
-)
+from agent.vision.selection import SHIPPED, find_detector, find_face_model, open_as, shipped_detector
 from agent.vision.still import StillScene
 from agent.vision.tuned import cores
 from agent.wishes import Wishes

@@ -66,11 +66,7 @@ class Replay:
                 return self._run(folder.path, folder.path, write, progress)
 
     def _run(
-        self,
-        folder: Path,
-        keep: Path | None,
-        write: Callable[[IncidentEvent], None],
-        progress: Callable[[float], None],
+        self, folder: Path, keep: Path | None, write: Callable[[IncidentEvent], None], progress: Callable[[float], None]
     ) -> int:
         now_s = self.start_s
         timezone, masker = ZoneInfo(self.config.settings.box.timezone), Masker(self.eyes.face_model)

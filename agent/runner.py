@@ -69,11 +69,7 @@ MAIN_FRESH_S: Final = 3.0
 """A main picture that is no older shows what was decided on one of the sub-stream."""
 WAITING_SHARE: Final = 0.25
 """Of the dwell: who stops for a moment needs no name."""
-PLACE_STATES: Final = {
-    PlaceState.CLEAR: "clear",
-    PlaceState.OCCUPIED: "occupied",
-    PlaceState.NOT_SEEN: "not_seen",
-}
+PLACE_STATES: Final = {PlaceState.CLEAR: "clear", PlaceState.OCCUPIED: "occupied", PlaceState.NOT_SEEN: "not_seen"}
 NOBODY: Final[NDArray[np.float32]] = np.zeros((0, 4), np.float32)
 LEARNED_SHARE: Final = 0.8
 """A zone is learned once so much of its clear look is known."""

@@ -154,12 +154,7 @@ def _relay(config: CenterConfig, store: Store, changes: Changes) -> "Relay | Non
 
 
 def _timekeeper(
-    config: CenterConfig,
-    store: Store,
-    files: PictureFiles,
-    changed: Callable[[], None],
-    writer: Writer,
-    watch: Watch,
+    config: CenterConfig, store: Store, files: PictureFiles, changed: Callable[[], None], writer: Writer, watch: Watch
 ) -> Timekeeper:
     center = config.settings.center
     with store.writing() as database:

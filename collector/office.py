@@ -28,12 +28,7 @@ def _order(session: Session, wanted: Order, policy: Policy, now_ms: int) -> bool
     # a collector whose clock is behind the one that asked for it orders it no earlier; and what may be another one's is
     # kept as one that did not go out, so that a person is asked instead
     return orders.order(
-        session,
-        given,
-        now_ms=now_ms,
-        asked_ms=ticket.shop_asked_ms,
-        limits=limits,
-        doubt=seams.doubt(session, ticket),
+        session, given, now_ms=now_ms, asked_ms=ticket.shop_asked_ms, limits=limits, doubt=seams.doubt(session, ticket)
     )
 
 

@@ -110,8 +110,7 @@ class CenterSection(Section):
         default=600, gt=0, description="an incident that arrives longer after it was decided counts as late"
     )
     typeface: Path | None = Field(
-        default=None,
-        description="TrueType file with Chinese for PDF papers; unset: one of Debian's, else named only",
+        default=None, description="TrueType file with Chinese for PDF papers; unset: one of Debian's, else named only"
     )
     banner: str = Field(default="", max_length=300, description="a line shown at the top of every page")
 

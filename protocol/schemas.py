@@ -32,10 +32,7 @@ _RECEIVED = {
 }
 _ANSWERED = {
     "reply": ("reply", "What became of a command"),
-    "settings-reported": (
-        "settings/reported",
-        "Settings in force, and what became of those wanted; retained",
-    ),
+    "settings-reported": ("settings/reported", "Settings in force, and what became of those wanted; retained"),
     "model-reported": ("model/reported", "The detector in use, and what became of a roll-out; retained"),
     "system-reported": ("system/reported", "The system that runs, and what became of a roll-out; retained"),
 }

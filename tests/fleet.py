@@ -20,15 +20,18 @@ class Fleet:
     Args:
         folder: for all of it.
         host: where boxes reach it.
+        listen: the address of this machine that leads there.
         ports: of its broker, of its enrolment, and, on loopback, of its pages.
-        named: what boxes call the host, where that is not its address here.
     """
 
     def __init__(
-        self, folder: Path, host: str = "127.0.0.1", ports: tuple[int, int, int] | None = None, named: str = ""
+        self,
+        folder: Path,
+        host: str = "127.0.0.1",
+        listen: str = "127.0.0.1",
+        ports: tuple[int, int, int] | None = None,
     ) -> None:
-        self.folder, self.host = folder, host
-        named = named or host
+        self.folder, self.host, self.listen = folder, host, listen
         folder.mkdir(parents=True, exist_ok=True)
         self.broker_port, self.door_port, self.page_port = ports or (free_port(), free_port(), free_port())
         self.settings = folder / "center.toml"
@@ -43,13 +46,13 @@ ca = "ca/ca.crt"
 cert = "ca/collector.pem"
 key = "ca/collector.pem"
 [enrolment]
-listen = "{host}:{self.door_port}"
-url = "https://{named}:{self.door_port}"
-broker_url = "mqtts://{named}:{self.broker_port}"
+listen = "{listen}:{self.door_port}"
+url = "https://{host}:{self.door_port}"
+broker_url = "mqtts://{host}:{self.broker_port}"
 broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
 """
         )
-        names = [part for name in {host, named, "localhost"} for part in ("--name", name)]
+        names = [part for name in dict.fromkeys(("127.0.0.1", "localhost", host)) for part in ("--name", name)]
         self.command("init", *names, fails=True)
         state = folder / "mosquitto"
         state.mkdir()
@@ -60,7 +63,7 @@ broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
         self.line = BrokerLine(url=f"mqtts://{host}:{self.broker_port}", ca=folder / "ca" / "ca.crt")
 
     def write_config(self, port: int, state: Path) -> None:
-        arguments = ["--port", port, "--address", self.host, "--state", state, "--user", "root"]
+        arguments = ["--port", port, "--address", self.listen, "--state", state, "--user", "root"]
         self.command("broker", "config", *arguments, fails=True)
 
     def command(self, *arguments, fails=False):
@@ -72,7 +75,7 @@ broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
     def mosquitto(self) -> Process:
         """The broker; the caller ends it."""
         command = ["/usr/sbin/mosquitto", "-c", self.folder / "broker" / "mosquitto.conf"]
-        process = Process(command, self.folder / "mosquitto.log", self.broker_port, self.host)
+        process = Process(command, self.folder / "mosquitto.log", self.broker_port, self.listen)
         (self.folder / "broker.pid").write_text(str(process.process.pid))
         return process
 

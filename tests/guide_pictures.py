@@ -243,7 +243,7 @@ def at_the_center(tab, album, box):
 def way(language, chromium, on_box, place, scratch):
     """All of it, in one language."""
     says, album = SAYS[language], Album(language)
-    fleet = Fleet(scratch / "center", CENTER, (8883, 8884, 8080))
+    fleet = Fleet(scratch / "center", CENTER, CENTER, (8883, 8884, 8080))
     with fleet.settings.open("a") as file:
         file.write('[people]\nsecond_factor = "optional"\n')
     codes = scratch / "codes.csv"

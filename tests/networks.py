@@ -19,10 +19,7 @@ def fixed(path: Path, answer: np.ndarray, size: int = 64, channels: int = 3, **m
         "fixed",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, channels, size, size])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, list(answer.shape))],
-        [
-            numpy_helper.from_array(answer.astype(np.float32), "answer"),
-            numpy_helper.from_array(np.float32(0), "zero"),
-        ],
+        [numpy_helper.from_array(answer.astype(np.float32), "answer"), numpy_helper.from_array(np.float32(0), "zero")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
@@ -98,12 +95,7 @@ def bright_squares(path: Path, size: int | None = 64, *, wild: bool = False, see
         weights[f"gain{stride}"] = np.float32(40 / level)
         weights[f"limit{stride}"] = np.float32(20 if stride == 8 else 1000)
         nodes += [
-            helper.make_node(
-                "Conv",
-                ["d", f"look{stride}"],
-                [f"mean{stride}"],
-                strides=[stride, stride],
-            ),
+            helper.make_node("Conv", ["d", f"look{stride}"], [f"mean{stride}"], strides=[stride, stride]),
             helper.make_node("Mul", [f"mean{stride}", f"gain{stride}"], [f"e{stride}"]),
             helper.make_node("Sub", [f"e{stride}", f"limit{stride}"], [f"f{stride}"]),
             helper.make_node("Sigmoid", [f"f{stride}"], [f"score{stride}"]),

@@ -269,10 +269,7 @@ def stopped(process: Process) -> Iterator[None]:
 
 
 def run(
-    *command: Any,
-    timeout_s: float = 120,
-    typed: str | None = None,
-    **environment: str,
+    *command: Any, timeout_s: float = 120, typed: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; `typed` is its standard input."""
     return subprocess.run(

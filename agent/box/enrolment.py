@@ -31,25 +31,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.box.twin import read_twice, write_twice, write_whole
-from protocol.enrolment import (
-    MAX_BODY_BYTES,
-    Denied,
-    Enrolled,
-    EnrolRequest,
-    Invitation,
-    RenewRequest,
-    matches,
-)
+from protocol.enrolment import MAX_BODY_BYTES, Denied, Enrolled, EnrolRequest, Invitation, RenewRequest, matches
 from protocol.ids import Slug
 
 log = logging.getLogger(__name__)

@@ -11,16 +11,7 @@ from agent.camera import wire
 from agent.camera.errors import CameraError
 from agent.camera.events import DRIFT_S, KEY_WAIT_S, KEYS_EVERY_S, Decoding, Tally
 from agent.camera.frame import Frame
-from agent.camera.process import (
-    TICK_S,
-    TRUSTED_AFTER_S,
-    Child,
-    Figures,
-    Reading,
-    StreamClock,
-    delay_s,
-    last_words,
-)
+from agent.camera.process import TICK_S, TRUSTED_AFTER_S, Child, Figures, Reading, StreamClock, delay_s, last_words
 from agent.camera.source import Source
 from agent.camera.substream import SubStream
 

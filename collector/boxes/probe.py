@@ -67,12 +67,7 @@ class Probe:
     """
 
     def __init__(
-        self,
-        line: BrokerLine,
-        folder: Path,
-        client_id: str,
-        shown: Path | None,
-        will: tuple[str, bytes] | None = None,
+        self, line: BrokerLine, folder: Path, client_id: str, shown: Path | None, will: tuple[str, bytes] | None = None
     ) -> None:
         self._address = line.address
         self.received: list[tuple[str, bytes]] = []

@@ -81,8 +81,7 @@ def of_period(
             one.means[at] += mean
             one.most, one.full = max(one.most, most), one.full or bool(full)
     return sorted(
-        (one.fall(*place) for place, one in found.items()),
-        key=lambda one: (-one.mean, one.box, one.camera, one.zone),
+        (one.fall(*place) for place, one in found.items()), key=lambda one: (-one.mean, one.box, one.camera, one.zone)
     )
 
 

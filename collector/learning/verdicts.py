@@ -49,10 +49,7 @@ class Place:
     def tickets(self) -> ColumnElement[bool]:
         """Condition of its tickets."""
         return and_(
-            Ticket.box_id == self.box,
-            Ticket.camera == self.camera,
-            Ticket.zone == self.zone,
-            Ticket.rule == self.rule,
+            Ticket.box_id == self.box, Ticket.camera == self.camera, Ticket.zone == self.zone, Ticket.rule == self.rule
         )
 
 

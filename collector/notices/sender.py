@@ -329,12 +329,7 @@ class Sender:
                 self._claim_group(session, channel, group, claims, now_ms)
 
     def _claim_group(
-        self,
-        session: Session,
-        channel: ChannelBase,
-        group: list[tuple[NoticeRow, Reach]],
-        claims: _Claims,
-        now_ms: int,
+        self, session: Session, channel: ChannelBase, group: list[tuple[NoticeRow, Reach]], claims: _Claims, now_ms: int
     ) -> None:
         """Write down that these are being sent as one message."""
         request = secrets.token_hex(16)
@@ -545,13 +540,7 @@ class Sender:
         row.state, row.code, row.reason, row.changed_ms = state, fate.code, fate.reason, now_ms
         if state in ("failed", "unsure", "expired"):
             log.warning(
-                "notice %d (%s to %s %s): %s: %s",
-                row.number,
-                row.kind,
-                row.audience,
-                named(row),
-                state,
-                fate.reason,
+                "notice %d (%s to %s %s): %s: %s", row.number, row.kind, row.audience, named(row), state, fate.reason
             )
         self._tell(session, row)
 

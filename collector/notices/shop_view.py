@@ -21,11 +21,7 @@ from protocol.messages import Incident
 
 log = logging.getLogger(__name__)
 PICTURES: Final = 4
-VERBS: Final = {
-    "shop_done": N_("I have put it right"),
-    "appeal": N_("I object"),
-    "not_mine": N_("This is not my shop"),
-}
+VERBS: Final = {"shop_done": N_("I have put it right"), "appeal": N_("I object"), "not_mine": N_("This is not my shop")}
 REASONS: Final = (
     N_("We have a permit for it"),
     N_("We are loading or unloading and clear it at once"),

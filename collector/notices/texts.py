@@ -100,8 +100,7 @@ RULES: Final = {
 
 TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
     ("shop", "shop_notice", "zh"): Text(
-        "门前秩序温馨提示",
-        "{center}提醒您：{since}起，{shop}门前疑有{rule}情况。{time}自行整改。{objection}",
+        "门前秩序温馨提示", "{center}提醒您：{since}起，{shop}门前疑有{rule}情况。{time}自行整改。{objection}"
     ),
     ("shop", "shop_notice", "en"): Text(
         "A friendly notice about your shop front",
@@ -150,8 +149,7 @@ TEXTS: Final[Mapping[tuple[str, str, str], Text]] = {
         "超时 {ref} {rule} {shop} {text}", "【超时】工单{ref} {rule} {shop} {place} 已超过时限{until}。{text}"
     ),
     (ANY, "overdue", "en"): Text(
-        "Overdue {ref} {rule} {shop} {text}",
-        "[Overdue] {ref}: {rule}, {shop} {place}; it was due at {until}. {text}",
+        "Overdue {ref} {rule} {shop} {text}", "[Overdue] {ref}: {rule}, {shop} {place}; it was due at {until}. {text}"
     ),
     (ANY, "escalated", "zh"): Text(
         "督办 {ref} {rule} {shop} {text}", "【督办】工单{ref} {rule} {shop} {place} 已升级（{level}）。{text}"

@@ -111,9 +111,7 @@ def choice(value: str, names: Mapping[str, Sequence[str]]) -> str:
             return one
     known = "、".join(f"{one} ({others[0]})" for one, others in names.items())
     raise BadValueError(
-        "choice",
-        f"应为 {known} 之一，现为 {shown(value)}",
-        f"expected one of {', '.join(names)}, got {shown(value)}",
+        "choice", f"应为 {known} 之一，现为 {shown(value)}", f"expected one of {', '.join(names)}, got {shown(value)}"
     )
 
 

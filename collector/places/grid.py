@@ -168,10 +168,7 @@ def import_grid(
     cells = [cell for _, cell, _ in read]
     known = {row.code: row for row in listed(session, state=None)}
     changes, retired = _changes(known, cells, replace_all=replace_all)
-    warnings = [
-        *_warn_regions(read, around.region),
-        *_overlaps(read, known, {cell.code for cell in retired}, faults),
-    ]
+    warnings = [*_warn_regions(read, around.region), *_overlaps(read, known, {cell.code for cell in retired}, faults)]
     if not faults and not dry_run:
         _apply(session, [*changes, *retired], known, replace(author, source=source))
     added = sum(cell.code not in known for cell in changes)
@@ -335,9 +332,7 @@ def _rings(one: Any) -> tuple[Ring, ...]:
 def _ring(ring: Any) -> Ring:
     if not isinstance(ring, list) or len(ring) < 4:
         raise BadValueError(
-            "corners",
-            "环至少要有 4 个点（首尾相同）",
-            "expected a ring of at least 4 positions, the last as the first",
+            "corners", "环至少要有 4 个点（首尾相同）", "expected a ring of at least 4 positions, the last as the first"
         )
     found = tuple(_position(one) for one in ring)
     if found[0] != found[-1]:
@@ -357,9 +352,7 @@ def _position(one: Any) -> fields.Position:
     )
     if not good:
         raise BadValueError(
-            "position",
-            f"坐标应为 [经度, 纬度]，现为 {shown(one)}",
-            f"expected [longitude, latitude], got {shown(one)}",
+            "position", f"坐标应为 [经度, 纬度]，现为 {shown(one)}", f"expected [longitude, latitude], got {shown(one)}"
         )
     lon, lat = one[:2]
     if not (abs(lon) <= 180 and abs(lat) <= 90) or not (math.isfinite(lon) and math.isfinite(lat)):

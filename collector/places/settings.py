@@ -30,8 +30,7 @@ class MapSection(Section):
 
     streets: Path | None = Field(default=None, description="GeoJSON, WGS84, of streets (lines) and blocks (polygons)")
     tiles: Annotated[str, AfterValidator(_tiles)] | None = Field(
-        default=None,
-        description="https://HOST/{z}/{x}/{y}.png of a tile server (Web Mercator), as browsers reach it",
+        default=None, description="https://HOST/{z}/{x}/{y}.png of a tile server (Web Mercator), as browsers reach it"
     )
     tiles_datum: Literal["wgs84", "gcj02"] = Field(
         default="wgs84", description="gcj02: tiles of Chinese map services; all that is drawn is shifted to fit them"

@@ -214,13 +214,7 @@ class SimulatedBox:
         self._waiting[parcel.id] = _Waiting(parcel, now_s)
 
     def _event(
-        self,
-        model: type[Event[Any]],
-        leaf: str,
-        kind: str,
-        data: Value,
-        now_s: float,
-        camera: str | None = None,
+        self, model: type[Event[Any]], leaf: str, kind: str, data: Value, now_s: float, camera: str | None = None
     ) -> Parcel:
         event = model(
             id=f"{self.id}:{leaf}:{int(now_s * 1000)}",

@@ -13,16 +13,7 @@ from collector.store.indicators import FootfallRow, PackedDay
 from collector.store.learning import TrainingRelease
 from collector.store.life import CaseSerial, PauseRow, PolicyRow
 from collector.store.notices import NoticeAnswer, NoticeAttempt, NoticeLink, NoticeRow
-from collector.store.people import (
-    AuditRow,
-    FailureRow,
-    GrantRow,
-    PersonRow,
-    RecoveryRow,
-    SignInRow,
-    SsoRow,
-    TokenRow,
-)
+from collector.store.people import AuditRow, FailureRow, GrantRow, PersonRow, RecoveryRow, SignInRow, SsoRow, TokenRow
 from collector.store.places import CameraPlace, GridCell, PermitRow, PlaceRevision, ShopRow, ShopZone
 from collector.store.proposals import ProposalRow
 from collector.store.rollouts import ArtefactRow, RolloutBox, RolloutRow

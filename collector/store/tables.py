@@ -2,18 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from sqlalchemy import (
-    BigInteger,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 if TYPE_CHECKING:
@@ -165,11 +154,7 @@ class Ticket(Base):
     __tablename__ = "ticket"
     __table_args__ = (
         Index(
-            "ix_ticket_one_open",
-            "key",
-            unique=True,
-            sqlite_where=text("open = 1"),
-            postgresql_where=text("open = 1"),
+            "ix_ticket_one_open", "key", unique=True, sqlite_where=text("open = 1"), postgresql_where=text("open = 1")
         ),
         Index("ix_ticket_list", "open", "number"),
         Index("ix_ticket_look_ms", "look_ms"),

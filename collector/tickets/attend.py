@@ -55,11 +55,7 @@ def ticket_of(command: str) -> int | None:
 
 
 def attend(
-    session: Session,
-    ticket: Ticket,
-    office: Office,
-    now_ms: int,
-    written: Collection[str] | None = None,
+    session: Session, ticket: Ticket, office: Office, now_ms: int, written: Collection[str] | None = None
 ) -> int:
     """Do what is to be done now with a ticket that is held; says how many steps that were.
 

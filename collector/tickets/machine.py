@@ -335,8 +335,7 @@ _TO: Final = Argument(
 ARGUMENTS: Final[Mapping[str, Mapping[str, Argument]]] = {
     "false_alarm": {
         "reason_id": Argument(
-            "name",
-            ("误报原因编号，见 config/reasons.toml", "id of a reason of config/reasons.toml, to be counted"),
+            "name", ("误报原因编号，见 config/reasons.toml", "id of a reason of config/reasons.toml, to be counted")
         )
     },
     "duplicate": {"of": Argument("number", ("另一工单的编号", "number of the other ticket"))},

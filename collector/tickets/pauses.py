@@ -22,15 +22,7 @@ LONGEST_MS = 90 * 24 * 3600 * 1000
 
 
 def begin(
-    session: Session,
-    actor: Actor,
-    box: str,
-    camera: str,
-    zone: str | None,
-    *,
-    until_ms: int,
-    reason: str,
-    at_ms: int,
+    session: Session, actor: Actor, box: str, camera: str, zone: str | None, *, until_ms: int, reason: str, at_ms: int
 ) -> PauseRow:
     """Keep a camera, or one of its zones, quiet until an instant; raises RefusedError."""
     known = session.get(Box, box)

@@ -394,12 +394,7 @@ def put(session: Session, street: str, policy: Policy, author: Actor, at_ms: int
         return last
     newest = session.scalar(select(func.max(PolicyRow.revision)).where(PolicyRow.street == street)) or 0
     row = PolicyRow(
-        street=street,
-        revision=newest + 1,
-        document=document,
-        author=str(author),
-        made_ms=at_ms,
-        reason=reason,
+        street=street, revision=newest + 1, document=document, author=str(author), made_ms=at_ms, reason=reason
     )
     session.add(row)
     session.flush()

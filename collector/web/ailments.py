@@ -196,9 +196,7 @@ TABLE: Final = {
         N_("Set its clock and its time server. Times of tickets are corrected here."),
     ),
     "clock": Ailment(
-        WARN,
-        N_("Its clock is off by some seconds."),
-        N_("Check its time server. Times of tickets are corrected here."),
+        WARN, N_("Its clock is off by some seconds."), N_("Check its time server. Times of tickets are corrected here.")
     ),
     "writes": Ailment(
         WARN,
@@ -206,9 +204,7 @@ TABLE: Final = {
         N_("Fetch its diagnostics and tell whoever maintains the agent."),
     ),
     "hot": Ailment(
-        BAD,
-        N_("It is too hot and slows itself down."),
-        N_("Give it shade and air, clean its fan and its vents."),
+        BAD, N_("It is too hot and slows itself down."), N_("Give it shade and air, clean its fan and its vents.")
     ),
     "undervoltage": Ailment(
         BAD,
@@ -230,9 +226,7 @@ TABLE: Final = {
         WARN, N_("It is switched off in the settings, or its agent was stopped."), N_("Nothing, if that is meant.")
     ),
     "starting": Ailment(
-        BAD,
-        N_("It does not start."),
-        N_("Check its address and password in the settings, then start the box again."),
+        BAD, N_("It does not start."), N_("Check its address and password in the settings, then start the box again.")
     ),
     "learning": Ailment(
         WARN,

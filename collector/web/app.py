@@ -195,12 +195,7 @@ def make_app(
     desk = Desk(store, pictures, now_ms, changed or changes.tell)
     gate = gate or Gate(Signing(store, desk.now_ms, Passwords(), issuer=center.name))
     app = FastAPI(
-        title="CityEye",
-        version=VERSION,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        dependencies=[Depends(plain)],
+        title="CityEye", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(plain)]
     )
     app.state.gate = gate
     files_of_pages = assets.Assets(

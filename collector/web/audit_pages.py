@@ -105,13 +105,7 @@ def router(desk: Desk, zone: ZoneInfo) -> APIRouter:
 
     @routes.get("/audit/export.csv", dependencies=[needs("audit.read")])
     def export(
-        acting: Acting,
-        *,
-        by: Asked = "",
-        of: Asked = "",
-        action: Asked = "",
-        first: Day = None,
-        last: Day = None,
+        acting: Acting, *, by: Asked = "", of: Asked = "", action: Asked = "", first: Day = None, last: Day = None
     ) -> Response:
         check(acting, "audit.read", EVERYWHERE)
         with desk.store.writing() as session:

@@ -28,11 +28,7 @@ from protocol.commands import Login
 from protocol.sealed import SealedError
 
 Text = Annotated[str, Query(max_length=60)]
-LEVELS: Final = {
-    "bad": N_("Out of order"),
-    "warn": N_("To be looked at"),
-    "good": N_("In order"),
-}
+LEVELS: Final = {"bad": N_("Out of order"), "warn": N_("To be looked at"), "good": N_("In order")}
 MOST_BOXES: Final = 100
 """That are announced at once."""
 MOST_LETTERS: Final = 500

@@ -315,8 +315,7 @@ def with_pictures(
             newest[key] = picture
     return [
         replace(
-            one,
-            cameras=tuple(replace(camera, picture=newest.get((one.id, camera.camera))) for camera in one.cameras),
+            one, cameras=tuple(replace(camera, picture=newest.get((one.id, camera.camera))) for camera in one.cameras)
         )
         for one in cards
     ]

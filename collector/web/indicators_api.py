@@ -24,10 +24,7 @@ from collector.web.rights import Acting, Desk, check, in_streets, needs
 MOST_DAYS: Final = 400
 DAYS, MONTHS = 31, 12
 """That the page lists."""
-MEDIA: Final = {
-    "pdf": "application/pdf",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
+MEDIA: Final = {"pdf": "application/pdf", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 By = Literal["street", "grid", "shop", "camera", "category", "hour", "weekday", "weekday_hour", "day", "week"]
 Street = Annotated[str, Query(max_length=63)]
 

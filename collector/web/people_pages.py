@@ -103,10 +103,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
             roles, streets = grants(session, who)
         choices: Mapping[str, Choices] = {"role": (("", N_("None yet")), *roles), "street": streets, "password": WAYS}
         return page(
-            "person_new.html",
-            status,
-            entries=_entries(NEW, values, faults, choices),
-            faults=faults.get("", ()),
+            "person_new.html", status, entries=_entries(NEW, values, faults, choices), faults=faults.get("", ())
         )
 
     @routes.get("/people/new", dependencies=[needs("people.write")])
@@ -198,10 +195,7 @@ def router(desk: Desk, signing: Signing) -> APIRouter:
         if faults:
             return person_page(page, acting, fields.get("person", ""), faults, 422, values=given)
         return does(
-            page,
-            acting,
-            fields,
-            lambda session, person: roster.change(session, acting, person, desk.now_ms(), **given),
+            page, acting, fields, lambda session, person: roster.change(session, acting, person, desk.now_ms(), **given)
         )
 
     @routes.post("/people/roles", dependencies=[needs("people.write")])

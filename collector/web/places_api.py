@@ -126,12 +126,7 @@ def router(desk: Desk, region: str = "", zone: ZoneInfo | None = None) -> APIRou
 
 
 def _add_files(
-    routes: APIRouter,
-    places: Places,
-    name: str,
-    kind: Kind[Any],
-    right: str,
-    everything: Callable[..., Sequence[Any]],
+    routes: APIRouter, places: Places, name: str, kind: Kind[Any], right: str, everything: Callable[..., Sequence[Any]]
 ) -> None:
     @routes.post(f"/api/{name}/import", dependencies=[needs(right)], name=f"import_{name}")
     async def import_(

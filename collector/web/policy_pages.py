@@ -27,11 +27,7 @@ from collector.web.plain import MOST
 from collector.web.rights import Acting, Desk, Fields, in_streets, needs
 
 AHEAD: Final = timedelta(days=366)
-LABELS: Final = {
-    "place": N_("Camera or zone"),
-    "until": N_("Paused until"),
-    "reason": N_("Because"),
-}
+LABELS: Final = {"place": N_("Camera or zone"), "until": N_("Paused until"), "reason": N_("Because")}
 HINTS: Final = {"place": N_("box/camera, or box/camera/zone for one zone alone.")}
 
 

@@ -81,12 +81,7 @@ class Gate:
     """
 
     def __init__(
-        self,
-        signing: Signing,
-        url: str | None = None,
-        *,
-        proxied: bool = False,
-        provider: Provider | None = None,
+        self, signing: Signing, url: str | None = None, *, proxied: bool = False, provider: Provider | None = None
     ) -> None:
         self.signing = signing
         self.url = url

@@ -32,11 +32,7 @@ ONCE: Final = (
     "此页打开后已更换过密钥，只显示一次；如未记下请重新更换 / "
     "a secret was made since this page was opened, and shown once; make another if nobody noted it"
 )
-STATES: Final = {
-    "waiting": (N_("Waits"), "warn"),
-    "sent": (N_("Delivered"), "good"),
-    "parked": (N_("Given up"), "bad"),
-}
+STATES: Final = {"waiting": (N_("Waits"), "warn"), "sent": (N_("Delivered"), "good"), "parked": (N_("Given up"), "bad")}
 FAULTS: Final = (WebhookError, VaultError)
 
 

@@ -9,11 +9,7 @@ from collector.places.codes import Codes, load_codes
 from collector.tickets import machine
 from collector.web.language import LANGUAGES, N_, Text, Words, say
 
-RULES: Final = {
-    "encroachment": N_("Encroachment"),
-    "crowding": N_("Crowding"),
-    "loitering": N_("Loitering"),
-}
+RULES: Final = {"encroachment": N_("Encroachment"), "crowding": N_("Crowding"), "loitering": N_("Loitering")}
 SOURCES: Final = {
     "video": N_("Camera"),
     "hotline": N_("Hotline 12345"),
@@ -27,11 +23,7 @@ FINDINGS: Final = {
     "unable": N_("It could not be found out"),
 }
 STATES: Final = {str(state): Words(zh, en[0].upper() + en[1:]) for state, (zh, en) in machine.WORDS.items()}
-URGENCIES: Final = {
-    "normal": N_("Normal"),
-    "urgent": N_("Urgent"),
-    "very_urgent": N_("Very urgent"),
-}
+URGENCIES: Final = {"normal": N_("Normal"), "urgent": N_("Urgent"), "very_urgent": N_("Very urgent")}
 OUTCOMES: Final = {
     "community": N_("Solved by the community"),
     "handled": N_("Handled by officers"),
@@ -39,11 +31,7 @@ OUTCOMES: Final = {
     "moved_on": N_("Moved on"),
     "other": N_("Otherwise"),
 }
-SIGHTS: Final = {
-    "clear": N_("Seen clear"),
-    "occupied": N_("Still occupied"),
-    "unseen": N_("Not seen"),
-}
+SIGHTS: Final = {"clear": N_("Seen clear"), "occupied": N_("Still occupied"), "unseen": N_("Not seen")}
 EVENTS: Final[Mapping[str, Text]] = {
     # steps, as what happened; the machine has what they mean
     "confirm": N_("Confirmed"),
@@ -155,12 +143,7 @@ CAMERAS: Final = {
     "dark": N_("Too dark"),
     "off": N_("Off"),
 }
-BOXES: Final = {
-    "online": N_("Online"),
-    "offline": N_("Offline"),
-    "stopped": N_("Stopped"),
-    "unknown": N_("Unknown"),
-}
+BOXES: Final = {"online": N_("Online"), "offline": N_("Offline"), "stopped": N_("Stopped"), "unknown": N_("Unknown")}
 CLOCKS: Final = {
     "offset": N_("Time corrected by the box's clock offset"),
     "uptime": N_("The box's clock was wrong: time worked out from its uptime"),

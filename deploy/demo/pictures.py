@@ -18,8 +18,8 @@ from clip import stage
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-WIDTH_PX = 800
-MAX_BYTES = 18_000
+WIDTH_PX = 640
+MAX_BYTES = 12_000
 
 BOX = """
 version = 1

@@ -50,8 +50,7 @@ def _state(entry: Entry) -> str:
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="a model's name, or a path to an .onnx file")],
-    as_json: JsonOption = False,
+    name: Annotated[str, typer.Argument(help="a model's name, or a path to an .onnx file")], as_json: JsonOption = False
 ) -> None:
     """Say what is known of a model: from the catalogue, and from the file where it is here."""
     path = Path(name) if name.endswith(".onnx") else store.find(name)
@@ -106,8 +105,7 @@ def verify(
 def pull(
     name: Annotated[str, typer.Argument(help="a name of the catalogue")],
     mirror: Annotated[
-        str | None,
-        typer.Option(envvar=store.MIRROR, help="address of a folder with NAME.onnx; it is tried first"),
+        str | None, typer.Option(envvar=store.MIRROR, help="address of a folder with NAME.onnx; it is tried first")
     ] = None,
     sha256: Annotated[str | None, typer.Option(help="checksum to expect of a file that nobody verified")] = None,
     accept: Annotated[str | None, typer.Option(help="licence that you accept, such as AGPL-3.0")] = None,

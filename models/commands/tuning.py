@@ -40,8 +40,7 @@ FolderOption = Annotated[Path | None, typer.Option(help="folder; the model's own
 def tune(
     model: ModelArgument,
     images: Annotated[
-        Path | None,
-        typer.Option(help="folder of photos from your cameras, to judge by", exists=True, file_okay=False),
+        Path | None, typer.Option(help="folder of photos from your cameras, to judge by", exists=True, file_okay=False)
     ] = None,
     labels: LabelsOption = None,
     points: PointsOption = 1.0,

@@ -42,11 +42,7 @@ class Comparison:
 
 
 def compare(
-    labelled: Sequence[Labelled],
-    a: Sequence[Found],
-    b: Sequence[Found],
-    resamples: int = RESAMPLES,
-    seed: int = 1,
+    labelled: Sequence[Labelled], a: Sequence[Found], b: Sequence[Found], resamples: int = RESAMPLES, seed: int = 1
 ) -> Comparison:
     """Compare what two detectors found in the same photos."""
     rankings = [rank(list(zip(labelled, found, strict=True))) for found in (a, b)]

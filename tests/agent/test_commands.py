@@ -141,8 +141,7 @@ def test_check_says_one_line_for_each_part(tmp_path, street, broker):
 
 
 @pytest.mark.parametrize(
-    ("left", "code", "words"),
-    [(0, 0, "; the same view"), (160, 1, "set the sub-stream to the same channel")],
+    ("left", "code", "words"), [(0, 0, "; the same view"), (160, 1, "set the sub-stream to the same channel")]
 )
 def test_check_compares_a_sub_stream_with_its_camera(tmp_path, street, left, code, words):
     clips.write(tmp_path / "sub.mp4", lambda t: cv2.resize(clips.street_frame(t)[:, left:], (640, 360)), 12, gop=10)

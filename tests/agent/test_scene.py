@@ -89,10 +89,7 @@ def test_a_running_agent_takes_an_order_at_once(tmp_path, street):
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [
-        (["cam-2"], "expected one of cam-1, got 'cam-2'"),
-        (["cam-1", "back"], "zone: expected one of front, got 'back'"),
-    ],
+    [(["cam-2"], "expected one of cam-1, got 'cam-2'"), (["cam-1", "back"], "zone: expected one of front, got 'back'")],
 )
 def test_an_order_to_nobody_gets_one_line(tmp_path, words, expected):
     settings = boxes.settings(tmp_path, boxes.FRONTAGE)

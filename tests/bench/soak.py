@@ -53,10 +53,7 @@ def real(clips: list[Path], cameras: int, minutes: float) -> Iterator[dict[str, 
     """The agent as it is."""
     bench = Bench(clips, cameras, minutes, DetectorSection(), Path())
     clock = Clock()
-    with (
-        TemporaryDirectory() as folder,
-        Agent(bench.config(Path(folder)), clock, source_of=bench.source) as agent,
-    ):
+    with TemporaryDirectory() as folder, Agent(bench.config(Path(folder)), clock, source_of=bench.source) as agent:
         began_s = told_s = clock.monotonic()
         while (now_s := clock.monotonic()) - began_s < 60 * minutes:
             clock.sleep(TEND_S)

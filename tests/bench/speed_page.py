@@ -49,11 +49,7 @@ def tables(measured: Figures) -> str:
         f"| {one['tool']} | {one['detections_per_camera_s']:g} | {one['cpu_s_per_camera_minute']:g} |"
         for one in measured["rivals"]
     ]
-    lines += [
-        "",
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{' --- |' * len(HEADINGS)}",
-    ]
+    lines += ["", f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
     lines += [_row(one) for one in measured["ours"]]
     lines += ["", *ratios(measured)]
     return "\n".join(["", *lines, "", f"![CPU against cameras]({PLOT})", ""])

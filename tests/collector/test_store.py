@@ -19,6 +19,8 @@ from tests.collector.conftest import Desk, at_once
 from tests.incidents import Case
 from tests.services import BIN, run
 
+SETTINGS = 'version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n'
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
@@ -43,7 +45,7 @@ def test_tables_are_the_ones_that_the_migrations_make(url):
         ("9999", "of this version or an older one.*; update the collector"),
     ],
 )
-def test_a_database_of_another_version_is_refused_and_told_what_to_do(url, revision, expected):
+def test_a_database_of_another_version_is_refused(url, revision, expected):
     store = open_store(url)
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :one"), {"one": revision})
@@ -62,7 +64,7 @@ def test_a_collector_goes_on_with_what_was_there_before(url, tmp_path):
     desk.store.close()
 
 
-def test_two_collectors_that_start_together_make_the_tables_once(postgres):
+def test_two_collectors_at_once_make_the_tables_once(postgres):
     url = postgres.create()
     for store in at_once(*[lambda: open_store(url)] * 3):
         store.close()
@@ -182,25 +184,28 @@ def test_the_commands(tmp_path):
     filled(desk)
     desk.store.close()
     path = tmp_path / "center.toml"
-    path.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
-    collector = BIN / "cityeye-collector"
-    made = run(collector, "backup", tmp_path / "copy", "--settings", path)
+    path.write_text(SETTINGS)
+
+    def collector(verb, *words):
+        return run(BIN / "cityeye-collector", verb, tmp_path / "copy", "--settings", path, *words)
+
+    made = collector("backup")
     assert made.returncode == 0, made.stderr
-    assert run(collector, "backup", tmp_path / "copy", "--settings", path).returncode == 2
-    refused = run(collector, "restore", tmp_path / "copy", "--settings", path)
+    assert collector("backup").returncode == 2
+    refused = collector("restore")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    done = run(collector, "restore", tmp_path / "copy", "--settings", path, "--over")
+    done = collector("restore", "--over")
     assert done.returncode == 0, done.stderr
     assert "resend since=" in done.stdout
     assert json.loads((tmp_path / "data" / "restored.json").read_text())["made_at"] in done.stdout
     with alone(tmp_path / "data"):
-        running = run(collector, "restore", tmp_path / "copy", "--settings", path, "--over")
+        running = collector("restore", "--over")
     assert "expected no other collector" in running.stderr
 
 
 def test_the_folder_of_data_is_closed_to_others(tmp_path):
     """Telephone numbers and hashes of passwords lie there."""
     settings = tmp_path / "center.toml"
-    settings.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+    settings.write_text(SETTINGS)
     open_data(load_settings(settings)).close()
     assert not [path for path in (tmp_path / "data", tmp_path / "data/center.db") if path.stat().st_mode & 0o077]

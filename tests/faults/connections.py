@@ -55,10 +55,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
         stack.callback(end, collector)
         wait_for(lambda: "connected to the broker" in collector.text(), f"it serves: {collector.text()[-300:]}", 60)
         began_s = time.monotonic()
-        simulation = Process(
-            [COLLECTOR, "simulate", *_options(plan, fleet, certificates)],
-            folder / "simulation.log",
-        )
+        simulation = Process([COLLECTOR, "simulate", *_options(plan, fleet, certificates)], folder / "simulation.log")
         stack.callback(end, simulation)
         all_in = f"{plan.boxes} of {plan.boxes} boxes connected"
         wait_for(lambda: all_in in simulation.text(), f"all are in: {simulation.text()[-500:]}", plan.patience_s)

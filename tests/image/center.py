@@ -35,7 +35,7 @@ class Center:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self.ssh = folder, folder / "ssh"
-        self.fleet = Fleet(folder / "center", named=HOST)
+        self.fleet = Fleet(folder / "center", HOST)
         stack.callback(self.fleet.store.close)
         stack.enter_context(self.fleet.mosquitto())
         serve = [COLLECTOR, "serve", "--settings", self.fleet.settings]

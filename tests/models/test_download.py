@@ -198,8 +198,7 @@ def test_pull_asks_for_a_checksum_a_licence_and_an_address(tmp_path, small):
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
-    [(b"no network at all" * 50, "expected an ONNX file"), (None, "this layout is not known")],
+    ("content", "expected"), [(b"no network at all" * 50, "expected an ONNX file"), (None, "this layout is not known")]
 )
 def test_what_is_no_detector_does_not_come_in(tmp_path, content, expected):
     if content is None:

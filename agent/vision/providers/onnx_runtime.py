@@ -62,10 +62,7 @@ class OnnxRuntime:
         chosen = (
             [(self.execution, more)]
             if self.execution == "CPUExecutionProvider"
-            else [
-                (self.execution, more),
-                ("CPUExecutionProvider", {}),
-            ]
+            else [(self.execution, more), ("CPUExecutionProvider", {})]
         )
         try:
             session = open_network(content, options(plan.threads), chosen)

@@ -13,15 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.box.enrolment import (
-    SPREAD,
-    TRY_AGAIN_S,
-    EnrolmentError,
-    Lifetime,
-    Membership,
-    Renewal,
-    enrol,
-)
+from agent.box.enrolment import SPREAD, TRY_AGAIN_S, EnrolmentError, Lifetime, Membership, Renewal, enrol
 from agent.box.twin import write_twice
 from agent.settings import load_settings
 from collector.boxes import register

@@ -87,10 +87,7 @@ def test_a_breach_opens_once_two_samples_show_it(steps, changes):
             [(22, "updated", 2), (30, "updated", 3), (36, "cleared", 4)],
         ),
         # a heartbeat every ten minutes
-        (
-            [(11 + HEARTBEAT_S * n / 4, [], OCCUPIED) for n in range(1, 10)],
-            [(611, "updated", 2), (1211, "updated", 3)],
-        ),
+        ([(11 + HEARTBEAT_S * n / 4, [], OCCUPIED) for n in range(1, 10)], [(611, "updated", 2), (1211, "updated", 3)]),
     ],
 )
 def test_only_seen_clear_clears(steps, changes):

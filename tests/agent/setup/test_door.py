@@ -97,8 +97,7 @@ def test_a_new_file_on_the_boot_partition_opens_it_and_what_fails_stops_nobody(d
 
 
 @pytest.mark.parametrize(
-    ("text", "nobody"),
-    [("[box]\n", True), ("", True), ('[box]\nid = "box-1"\n', False), ("box = 3\n", False)],
+    ("text", "nobody"), [("[box]\n", True), ("", True), ('[box]\nid = "box-1"\n', False), ("box = 3\n", False)]
 )
 def test_who_a_box_is_may_be_left_to_its_claim(tmp_path, text, nobody):
     path = tmp_path / "box.toml"

@@ -96,10 +96,7 @@ def test_who_is_too_small_for_one_look_is_found_in_the_end():
     assert said[round(PROBE_S) :] == [6] * (40 - round(PROBE_S))
 
 
-@pytest.mark.parametrize(
-    ("budget_ms", "looks"),
-    [(400, 7), (200, 3), (99, 0), (1, 0)],
-)
+@pytest.mark.parametrize(("budget_ms", "looks"), [(400, 7), (200, 3), (99, 0), (1, 0)])
 def test_tiles_keep_to_the_budget(budget_ms, looks):
     counting, eye = counter(Place("square", WHOLE, "tiles"), budget_ms=budget_ms), BrightEye()
     for t in range(4):

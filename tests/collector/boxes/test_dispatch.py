@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from collector.boxes import orders, wanted
 from collector.boxes.dispatch import Dispatch
@@ -59,19 +60,12 @@ def ask(desk, verb="snapshot", args=None, command="c1", box="box-1"):
 
 
 def row(desk, kind=CommandRow, key="c1"):
-    with desk.store.transaction() as session:
-        return session.get(kind, key)
+    return desk.get(kind, key)
 
 
 def event(kind, leaf, data, box="box-1"):
-    text = kind(
-        id="e",
-        source=f"/cityeye/s/{box}",
-        type="t",
-        time=from_epoch(NOW_MS / 1000),
-        dataschema=dataschema(leaf.replace("/", "-")),
-        data=data,
-    ).to_json()
+    about = {"id": "e", "source": f"/cityeye/s/{box}", "type": "t", "time": from_epoch(NOW_MS / 1000)}
+    text = kind(**about, dataschema=dataschema(leaf.replace("/", "-")), data=data).to_json()
     return Delivery(f"cityeye/1/s/{box}/{leaf}", text)
 
 
@@ -91,8 +85,7 @@ def picture(command="c1", number=1, sha256=None, view="wide"):
 
 
 def refusals(desk):
-    with desk.store.transaction() as session:
-        return [one.code for one in session.query(Refused).order_by(Refused.id)]
+    return desk.rows(select(Refused.code).order_by(Refused.id))
 
 
 def document(*names):
@@ -100,13 +93,11 @@ def document(*names):
 
 
 def want(desk, *names, based_on=None):
-    with desk.store.writing() as session:
-        return wanted.want(session, "box-1", document(*names), by="alice", now_ms=NOW_MS, based_on=based_on).revision
+    return desk.write(wanted.want, "box-1", document(*names), by="alice", now_ms=NOW_MS, based_on=based_on).revision
 
 
 def history(desk):
-    with desk.store.transaction() as session:
-        return [(one.revision, one.by, one.state) for one in wanted.history(session, "box-1")]
+    return [(one.revision, one.by, one.state) for one in desk.read(wanted.history, "box-1")]
 
 
 def test_a_command_is_sent_until_it_is_answered(desk, line):
@@ -123,7 +114,7 @@ def test_a_command_is_sent_until_it_is_answered(desk, line):
     assert (done.state, json.loads(done.data), done.by) == ("ok", {"a": 1}, "alice")
 
 
-def test_without_a_line_it_waits_and_is_not_sent_after_it_expired(desk, line):
+def test_without_a_line_it_waits_and_expires_unsent(desk, line):
     line.online = False
     ask(desk)
     line.step()
@@ -134,7 +125,7 @@ def test_without_a_line_it_waits_and_is_not_sent_after_it_expired(desk, line):
     assert (row(desk).state, row(desk).text.split(":")[0]) == ("timed_out", "it was never sent")
 
 
-def test_a_box_that_does_not_answer_is_given_up_and_a_late_answer_still_counts(desk, line):
+def test_a_silent_box_is_given_up_and_a_late_answer_counts(desk, line):
     ask(desk)
     line.step()
     line.step(89_000)
@@ -186,8 +177,7 @@ def test_what_answers_nothing_of_this_center_is_refused(desk, line, delivery, co
 def test_pictures_of_commands_are_kept_for_a_day(desk, line):
     ask(desk)
     desk.take(picture(), picture(), picture(view="close", number=2))
-    with desk.store.transaction() as session:
-        kept = session.query(CommandPicture).order_by(CommandPicture.view).all()
+    kept = desk.rows(select(CommandPicture).order_by(CommandPicture.view))
     assert [(one.view, one.jpeg) for one in kept] == [("close", jpeg(2)), ("wide", jpeg(1))]
     line.step(24 * 3600 * 1000 - 1000)
     assert row(desk, CommandPicture, ("c1", "wide")) is not None
@@ -196,7 +186,7 @@ def test_pictures_of_commands_are_kept_for_a_day(desk, line):
     assert row(desk, CommandPicture, ("c1", "wide")) is None
 
 
-def test_a_box_cannot_fill_the_database_with_pictures_of_commands(desk, line):
+def test_pictures_of_commands_cannot_fill_the_database(desk, line):
     ask(desk)
     desk.take(*(picture(view=view, number=n) for n, view in enumerate(("a", "b", "c", "d", "e"), 1)))
     assert [row(desk, CommandPicture, ("c1", view)) is not None for view in "abcde"] == [True] * 4 + [False]
@@ -211,7 +201,7 @@ def test_a_box_cannot_fill_the_database_with_pictures_of_commands(desk, line):
     assert refusals(desk) == []
 
 
-def test_pictures_that_come_late_are_kept_as_their_reply_counts(desk, line):
+def test_late_pictures_are_kept_as_their_reply_counts(desk, line):
     ask(desk)
     line.step()
     line.step(500_000)
@@ -254,7 +244,7 @@ def test_a_box_that_knows_nothing_of_it_is_told_again(desk, line):
     assert line.step() == ["settings/desired"]
 
 
-def test_a_revision_that_was_lost_on_its_way_is_sent_again_to_a_box_that_stays_connected(desk, line):
+def test_a_revision_lost_on_its_way_is_sent_again_while_connected(desk, line):
     want(desk, "a")
     want(desk, "b")
     sent = []
@@ -267,7 +257,7 @@ def test_a_revision_that_was_lost_on_its_way_is_sent_again_to_a_box_that_stays_c
     assert line.step(3_600_000) == []
 
 
-def test_a_revision_is_not_sent_again_to_a_box_that_is_away(desk, line):
+def test_a_revision_is_not_sent_again_to_an_absent_box(desk, line):
     want(desk, "a")
     assert line.step() == ["settings/desired"]
     desk.take(incidents.status("offline"))
@@ -276,7 +266,7 @@ def test_a_revision_is_not_sent_again_to_a_box_that_is_away(desk, line):
     assert line.step(120_000) == ["settings/desired"]
 
 
-def test_an_edit_on_the_newest_becomes_the_next_and_any_other_a_conflict(desk, line):
+def test_an_edit_on_the_newest_is_the_next_and_others_conflict(desk, line):
     def edit(based_on, *names):
         made = document(*names)
         return Edit(based_on=based_on, digest=made.digest(), document=made.values())
@@ -295,7 +285,7 @@ def test_an_edit_on_the_newest_becomes_the_next_and_any_other_a_conflict(desk, l
     assert (last.revision, last.document, last.answers) == (2, document("b").values(), document("c").digest())
 
 
-def test_a_box_that_is_ahead_of_a_restored_center_gets_a_revision_that_it_will_take(desk, line):
+def test_a_box_ahead_of_a_restored_center_gets_what_it_will_take(desk, line):
     desk.take(reported(revision=7, state="applied", wanted=7))
     assert want(desk, "a") == 8
 
@@ -304,9 +294,8 @@ def test_a_box_that_replaces_another_gets_its_settings(desk, line):
     want(desk, "a")
     want(desk, "b")
     line.step()
-    with desk.store.writing() as session:
-        wanted.inherit(session, "box-1", "box-2", by="alice", now_ms=NOW_MS)
-        wanted.inherit(session, "box-9", "box-2", by="alice", now_ms=NOW_MS)
+    desk.write(wanted.inherit, "box-1", "box-2", by="alice", now_ms=NOW_MS)
+    desk.write(wanted.inherit, "box-9", "box-2", by="alice", now_ms=NOW_MS)
     line.step()
     ((topic, payload, _),) = line.published
     sent = read_event(payload, DesiredEvent).data
@@ -376,7 +365,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("data", HOSTILE)
-def test_hostile_replies_and_reports_are_refused_and_the_next_one_is_taken(desk, line, data):
+def test_hostile_replies_are_refused_and_the_next_is_taken(desk, line, data):
     ask(desk)
     leaf = "reply" if "command" in data else "settings/reported"
     good = json.loads((reply() if leaf == "reply" else reported(revision=0, state="applied")).payload)

@@ -21,8 +21,6 @@ from schemathesis.specs.openapi.checks import (
 from collector.exchange.reports import Report, take
 from collector.places import shops
 from collector.places.codes import load_codes
-from collector.places.history import Author
-from collector.places.register import Around
 from collector.web import documents
 from collector.web.calls import application
 from tests import scenes
@@ -30,6 +28,7 @@ from tests.collector.conftest import Desk
 from tests.collector.exchange.test_people_reports import SHOP
 from tests.collector.tickets.conftest import LI, Street
 from tests.people import bearer, browser, make_pages, make_person
+from tests.places import AROUND, AUTHOR
 from tests.services import ROOT
 
 PARTS = 6
@@ -51,7 +50,7 @@ def center(tmp_path_factory):
     desk = Desk(tmp_path_factory.mktemp("center"))
     street = Street(desk)
     street.appears()
-    desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
+    desk.write(shops.add, SHOP, AUTHOR, AROUND)
     desk.write(take, LI, Report("grid", "0501", "s", "x", address="1"), load_codes(), street.now_ms)
     for person, role in (("root", "admin"), ("li", "operator@s")):
         make_person(desk.store, person, role)
@@ -100,7 +99,7 @@ def test_every_answer_is_as_the_document_says(api, headers, part):
     assert [fault for one in operations for fault in faults_of(one, headers)] == []
 
 
-def test_the_document_is_for_who_has_a_right_and_says_how_to_sign_in(center, headers):
+def test_the_document_takes_a_right_and_says_how_to_sign_in(center, headers):
     client = browser(center[1], address="192.0.2.1")
     assert client.get("/api/openapi.json").status_code == 401
     made = client.get("/api/openapi.json", headers=headers).json()
@@ -111,7 +110,7 @@ def test_the_document_is_for_who_has_a_right_and_says_how_to_sign_in(center, hea
             assert one["responses"]["401"]["content"]["application/json"]["schema"]["$ref"].endswith("Refusal")
 
 
-def test_a_tickets_answer_has_exactly_what_the_document_says(center, headers):
+def test_a_ticket_has_exactly_what_the_document_says(center, headers):
     client = browser(center[1], address="192.0.2.1")
     for number in (1, 2):
         documents.TicketShape.model_validate(client.get(f"/api/tickets/{number}", headers=headers).json())

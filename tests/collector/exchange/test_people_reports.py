@@ -10,14 +10,13 @@ from collector.learning.verdicts import statistics
 from collector.people.actor import PUBLIC, Actor, Grant, Role
 from collector.places import shops
 from collector.places.codes import load_codes
-from collector.places.history import Author
-from collector.places.register import Around
 from collector.store import AuditRow, ReportRow, Ticket
 from collector.tickets.desk import RefusedError
 from tests import incidents, scenes
 from tests.collector.tickets.conftest import CHEN, LI, WANG
 from tests.incidents import Case
 from tests.people import bearer, browser, make_pages, make_person, sign_in
+from tests.places import AROUND, AUTHOR
 
 CODES = load_codes()
 SHOP = {"id": "shop-9", "name": "茶铺", "street": "s", "address": "示例路 9 号", "lon": "120.14", "lat": "30.31"}
@@ -27,7 +26,7 @@ HOTLINE = Report("hotline", "0507", "s", "纸箱堆在人行道上", address="�
 @pytest.fixture
 def town(street):
     """A street with a shop of its register."""
-    street.desk.write(shops.add, SHOP, Author(LI, street.now_ms), Around("330105", street.now_ms))
+    street.desk.write(shops.add, SHOP, AUTHOR, AROUND)
     street.policy(region="330105")
     return street
 
@@ -45,7 +44,7 @@ def refused(code, town, actor, verb, **args):
     return fault.value
 
 
-def test_a_call_to_the_hotline_is_looked_at_registered_handled_and_closed_by_people(town):
+def test_people_look_at_register_and_close_a_call_to_the_hotline(town):
     assert report(town, HOTLINE) == (1, True)
     ticket = town.ticket(1)
     got = (ticket.state, ticket.source, ticket.rule, ticket.box_id, ticket.street)
@@ -71,7 +70,7 @@ def test_a_call_to_the_hotline_is_looked_at_registered_handled_and_closed_by_peo
     assert town.ticket(1).state == "closed"
 
 
-def test_a_shop_that_was_reported_is_told_and_a_person_sees_it_put_right_in_time(town):
+def test_a_reported_shop_is_told_and_seen_put_right_in_time(town):
     report(town, Report("shop", "0504", shop="shop-9", description="neighbour's crates"))
     town.act(WANG, "found", result="exists")
     assert town.act(LI, "confirm").state == "noticed"
@@ -85,7 +84,7 @@ def test_a_shop_that_was_reported_is_told_and_a_person_sees_it_put_right_in_time
     assert town.act(LI, "confirm", number=2).state == "noticed"
 
 
-def test_the_steps_of_people_are_not_for_what_a_camera_watches(town):
+def test_steps_of_people_are_not_for_what_a_camera_watches(town):
     town.appears()
     refused("not_now", town, LI, "inspect", to="wang")
     refused("not_now", town, WANG, "found", result="exists")
@@ -121,7 +120,7 @@ WANG_ROOM = Actor("person", "zhou", "周", frozenset({Grant(Role.OPERATOR, "s")}
         ("seen_at", LI, {"seen_ms": 1}),
     ],
 )
-def test_what_is_wrong_with_a_report_is_named_and_leaves_nothing(town, field, actor, values):
+def test_what_is_wrong_with_a_report_is_named(town, field, actor, values):
     values = {"source": "public", "code": "0504", "street": "s", "address": "1"} | values
     with pytest.raises(ReportError) as fault:
         report(town, Report(**values), actor)
@@ -129,23 +128,20 @@ def test_what_is_wrong_with_a_report_is_named_and_leaves_nothing(town, field, ac
     assert town.desk.rows(select(ReportRow)) == []
 
 
-def test_the_pages_and_the_api_show_a_ticket_without_a_camera(town):
+def test_pages_and_api_show_a_ticket_without_a_camera(town):
     desk = town.desk
     app = make_pages(desk)
     for person, role in (("li", "operator"), ("wang", "grid_worker"), ("wu", "viewer"), ("far", "operator@other")):
         make_person(desk.store, person, role if "@" in role else f"{role}@s")
-    made = browser(app).post(
-        "/api/reports",
-        json={"source": "hotline", "code": "0504", "street": "s", "address": "示例路 3 号", "reference": "a-1"},
-        headers=bearer(desk.store, "li"),
-    )
+    told = {"source": "hotline", "code": "0504", "street": "s", "address": "示例路 3 号", "reference": "a-1"}
+    made = browser(app).post("/api/reports", json=told, headers=bearer(desk.store, "li"))
     assert made.status_code == 201, made.text
     ticket = made.json()
     assert (ticket["rule"], ticket["box"], ticket["report"]["code"]) == ("encroachment", None, "0504")
     assert "inspect" in ticket["allowed"]
     assert "confirm" not in ticket["allowed"]
-    again = {"source": "hotline", "code": "0504", "street": "s", "address": "x", "reference": "a-1"}
-    assert browser(app).post("/api/reports", json=again, headers=bearer(desk.store, "li")).status_code == 200
+    again = browser(app).post("/api/reports", json=told | {"address": "x"}, headers=bearer(desk.store, "li"))
+    assert again.status_code == 200
     client = browser(app)
     sign_in(desk.store, "li", client)
     for path in ("/", "/tickets", "/tickets/1", "/board/1", "/board/cards?number=1", "/tickets?source=hotline"):
@@ -166,7 +162,7 @@ def test_the_pages_and_the_api_show_a_ticket_without_a_camera(town):
     assert "ticket.reported" in set(desk.rows(select(AuditRow.action)))
 
 
-def test_the_form_takes_a_picture_that_only_this_street_sees(town):
+def test_the_form_takes_a_picture_for_this_street_alone(town):
     desk = town.desk
     app = make_pages(desk)
     for person, role in (("wang", "grid_worker@s"), ("far", "operator@other")):
@@ -190,7 +186,7 @@ def test_the_form_takes_a_picture_that_only_this_street_sees(town):
     assert client.get(shown["url"]).status_code == 404
 
 
-def test_other_rooms_know_of_tickets_that_no_camera_has_seen(town):
+def test_other_rooms_know_tickets_of_no_camera(town):
     desk = town.desk
     report(town, HOTLINE)
     town.act(LI, "false_alarm", reason="nobody found it")

@@ -21,13 +21,13 @@ from collector.notices import seams
 from collector.notices.channels import AnyChannel
 from collector.notices.http import Line
 from collector.notices.messages import Message, Tools
-from collector.notices.orders import Limits, NoticeOrder, order, told
+from collector.notices.orders import NoticeOrder, order, told
 from collector.notices.seams import Recipient
 from collector.notices.secrets import Secrets
 from collector.notices.sender import Sender
 from collector.notices.settings import NoticesSection, ShopPagesSection
 from collector.notices.texts import FIELDS
-from collector.store import NoticeAttempt, NoticeRow, PolicyRow, Store
+from collector.store import NoticeAttempt, NoticeRow, PolicyRow
 from collector.tickets.policy import DEFAULT, Policy, Quiet
 from tests.collector.notices.servers import Say, Service
 from tests.incidents import START_S, Case
@@ -50,11 +50,11 @@ def tools(tmp_path):
     return Tools(Secrets(tmp_path), Line(1.0), lambda: START_S, tmp_path, random.Random(1))
 
 
-def channel(kind: str, **settings: Any) -> Any:
+def channel(kind, **settings):
     return TypeAdapter(AnyChannel).validate_python({"id": kind.replace("_", "-"), "type": kind, **settings})
 
 
-def message(to: str = "13800001234", **changes: Any) -> Message:
+def message(to="13800001234", **changes):
     values = {name: f"<{name}>" for name in NAMES} | {"token": "tok", "link": "https://t.example.cn/s/tok"}
     told = {"audience": "shop", "kind": "shop_notice", "language": "zh", "subject": "提醒", "body": '请"整改"\n门前'}
     values |= {"minutes": "5", "shop": "王记"}
@@ -76,28 +76,28 @@ class Office:
     pages: ShopPagesSection = PAGES
     tick_s: float = 0.0
 
-    def sender(self, **more: Any) -> Sender:
+    def sender(self, **more):
         tools = Tools(Secrets(self.folder), Line(1.0), lambda: self.now_s, self.folder, random.Random(1))
         parts = (self.desk.store, self.notices, self.pages, tools, "小河街道", ZONE)
         chance, now = random.Random(1), lambda: self.now_s
         return Sender(*parts, now=now, random=chance, monotonic=now, **more)
 
     @property
-    def now_ms(self) -> int:
+    def now_ms(self):
         return round(self.now_s * 1000)
 
-    def order(self, key: str = "1/shop_notice", *, limits: Limits | None = None, **changes: Any) -> bool:
+    def order(self, key="1/shop_notice", *, limits=None, **changes):
         given = {"ticket": 1, "kind": "shop_notice", "audience": "shop", "to": "shop-1", "street": "s", "due_ms": None}
         given |= {"level": "normal", "not_before_ms": self.now_ms, "minutes": 5, **changes}
         return self.desk.write(order, NoticeOrder(key=key, **given), now_ms=self.now_ms, limits=limits)
 
-    def told(self, ticket: int = 1) -> Any:
+    def told(self, ticket=1):
         return self.desk.read(told, ticket)
 
-    def notice(self, key: str = "1/shop_notice") -> NoticeRow:
+    def notice(self, key="1/shop_notice"):
         return self.desk.one(select(NoticeRow).where(NoticeRow.key == key))
 
-    def attempts(self) -> list[NoticeAttempt]:
+    def attempts(self):
         return self.desk.rows(select(NoticeAttempt).order_by(NoticeAttempt.number))
 
 
@@ -118,14 +118,14 @@ def looks(monkeypatch):
     return looked
 
 
-def awake(store: Store) -> None:
+def awake(store):
     """No quiet hours: the tests' time is before dawn."""
     with store.writing() as session:
         document = Policy(quiet=Quiet(hours=())).model_dump_json()
         session.add(PolicyRow(street=DEFAULT, revision=1, document=document, author="tests", made_ms=0, reason=""))
 
 
-def sms(service: Service, name: str = "sms", **more: Any) -> dict[str, Any]:
+def sms(service, name="sms", **more):
     """Settings of a gateway that answers `{"code": 0, "id": …}`."""
     body = '{"to": "{to}", "text": "{body}", "request": "{request}"}'
     says = {"success": {"path": "code", "equals": ["0"]}, "later": {"path": "code", "equals": ["7"]}}
@@ -148,7 +148,7 @@ def office(desk, tmp_path, service, shops, looks):
     return opened(desk, tmp_path, service, looked=looks)
 
 
-def opened(desk: Any, folder: Path, service: Service, **more: Any) -> Office:
+def opened(desk, folder, service, **more):
     """With a ticket of `shop-1`, at no quiet hour."""
     service.say(Say({"code": 0}))
     desk.take(Case(shop="shop-1").opened())
@@ -156,7 +156,7 @@ def opened(desk: Any, folder: Path, service: Service, **more: Any) -> Office:
     return Office(desk, folder, section(sms(service)), **more)
 
 
-def section(*channels: dict[str, Any], routes: list[dict[str, Any]] | None = None, **more: Any) -> NoticesSection:
+def section(*channels, routes=None, **more):
     ids = [one["id"] for one in channels]
     return NoticesSection.model_validate(
         {"channel": list(channels), "route": routes or [{"audience": "shop", "channels": ids}], **more}

@@ -2,12 +2,11 @@
 
 import json
 import socket
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -22,11 +21,11 @@ class Got:
     at_s: float
 
     @property
-    def query(self) -> dict[str, str]:
+    def query(self):
         return {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
 
     @property
-    def json(self) -> Any:
+    def json(self):
         return json.loads(self.body)
 
 
@@ -46,7 +45,7 @@ class Say:
     wait_s: float = 0.0
 
     @property
-    def content(self) -> bytes:
+    def content(self):
         if isinstance(self.body, bytes):
             return self.body
         return b"" if self.body is None else json.dumps(self.body, ensure_ascii=False).encode()
@@ -57,7 +56,7 @@ class Service(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *says: Say, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *says, tls=None):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.says = list(says) or [Say({"errcode": 0, "errmsg": "ok"})]
         self.got: list[Got] = []
@@ -69,27 +68,27 @@ class Service(ThreadingHTTPServer):
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
 
-    def get_request(self) -> Any:
+    def get_request(self):
         connection, address = super().get_request()
         if self.tls is not None:
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
-    def choose(self, _got: Got) -> Say:
+    def choose(self, _got):
         """How to answer this one; held by the guard."""
         return self.says.pop(0) if len(self.says) > 1 else self.says[0]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request, client_address):
         """Who breaks off is what is tested here."""
 
-    def say(self, *says: Say) -> None:
+    def say(self, *says):
         self.says = list(says)
         self.got.clear()
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self.shutdown()
         self.server_close()
         self.thread.join()
@@ -99,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Service
     protocol_version = "HTTP/1.1"
 
-    def answer(self) -> None:
+    def answer(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         with self.server.guard:
@@ -131,5 +130,5 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_):
         """Quiet."""

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from collector.notices.orders import NoticeOrder, order
 from collector.notices.settings import NoticesSection
-from collector.settings import CenterSection, CenterSettings, load_settings
+from collector.settings import load_settings
 from collector.web.app import Health, make_app
 from collector.web.live import Changes
 from protocol.documents import SettingsError
@@ -19,6 +19,7 @@ from tests.collector.conftest import Desk
 from tests.collector.notices.conftest import sms
 from tests.collector.notices.servers import Say
 from tests.incidents import Case
+from tests.people import center_settings
 from tests.services import BIN, ROOT, Broker, Process, answers, free_port, run, wait_for
 
 COLLECTOR = BIN / "cityeye-collector"
@@ -26,12 +27,9 @@ COLLECTOR = BIN / "cityeye-collector"
 
 @pytest.fixture
 def client(office):
-    center = CenterSection(id="demo", name="小河街道")
-    settings = CenterSettings(
-        version=1, center=center, broker={"url": "mqtt://127.0.0.1:1"}, notices=office.notices, shop_pages=office.pages
-    )
+    settings = center_settings(notices=office.notices, shop_pages=office.pages)
     health = Health(lambda: True, lambda: True)
-    app = make_app(center, office.desk.store, office.desk.files, Changes(), health, settings=settings)
+    app = make_app(settings.center, office.desk.store, office.desk.files, Changes(), health, settings=settings)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
 
@@ -171,16 +169,19 @@ audience = "shop"
 channels = ["sms"]
 """
     )
-    settings = ("--settings", path)
-    shown = run(COLLECTOR, "notices", "preview", "shop_notice", "--shop", "张记", *settings)
+
+    def notices(*words):
+        return run(COLLECTOR, "notices", *words, "--settings", path)
+
+    shown = notices("preview", "shop_notice", "--shop", "张记")
     assert shown.returncode == 0, shown.stderr
     assert "张记门前" in shown.stdout
     assert "2 条 SMS" in shown.stdout or "1 条 SMS" in shown.stdout
-    tried = run(COLLECTOR, "notices", "test", "sms", "--to", "13800001234", *settings)
+    tried = notices("test", "sms", "--to", "13800001234")
     assert (tried.returncode, tried.stdout) == (0, "accepted 0\n")
-    bad = run(COLLECTOR, "notices", "test", "sms", "--to", "13800001234", *settings)
+    bad = notices("test", "sms", "--to", "13800001234")
     assert (bad.returncode, bad.stdout) == (1, "refused 3 key *** is bad\n")
-    assert "【任务】" in run(COLLECTOR, "notices", "preview", "task", *settings).stdout
+    assert "【任务】" in notices("preview", "task").stdout
     for words, expected in (
         (("test", "none"), "channel: expected one of the settings (sms, lost)"),
         (("test", "sms"), "--to: expected a telephone number for channel sms, got ''"),
@@ -193,16 +194,16 @@ channels = ["sms"]
         (("preview", "task", "--audience", "y"), "audience: expected one of shop"),
         (("decide", "1", "told", "--reason", "x"), "expected a notice"),
     ):
-        refused = run(COLLECTOR, "notices", *words, *settings)
+        refused = notices(*words)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
         assert expected in refused.stderr
     assert len(service.got) == 2, "nothing was sent that could not be meant"
-    listed = run(COLLECTOR, "notices", "list", *settings)
+    listed = notices("list")
     assert (listed.returncode, listed.stdout) == (0, "")
-    channels = run(COLLECTOR, "notices", "channels", *settings)
+    channels = notices("channels")
     assert channels.returncode == 1
     assert "lost wecom needs none; secrets file:nowhere: expected a file" in channels.stdout
-    assert "FAIL  notices: file:nowhere" in run(COLLECTOR, "check", *settings).stdout
+    assert "FAIL  notices: file:nowhere" in run(COLLECTOR, "check", "--settings", path).stdout
 
 
 @pytest.fixture
@@ -260,7 +261,7 @@ def test_serve_sends_and_shows(center, service, tmp_path):
         pass  # it is given back
 
 
-def test_a_collector_killed_between_request_and_answer_sends_nothing_again(center, service, tmp_path):
+def test_a_collector_killed_before_the_answer_sends_nothing_again(center, service, tmp_path):
     """SIGKILL while the gateway thinks; the next one finds it, says that nobody knows, and leaves it to a person."""
     path, port, _ = center
     service.say(Say(how="hang", wait_s=3), Say({"code": 0}))

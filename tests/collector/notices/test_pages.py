@@ -34,17 +34,13 @@ BUTTONS = {"shop_done": "我已整改", "appeal": "我有异议", "not_mine": "�
 class Site:
     """The pages of an office, and the token of a notice that was sent."""
 
-    def __init__(self, office, service, pages=PAGES, **more):
+    def __init__(self, office, service, pages=PAGES):
         self.office, self.now_s = office, 0.0
         self.shown = ShopPages(
             office.desk.store, office.desk.files, pages, "小河街道", "0571-88 99", ZONE, now=lambda: office.now_s
         )
-        self.client = TestClient(
-            make_pages(self.shown, Visits(lambda: self.now_s)),
-            base_url="https://t.example.cn",
-            follow_redirects=False,
-            **more,
-        )
+        pages = make_pages(self.shown, Visits(lambda: self.now_s))
+        self.client = TestClient(pages, base_url="https://t.example.cn", follow_redirects=False)
         office.desk.write(tickets.act, LI, 1, "confirm", at_ms=office.now_ms)
         office.order()
         office.sender().step(wait=True)
@@ -60,8 +56,7 @@ class Site:
 @pytest.fixture
 def case(office):
     """The office's ticket has pictures."""
-    case = Case(shop="shop-1")
-    case.seq = 1
+    case = Case(shop="shop-1", seq=1)
     pictures = [case.picture("clear"), case.picture("at", "wide", 1), case.picture("at", "close", 2)]
     office.desk.take(*pictures, case.updated(START_S + 20))
     return case
@@ -117,8 +112,7 @@ def test_pictures_are_those_of_the_ticket_and_no_others(site, office, case):
 
 
 def test_an_unmasked_picture_is_never_shown(office, service):
-    case = Case(shop="shop-1")
-    case.seq = 1
+    case = Case(shop="shop-1", seq=1)
     shot = case.picture("at", "wide", 1)
     case.pictures = [(record.model_copy(update={"masked": False}), content) for record, content in case.pictures]
     office.desk.take(shot, case.updated(START_S + 20))
@@ -126,26 +120,15 @@ def test_an_unmasked_picture_is_never_shown(office, service):
 
 
 def test_nothing_else_is_served(site):
-    for path in [
-        "/",
-        "/s",
-        "/s/",
-        "/api/tickets",
-        "/healthz",
-        "/metrics",
-        "/docs",
-        "/openapi.json",
-        "/tickets/1",
-        "/static/style.css",
-    ]:
-        assert site.client.get(path).status_code == 404, path
+    for path in ("", "s", "s/", "api/tickets", "healthz", "metrics", "docs", "openapi.json", "tickets/1"):
+        assert site.client.get(f"/{path}").status_code == 404, path
     for _ in range(MISSES + 1):
         assert site.client.get("/favicon.ico").status_code == 204  # browsers ask by themselves
         assert site.client.get("/apple-touch-icon.png").status_code == 404
     assert site.get().status_code == 200
     assert site.client.get("/robots.txt").text == "User-agent: *\nDisallow: /\n"
-    for name in ("feed.js", "api.js", "shop.html", "pages.py"):
-        assert site.client.get(f"/static/x/{name}").status_code == 404, name
+    for name in ("style.css", "x/feed.js", "x/api.js", "x/shop.html", "x/pages.py"):
+        assert site.client.get(f"/static/{name}").status_code == 404, name
 
 
 @pytest.mark.parametrize(("path", "status"), [("/s/{token}", 200), ("/s/x", 404), ("/", 404), ("/static/x/x", 404)])
@@ -170,7 +153,7 @@ def test_files_of_its_style_are_kept_and_nothing_else(site):
     assert site.get("/1.jpg").headers["cache-control"] == "no-store"
 
 
-def test_only_the_hash_is_kept_and_an_expired_link_looks_like_an_unknown_one(site, office):
+def test_only_the_hash_is_kept_and_expired_looks_like_unknown(site, office):
     (link,) = office.desk.rows(select(NoticeLink))
     assert link.token_sha256 == digest(site.token)
     assert (link.ticket_number, link.shop) == (1, "shop-1")
@@ -207,7 +190,7 @@ def test_what_the_shop_says_is_taken(site, office, verb, reason):
     assert len(said(office)) == 1
 
 
-def test_a_shop_that_says_done_once_more_after_the_camera_saw_goods_has_it_look_again(site, office):
+def test_done_said_again_after_goods_were_seen_has_it_looked_at_again(site, office):
     site.post("shop_done")
     with office.desk.store.writing() as session:
         held = tickets.hold(session, 1)
@@ -219,7 +202,7 @@ def test_a_shop_that_says_done_once_more_after_the_camera_saw_goods_has_it_look_
     assert ticket.verify == ticket.version
 
 
-def test_looking_changes_nothing_as_previews_of_chat_programs_do(site, office):
+def test_looking_changes_nothing_as_for_chat_previews(site, office):
     for query in ("", "?verb=shop_done", "?said=shop_done", "?verb=appeal&reason=x", "?said=appeal_late"):
         page = site.get(query)
         assert page.status_code == 200
@@ -337,9 +320,7 @@ def test_the_time_left_runs_out(site, office):
 
 
 def cleared(at_s):
-    case = Case(shop="shop-1")
-    case.seq = 2
-    return case.cleared(at_s)
+    return Case(shop="shop-1", seq=2).cleared(at_s)
 
 
 def test_two_that_press_at_once_are_one(site, office):
@@ -378,12 +359,12 @@ def buttons(text):
         ((("appeal", "有备案"), ("reject", "")), {"shop_done", "appeal", "not_mine"}, "收回店内", "back inside"),
     ],
 )
-def test_the_page_offers_what_the_ticket_takes_and_says_what_happens_now(site, office, steps, shown, now, english):
+def test_the_page_offers_what_the_ticket_takes(site, office, steps, shown, now, english):
     for verb, reason in steps:
         if verb in BUTTONS:
             site.post(verb, reason)
-            continue
-        office.desk.write(tickets.act, LI, 1, verb, at_ms=office.now_ms, reason="staff say so")
+        else:
+            office.desk.write(tickets.act, LI, 1, verb, at_ms=office.now_ms, reason="staff say so")
     text = site.get().text
     assert buttons(text) == shown
     assert now in text

@@ -21,6 +21,7 @@ from collector.store import NoticeLink
 from collector.tickets import desk as door
 from collector.tickets.timekeeper import Timekeeper, Watch
 from tests import browser, town
+from tests.browser import click, shows
 from tests.collector.conftest import Desk
 from tests.collector.notices.conftest import awake, section, sms
 from tests.collector.notices.servers import Say, Service
@@ -148,7 +149,7 @@ def test_from_the_link_to_done_and_seen_clear(chromium, street):
         before = page.locator("[role=timer]").inner_text()
         page.wait_for_function("(was) => document.querySelector('[role=timer]').textContent !== was", arg=before)
         page.get_by_role("link", name="我已整改").click()
-        page.get_by_role("button", name="是的，已整改好").click()
+        click(page, "是的，已整改好")
         page.get_by_role("heading", name="摄像头正在查看现场").wait_for()
         assert re.search(r"已收到（\d\d:\d\d）：我已整改", page.locator(".receipt").inner_text())
         assert page.get_by_role("link", name="我已整改").count() == 0
@@ -168,33 +169,31 @@ def test_from_the_link_to_done_and_seen_clear(chromium, street):
 
 def test_an_objection_without_a_script(chromium, street):
     _, path = street.told(2, TOLD)
-    context = chromium.new_context(java_script_enabled=False, locale="zh-CN")
-    page = context.new_page()
-    page.goto(street.url + path)
-    assert re.fullmatch(r"请在 \d\d:\d\d 前整改", page.locator(".left").last.inner_text())
-    page.get_by_role("link", name="我有异议").click()
-    page.get_by_role("button", name="提交异议").click()
-    page.get_by_text("请勾选或写明理由").wait_for()
-    page.get_by_label("正在装卸货物").check()
-    page.get_by_label("也可以自己写").fill("十分钟就好")
-    page.get_by_role("button", name="提交异议").click()
-    page.get_by_role("heading", name="您的异议正在复核").wait_for()
-    assert page.locator(".receipt q").inner_text() == "正在装卸货物，马上收走；十分钟就好"
-    context.close()
+    with browser.Tab(chromium, street, java_script_enabled=False) as tab:
+        page = tab.open(path)
+        assert re.fullmatch(r"请在 \d\d:\d\d 前整改", page.locator(".left").last.inner_text())
+        page.get_by_role("link", name="我有异议").click()
+        click(page, "提交异议")
+        shows(page, "请勾选或写明理由")
+        page.get_by_label("正在装卸货物").check()
+        page.get_by_label("也可以自己写").fill("十分钟就好")
+        click(page, "提交异议")
+        page.get_by_role("heading", name="您的异议正在复核").wait_for()
+        assert page.locator(".receipt q").inner_text() == "正在装卸货物，马上收走；十分钟就好"
 
 
-def test_without_a_network_it_says_so_and_what_was_written_stays(chromium, street):
+def test_without_a_network_what_was_written_stays(chromium, street):
     _, path = street.told(3, TOLD)
     with browser.Tab(chromium, street, size=browser.NARROW) as tab:
         page = tab.open(path + "?ask=appeal")
         page.get_by_label("也可以自己写").fill("已有备案")
         tab.context.set_offline(True)
         page.locator("#offline").wait_for()
-        page.get_by_role("button", name="提交异议").click()
+        click(page, "提交异议")
         assert page.get_by_label("也可以自己写").input_value() == "已有备案"
         tab.context.set_offline(False)
         page.locator("#offline").wait_for(state="hidden")
         # a browser that says wrongly that there is none
         page.evaluate("Object.defineProperty(navigator, 'onLine', { value: false })")
-        page.get_by_role("button", name="提交异议").click()
+        click(page, "提交异议")
         page.get_by_role("heading", name="您的异议正在复核").wait_for()

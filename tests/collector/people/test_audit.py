@@ -1,17 +1,17 @@
 """The audit log: only appended, and every break is found."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DatabaseError
 
 from collector.people import audit
 from collector.people.actor import SYSTEM, Actor
 from collector.people.audit import START, Head
 from collector.store import AuditRow
-from tests.collector.conftest import Desk
+from tests.collector.conftest import Desk, at_once
 
 REPLACED = "INSERT OR REPLACE INTO audit SELECT number, 0, actor, action, object, detail, before, hash FROM audit"
 """SQLite's REPLACE deletes without its trigger, as PostgreSQL's TRUNCATE does without that of rows."""
@@ -20,15 +20,12 @@ WANG = Actor("person", "wang", "王", via="token/1")
 
 def fill(desk, count=5):
     for number in range(1, count + 1):
-        with desk.store.writing() as session:
-            audit.record(session, WANG, "ticket.confirm", f"ticket/{number}", {"理由": "看过", "n": number}, number)
-    with desk.store.transaction() as session:
-        return audit.head(session)
+        desk.write(audit.record, WANG, "ticket.confirm", f"ticket/{number}", {"理由": "看过", "n": number}, number)
+    return desk.read(audit.head)
 
 
 def verify(desk, noted=None):
-    with desk.store.transaction() as session:
-        return audit.verify(session, noted)
+    return desk.read(audit.verify, noted)
 
 
 def by_force(desk, *statements):
@@ -48,14 +45,12 @@ def test_lines_are_numbered_and_chained(desk):
     head = fill(desk)
     found = verify(desk)
     assert (found.lines, found.head, found.fault) == (5, head, None)
-    with desk.store.transaction() as session:
-        rows = audit.show(session)
-        assert [row.number for row in rows] == [5, 4, 3, 2, 1]
-        assert rows[-1].before == START
-        assert audit.line_json(rows[0])["detail"] == {"理由": "看过", "n": 5, "via": "token/1"}
-        assert [row.number for row in audit.show(session, before=4, limit=2)] == [3, 2]
-        assert [row.number for row in audit.show(session, of="ticket/2")] == [2]
-        assert audit.show(session, actor="person:li") == []
+    rows = desk.read(audit.show)
+    assert rows[-1].before == START
+    assert audit.line_json(rows[0])["detail"] == {"理由": "看过", "n": 5, "via": "token/1"}
+    asked = ({}, {"before": 4, "limit": 2}, {"of": "ticket/2"}, {"actor": "person:li"})
+    found = [[row.number for row in desk.read(audit.show, **one)] for one in asked]
+    assert found == [[5, 4, 3, 2, 1], [3, 2], [2], []]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +96,7 @@ def test_what_was_done_by_force_is_found(desk, statement, good, expected):
     assert re.match(expected, found.fault), found.fault
 
 
-def test_a_cut_off_end_and_a_rewritten_chain_show_against_a_head_that_was_noted(desk):
+def test_a_cut_end_and_a_rewritten_chain_show_against_a_noted_head(desk):
     head = fill(desk)
     assert verify(desk, head).fault is None
     fill(desk, 2)
@@ -152,11 +147,8 @@ def test_a_line_goes_with_what_it_tells_of(desk):
 def test_several_collectors_append_one_after_the_other(desk):
     def append(name):
         for number in range(10):
-            with desk.store.writing() as session:
-                audit.record(session, Actor("person", name), "a", f"x/{number}", {}, number)
+            desk.write(audit.record, Actor("person", name), "a", f"x/{number}", {}, number)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(append, [f"p{n}" for n in range(4)]))
+    at_once(*(partial(append, f"p{n}") for n in range(4)))
     assert verify(desk).lines == 40
-    with desk.store.transaction() as session:
-        assert {row.actor for row in session.query(AuditRow)} == {f"person:p{n}" for n in range(4)}
+    assert {*desk.rows(select(AuditRow.actor))} == {f"person:p{n}" for n in range(4)}

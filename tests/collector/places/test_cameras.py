@@ -46,7 +46,7 @@ def put(desk, camera="cam-1", **values):
     return desk.write(register.change, CAMERAS, {"box": "box-1", "camera": camera, **values}, AUTHOR, AROUND)
 
 
-def test_a_camera_gets_its_street_from_its_box_and_its_cell_from_its_place(desk):
+def test_a_camera_has_its_boxs_street_and_its_places_cell(desk):
     desk.write(box, zones={("cam-1", "front"): "tea-12"})
     desk.write(grid.import_grid, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
     place, warnings = put(desk, lon="120.1305", lat="30.3105", gb28181=GB, height_m="4.5")
@@ -78,7 +78,7 @@ def test_an_id_is_one_camera_and_may_change_places(desk):
         assert cameras.find(session, "box-1", "cam-2").gb28181 == GB
 
 
-def test_an_id_that_a_spreadsheet_made_a_number_of_is_refused(desk):
+def test_an_id_turned_into_a_number_is_refused(desk):
     book = openpyxl.Workbook()
     book.active.append(["box", "camera", "street", "gb28181"])
     book.active.append(["box-1", "cam-1", "s", int(GB)])
@@ -110,17 +110,15 @@ def test_what_is_wrong_with_a_camera_is_named(desk, values, field, code):
 def test_what_is_exported_is_imported_as_it_was(desk, write):
     put(desk, street="s", lon="120.1305", lat="30.3105", gb28181=GB, height_m="4.5", cell=CELL)
     put(desk, "cam-2", street="s", name="-后门")
-    with desk.store.writing() as session:
-        content = write(export_rows(CAMERAS, cameras.listed(session), chinese=False))
-        report = import_file(session, CAMERAS, content, AUTHOR, AROUND)
+    content = write(export_rows(CAMERAS, desk.write(cameras.listed), chinese=False))
+    report = desk.write(import_file, CAMERAS, content, AUTHOR, AROUND)
     assert ([str(one) for one in report.faults], report.unchanged) == ([], 2)
 
 
 def test_a_ticket_is_where_the_door_is_or_else_the_camera(desk):
-    with desk.store.writing() as session:
-        grid.import_grid(session, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
-        shop, _ = add(session, SHOP, AUTHOR, AROUND)
-        assert spot(session, shop, "box-1", "cam-1").lon is None
+    desk.write(grid.import_grid, collection(square(CELL, 120.130, 30.310)), AUTHOR, AROUND)
+    shop, _ = desk.write(add, SHOP, AUTHOR, AROUND)
+    assert desk.write(spot, shop, "box-1", "cam-1").lon is None
     put(desk, street="s", lon="120.1305", lat="30.3105", gb28181=GB)
     with desk.store.writing() as session:
         found = spot(session, shop, "box-1", "cam-1")

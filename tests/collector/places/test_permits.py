@@ -51,7 +51,7 @@ def test_a_shop_is_covered_during_the_hours_of_its_permit(desk):
     assert covering(desk, shop=None, place=("box-1", "cam-1", "side")) is None
 
 
-def test_of_several_permits_the_one_that_covers_longest_is_named(desk):
+def test_of_several_permits_the_longest_is_named(desk):
     shop(desk)
     permit(desk)
     permit(desk, number="夜市-1", shop=None, street="s", zones="box-1/cam-1/front", hours="19:00-02:00")
@@ -76,9 +76,8 @@ def test_an_area_covers_the_doors_and_cameras_inside_it(desk):
     shop(desk)
     permit(desk, shop=None, street="s", area=AREA)
     assert covering(desk) is None  # nobody knows where the shop or the camera is
-    with desk.store.writing() as session:
-        given = {"box": "box-1", "camera": "cam-1", "street": "s", "lon": "120.135", "lat": "30.315"}
-        register.change(session, CAMERAS, given, AUTHOR, AROUND)
+    given = {"box": "box-1", "camera": "cam-1", "street": "s", "lon": "120.135", "lat": "30.315"}
+    desk.write(register.change, CAMERAS, given, AUTHOR, AROUND)
     assert covering(desk).number == "外摆-7"
     # the door counts more than the camera
     desk.write(register.change, shops.SHOPS, {"id": "tea-12", "lon": "120.15", "lat": "30.315"}, AUTHOR, AROUND)
@@ -94,8 +93,8 @@ def test_a_withdrawn_permit_covers_nothing_from_then_on(desk):
     assert covering(desk, "2026-05-28T19:59") == Cover(1, "外摆-7", at)  # what was is still so
     assert covering(desk, "2026-05-28T20:00") is None
     for values in ({"state": "active"}, {"until_day": "2027-01-01"}):
-        with desk.store.writing() as session, pytest.raises(PlacesError, match="withdrawn for good"):
-            register.change(session, PERMITS, {"number": "外摆-7", **values}, AUTHOR, AROUND)
+        with pytest.raises(PlacesError, match="withdrawn for good"):
+            desk.write(register.change, PERMITS, {"number": "外摆-7", **values}, AUTHOR, AROUND)
     lines = desk.read(history, "permit", "外摆-7")
     assert [(one["action"], one["reason"]) for one in lines] == [("withdrawn", "投诉"), ("added", "")]
 
@@ -144,7 +143,7 @@ def store(store):
     return store
 
 
-def test_all_that_is_wrong_with_a_row_is_said_and_nothing_that_only_follows_from_it(store):
+def test_all_that_is_wrong_with_a_row_is_said_and_no_more(store):
     rows = [
         {"from_day": "46143", "until_day": "2026-04-01", "hours": "0.75", "shop": "nobody"},
         {"number": "8", "until_day": "soon", "weekdays": "Su", "issuer": "", "area": LINE},
@@ -221,7 +220,7 @@ def test_which_permits_are_listed(desk):
     assert desk.read(permits.listed, streets=["other"]) == []
 
 
-def test_the_tickets_that_a_permit_concerns_are_looked_at_again(desk, monkeypatch):
+def test_the_tickets_of_a_permit_are_looked_at_again(desk, monkeypatch):
     looked = []
     monkeypatch.setattr(permits, "look_again", lambda _session, numbers: looked.append(list(numbers)))
     desk.take(Case(shop="tea-12").opened(), Case(number=2, shop="noodle-3", zone="side").opened())

@@ -18,7 +18,6 @@ GRID = (ROOT / "config/grid.example.geojson").read_bytes()
 
 @pytest.fixture
 def client(desk):
-    """The whole center."""
     with at_the_center(desk) as client:
         yield client
 
@@ -54,7 +53,7 @@ def test_a_shop_is_registered_changed_and_closed(desk, client):
     assert client.post("/api/shops/tea-12/forget").json()["owner"] == ""
 
 
-def test_a_list_shows_nobody_and_looking_at_one_is_on_record(desk, client):
+def test_a_list_shows_nobody_and_a_look_is_on_record(desk, client):
     client.post("/api/shops", json=SHOP)
     listed = client.get("/api/shops").json()
     assert "phone" not in listed[0]
@@ -104,9 +103,8 @@ def test_permits_are_entered_and_withdrawn(desk, client):
     assert client.get("/api/shops/tea-12").json()["permits"] == ["外摆/7"]
     changed = client.patch("/api/permits", json={"number": "外摆/7", "hours": "18:00-21:00"})
     assert (changed.json()["hours"], changed.json()["revision"]) == ("18:00-21:00", 2)
-    assert (
-        client.post("/api/permits/withdraw", json={"number": "外摆/7", "reason": "投诉"}).json()["state"] == "withdrawn"
-    )
+    gone = client.post("/api/permits/withdraw", json={"number": "外摆/7", "reason": "投诉"})
+    assert gone.json()["state"] == "withdrawn"
     assert client.patch("/api/permits", json={"number": "外摆/7", "hours": "18:00-20:00"}).status_code == 409
     history = client.get("/api/permits/history", params={"number": "外摆/7"}).json()
     assert [one["action"] for one in history] == ["withdrawn", "changed", "added"]
@@ -132,12 +130,9 @@ def test_grid_and_cameras(desk, client):
     assert client.get("/api/cameras/places").json()[0]["in_cell"] == "330105999001001"
 
 
-def test_who_has_a_role_at_one_street_changes_nothing_of_another(desk):
-    here, nowhere, everywhere = (
-        of(desk, "li", "operator@s"),
-        of(desk, "wu", "operator@other"),
-        of(desk, "zhao", "admin@*"),
-    )
+def test_a_role_at_one_street_changes_nothing_of_another(desk):
+    who = {"li": "operator@s", "wu": "operator@other", "zhao": "admin@*"}
+    here, nowhere, everywhere = (of(desk, *one) for one in who.items())
     assert nowhere.post("/api/shops", json=SHOP).status_code == 403
     assert here.post("/api/shops", json=SHOP).status_code == 201
     assert audited(desk)[-1] == ("shop.added", "shop/tea-12", "person:li")
@@ -160,7 +155,7 @@ def test_who_has_a_role_at_one_street_changes_nothing_of_another(desk):
     assert everywhere.post("/api/grid/import", content=GRID).status_code == 200
 
 
-def test_a_ticket_of_a_shop_that_nobody_registered_works_and_says_so(desk, client):
+def test_a_ticket_of_an_unregistered_shop_works_and_says_so(desk, client):
     desk.take(Case(shop="tea-12").opened())
     assert "不在台账中" in client.get("/tickets/1").text
     found = client.get("/api/tickets/1/place").json()

@@ -131,10 +131,15 @@ class Street:
         self.act(LI, "register")
         return case
 
-    def handled(self, **where):
-        """And an officer says that it is done."""
+    def dispatched(self, **where):
+        """And an officer is to see to it."""
         case = self.registered(**where)
         self.act(LI, "dispatch", to="chen")
+        return case
+
+    def handled(self, **where):
+        """Who says that it is done."""
+        case = self.dispatched(**where)
         self.act(CHEN, "accept")
         self.act(CHEN, "feed_back")
         return case

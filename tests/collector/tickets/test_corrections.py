@@ -22,7 +22,7 @@ def allowed(street, who, number=1):
         return set(door.able(session, door.hold(session, number), who, street.now_ms))
 
 
-def test_a_step_goes_on_after_an_appeal_with_its_own_name_and_the_policy_that_it_began_with(street):
+def test_a_step_after_an_appeal_keeps_its_name_and_policy(street):
     street.policy(shop={"minutes": {"minutes": 5}})
     street.noticed()
     street.wait(minutes=2)
@@ -37,7 +37,7 @@ def test_a_step_goes_on_after_an_appeal_with_its_own_name_and_the_policy_that_it
 
 
 @pytest.mark.parametrize("arrives", ["before", "meanwhile"])
-def test_a_notice_that_arrives_around_an_appeal_gives_the_shop_all_its_minutes(street, arrives):
+def test_a_notice_around_an_appeal_gives_all_minutes(street, arrives):
     street.policy(shop={"minutes": {"minutes": 10}})
     street.confirmed()
     street.word = Told("waiting")  # its report is late: nobody knows yet that it came
@@ -60,7 +60,7 @@ def test_a_notice_that_arrives_around_an_appeal_gives_the_shop_all_its_minutes(s
 @pytest.mark.parametrize(
     ("verb", "kind", "state"), [("reject", "appeal_rejected", "noticed"), ("uphold", "appeal_upheld", "closed")]
 )
-def test_the_shop_is_told_once_what_became_of_its_objection(street, verb, kind, state):
+def test_the_shop_is_told_once_of_its_objection(street, verb, kind, state):
     street.noticed()
     street.act(SHOP, "appeal", reason="we have a permit")
     street.act(LI, verb, reason="the permit is of another street")
@@ -73,7 +73,7 @@ def test_the_shop_is_told_once_what_became_of_its_objection(street, verb, kind, 
 
 
 @pytest.mark.parametrize(("clear", "state"), [(True, "self_corrected"), (False, "community")])
-def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(street, clear, state):
+def test_the_shop_is_told_although_the_next_step_follows_at_once(street, clear, state):
     case = street.noticed()
     street.wait(minutes=1 if clear else 5.5)  # within its minutes, or in the grace after them
     street.act(SHOP, "appeal", reason="we have a permit")
@@ -85,7 +85,7 @@ def test_the_shop_is_told_of_a_decision_although_the_next_step_follows_at_once(s
     assert street.kinds("shop").count("appeal_rejected") == 1
 
 
-def test_the_shop_is_told_of_a_decision_although_a_person_goes_on_before_anybody_looks(street):
+def test_the_shop_is_told_although_a_person_goes_on_at_once(street):
     street.noticed()
     street.act(SHOP, "appeal", reason="we have a permit")
     street.desk.write(door.act, LI, 1, "reject", at_ms=street.now_ms, reason="it was over yesterday")
@@ -110,7 +110,7 @@ def test_what_is_allowed_is_what_will_be_taken(street):
     assert "register" in allowed(street, LI)
 
 
-def test_a_judgement_is_not_taken_back_while_another_ticket_goes_on(street):
+def test_no_judgement_is_taken_back_beside_another_ticket(street):
     street.appears()
     street.act(LI, "false_alarm")
     street.appears()
@@ -140,9 +140,8 @@ def test_an_operator_gives_a_ticket_to_somebody_else(street):
     assert told == ["chen", "han"]
 
 
-def test_what_is_done_is_said_by_whoever_has_it_or_the_room_for_them(street):
-    street.registered()
-    street.act(LI, "dispatch", to="chen")
+def test_done_is_said_by_whoever_has_it_or_the_room(street):
+    street.dispatched()
     with pytest.raises(RefusedError, match="send_back is for chen"):
         street.act(HAN, "send_back", reason="not mine")
     street.act(CHEN, "accept")
@@ -154,15 +153,13 @@ def test_what_is_done_is_said_by_whoever_has_it_or_the_room_for_them(street):
 
 
 def test_who_takes_a_ticket_on_has_it(street):
-    street.registered()
-    street.act(LI, "dispatch", to="chen")
+    street.dispatched()
     assert street.act(HAN, "accept").assignee == "han"
-    with street.desk.store.transaction() as session:
-        line = session.get_one(door.Ticket, 1).events[-1]
+    line = street.desk.read(lambda session: session.get_one(door.Ticket, 1).events[-1])
     assert (line.kind, '"assignee": "chen"' in line.before) == ("accept", True)
 
 
-def test_a_notice_that_never_came_takes_a_registration_back_where_nobody_is_on_the_way(street):
+def test_a_notice_that_never_came_takes_a_registration_back(street):
     street.registered()
     street.tell("failed")
     ticket = street.ticket()
@@ -176,7 +173,7 @@ def test_a_notice_that_never_came_takes_a_registration_back_where_nobody_is_on_t
 
 
 @pytest.mark.parametrize("state", ["dispatched", "handling", "verifying", "closed"])
-def test_a_notice_that_never_came_is_on_record_however_far_its_ticket_is(street, state):
+def test_a_notice_that_never_came_is_on_record(street, state):
     street.registered()
     assert "told" not in allowed(street, LI)
     street.act(LI, "dispatch", to="chen")

@@ -73,7 +73,7 @@ def test_a_shop_that_could_not_be_told_is_an_operators_task_and_never_enforced(s
 
 @pytest.mark.parametrize("how", ["failed", "unsure", "waiting"])
 @pytest.mark.parametrize("minutes", [1, 30])
-def test_a_notice_that_never_came_after_all_takes_the_shops_minutes_back(street, how, minutes):
+def test_a_notice_that_never_came_takes_the_minutes_back(street, how, minutes):
     street.noticed()
     street.tell("sent")
     street.wait(minutes)
@@ -111,7 +111,7 @@ def test_clear_before_anyone_reviewed_lapses(street):
 
 
 @pytest.mark.parametrize("reason", ["camera_removed", "rule_changed", "withdrawn", None])
-def test_an_end_that_was_not_seen_corrects_nobody_nor_does_a_lost_camera(street, reason):
+def test_an_unseen_end_or_a_lost_camera_corrects_nobody(street, reason):
     case, now_s = street.noticed(), street.now_s
     street.desk.take_any(case.ended(now_s, reason) if reason else case.updated(now_s, visibility="not_seen"))
     street.wait(1)
@@ -129,7 +129,7 @@ def test_one_place_of_two_that_is_clear_corrects_nobody(street):
     assert street.state() == "self_corrected"
 
 
-def test_a_clear_place_closes_nothing_once_it_is_registered(street):
+def test_a_clear_place_closes_nothing_registered(street):
     case = street.registered()
     street.clears(case)
     street.wait(30)
@@ -140,7 +140,7 @@ def test_a_clear_place_closes_nothing_once_it_is_registered(street):
 
 
 @pytest.mark.parametrize(("minutes", "tickets"), [(10, 1), (29, 1), (31, 2)])
-def test_back_within_30_minutes_is_the_same_ticket_in_a_new_round(street, minutes, tickets):
+def test_back_within_30_minutes_is_a_new_round_of_the_ticket(street, minutes, tickets):
     case = street.noticed()
     street.clears(case, 0)
     assert street.state() == "self_corrected"
@@ -158,7 +158,7 @@ def test_back_within_30_minutes_is_the_same_ticket_in_a_new_round(street, minute
         assert street.kinds("shop").count("shop_notice") == 2  # told anew, once
 
 
-def test_a_return_that_is_gone_before_review_leaves_the_ticket_as_it_was(street):
+def test_a_return_gone_before_review_leaves_the_ticket(street):
     case = street.noticed()
     street.clears(case, 0)
     street.wait(10)
@@ -204,7 +204,7 @@ def test_nobody_outside_is_told_at_night(desk, begins, morning):
     assert street.state() == "self_corrected"
 
 
-def test_told_unreviewed_only_where_and_when_the_policy_says(desk):
+def test_told_unreviewed_only_as_the_policy_says(desk):
     street = Street(desk, "2026-03-02 18:58:00")
     street.policy(unreviewed=[{"hours": ["19:00-22:00"], "zones": ["cam-1/front"]}])
     street.appears()
@@ -280,16 +280,8 @@ def test_a_permit_that_a_person_names_is_good_for_the_day(street):
 
 
 def pause(street, minutes, zone="front", reason="branches"):
-    row = street.desk.write(
-        pauses.begin,
-        LI,
-        "box-1",
-        "cam-1",
-        zone,
-        until_ms=street.now_ms + minutes * 60_000,
-        reason=reason,
-        at_ms=street.now_ms,
-    )
+    given = {"until_ms": street.now_ms + minutes * 60_000, "reason": reason, "at_ms": street.now_ms}
+    row = street.desk.write(pauses.begin, LI, "box-1", "cam-1", zone, **given)
     street.wait()
     return row
 
@@ -327,7 +319,7 @@ def test_a_pause_that_is_ended_lets_up_what_it_held(street):
     assert got == ["pause.begin", "ticket.hold", "pause.end", "ticket.release"]
 
 
-def test_what_was_confirmed_while_it_was_kept_quiet_goes_on(street):
+def test_what_was_confirmed_while_quiet_goes_on(street):
     pause(street, 60)
     street.confirmed()
     assert street.ticket().paused_until_ms is None
@@ -339,7 +331,7 @@ def test_what_was_confirmed_while_it_was_kept_quiet_goes_on(street):
     assert (street.ticket().level, street.ticket().look_ms > street.now_ms) == (2, True)
 
 
-def test_a_full_batch_that_wants_to_be_looked_at_in_the_past_stops_nobody(street, monkeypatch):
+def test_a_full_batch_due_in_the_past_stops_nobody(street, monkeypatch):
     monkeypatch.setattr("collector.tickets.timekeeper.BATCH", 1)
     pause(street, 60)
     street.appears()
@@ -422,7 +414,7 @@ def test_all_places_of_a_ticket_are_asked_about(street):
     assert street.state() == "rework"
 
 
-def test_the_picture_of_a_verification_is_kept_beside_the_others(street):
+def test_the_picture_of_a_verification_is_kept_with_the_others(street):
     case = street.handled()
     (row,) = street.asked()
     content = jpeg(7)
@@ -470,7 +462,7 @@ def test_what_the_community_solved_is_verified_too(street, answer, state):
 
 
 @pytest.mark.parametrize("course", ["shop_done", "solve", "feed_back"])
-def test_what_was_hidden_for_the_glance_of_a_camera_comes_up_again(street, course):
+def test_what_hid_from_the_glance_of_a_camera_comes_up_again(street, course):
     if course == "feed_back":
         case = street.handled()
     else:
@@ -492,7 +484,7 @@ def test_what_was_hidden_for_the_glance_of_a_camera_comes_up_again(street, cours
 
 
 @pytest.mark.parametrize("how", ["cleared", "orphaned", "closed by a person"])
-def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
+def test_a_glance_stands_where_nothing_speaks_against_it(street, how):
     case = street.handled()
     if how == "closed by a person":
         street.reply("not_seen")
@@ -507,7 +499,7 @@ def test_a_glance_is_the_last_word_where_nothing_speaks_against_it(street, how):
     assert (street.state(), street.ticket().look_ms) == ("closed", None)
 
 
-def test_a_reply_that_comes_with_news_of_its_ticket_is_looked_at_at_once(street):
+def test_a_reply_with_news_of_its_ticket_is_looked_at_at_once(street):
     case = street.handled()
     street.true_s += 1
     (row,) = street.asked()
@@ -522,7 +514,7 @@ def test_a_reply_that_comes_with_news_of_its_ticket_is_looked_at_at_once(street)
 # overdue
 
 
-def test_what_is_overdue_is_escalated_level_by_level_each_once(street):
+def test_what_is_overdue_is_escalated_level_by_level(street):
     street.appears()
     street.wait(4.9)
     assert street.kinds() == ["alert"]
@@ -537,7 +529,7 @@ def test_what_is_overdue_is_escalated_level_by_level_each_once(street):
     assert street.steps() == ["escalate"] * 3
 
 
-def test_the_boss_acts_on_what_they_saw_although_it_was_escalated_meanwhile(street):
+def test_the_boss_acts_although_it_was_escalated_meanwhile(street):
     street.appears()
     seen = street.ticket().version
     street.wait(6)
@@ -552,7 +544,7 @@ def test_nobody_hears_any_more_of_what_has_gone_on(street):
 # restarts and clocks
 
 
-def test_a_restart_in_the_middle_loses_no_timer_and_tells_nobody_again(street):
+def test_a_restart_loses_no_timer_and_tells_nobody_again(street):
     street.noticed()
     told = dict(street.orders)
     street.desk.store.close()
@@ -576,8 +568,7 @@ def test_nothing_fires_on_a_jump_that_is_corrected(street, by_s):
     street.wrong_s = 0.0
     assert street.keeper.step() == 0
     street.true_s += SETTLE_S + 1
-    while street.keeper.step():
-        pass
+    street.wait()
     assert street.steps() == ["confirm", "told"]
     assert street.keeper.tally.jumps == 2
     jumps = [json.loads(row.detail)["by_s"] for row in street.desk.rows(select(AuditRow)) if row.action == "clock.jump"]
@@ -589,12 +580,11 @@ def test_a_jump_that_stays_is_believed_after_a_while(street):
     street.wrong_s = 3600.0
     street.keeper.step()
     street.true_s += SETTLE_S + 1
-    while street.keeper.step():
-        pass
+    street.wait()
     assert street.state() == "community"
 
 
-def test_a_clock_set_back_for_good_delays_and_forgets_nothing(street):
+def test_a_clock_set_back_for_good_forgets_nothing(street):
     street.noticed()
     street.wrong_s = -1800.0
     street.keeper.step()
@@ -606,7 +596,7 @@ def test_a_clock_set_back_for_good_delays_and_forgets_nothing(street):
     assert street.kinds("shop") == ["shop_notice", "shop_reminder"]
 
 
-def test_a_clock_that_is_behind_what_was_written_is_not_believed_at_once(street):
+def test_a_clock_behind_what_was_written_is_not_believed(street):
     street.policy()
     street.wrong_s = -7200.0
     street.restart()
@@ -618,7 +608,7 @@ def test_a_clock_that_is_behind_what_was_written_is_not_believed_at_once(street)
     assert not street.keeper._watch.settled
 
 
-def test_a_ticket_that_cannot_be_looked_at_does_not_hold_up_the_others(street):
+def test_a_ticket_that_breaks_holds_up_no_other(street):
     def cover(place, _at_ms):
         if place.shop == "shop-1":
             raise RuntimeError("a register that is broken")
@@ -635,11 +625,10 @@ def test_a_ticket_that_cannot_be_looked_at_does_not_hold_up_the_others(street):
     assert {order.ticket for order, _ in street.orders.values()} == {1, 2}
 
 
-def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
+def test_two_collectors_look_at_each_ticket_once(street):
     for number in range(1, 31):
-        street.desk.take_any(
-            Case(number=number, shop=f"shop-{number}", opened_s=street.now_s - 180).opened(street.now_s)
-        )
+        case = Case(number=number, shop=f"shop-{number}", opened_s=street.now_s - 180)
+        street.desk.take_any(case.opened(street.now_s))
     other = Street.__new__(Street)
     other.__dict__.update(street.__dict__)
     other.desk = type("Desk", (), {"store": open_store(street.desk.url), "files": street.desk.files})()
@@ -651,7 +640,7 @@ def test_of_two_collectors_each_ticket_is_looked_at_by_one(street):
     assert all(look_ms > street.now_ms for look_ms in street.desk.rows(select(Ticket.look_ms)))
 
 
-def test_deadlines_of_what_waits_for_the_morning_count_from_then(desk):
+def test_deadlines_over_night_count_from_the_morning(desk):
     street = Street(desk, "2026-03-02 22:30:00")
     street.confirmed()
     assert street.ticket().due_ms == round(at("2026-03-03 07:10:00") * 1000)

@@ -78,7 +78,7 @@ def test_the_way_of_enforcement(street):
         (LI, "confirm", {"seen": 7}, "changed"),
     ],
 )
-def test_what_is_refused_says_why_and_what_is_allowed_and_changes_nothing(street, actor, verb, args, code):
+def test_a_refusal_says_why_and_what_is_allowed(street, actor, verb, args, code):
     street.appears()
     before = street.ticket()
     fault = refused(street, actor, verb, **args)
@@ -132,7 +132,7 @@ def test_without_a_shop_the_community_comes_first(street):
 
 
 @pytest.mark.parametrize("rounds", range(3))
-def test_of_two_people_at_once_one_wins_and_the_other_is_told(street, rounds):
+def test_of_two_at_once_one_wins_and_the_other_is_told(street, rounds):
     street.appears()
     seen = street.ticket().version
     store = open_store(street.desk.url)
@@ -163,7 +163,7 @@ def test_a_step_that_fails_leaves_nothing(street, monkeypatch):
     assert (street.state(), street.steps()) == ("pending_review", [])
 
 
-def test_a_judgement_can_be_taken_back_but_not_beside_another_ticket(street):
+def test_a_judgement_is_taken_back_but_not_beside_another_ticket(street):
     first = street.appears()
     street.act(LI, "false_alarm")
     assert refused(street, LI, "reconsider").code == "missing"
@@ -193,7 +193,7 @@ def test_an_appeal_stops_the_clock_and_gives_the_rest_back(street):
     assert street.state() == "community"
 
 
-def test_an_appeal_that_holds_withdraws_the_case_and_is_no_offence(street):
+def test_an_upheld_appeal_withdraws_the_case_and_is_no_offence(street):
     case = street.confirmed()
     street.act(SHOP, "appeal", reason="not ours")
     assert street.act(LI, "uphold", reason="true").outcome == "withdrawn"
@@ -231,7 +231,7 @@ def test_a_second_and_a_third_offence(street, earlier, minutes, first):
 
 
 @pytest.mark.parametrize("verb", ["reject", "uphold"])
-def test_what_came_while_a_finished_case_was_appealed_is_not_swallowed(street, verb):
+def test_what_came_during_an_appeal_is_not_swallowed(street, verb):
     case = street.confirmed()
     street.clears(case, 0)
     assert street.state() == "self_corrected"
@@ -247,7 +247,7 @@ def test_what_came_while_a_finished_case_was_appealed_is_not_swallowed(street, v
 
 
 @pytest.mark.parametrize("verb", ["reject", "uphold"])
-def test_what_was_judged_before_an_appeal_does_not_come_up_again(street, verb):
+def test_what_was_judged_before_an_appeal_stays_judged(street, verb):
     street.confirmed()
     street.act(LI, "pass_on", reason="x")
     street.act(LI, "close", reason="talked to them")
@@ -257,7 +257,7 @@ def test_what_was_judged_before_an_appeal_does_not_come_up_again(street, verb):
     assert (street.state(), street.ticket().present) == ("closed", 1)
 
 
-def test_the_shops_minutes_are_not_shortened_once_it_was_told(street):
+def test_the_shops_minutes_are_never_shortened(street):
     street.confirmed()
     street.policy(shop={"minutes": {"minutes": 2}})  # the notice had gone out before
     street.tell()
@@ -268,7 +268,7 @@ def test_the_shops_minutes_are_not_shortened_once_it_was_told(street):
     assert later.shop_due_ms == ticket.shop_due_ms + 60_000
 
 
-def test_a_duplicate_is_of_what_somebody_handles_or_has_handled(street):
+def test_a_duplicate_is_of_what_is_or_was_handled(street):
     first = street.appears()
     street.appears(shop="shop-2")
     street.appears(shop="shop-3")
@@ -310,6 +310,5 @@ def test_every_step_is_a_line_of_the_audit_log(street):
     street.act(LI, "confirm")
     street.tell()
     street.clears(case)
-    with street.desk.store.transaction() as session:
-        count = session.scalar(select(func.count()).select_from(AuditRow).where(AuditRow.object == "ticket/1"))
+    count = street.desk.scalar(select(func.count()).select_from(AuditRow).where(AuditRow.object == "ticket/1"))
     assert count == len(street.steps()) == 3

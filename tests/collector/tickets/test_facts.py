@@ -1,6 +1,5 @@
 """What a ticket's history comes to: indicators of courses of tickets, counted by hand and by a second opinion."""
 
-import json
 from datetime import date
 
 import pytest
@@ -13,11 +12,10 @@ from collector.indicators.apart import apart
 from collector.indicators.figures import Loaded, Period
 from collector.places import grid, shops
 from collector.places.codes import load_codes
-from collector.places.history import Author
-from collector.places.register import Around
 from collector.store import CameraPlace, Ticket
 from tests import second_opinion
 from tests.collector.tickets.conftest import CHEN, LI, SHOP, WANG, ZONE
+from tests.places import AROUND, AUTHOR, collection, square
 
 
 def corrected(street):
@@ -157,22 +155,13 @@ def test_a_course_counts_as_it_should(street, course, counts, shares):
     assert second_opinion.differences(street.desk.store, first, last, ZONE, street.now_ms) == []
 
 
-def test_tickets_are_in_the_cell_of_their_shop_or_camera_and_in_the_category_of_their_rule(street):
-    strips = [
-        {
-            "type": "Feature",
-            "properties": {"code": f"3301050010010{number}"},
-            "geometry": {"type": "Polygon", "coordinates": [[[x, 30], [x + 1, 30], [x + 1, 31], [x, 31], [x, 30]]]},
-        }
-        for number, x in ((1, 120), (2, 121), (3, 122))
-    ]
-    author, around = Author(LI, street.now_ms), Around("330105", street.now_ms)
+def test_tickets_are_in_their_cell_and_category(street):
+    strips = [square(f"3301050010010{number}", 119 + number, 30, 1) for number in (1, 2, 3)]
     with street.desk.store.writing() as session:
-        content = json.dumps({"type": "FeatureCollection", "features": strips}).encode()
-        assert grid.import_grid(session, content, author, around).added == len(strips)
+        assert grid.import_grid(session, collection(*strips), AUTHOR, AROUND).added == len(strips)
         for shop, lon in (("shop-1", "120.5"), ("shop-2", "121.5"), ("shop-3", "125")):
             values = {"id": shop, "name": shop, "street": "s", "lon": lon, "lat": "30.5"}
-            shops.add(session, values, author, around)
+            shops.add(session, values, AUTHOR, AROUND)
         empty = {"street": "s", "name": "", "note": "", "revision": 1, "changed_ms": 0, "box_id": "box-1"}
         session.add(CameraPlace(camera="cam-1", lon=122.5, lat=30.5, cell="", **empty))
         session.add(CameraPlace(camera="cam-2", lon=122.5, lat=30.5, cell=strips[0]["properties"]["code"], **empty))
@@ -200,7 +189,7 @@ def test_minutes_count_from_when_it_appeared(street):
     assert [found[name][:2] for name in ("to_notice", "to_clear", "to_close")] == [(1, 3.0), (1, 4.0), (1, 5.0)]
 
 
-def test_what_was_there_before_an_update_is_worked_out_once(street):
+def test_what_was_there_before_an_update_is_worked_out(street):
     reworked(street)
     street.desk.execute(update(Ticket).values(mark=0, verdict="", fed_back=0, reworked=0, first_told_ms=None))
     assert list(keeping.work_out(street.desk.store)) == [(1, 1)]

@@ -21,8 +21,6 @@ from collector.exchange import reports
 from collector.people.actor import Actor
 from collector.places import shops
 from collector.places.codes import load_codes
-from collector.places.history import Author
-from collector.places.register import Around
 from collector.store import AuditRow, IncidentRow, Ticket, TicketEvent, open_store
 from collector.tickets import desk as door
 from collector.tickets import pauses, policy
@@ -33,6 +31,7 @@ from tests import second_opinion
 from tests.collector.conftest import Desk
 from tests.collector.tickets.conftest import CHEN, LI, WANG, ZONE, Street
 from tests.incidents import Case
+from tests.places import AROUND, AUTHOR
 
 ACTIONS = int(os.environ.get("CITYEYE_ACTIONS", "600"))
 LENGTH = 20
@@ -77,7 +76,7 @@ class Life(RuleBasedStateMachine):
         self.going = []
         self.seen_audit = 0
         self.desk.write(policy.put, "s", RULES, LI, self.street.now_ms)
-        self.desk.write(shops.add, {"id": "shop-1", "name": "1", "street": "s"}, Author(LI, 0), Around("330105", 0))
+        self.desk.write(shops.add, {"id": "shop-1", "name": "1", "street": "s"}, AUTHOR, AROUND)
         self.street.permit("permit 1")
 
     def told(self, _session, number, since_ms):

@@ -5,13 +5,18 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from collector.people.actor import SYSTEM
-from collector.store import AuditRow
+from collector.store import AuditRow, TicketEvent
 from collector.tickets import policy
 from collector.tickets.commands import read_file
+from collector.tickets.desk import RefusedError
 from collector.tickets.machine import OPEN, State
 from collector.tickets.policy import BUILT_IN, Offence, Policy, PolicyError, Span, read_policy
+from collector.tickets.reasons import load_reasons
+from protocol.documents import SettingsError
+from tests.collector.tickets.conftest import LI
 from tests.services import BIN, run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -129,22 +134,64 @@ def test_what_may_not_be_meant_is_said():
 
 
 def test_the_commands(tmp_path):
-    collector = BIN / "cityeye-collector"
+    def policies(*words):
+        return run(BIN / "cityeye-collector", "policies", *words)
+
     settings = tmp_path / "center.toml"
     settings.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
     good, bad = tmp_path / "good.toml", tmp_path / "bad.json"
     good.write_text('region = "330105"\n[shop]\nminutes = { minutes = 7 }\n')
     bad.write_text('{"shop": {"minute": 7}}')
-    assert run(collector, "policies", "check", good).returncode == 0
-    refused = run(collector, "policies", "check", bad)
+    there = ("--settings", settings, "--street", "a")
+    assert policies("check", good).returncode == 0
+    refused = policies("check", bad)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "nearest known one is 'minutes'" in refused.stderr
-    made = run(collector, "policies", "set", good, "--settings", settings, "--street", "a", "--reason", "new rules")
+    made = policies("set", good, *there, "--reason", "new rules")
     assert made.returncode == 0, made.stderr
     assert 'shop: {"minutes": {"minutes": 5}' in made.stdout
     assert "street a: revision 1" in made.stdout
     assert "note  no box and nobody's role names street a; there are none yet" in made.stderr
-    shown = run(collector, "policies", "show", "--settings", settings, "--street", "a", "--json")
+    shown = policies("show", *there, "--json")
     assert json.loads(shown.stdout)["shop"]["minutes"] == {"minutes": 7}
-    history = run(collector, "policies", "show", "--settings", settings, "--street", "a", "--history")
-    assert "new rules" in history.stdout
+    assert "new rules" in policies("show", *there, "--history").stdout
+
+
+OWN = '[[reason]]\nid = "own"\nzh = "本街道"\nen = "our own"\n'
+
+
+def newest(street):
+    row = street.desk.one(select(TicketEvent).where(TicketEvent.kind == "false_alarm"))
+    return json.loads(row.detail).get("reason_id"), row.reason
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ({}, (None, "")),
+        ({"reason": "看错了"}, (None, "看错了")),
+        ({"reason_id": "people"}, ("people", "行人驻足或经过 / People standing or passing by")),
+        ({"reason_id": "people", "reason": "排队"}, ("people", "排队")),
+    ],
+)
+def test_a_false_alarm_keeps_its_reason(street, args, expected):
+    street.appears()
+    street.act(LI, "false_alarm", **args)
+    assert newest(street) == expected
+
+
+def test_a_reason_that_is_not_in_the_table_is_refused(street):
+    street.appears()
+    with pytest.raises(RefusedError, match=r"reason_id: expected one of people, .* got 'nobody'") as refused:
+        street.act(LI, "false_alarm", reason_id="nobody")
+    assert refused.value.code == "invalid"
+    assert street.state() == "pending_review"
+
+
+def test_a_center_has_its_own_table(tmp_path):
+    path = tmp_path / "reasons.toml"
+    path.write_text(OWN, "utf-8")
+    assert [one.id for one in load_reasons(path).reason] == ["own"]
+    (tmp_path / "twice.toml").write_text(OWN * 2, "utf-8")
+    with pytest.raises(SettingsError, match="own is there twice"):
+        load_reasons(tmp_path / "twice.toml")

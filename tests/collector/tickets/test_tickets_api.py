@@ -172,11 +172,8 @@ def test_what_a_verb_does_not_take_is_refused_and_named(street, client, verb, ar
     street.permit("withdrawn", state="withdrawn")
     street.permit("over", until_day="2026-01-31")
     street.appears()
-    answer = client.post(
-        "/api/tickets/1/" + verb,
-        content=json.dumps({"args": args, "reason": "why"}),
-        headers={"content-type": "application/json"},
-    )
+    content = json.dumps({"args": args, "reason": "why"})
+    answer = client.post(f"/api/tickets/1/{verb}", content=content, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
     assert named in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]

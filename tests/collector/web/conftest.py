@@ -41,11 +41,12 @@ def visit(chromium):
 
 @contextlib.contextmanager
 def running(folder, prepare=town.fill, **options):
-    """A running center in a folder, on a desk that was prepared."""
+    """A running center in a folder, on a desk that was prepared; `made` is what that gave."""
     (folder / "data").mkdir()
     desk = Desk(folder / "data")
-    prepare(desk)
+    made = prepare(desk)
     with browser.Center(desk, **options) as center:
+        center.made = made
         yield center
     desk.store.close()
 

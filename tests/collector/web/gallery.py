@@ -80,12 +80,10 @@ class Shown:
 
     @property
     def name(self):
-        """Of its pictures."""
         return self.called or self.path.strip("/").partition("?")[0].replace("/", "-") or "board"
 
     @property
     def person(self):
-        """Who has signed in."""
         return None if self.role is None else town.PEOPLE[self.role][0]
 
     def open(self, tab):
@@ -97,7 +95,6 @@ class Shown:
 
 
 def send(page, form, **fields):
-    """Fill in a form and send it."""
     form = page.locator(f"form[action='{form}']")
     for name, value in fields.items():
         form.locator(f"[name='{name}']").fill(value)
@@ -106,7 +103,6 @@ def send(page, form, **fields):
 
 
 def labels(page, _center):
-    """New boxes' labels."""
     send(page, "/boxes", site=town.STREET, count="5")
 
 
@@ -123,12 +119,10 @@ def recovery_codes(page, center):
 
 
 def changes(page, _center):
-    """What a policy's change would be."""
     send(page, "/policies/street", **{"shop.minutes": "7", "region": "330106"})
 
 
 def shop(number, ask=""):
-    """What the shop of a ticket sees."""
     return lambda page, center: page.goto(center.links[number] + ask)
 
 
@@ -147,7 +141,6 @@ LED = (
 
 
 def pages():
-    """All pages."""
     order = ("operator", "admin", "grid_worker", "officer", "auditor")
     for place in PLACES:
         role = next(role for role in order if place.right == OWN or role in MAY[place.right])
@@ -172,7 +165,6 @@ def center_of(folder):
 
 
 def shoot(chromium, center, shown, language, theme, size):
-    """One picture."""
     with browser.Tab(chromium, center, shown.person, size=SIZES[size], language=language, theme=theme) as tab:
         page = shown.open(tab)
         page.wait_for_timeout(400)
@@ -183,17 +175,12 @@ def shoot(chromium, center, shown, language, theme, size):
 
 
 def main(arguments):
-    """Shoot them."""
     only = arguments[arguments.index("--only") + 1] if "--only" in arguments else None
     ways = list(product(("zh", "en"), ("light", "dark"), SIZES))
     if "--quick" in arguments:
         ways = [("zh", "light", "desktop"), ("en", "dark", "phone")]
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        browser.chromium() as chromium,
-        center_of(Path(scratch)) as center,
-    ):
+    with tempfile.TemporaryDirectory() as scratch, browser.chromium() as chromium, center_of(Path(scratch)) as center:
         for shown in pages():
             if only in (None, shown.path, shown.name):
                 for way in ways:

@@ -11,7 +11,7 @@ from collector.store import Ticket
 from collector.tickets import pauses
 from tests import browser, town
 from tests.browser import click, press, shows
-from tests.collector.conftest import Desk
+from tests.collector.web.conftest import running
 from tests.incidents import Case
 from tests.people import now_ms
 from tests.services import stopped
@@ -22,13 +22,8 @@ MANY = 500
 @pytest.fixture
 def fresh(tmp_path):
     """A running center whose alerts a test may use up, and the town that it shows."""
-    (tmp_path / "data").mkdir()
-    desk = Desk(tmp_path / "data")
-    street = town.Town(desk).people().places()
-    street.waiting()
-    with browser.Center(desk) as center:
-        yield center, street
-    desk.store.close()
+    with running(tmp_path, lambda desk: town.Town(desk).people().places().waiting()) as center:
+        yield center, center.made
 
 
 def look(center, number):
@@ -45,6 +40,17 @@ def armed(page):
 
 def said(page, text):
     page.locator("#said p", has_text=text).wait_for()
+
+
+def decide(page, done, *keys):
+    """Press keys once the ticket takes them, and wait for what is said of it."""
+    armed(page)
+    press(page, *keys)
+    said(page, done)
+
+
+def card(page, number):
+    return page.locator(f"#queue [data-number='{number}']")
 
 
 def counts(page, many):
@@ -84,9 +90,7 @@ def test_an_operator_decides_by_keyboard_alone(visit, fresh):
     said(page, "#1 已确认")
     assert on_stage(page) == 2
     assert look(center, 2)[0] == "pending_review"
-    armed(page)
-    press(page, "f", "3")
-    said(page, "#2 已按误报处理")
+    decide(page, "#2 已按误报处理", "f", "3")
     assert look(center, 2) == ("false_alarm", None, "光影或反光")
     with center.desk.store.transaction() as session:
         assert json.loads(session.get_one(Ticket, 2).events[-1].detail)["reason_id"] == "light"
@@ -105,7 +109,7 @@ def test_an_operator_decides_by_keyboard_alone(visit, fresh):
     assert look(center, 4) == ("exempt", "外摆-7", "外摆时段内")
     press(page, "z")
     said(page, "#4 已撤回")
-    page.locator("#queue [data-number='4']").wait_for()
+    card(page, 4).wait_for()
     assert look(center, 4)[0] == "pending_review"
     counts(page, 5)
     press(page, "k")
@@ -115,17 +119,13 @@ def test_an_operator_decides_by_keyboard_alone(visit, fresh):
     tab.check(axe=False)
 
 
-def test_a_judgement_can_be_taken_back_after_the_next_one_was_made(visit, fresh):
+def test_a_judgement_is_taken_back_after_the_next_one(visit, fresh):
     center, _ = fresh
     tab, page = visit(center, "/")
-    armed(page)
-    press(page, "z")
-    said(page, "没有可撤回的操作")
+    decide(page, "没有可撤回的操作", "z")
     press(page, "f", "2")
     said(page, "#1 已按误报处理")
-    armed(page)
-    press(page, "c")
-    said(page, "#2 已确认")
+    decide(page, "#2 已确认", "c")
     page.get_by_role("button", name="撤回 #1").wait_for()
     press(page, "z")
     said(page, "#1 已撤回")
@@ -134,7 +134,7 @@ def test_a_judgement_can_be_taken_back_after_the_next_one_was_made(visit, fresh)
     tab.check(axe=False)
 
 
-def test_what_has_no_picture_that_can_be_seen_takes_two_keys_to_confirm(visit, fresh):
+def test_what_shows_no_picture_takes_two_keys_to_confirm(visit, fresh):
     center, _ = fresh
     _, page = visit(center, None)
     page.route("**/evidence/*/*.jpg", lambda route: route.fulfill(status=404))
@@ -145,9 +145,7 @@ def test_what_has_no_picture_that_can_be_seen_takes_two_keys_to_confirm(visit, f
     press(page, "c")
     said(page, "#1 没有可核实的图片")
     assert look(center, 1)[0] == "pending_review"
-    armed(page)
-    press(page, "c")
-    said(page, "#1 已确认")
+    decide(page, "#1 已确认", "c")
 
 
 def test_a_center_that_does_not_answer_is_said_to_be_away(visit, fresh):
@@ -176,7 +174,7 @@ def test_who_signed_in_again_elsewhere_goes_on(visit, fresh):
     assert look(center, 1)[0] == "noticed"
 
 
-def test_keys_do_nothing_while_somebody_writes_or_has_switched_them_off(visit, fresh):
+def test_keys_do_nothing_while_somebody_writes_or_switched_off(visit, fresh):
     center, _ = fresh
     tab, page = visit(center, "/")
     armed(page)
@@ -199,7 +197,7 @@ def test_keys_do_nothing_while_somebody_writes_or_has_switched_them_off(visit, f
     tab.check()
 
 
-def test_who_acted_first_is_said_and_the_next_one_is_shown(visit, fresh):
+def test_who_acted_first_is_said_and_the_next_is_shown(visit, fresh):
     center, street = fresh
     tab, page = visit(center, "/")
     armed(page)
@@ -208,7 +206,7 @@ def test_who_acted_first_is_said_and_the_next_one_is_shown(visit, fresh):
     press(page, "f", "1")
     said(page, "#1：他人已先处理，现为：已提醒商户")
     assert on_stage(page) == 2
-    page.locator("#queue [data-number='1']").wait_for(state="detached")
+    card(page, 1).wait_for(state="detached")
     assert look(center, 1)[0] == "noticed"
     # told by the feed: what is looked at stays, and takes no decision
     street.act("admin", "false_alarm", number=2, reason="行人")
@@ -232,21 +230,19 @@ def test_a_new_alert_comes_by_itself_and_moves_nothing(visit, fresh):
     page.locator("#stage [data-number='5']").wait_for()
     before = page.evaluate("document.activeElement.getBoundingClientRect().top")
     street.appears(20, 0)
-    page.locator("#queue [data-number='9']").wait_for(timeout=10_000, state="attached")
+    card(page, 9).wait_for(timeout=10_000, state="attached")
     assert cards(page) == [9, *range(1, 9)]
     counts(page, 9)
     assert on_stage(page) == 5
     assert abs(page.evaluate("document.activeElement.getBoundingClientRect().top") - before) <= 1
     page.get_by_role("button", name="1 条新告警").wait_for()
     # what came meanwhile is next
-    armed(page)
-    press(page, "c")
-    said(page, "#5 已确认")
+    decide(page, "#5 已确认", "c")
     assert on_stage(page) == 9
     tab.check()
 
 
-def test_nothing_is_missed_or_shown_twice_when_the_center_was_away(visit, fresh):
+def test_nothing_is_missed_or_doubled_when_the_center_was_away(visit, fresh):
     center, street = fresh
     tab, page = visit(center, "/")
     shows(page, "实时")
@@ -260,16 +256,16 @@ def test_nothing_is_missed_or_shown_twice_when_the_center_was_away(visit, fresh)
     assert on_stage(page) == 2
     center.process.start()
     page.get_by_text("实时").wait_for(timeout=40_000)
-    page.locator("#queue [data-number='9']").wait_for(timeout=10_000)
-    page.locator("#queue [data-number='7']").wait_for(state="detached")
+    card(page, 9).wait_for(timeout=10_000)
+    card(page, 7).wait_for(state="detached")
     # a laptop that slept: the line is dead, and nobody has said so
     tab.context.set_offline(True)
     street.appears(21, 0)
     street.act("admin", "false_alarm", number=8, reason="行人")
     page.wait_for_timeout(6000)
     tab.context.set_offline(False)
-    page.locator("#queue [data-number='10']").wait_for(timeout=40_000)
-    page.locator("#queue [data-number='8']").wait_for(state="detached")
+    card(page, 10).wait_for(timeout=40_000)
+    card(page, 8).wait_for(state="detached")
     assert cards(page) == [10, 9, 1, 2, 3, 4, 5, 6]
     counts(page, 8)
     assert look(center, 1)[0] == "pending_review"
@@ -315,7 +311,7 @@ DECIDED = [
 ]
 
 
-def test_objections_and_what_no_camera_sees_are_decided_by_keyboard(visit, fresh):
+def test_objections_and_unseen_places_are_decided_by_keyboard(visit, fresh):
     center, street = fresh
     for number in (1, 2):
         street.act("operator", "confirm", number=number)
@@ -343,7 +339,7 @@ def test_objections_and_what_no_camera_sees_are_decided_by_keyboard(visit, fresh
             tab.check()
         press(page, "Enter")
         said(page, f"#{number} {done}")
-        page.locator(f"#queue [data-number='{number}']").wait_for(state="detached")
+        card(page, number).wait_for(state="detached")
         assert look(center, number)[0] == state
     tab.check(axe=False)
 
@@ -360,7 +356,7 @@ window.AudioContext = class {
 };"""
 
 
-def test_what_a_pause_holds_waits_last_and_may_be_decided_all_the_same(visit, fresh):
+def test_what_a_pause_holds_waits_last_and_may_be_decided(visit, fresh):
     center, street = fresh
     tab, page = visit(center, "/")
     armed(page)
@@ -371,9 +367,7 @@ def test_what_a_pause_holds_waits_last_and_may_be_decided_all_the_same(visit, fr
     assert cards(page) == [2, 4, 6, 8, 1, 3, 5, 7]
     assert on_stage(page) == 1
     page.locator("#stage", has_text="暂停至").wait_for()
-    armed(page)
-    press(page, "c")
-    said(page, "#1 已确认")
+    decide(page, "#1 已确认", "c")
     assert look(center, 1)[0] == "noticed"
     page.locator(".kinds button", has_text="暂停中").click()
     assert page.locator("#queue li:visible").count() == 3
@@ -381,9 +375,9 @@ def test_what_a_pause_holds_waits_last_and_may_be_decided_all_the_same(visit, fr
 
 
 def pause(street):
-    with street.desk.store.writing() as session:
-        at_ms = now_ms()
-        pauses.begin(session, town.person("operator"), **PAUSED, until_ms=at_ms + 3_600_000, at_ms=at_ms)
+    at_ms = now_ms()
+    until_ms = at_ms + 3_600_000
+    street.desk.write(pauses.begin, town.person("operator"), **PAUSED, until_ms=until_ms, at_ms=at_ms)
 
 
 def test_a_new_alert_sounds_where_that_is_wanted(chromium, fresh):
@@ -395,9 +389,9 @@ def test_a_new_alert_sounds_where_that_is_wanted(chromium, fresh):
 
         def comes(shop):
             number = street.appears(shop, 0).number
-            card = page.locator(f"#queue [data-number='{number}']")
-            card.wait_for(timeout=10_000)
-            return card
+            found = card(page, number)
+            found.wait_for(timeout=10_000)
+            return found
 
         comes(20)
         page.wait_for_timeout(1200)  # it would sound a second after its card came
@@ -438,9 +432,7 @@ def test_who_may_not_decide_is_offered_no_decision(visit, filled, role):
     assert "J" in keys
 
 
-def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromium, tmp_path):
-    (tmp_path / "data").mkdir()
-    desk = Desk(tmp_path / "data")
+def crowd(desk):
     street = town.Town(desk).people().places()
     for at in range(MANY):
         opened_s = street.now_s - 1000 - at
@@ -448,7 +440,10 @@ def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromi
         picture = case.picture("at", "close", at)
         street.at_s = opened_s + 200
         desk.take_any(picture, case.message("opened", street.at_s, shop=case.shop))
-    with browser.Center(desk) as center, browser.Tab(chromium, center, "li") as tab:
+
+
+def test_five_hundred_alerts_are_small_and_all_reached(chromium, tmp_path):
+    with running(tmp_path, crowd) as center, browser.Tab(chromium, center, "li") as tab:
         tab.open("/")  # the collector's own first answer
         page = tab.open("/")
         shows(page, "实时")
@@ -482,4 +477,3 @@ def test_five_hundred_alerts_are_small_on_the_wire_and_all_can_be_reached(chromi
         heights = "[...new Set([...document.querySelectorAll('#queue li')].map((one) => one.offsetHeight))]"
         assert len(page.evaluate(heights)) == 1
         tab.check(axe=False)
-    desk.store.close()

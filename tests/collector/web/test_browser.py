@@ -11,6 +11,7 @@ import pytest
 
 from collector.people import audit, sessions, totp
 from tests import incidents
+from tests.browser import click, shows
 from tests.collector.conftest import Desk
 from tests.incidents import Case
 from tests.people import PASSWORD, make_person, now_ms
@@ -51,40 +52,40 @@ def test_from_the_first_password_to_an_original(chromium, center):
         page.goto(f"{url}/tickets/1")
         page.get_by_label("登录名").fill("wang")
         page.get_by_label("密码").fill(PASSWORD)
-        page.get_by_role("button", name="登录").click()
-        page.get_by_text("请先修改密码").wait_for()
+        click(page, "登录")
+        shows(page, "请先修改密码")
         page.get_by_label("当前密码").fill(PASSWORD)
         page.get_by_label("新密码").fill("another horse battery")
-        page.get_by_role("button", name="修改密码").click()
-        page.get_by_text("您的角色须启用两步验证").wait_for()
+        click(page, "修改密码")
+        shows(page, "您的角色须启用两步验证")
         page.get_by_label("当前密码").last.fill("another horse battery")
-        page.get_by_role("button", name="开始设置").click()
+        click(page, "开始设置")
         page.locator(".qr svg").wait_for()
         secret = page.locator("code.mono").inner_text().replace(" ", "")
         shot = cv2.imdecode(np.frombuffer(page.locator(".qr svg").screenshot(), np.uint8), cv2.IMREAD_COLOR)
         assert cv2.QRCodeDetector().detectAndDecode(shot)[0] == totp.link(secret, "小河街道", "wang")
         step = totp.step_at(now_ms())
         page.get_by_label("验证码").fill(totp.code(base64.b32decode(secret), step))
-        page.get_by_role("button", name="启用").click()
-        page.get_by_text("请保存恢复码").wait_for()
+        click(page, "启用")
+        shows(page, "请保存恢复码")
         assert len(re.findall(r"[a-z2-7]{4}-[a-z2-7]{4}", page.locator(".codes").inner_text())) == 10
-        page.get_by_role("button", name="菜单").click()
-        page.get_by_role("button", name="退出", exact=True).click()
+        click(page, "菜单")
+        click(page, "退出", exact=True)
         page.get_by_label("登录名").wait_for()
 
         page.goto(f"{url}/tickets/1")
         page.get_by_label("登录名").fill("wang")
         page.get_by_label("密码").fill("another horse battery")
-        page.get_by_role("button", name="登录").click()
+        click(page, "登录")
         page.get_by_label("验证器上的 6 位数字").fill(code_after(secret, step))
-        page.get_by_role("button", name="继续").click()
+        click(page, "继续")
         page.get_by_role("heading", name="#1 店外经营").wait_for()
-        page.get_by_text("实时").wait_for()
+        shows(page, "实时")
         page.get_by_text("签名、原图与技术细节").click()
         page.get_by_text("下载原图").click()
         page.locator(".tech").get_by_label("理由").fill("核对申诉")
         with page.expect_download() as fetched:
-            page.get_by_role("button", name="下载").click()
+            click(page, "下载")
         content = Path(fetched.value.path()).read_bytes()
         assert hashlib.sha256(content).hexdigest() == case.pictures[0][0].sha256
         for path in ("/tickets/1", "/tickets", "/account"):
@@ -94,13 +95,12 @@ def test_from_the_first_password_to_an_original(chromium, center):
         assert page.evaluate("document.cookie") == ""
     # the browser says that signing out has cleared what it kept
     assert [fault for fault in faults if "Clear-Site-Data" not in fault] == []
-    with desk.store.transaction() as session:
-        assert audit.verify(session).fault is None
-        last = audit.show(session, limit=1)[0]
-        assert (last.actor, last.action) == ("person:wang", "evidence.original")
+    assert desk.read(audit.verify).fault is None
+    last = desk.read(audit.show, limit=1)[0]
+    assert (last.actor, last.action) == ("person:wang", "evidence.original")
 
 
-def test_a_page_whose_session_has_ended_leads_to_the_sign_in(chromium, center):
+def test_a_page_without_its_session_leads_to_the_sign_in(chromium, center):
     desk, url, _ = center
     make_person(desk.store, "li", "viewer", password=PASSWORD)
     with chromium.new_context(locale="zh-CN") as context:
@@ -108,10 +108,9 @@ def test_a_page_whose_session_has_ended_leads_to_the_sign_in(chromium, center):
         page.goto(url)
         page.get_by_label("登录名").fill("li")
         page.get_by_label("密码").fill(PASSWORD)
-        page.get_by_role("button", name="登录").click()
-        page.get_by_text("实时").wait_for()
+        click(page, "登录")
+        shows(page, "实时")
         cookie = next(one["value"] for one in page.context.cookies() if one["name"] == "cityeye")
-        with desk.store.writing() as session:
-            sessions.end(session, cookie)
+        desk.write(sessions.end, cookie)
         # the feed looks again within its heartbeat, the page then asks, and hears that it is nobody's
         page.wait_for_url(re.compile(r"/sign-in\?go_on=/"), timeout=60_000)

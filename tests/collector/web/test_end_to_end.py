@@ -54,9 +54,8 @@ def center(tmp_path):
     town.Town(desk).people()
     author = Author(town.person("operator"), now_ms())
     values = {**places.SHOP, "street": town.STREET, "zones": "box-1/market/front"}
-    with desk.store.writing() as session:
-        places.box(session, "box-1", town.STREET)
-        shops.add(session, values, author, Around("330105", author.at_ms))
+    desk.write(places.box, "box-1", town.STREET)
+    desk.write(shops.add, values, author, Around("330105", author.at_ms))
     awake(desk.store)
     with (
         Service(Say({"code": 0})) as sms,

@@ -1,7 +1,9 @@
 """What every page must hold, on each page in both languages, light and dark, on a desktop and on small phones."""
 
 import pytest
+from sqlalchemy import update
 
+from collector.store import ShopRow
 from tests import browser
 from tests.collector.web import gallery
 
@@ -50,3 +52,23 @@ def test_the_check_finds_what_it_looks_for(visit, center):
     page.wait_for_timeout(100)
     with pytest.raises(AssertionError, match="Content Security Policy"):
         tab.check(axe=False)
+
+
+NAME = "STARBUCKSRESERVEROASTERYHANGZHOUXIHUDISTRICTSHOPNO12"
+PAGES = {"/": "li", "/tickets": "li", "/tickets/9": "li", "/shops": "li", "/tasks": "chen", "/tasks/9": "chen"}
+
+
+@pytest.fixture(scope="module")
+def named(filled):
+    filled.desk.execute(update(ShopRow).values(name=NAME))
+    return filled
+
+
+@pytest.mark.parametrize("size", [(320, 568), browser.NARROW])
+@pytest.mark.parametrize("path", PAGES)
+def test_a_long_name_breaks(visit, named, path, size):
+    tab, page = visit(named, path, PAGES[path], size=size)
+    page.get_by_text(NAME).first.wait_for()
+    tab.check(axe=False)
+    if path == "/tasks/9":
+        assert page.locator("h1").bounding_box()["height"] < 100

@@ -173,10 +173,7 @@ def test_a_command_is_on_record_and_one_that_cannot_be_given_is_explained(street
     found = client(street, "zhao")
     assert post(found, "/boxes/xiaohe-3/commands", what="scene-approve", camera="yard", zone="front").status_code == 303
     row = max(rows(desk, verb="scene"), key=lambda one: one.asked_ms)
-    assert (row.by, json.loads(row.args)) == (
-        "person:zhao",
-        {"camera": "yard", "zone": "front", "action": "approve"},
-    )
+    assert (row.by, json.loads(row.args)) == ("person:zhao", {"camera": "yard", "zone": "front", "action": "approve"})
     with desk.store.transaction() as session:
         line = audit.show(session, limit=1)[0]
     assert (line.actor, line.action, line.object) == ("person:zhao", "box.scene", "box/xiaohe-3")

@@ -11,6 +11,7 @@ import pytest
 from collector.web import language
 from collector.web.reader import Reader
 from tests import town
+from tests.collector.conftest import Desk
 from tests.collector.exchange.test_street_page import settings
 from tests.collector.web import gallery
 from tests.people import browser, make_pages, sign_in
@@ -19,7 +20,7 @@ from tests.services import ROOT
 AT_MS = 1_779_971_200_000  # 2026-05-28, 20:26:40 in Shanghai
 
 
-def test_every_sentence_has_its_chinese_and_none_is_left_over():
+def test_every_sentence_has_its_chinese_and_none_is_left():
     text, missing = language.updated()
     assert missing == []
     assert language.PO.read_text("utf-8") == text, "run: make catalog"
@@ -82,9 +83,7 @@ class Seen(HTMLParser):
             self.texts.append(data)
 
 
-def test_no_page_in_chinese_has_an_english_sentence_and_each_has_all_that_it_shows(tmp_path):
-    from tests.collector.conftest import Desk  # noqa: PLC0415 - on SQLite alone
-
+def test_no_chinese_page_has_an_english_sentence(tmp_path):
     desk = Desk(tmp_path)
     town.fill(desk, pictures=False)
     app = make_pages(desk, settings=settings())
@@ -121,7 +120,7 @@ def test_no_page_in_chinese_has_an_english_sentence_and_each_has_all_that_it_sho
         ("de", "xx", "en", "en"),
     ],
 )
-def test_the_address_goes_before_the_choice_and_that_before_the_browser(asked, kept, accepts, expected):
+def test_the_address_goes_before_the_choice_before_the_browser(asked, kept, accepts, expected):
     assert language.wanted(asked, kept, accepts) == expected
 
 
@@ -169,8 +168,6 @@ def test_values_are_written_as_their_readers_have_them(form, value, zh, en):
 
 
 def test_a_choice_is_kept_in_a_cookie_and_shown_at_once(tmp_path):
-    from tests.collector.conftest import Desk  # noqa: PLC0415 - on SQLite alone
-
     desk = Desk(tmp_path)
     client = browser(make_pages(desk))
     assert '<html lang="zh-CN" data-theme="auto">' in client.get("/tickets").text

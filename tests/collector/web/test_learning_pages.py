@@ -22,19 +22,15 @@ def center(tmp_path_factory):
 
     def prepare(desk):
         market(Zone(desk, time.time()), scenes.jpeg(scenes.occupied(0)))
-        for name, role in {
-            "li": "operator@s",
-            "sun": "auditor@s",
-            "wu": "viewer@s",
-            "far": "operator@elsewhere",
-        }.items():
+        roles = {"li": "operator@s", "sun": "auditor@s", "wu": "viewer@s", "far": "operator@elsewhere"}
+        for name, role in roles.items():
             people.make_person(desk.store, name, role)
 
     with running(tmp_path_factory.mktemp("center"), prepare) as center:
         yield center
 
 
-def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(visit, center):
+def test_a_suggestion_is_tried_accepted_and_wanted_of_the_box(visit, center):
     tab, page = visit(center, "/learning")
     shows(page, "样本已足够")
     tab.check()
@@ -63,7 +59,7 @@ def test_a_suggestion_is_tried_and_accepted_and_the_box_is_to_have_it(visit, cen
     shows(page.get_by_role("alert"), re.compile("dwell_s：应为 10.0 至 1800.0"))
 
 
-def test_pictures_of_false_alarms_are_released_with_a_reason(visit, center):
+def test_false_alarms_are_released_with_a_reason(visit, center):
     tab, page = visit(center, f"/learning/{ZONE}", size=browser.NARROW, language="en", theme="dark")
     tab.check()
     page.get_by_text("Release false alarms for training").click()
@@ -79,7 +75,7 @@ def test_pictures_of_false_alarms_are_released_with_a_reason(visit, center):
         assert {row.why for row in session.query(TrainingRelease)} == {"nobody can be recognised"}
 
 
-def test_only_what_still_has_a_picture_is_offered_and_released(desk):
+def test_only_what_has_a_picture_is_offered_and_released(desk):
     zone = Zone(desk, time.time())
     for picture in (None, scenes.jpeg(scenes.occupied(0))):
         zone.alert("false_alarm", picture=picture)

@@ -9,7 +9,7 @@ from tests.browser import click, shows
 from tests.people import now_ms
 
 
-def test_somebody_is_taken_up_given_roles_locked_out_and_let_in_again(visit, filled):
+def test_somebody_is_taken_up_given_roles_and_locked_out(visit, filled):
     store = filled.desk.store
     tab, page = visit(filled, "/people/new", "zhao")
     page.get_by_label("登录名").fill("Lin Yi")
@@ -57,10 +57,9 @@ def test_somebody_is_taken_up_given_roles_locked_out_and_let_in_again(visit, fil
     assert "最后一名全中心管理员" in page.locator("[role=alert]").inner_text()
 
 
-def test_a_password_that_is_asked_for_again_by_f5_is_not_made_anew(visit, filled):
+def test_f5_makes_no_password_anew(visit, filled):
     def kept():
-        with filled.desk.store.transaction() as session:
-            return roster.find(session, "wu").password
+        return filled.desk.read(roster.find, "wu").password
 
     _, page = visit(filled, "/people/person?id=wu", "zhao")
     page.get_by_text("重置密码").click()
@@ -78,9 +77,8 @@ def test_a_password_that_is_asked_for_again_by_f5_is_not_made_anew(visit, filled
 
 
 def test_an_admin_of_a_street_gives_only_what_is_theirs(visit, filled):
-    with filled.desk.store.writing() as session:
-        roster.add(session, SYSTEM, "he", "何平", [Grant.read("admin@xiaohe")], now_ms=now_ms())
-        roster.add(session, SYSTEM, "far", "远方", [Grant.read("viewer@other")], now_ms=now_ms())
+    filled.desk.write(roster.add, SYSTEM, "he", "何平", [Grant.read("admin@xiaohe")], now_ms=now_ms())
+    filled.desk.write(roster.add, SYSTEM, "far", "远方", [Grant.read("viewer@other")], now_ms=now_ms())
     tab, page = visit(filled, "/people", "he", language="en")
     assert "远方" not in page.locator("main").inner_text()
     assert page.locator("nav a[href='/audit']").count() == 0  # it is of all streets
@@ -101,7 +99,7 @@ def test_who_only_reads_people_sees_no_buttons(chromium, filled):
             tab.check(axe=False)
 
 
-def test_the_log_is_searched_verified_and_told_to_be_broken(visit, filled):
+def test_the_log_is_searched_verified_and_said_to_be_broken(visit, filled):
     store = filled.desk.store
     tab, page = visit(filled, "/audit", "zhao")
     page.get_by_label("操作人").fill("li")

@@ -68,13 +68,11 @@ def test_a_policy_is_changed_after_what_changes_was_shown(visit, filled):
     assert field.input_value() == "7"
     click(page, "查看改动")
     page.get_by_label("更改原因").fill("试行")
-    with filled.desk.store.transaction() as session:
-        before = policy.current(session, "xiaohe").policy
+    before = filled.desk.read(policy.current, "xiaohe").policy
     click(page, "保存")
     shows(page, "已保存。")
     assert "试行" in page.locator(".timeline").inner_text()
-    with filled.desk.store.transaction() as session:
-        after = policy.current(session, "xiaohe").policy
+    after = filled.desk.read(policy.current, "xiaohe").policy
     assert changes(fields_of(before), fields_of(after), str) == [
         ("The shop's own minutes · To put it right", "5 minutes", "7 minutes")
     ]
@@ -85,7 +83,7 @@ def test_a_policy_is_changed_after_what_changes_was_shown(visit, filled):
     tab.check()
 
 
-def test_a_zone_is_paused_until_with_a_reason_and_let_go_again(visit, filled):
+def test_a_zone_is_paused_with_a_reason_and_let_go(visit, filled):
     until = datetime.now(ZoneInfo("Asia/Shanghai")) + timedelta(hours=2)
     tab, page = visit(filled, "/policies")
     page.get_by_text("暂停摄像头或区域").click()
@@ -109,7 +107,7 @@ def test_a_zone_is_paused_until_with_a_reason_and_let_go_again(visit, filled):
     shows(page, "没有暂停。")
 
 
-def test_a_text_is_tried_as_it_is_typed_and_an_unknown_field_is_named(visit, filled):
+def test_a_text_is_tried_as_typed_and_unknown_fields_named(visit, filled):
     tab, page = visit(filled, "/templates")
     assert "王记水果店" in page.locator("#preview").inner_text()
     page.get_by_label("正文").fill("{shop}您好：请{time}收回。{objektion}")

@@ -52,16 +52,14 @@ def test_a_shop_is_found_changed_and_its_history_says_so(visit, filled):
         field(one, "note").fill(text)
         click(one, "保存")
     assert "已被他人改为" in other.locator("[role=alert]").inner_text()
-    with filled.desk.store.transaction() as session:
-        assert shops.find(session, "shop-13").note == "甲"
-        assert audit.show(session, of="shop/shop-13")[-1].action == "shop.added"
+    assert filled.desk.read(shops.find, "shop-13").note == "甲"
+    assert filled.desk.read(audit.show, of="shop/shop-13")[-1].action == "shop.added"
 
 
 def test_a_form_outlives_its_session(visit, filled):
     tab, page = visit(filled, "/shops/record?key=shop-14", size=(360, 640))
     field(page, "note").fill("一条长备注")
-    with filled.desk.store.writing() as session:
-        sessions.end(session, page.context.cookies()[0]["value"])
+    filled.desk.write(sessions.end, page.context.cookies()[0]["value"])
     click(page, "保存")
     shows(page, "登录已过期。已填写的内容保留在此")
     click(page, "再次提交")
@@ -113,7 +111,7 @@ def test_a_file_is_taken_only_when_every_row_is_good(visit, filled):
     assert "花房" in fetched.value.path().read_text("utf-8-sig")
 
 
-def test_a_permit_that_ends_soon_comes_first_and_one_is_withdrawn_for_good(visit, filled):
+def test_permits_that_end_soon_come_first_and_one_is_withdrawn(visit, filled):
     today = datetime.fromtimestamp(time.time(), UTC).date()
     tab, page = visit(filled, "/permits/new?shop=shop-5", size=browser.NARROW)
     # streets, shops and zones are chosen, not known by heart

@@ -48,8 +48,7 @@ def client(desk):
 def give(client, path, **fields):
     """Send a form of a page that is shown."""
     page = client.get("/account")
-    found = re.search(r'name="csrf" value="(\w+)"', page.text)
-    fields |= {"csrf": found[1]} if found else {}
+    fields |= {"csrf": token_of(page)} if 'name="csrf"' in page.text else {}
     return client.post(path, data=fields, headers=SAME)
 
 
@@ -68,8 +67,7 @@ def own(client):
 
 
 def lines(desk):
-    with desk.store.transaction() as session:
-        return [(row.actor, row.action, row.object) for row in reversed(audit.show(session))]
+    return [(row.actor, row.action, row.object) for row in reversed(desk.read(audit.show))]
 
 
 def test_who_is_not_signed_in_is_led_there_and_back(client):
@@ -86,8 +84,7 @@ def test_who_is_not_signed_in_is_led_there_and_back(client):
 
 def test_whose_session_has_ended_is_told_so(desk, client):
     enter(client)
-    with desk.store.writing() as session:
-        sessions.end(session, client.cookies["cityeye"])
+    desk.write(sessions.end, client.cookies["cityeye"])
     page = client.get("/tickets/7", headers=HTML)
     assert page.headers["location"] == "/sign-in?go_on=/tickets/7&over=1"
     assert "登录已过期" in client.get(page.headers["location"]).text
@@ -107,8 +104,7 @@ def test_whose_session_has_ended_is_told_so(desk, client):
 def test_a_form_that_came_too_late_is_kept(desk, client, fields, site, kept, ended):
     enter(client)
     old = token_of(client.get("/account"))
-    with desk.store.writing() as session:
-        sessions.end(session, client.cookies["cityeye"])
+    desk.write(sessions.end, client.cookies["cityeye"])
     if not ended:
         enter(client)
     headers = HTML | {"sec-fetch-site": site}
@@ -124,7 +120,7 @@ def test_a_form_that_came_too_late_is_kept(desk, client, fields, site, kept, end
         assert again.status_code == 422, "it came to its desk, which misses a name"
 
 
-def test_a_form_that_came_too_late_is_never_sent_by_another_person(desk, client):
+def test_a_late_form_is_never_sent_by_another_person(desk, client):
     make_person(desk.store, "li", "admin", password=PASSWORD)
     enter(client)
     fields = {"csrf": token_of(client.get("/account")), "reason": "x"}
@@ -177,7 +173,7 @@ def test_who_works_in_the_street_begins_at_their_tasks(desk, grants, home):
     assert enter(browser(make_pages(desk)), "he").headers["location"] == home
 
 
-def test_the_cookie_is_for_the_server_alone_and_new_each_time(client):
+def test_the_cookie_is_the_servers_alone_and_new_each_time(client):
     cookies = []
     for _ in range(2):
         done = enter(client)
@@ -191,14 +187,13 @@ def test_the_cookie_is_for_the_server_alone_and_new_each_time(client):
     assert client.get("/account").status_code == 401, "the session before has ended"
 
 
-def test_behind_tls_cookies_are_secure_and_of_this_host_alone(desk):
+def test_behind_tls_cookies_are_secure_and_of_this_host(desk):
     make_person(desk.store, "wang", "admin", password=PASSWORD)
     gate = make_gate(desk.store, url="https://center.example", second_factor="optional")
     client = browser(make_pages(desk, gate))
     client.base_url = "https://center.example"
-    done = client.post(
-        "/sign-in", data={"name": "wang", "password": PASSWORD}, headers={"origin": "https://center.example"}
-    )
+    who = {"name": "wang", "password": PASSWORD}
+    done = client.post("/sign-in", data=who, headers={"origin": "https://center.example"})
     found = done.headers.get_list("set-cookie")
     assert [one.split("=")[0] for one in found] == ["__Host-cityeye", "__Host-cityeye-device"]
     assert all("Secure" in one and "HttpOnly" in one and "Domain" not in one for one in found)
@@ -223,7 +218,7 @@ def test_behind_tls_cookies_are_secure_and_of_this_host_alone(desk):
         ({}, False),
     ],
 )
-def test_only_pages_of_this_center_sign_people_in_or_change_anything(client, headers, good):
+def test_only_pages_of_this_center_change_anything(client, headers, good):
     done = client.post("/sign-in", data={"name": "wang", "password": PASSWORD}, headers=headers)
     assert (done.status_code == 303) is good
     enter(client)
@@ -271,12 +266,11 @@ def test_signing_out_ends_it_here_and_in_the_browser(desk, client):
     assert ("person:wang", "sign_out", "person/wang") in lines(desk)
 
 
-def test_a_page_that_asks_by_itself_hears_401_and_is_not_led_away(client):
-    answer = client.get("/tickets", headers={**HTML, rights.BACKGROUND: "1"})
-    assert answer.status_code == 401
+def test_a_page_that_asks_by_itself_hears_401(client):
+    assert client.get("/tickets", headers={**HTML, rights.BACKGROUND: "1"}).status_code == 401
 
 
-def test_the_second_factor_from_the_first_page_to_the_last(desk, client):
+def test_the_second_factor_from_first_to_last(desk, client):
     def code():
         with desk.store.transaction() as session:
             row = session.get(PersonRow, "wang")
@@ -309,11 +303,10 @@ def test_the_second_factor_from_the_first_page_to_the_last(desk, client):
     assert [action for _, action, _ in lines(desk)][-2:] == ["person.recovery", "person.totp_drop"]
 
 
-def test_a_key_of_second_factors_that_cannot_be_used_is_said_on_the_totp_page(desk, client, tmp_path, caplog):
+def test_an_unusable_key_of_second_factors_is_said(desk, client, tmp_path, caplog):
     key = tmp_path / "spoilt.key"
     key.write_text("x")
-    gate = client.app.state.gate
-    object.__setattr__(gate.signing, "vault", Vault(key))
+    object.__setattr__(client.app.state.gate.signing, "vault", Vault(key))
     enter(client)
     for path, field in (("/account/totp", {"password": PASSWORD}), ("/account/totp/confirm", {"code": "000000"})):
         answer = give(client, path, **field)
@@ -322,7 +315,7 @@ def test_a_key_of_second_factors_that_cannot_be_used_is_said_on_the_totp_page(de
     assert "spoilt.key: expected keys" in caplog.text
 
 
-def test_who_has_to_finish_their_account_can_do_nothing_else(desk):
+def test_who_has_to_finish_their_account_does_nothing_else(desk):
     make_person(desk.store, "wang", "admin", password=PASSWORD, once=True)
     client = browser(make_pages(desk, make_gate(desk.store, second_factor="admins")))
     enter(client)
@@ -334,8 +327,7 @@ def test_who_has_to_finish_their_account_can_do_nothing_else(desk):
     assert give(client, "/account/password", password=PASSWORD, new="short").status_code == 400
     assert give(client, "/account/password", password=PASSWORD, new="another horse battery").status_code == 303
     assert "Your role needs a second factor" in client.get("/account").text
-    made = client.post("/api/tokens", json={"name": "x"}, headers=own(client))
-    assert made.status_code == 403
+    assert client.post("/api/tokens", json={"name": "x"}, headers=own(client)).status_code == 403
     assert client.get("/", headers=HTML).status_code == 303
 
 
@@ -419,12 +411,9 @@ def test_an_original_is_fetched_with_a_reason_that_is_on_record_before_it_is_sen
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["content-disposition"] == f'attachment; filename="{record.sha256}.jpg"'
     assert answer.headers["cache-control"] == "no-store"
-    with desk.store.transaction() as session:
-        (row,) = audit.show(session, of=f"picture/{record.sha256}")
-        assert (row.actor, audit.line_json(row)["detail"]) == (
-            "person:wang",
-            {"reason": "居民 申诉，核对原图", "box": "box-1", "name": "Wang", "unit": "小河街道"},
-        )
+    (row,) = desk.read(audit.show, of=f"picture/{record.sha256}")
+    told = {"reason": "居民 申诉，核对原图", "box": "box-1", "name": "Wang", "unit": "小河街道"}
+    assert (row.actor, audit.line_json(row)["detail"]) == ("person:wang", told)
     assert give(client, path, reason="复核").status_code == 200, "two letters are a whole reason"
     for name in ("0" * 64, "x", "../center"):
         assert give(client, f"/evidence/{name}/original", reason="to see it").status_code == 404
@@ -462,9 +451,8 @@ def test_a_live_feed_ends_with_its_session_or_token(desk, by):
     async def feed():
         for number in range(5):
             if number == 2:
-                with desk.store.writing() as session:
-                    sessions.end_all(session, "wang")
-                    session.execute(update(TokenRow).values(revoked_ms=1))
+                desk.write(sessions.end_all, "wang")
+                desk.execute(update(TokenRow).values(revoked_ms=1))
             yield str(number)
 
     async def follow():
@@ -486,9 +474,8 @@ def test_people_by_the_api(desk, client):
         return answer.status_code, answer.json()
 
     reached = {"phone": "138 0000-1111", "mail": "li@example.org"}
-    status, made = ask(
-        "POST", "/api/people", id="li", name="李", grants=[{"role": "operator", "street": "s"}], **reached
-    )
+    grants = [{"role": "operator", "street": "s"}]
+    status, made = ask("POST", "/api/people", id="li", name="李", grants=grants, **reached)
     assert (made["phone"], made["mail"]) == ("13800001111", "li@example.org")
     assert ask("PATCH", "/api/people/li", phone="")[1]["phone"] == ""
     assert ask("PATCH", "/api/people/li", phone="0571-88001234", name="李梅")[1]["name"] == "李梅"
@@ -574,9 +561,8 @@ def test_sessions_and_tokens_by_the_api(desk, client):
     csrf = own(client)
     me = client.get("/api/me").json()
     assert (me["id"], me["must"], "people.write" in me["rights"]) == ("wang", "", True)
-    made = client.post(
-        "/api/tokens", json={"name": "counter", "grants": [{"role": "officer", "street": "s"}]}, headers=csrf
-    )
+    wanted = {"name": "counter", "grants": [{"role": "officer", "street": "s"}]}
+    made = client.post("/api/tokens", json=wanted, headers=csrf)
     assert made.status_code == 201
     listed = client.get("/api/tokens").json()
     assert [one["name"] for one in listed] == ["counter"]
@@ -606,7 +592,7 @@ def test_a_form_that_cannot_be_read_is_said(client, content, kind, expected):
 
 
 @pytest.mark.parametrize("address", ["abc", "unknown", "fe80::1%eth0", "::ffff:192.0.2.1", ""])
-def test_whatever_a_proxy_calls_the_caller_a_try_is_counted(desk, client, address):
+def test_whatever_a_proxy_calls_the_caller_tries_count(desk, client, address):
     other = browser(client.app, address=address)
     for _ in range(5):
         assert enter(other, password="wrong").status_code == 401
@@ -614,8 +600,7 @@ def test_whatever_a_proxy_calls_the_caller_a_try_is_counted(desk, client, addres
 
 
 def test_what_people_call_themselves_is_text_on_pages(desk, client):
-    with desk.store.writing() as session:
-        roster.add(session, SYSTEM, "x", "<script>alert(1)</script>", [Grant.read("viewer")], now_ms=1)
+    desk.write(roster.add, SYSTEM, "x", "<script>alert(1)</script>", [Grant.read("viewer")], now_ms=1)
     sign_in(desk.store, "x", client)
     page = client.get("/account").text
     assert "<script>alert" not in page

@@ -32,6 +32,7 @@ from tests import browser
 from tests.bench import million
 from tests.bench.million import NOW, ZONE
 from tests.collector.conftest import Desk
+from tests.collector.web.conftest import running
 from tests.people import make_gate, make_person, sign_in
 
 OCTOBER = "from=2026-10-01&to=2026-10-31"
@@ -97,8 +98,7 @@ class Center:
 
     def put(self, *opened):
         """Closed tickets that appeared at these times."""
-        with self.desk.store.writing() as session:
-            million._around(session)
+        self.desk.write(million._around)
         made = [[] for _ in million.TABLES]
         for number, at in enumerate(opened, 1):
             rows = million._ticket(number, round(at.timestamp() * 1000), Random(number), goes_on=False)
@@ -208,7 +208,7 @@ def test_each_number_leads_to_as_many_tickets(center, name):
             assert len(set(re.findall(r'href="/tickets/(\d+)"', page))) == int(said), href
 
 
-def test_the_tickets_behind_a_share_are_those_that_it_means(center):
+def test_the_tickets_behind_a_share_are_those_it_means(center):
     with center.desk.store.reading() as session:
         loaded = Loaded(session, Period(date(2026, 10, 1), date(2026, 10, 31), ("s-1", "s-2"), ZONE), 0)
         numbers = loaded.numbers(statistics.INDICATORS["registered_rate"])
@@ -226,8 +226,7 @@ def test_the_tickets_behind_a_share_are_those_that_it_means(center):
 @pytest.mark.parametrize("days", [7, 14, 30])
 def test_repeats_are_found_one_by_one(center, days):
     page = center.ask(f"/statistics?{OCTOBER}&again={days}&lang=en").text
-    with center.desk.store.transaction() as session:
-        case = session.scalars(select(Ticket).where(Ticket.verdict == "confirmed").order_by(Ticket.opened_ms)).all()
+    case = center.desk.rows(select(Ticket).where(Ticket.verdict == "confirmed").order_by(Ticket.opened_ms))
     again = {}
     for one in case:
         if f"{datetime.fromtimestamp(one.opened_ms / 1000, ZONE):%Y-%m}" == "2026-10":
@@ -319,7 +318,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("zone", "now", "tickets", "asked", "seen"), CASES)
-def test_days_are_those_of_the_center_and_nothing_is_zero_that_is_not_known(tmp_path, zone, now, tickets, asked, seen):
+def test_days_are_the_centers_and_what_is_unknown_is_not_zero(tmp_path, zone, now, tickets, asked, seen):
     at = [one if isinstance(one, datetime) else datetime.fromisoformat(one).replace(tzinfo=zone) for one in tickets]
     with Center(tmp_path / "data", zone, datetime.fromisoformat(f"{now} 12:00").replace(tzinfo=zone)) as center:
         center.put(*at)
@@ -354,9 +353,7 @@ def test_footfall_is_added_up_by_the_hours_of_the_clock(tmp_path):
     assert (one.mean, one.lower_bound) == (pytest.approx(sum(every) / len(every), abs=0.006), True)
 
 
-def test_both_databases_say_the_same_of_400_days_a_leap_day_and_an_empty_month(
-    tmp_path, monkeypatch, postgres, template
-):
+def test_both_databases_say_the_same_of_400_days(tmp_path, monkeypatch, postgres, template):
     monkeypatch.setattr(million, "NOW", now := datetime(2024, 3, 31, 12, tzinfo=ZONE))
     said = []
     for name, url in (("sqlite", None), ("postgresql", postgres.create(template))):
@@ -427,13 +424,14 @@ MEET = """() => {
 
 def test_a_year_looks_right_and_leads_to_its_tickets(chromium, tmp_path):
     """400 days on a desktop and on the smallest phone: no label lies on another; a bar leads to its week's tickets."""
-    (tmp_path / "data").mkdir()
-    desk = Desk(tmp_path / "data")
-    million.fill(desk.store, 1500, Random(5))
-    make_person(desk.store, "lead", "viewer@*")
+
+    def prepare(desk):
+        million.fill(desk.store, 1500, Random(5))
+        make_person(desk.store, "lead", "viewer@*")
+
     last = datetime.now(ZONE).date()
     query = f"from={last - timedelta(days=399)}&to={last}&measure=valid_rate"
-    with browser.Center(desk) as center:
+    with running(tmp_path, prepare) as center:
         for size, language in ((browser.DESKTOP, "en"), (browser.NARROW, "zh")):
             with browser.Tab(chromium, center, "lead", size=size, language=language) as tab:
                 page = tab.open(f"/statistics?{query}")
@@ -445,4 +443,3 @@ def test_a_year_looks_right_and_leads_to_its_tickets(chromium, tmp_path):
                 bar.dispatch_event("click")
                 page.wait_for_url("**/statistics/tickets?**")
                 assert page.locator("#count").get_attribute("data-count") == number[2]
-    desk.store.close()

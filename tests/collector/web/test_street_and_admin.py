@@ -60,12 +60,7 @@ def test_an_admin_adds_a_camera_and_gives_programs_what_they_need(visit, center)
     with store.writing() as session:
         row = session.scalars(select(CommandRow).where(CommandRow.verb == "probe")).one()
         row.state, row.data, row.replied_ms = "ok", '{"stream": "1920x1080, h264"}', now_ms()
-        jpeg = {
-            "role": "snapshot",
-            "sha256": "0" * 64,
-            "jpeg": scenes.jpeg(scenes.street(3)),
-            "received_ms": now_ms(),
-        }
+        jpeg = {"role": "snapshot", "sha256": "0" * 64, "jpeg": scenes.jpeg(scenes.street(3)), "received_ms": now_ms()}
         session.add(CommandPicture(command_id=row.id, view="wide", **jpeg))
     # it looks again by itself
     page.get_by_role("img", name="摄像头测试图").wait_for()

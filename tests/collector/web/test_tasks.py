@@ -18,7 +18,7 @@ from tests import browser, town
 from tests.browser import click, shows
 from tests.collector.web.test_uploads import photo
 from tests.people import now_ms
-from tests.services import Proxy
+from tests.services import Proxy, wait_for
 
 WAITING = iter((15, 16, 17, 18, 19, 21, 22))
 """Tickets that nobody has judged: a test takes one each."""
@@ -53,15 +53,17 @@ def steps(center, number):
 
 
 def waits_for(center, number, state, *kinds):
-    end = time.monotonic() + 30
-    while steps(center, number) != (state, list(kinds)):
-        assert time.monotonic() < end, steps(center, number)
-        time.sleep(0.1)
+    wait_for(lambda: steps(center, number) == (state, list(kinds)), f"{number} is {state} after {kinds}", 30)
 
 
 @pytest.fixture
 def phone(visit):
     return partial(visit, person="chen", size=browser.NARROW)
+
+
+def offers(page, name):
+    """Wait until it has this button."""
+    page.get_by_role("button", name=name).wait_for()
 
 
 def finish(page):
@@ -92,10 +94,10 @@ def wire(filled):
         yield found
 
 
-def shot(tmp_path, number=1):
+def shoot(page, tmp_path, number=1):
     path = tmp_path / "shot.jpg"
     path.write_bytes(photo(number, size=(1500, 2000)))
-    return path
+    page.locator("input[type=file]").set_input_files(path)
 
 
 def ready(page):
@@ -121,7 +123,7 @@ def test_a_task_appears_is_accepted_photographed_and_done(phone, filled, tmp_pat
     click(page, "接单")
     done = page.get_by_role("button", name="处置完毕")
     done.wait_for()
-    page.locator("input[type=file]").set_input_files(shot(tmp_path))
+    shoot(page, tmp_path)
     page.locator(".taken img").wait_for()
     page.get_by_label("补充说明").first.fill("已清走")
     page.locator("#feed_back select").select_option("商户自行整改")
@@ -138,7 +140,7 @@ def test_a_task_appears_is_accepted_photographed_and_done(phone, filled, tmp_pat
         assert session.scalar(said) == "商户自行整改；已清走"
 
 
-def test_without_network_everything_is_kept_over_a_reload_and_sent_once(phone, wire, tmp_path, dispatched):
+def test_without_network_all_is_kept_and_sent_once(phone, wire, tmp_path, dispatched):
     tab, page = phone(wire, "/tasks")
     ready(page)
     wire.set(tab, there=False)
@@ -148,8 +150,8 @@ def test_without_network_everything_is_kept_over_a_reload_and_sent_once(phone, w
     assert page.evaluate("document.querySelector('.close img').naturalWidth") > 0
     # two taps
     page.evaluate("for (let n = 0; n < 2; n += 1) document.querySelector('form[data-verb=accept]').requestSubmit()")
-    page.get_by_role("button", name="处置完毕").wait_for()
-    page.locator("input[type=file]").set_input_files(shot(tmp_path, 2))
+    offers(page, "处置完毕")
+    shoot(page, tmp_path, 2)
     page.locator("#outbox img").wait_for()
     page.reload()
     page.get_by_text(KEPT).nth(1).wait_for()
@@ -167,7 +169,7 @@ def test_without_network_everything_is_kept_over_a_reload_and_sent_once(phone, w
     assert steps(wire, dispatched) == ("verifying", ["accept", "picture", "feed_back"])
 
 
-def test_a_task_is_done_only_by_who_says_how_and_a_second_tap_where_there_is_no_picture(phone, wire):
+def test_a_task_is_done_by_who_says_how_and_taps_twice_without_a_picture(phone, wire):
     tab, page = phone(wire, "/tasks")
     ready(page)
     page.goto(f"{wire.url}/tasks/9")
@@ -184,7 +186,7 @@ def test_a_task_is_done_only_by_who_says_how_and_a_second_tap_where_there_is_no_
     wire.set(tab, there=False)
     choice.select_option("物品已清理")
     page.locator(".bar button[form=feed_back]").dblclick()
-    page.get_by_role("button", name="未拍照，仍然提交？").wait_for()
+    offers(page, "未拍照，仍然提交？")
     assert page.locator("#outbox li[data-state=kept]").count() == 0
     page.wait_for_timeout(TWICE_MS)
     click(page, "未拍照，仍然提交？")
@@ -197,12 +199,11 @@ def test_a_task_is_done_only_by_who_says_how_and_a_second_tap_where_there_is_no_
 
 def looks(center, number):
     """How often it is on record that the officer looked at the number of a task's shop."""
-    with center.desk.store.transaction() as session:
-        found = audit.show(session, of=f"ticket/{number}", actor="person:chen")
+    found = center.desk.read(audit.show, of=f"ticket/{number}", actor="person:chen")
     return len([one for one in found if one.action == "shop.looked_at"])
 
 
-def test_a_shops_number_is_on_record_only_where_somebody_asked_and_on_no_phone(phone, wire):
+def test_a_shops_number_is_on_record_if_asked_for_and_on_no_phone(phone, wire):
     kept = """async () => { let all = ""; for (const name of await caches.keys()) { const one = await caches.open(name);
       for (const key of await one.keys())
         if (/tasks/.test(key.url)) all += await (await one.match(key)).text(); } return all }"""
@@ -229,17 +230,14 @@ def test_a_shops_number_is_on_record_only_where_somebody_asked_and_on_no_phone(p
     assert looks(wire, 11) == 1
 
 
-def test_where_to_go_and_who_to_call_are_on_the_first_screen(visit, filled):
+def test_where_to_go_and_whom_to_call_is_on_the_first_screen(visit, filled):
     _, page = visit(filled, "/tasks/9", "chen", size=(320, 568))
     page.locator("#line[data-state]").wait_for()
     page.evaluate("document.getElementById('line').textContent = '已断线，正在重连'")
     assert page.locator("header").bounding_box()["height"] <= 56
     bar = page.locator(".bar").bounding_box()["y"]
-    for one in (
-        page.get_by_text("示例路"),
-        page.get_by_role("link", name="导航"),
-        page.get_by_role("button", name="商户电话"),
-    ):
+    shown = [page.get_by_text("示例路"), page.get_by_role("link", name="导航")]
+    for one in (*shown, page.get_by_role("button", name="商户电话")):
         box = one.bounding_box()
         assert box["y"] + box["height"] < bar
         assert box["height"] < 50
@@ -261,7 +259,7 @@ def test_a_step_whose_answer_was_lost_is_not_taken_twice(phone, filled, dispatch
     assert steps(filled, dispatched) == ("handling", ["accept"])
 
 
-def test_the_worker_sends_what_waits_when_the_page_is_gone(phone, wire, dispatched):
+def test_the_worker_sends_when_the_page_is_gone(phone, wire, dispatched):
     tab, page = phone(wire, "/tasks")
     ready(page)
     known = []
@@ -269,7 +267,7 @@ def test_the_worker_sends_what_waits_when_the_page_is_gone(phone, wire, dispatch
     session.on("ServiceWorker.workerRegistrationUpdated", lambda found: known.extend(found["registrations"]))
     session.send("ServiceWorker.enable")
     wire.set(tab, there=False)
-    page.goto(f"{wire.url}/tasks/{dispatched}")
+    tab.open(f"/tasks/{dispatched}")
     click(page, "接单")
     shows(page, KEPT)
     page.goto("about:blank")
@@ -279,12 +277,12 @@ def test_the_worker_sends_what_waits_when_the_page_is_gone(phone, wire, dispatch
     waits_for(wire, dispatched, "handling", "accept")
 
 
-def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(phone, wire, dispatched):
+def test_what_others_changed_is_shown_and_may_be_done_all_the_same(phone, wire, dispatched):
     tab, page = phone(wire, f"/tasks/{dispatched}")
     page.wait_for_timeout(500)
     wire.set(tab, there=False)
     click(page, "接单")
-    page.get_by_role("button", name="处置完毕").wait_for()
+    offers(page, "处置完毕")
     finish(page)
     page.wait_for_timeout(TWICE_MS)
     click(page, "未拍照，仍然提交？")
@@ -303,16 +301,16 @@ def test_what_others_changed_meanwhile_is_shown_and_may_be_done_all_the_same(pho
     page.locator("#outbox [data-state=refused]").wait_for(state="detached")
 
 
-def test_signing_out_leaves_nothing_of_anybody_on_the_phone(phone, wire, dispatched):
+def test_signing_out_leaves_nothing_on_the_phone(phone, wire, dispatched):
     tab, page = phone(wire, "/tasks")
     ready(page)
     wire.set(tab, there=False)
-    page.goto(f"{wire.url}/tasks/{dispatched}")
+    tab.open(f"/tasks/{dispatched}")
     click(page, "接单")
     shows(page, KEPT)
     click(page, "菜单")
     click(page, "退出")
-    page.get_by_role("button", name="有 1 项尚未上传，删除并退出？").wait_for()
+    offers(page, "有 1 项尚未上传，删除并退出？")
     wire.set(tab, there=True)
     waits_for(wire, dispatched, "handling", "accept")
     click(page, "删除并退出")
@@ -321,16 +319,16 @@ def test_signing_out_leaves_nothing_of_anybody_on_the_phone(phone, wire, dispatc
     page.evaluate("import(document.querySelector('script[src*=frame]').src.replace('frame', 'outbox'))")
     assert page.evaluate("outbox.count()") == 0
     wire.set(tab, there=False)
-    page.goto(f"{wire.url}/tasks")
+    tab.open("/tasks")
     shows(page, "本页尚未存到手机")
     wire.set(tab, there=True)
     tab.context.add_cookies([wire.cookie("wang")])
-    page.goto(f"{wire.url}/tasks")
+    tab.open("/tasks")
     assert page.locator("main").get_attribute("data-person") == "wang"
     assert page.get_by_text(f"#{dispatched} ").count() == 0
 
 
-def test_another_person_and_another_release_drop_what_was_kept(phone, filled):
+def test_another_person_or_release_drops_what_was_kept(phone, filled):
     tab, page = phone(filled, "/tasks")
     ready(page)
     page.evaluate("caches.open('tasks-older-chen').then((one) => one.put('/tasks/1', new Response('old')))")
@@ -358,20 +356,16 @@ def test_by_distance_only_once_somebody_asks(phone, filled):
     assert far[-1] == "100 m"
 
 
-def test_without_a_script_the_forms_do(chromium, filled, tmp_path):
-    context = chromium.new_context(java_script_enabled=False, locale="zh-CN", viewport={"width": 360, "height": 640})
-    context.add_cookies([filled.cookie("chen")])
-    page = context.new_page()
-    page.goto(f"{filled.url}/tasks/8")
+def test_without_a_script_the_forms_do(phone, filled, tmp_path):
+    _, page = phone(filled, "/tasks/8", java_script_enabled=False)
     click(page, "接单")
-    page.locator("input[type=file]").set_input_files(shot(tmp_path, 3))
+    shoot(page, tmp_path, 3)
     click(page, "上传照片")
     page.locator(".taken img").wait_for()
     click(page, "商户电话")
     assert page.get_by_role("link", name="致电").get_attribute("href") == "tel:13800000000"
     finish(page)
     shows(page, "已反馈，摄像头核查中。")
-    context.close()
     assert steps(filled, 8) == ("verifying", ["accept", "picture", "feed_back"])
 
 
@@ -389,8 +383,8 @@ def test_with_less_of_a_browser_it_goes_as_well(phone, filled, tmp_path, dispatc
     tab.context.add_init_script(missing)
     page = tab.open(f"/tasks/{dispatched}")
     click(page, "接单")
-    page.get_by_role("button", name="处置完毕").wait_for()
-    page.locator("input[type=file]").set_input_files(shot(tmp_path, dispatched))
+    offers(page, "处置完毕")
+    shoot(page, tmp_path, dispatched)
     page.locator(".taken img").wait_for()
     finish(page)
     waits_for(filled, dispatched, "verifying", "accept", "picture", "feed_back")

@@ -13,18 +13,14 @@ from collector.people import roster
 from collector.people.actor import SYSTEM, Grant, Role
 from collector.people.signing import Source
 from collector.places import register, shops
-from collector.places.history import Author
-from collector.places.register import Around
 from collector.places.settings import MapSection
 from collector.places.standing import positions, spot, standing
-from collector.settings import BrokerSection, CenterSection, CenterSettings
 from collector.store import SignInRow, Ticket
-from collector.web.app import Health, make_app
-from collector.web.live import Changes
 from collector.web.wall import CHIEF, LATE_ROWS, TODAY
-from tests import browser, town
+from tests import places, town
 from tests.collector.conftest import Desk
-from tests.people import PASSWORD, make_gate, make_pages, make_person, sign_in
+from tests.collector.web.conftest import running
+from tests.people import PASSWORD, center_settings, make_gate, make_pages, make_person, sign_in
 from tests.people import browser as client_for
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -110,7 +106,7 @@ def test_each_number_is_the_indicator_behind_it(desk, monkeypatch, now_s, filled
     assert dict(VALUE.findall(part)) == shown
 
 
-def test_today_is_seen_against_the_same_weekday_up_to_this_time_of_day(desk, monkeypatch):
+def test_today_is_seen_against_the_same_weekday_up_to_now(desk, monkeypatch):
     busy(desk, LEAP)
     client = wall_of(desk, monkeypatch, LEAP, "viewer")
     # a week ago one an hour earlier and one an hour later, two weeks ago one earlier; nothing is known of before
@@ -119,11 +115,10 @@ def test_today_is_seen_against_the_same_weekday_up_to_this_time_of_day(desk, mon
 
 
 def test_a_ticket_is_where_its_own_page_has_it(desk):
-    made = town.Town(desk, pictures=False).people().places().every_state().waiting()
+    town.Town(desk, pictures=False).people().places().every_state().waiting()
     with desk.store.writing() as session:
-        author = Author(SYSTEM, made._ms())
         door = {"id": "shop-2", "lon": "120.1502", "lat": "30.2804"}
-        register.change(session, shops.SHOPS, door, author, Around("330105", author.at_ms), new=False)
+        register.change(session, shops.SHOPS, door, places.AUTHOR, places.AROUND, new=False)
         every = list(session.scalars(select(Ticket)))
         found = positions(session, every)
         for one in every:
@@ -153,7 +148,7 @@ def test_a_screen_sees_the_wall_and_nothing_else(desk, monkeypatch):
     assert "retry" in found
 
 
-def test_a_screen_stays_signed_in_for_weeks_as_long_as_it_is_nothing_else(desk):
+def test_a_screen_that_is_nothing_else_stays_signed_in(desk):
     clock = [round(time.time() * 1000)]
     gate = make_gate(desk.store, lambda: clock[0], second_factor="optional")
     make_person(desk.store, "wall", "screen@s", password=PASSWORD)
@@ -171,21 +166,14 @@ def test_a_screen_stays_signed_in_for_weeks_as_long_as_it_is_nothing_else(desk):
         assert (gate.signing.caller(cookie) is not None) == good
         clock[0] = begun
     clock[0] += DAY_MS
-    with desk.store.writing() as session:
-        roster.give(session, SYSTEM, "wall", Grant(Role.OPERATOR, "s"), clock[0])
+    desk.write(roster.give, SYSTEM, "wall", Grant(Role.OPERATOR, "s"), clock[0])
     assert gate.signing.caller(cookie) is None
 
 
 def test_only_the_wall_may_have_pictures_of_the_tile_server(desk):
-    section = CenterSection(id="demo")
     of = MapSection(tiles="https://tiles.example/{z}/{x}/{y}.png")
-    settings = CenterSettings(version=1, center=section, broker=BrokerSection(url="mqtt://127.0.0.1"), map=of)
     town.Town(desk, pictures=False).places()
-    app = make_app(
-        section, desk.store, desk.files, Changes(), Health(lambda: True, lambda: True), settings=settings,
-        gate=make_gate(desk.store),
-    )  # fmt: skip
-    client = client_for(app)
+    client = client_for(make_pages(desk, make_gate(desk.store), settings=center_settings(map=of)))
     page = client.get("/wall")
     assert "img-src 'self' https://tiles.example blob:;" in page.headers["content-security-policy"]
     assert page.text.count('href="https://tiles.example/') > 8
@@ -195,17 +183,16 @@ def test_only_the_wall_may_have_pictures_of_the_tile_server(desk):
 @pytest.fixture(scope="module")
 def street(tmp_path_factory):
     """A running center with a screen."""
-    folder = tmp_path_factory.mktemp("wall") / "data"
-    folder.mkdir()
-    desk = Desk(folder)
-    made = town.Town(desk, pictures=False).people().places().every_state().waiting()
-    make_person(desk.store, "wall", "screen@xiaohe")
-    with browser.Center(desk) as center:
-        yield center, made
-    desk.store.close()
+
+    def prepare(desk):
+        make_person(desk.store, "wall", "screen@xiaohe")
+        return town.Town(desk, pictures=False).people().places().every_state().waiting()
+
+    with running(tmp_path_factory.mktemp("wall"), prepare) as center:
+        yield center, center.made
 
 
-def test_a_wall_that_nobody_touches_goes_on_through_a_restart_and_says_when_its_session_has_ended(visit, street):
+def test_a_wall_goes_on_through_a_restart_and_says_its_session_ended(visit, street):
     center, made = street
     _, page = visit(center, "/wall", "wall", size=(1920, 1080))
     page.wait_for_selector("#line[data-state=live]")
@@ -221,8 +208,7 @@ def test_a_wall_that_nobody_touches_goes_on_through_a_restart_and_says_when_its_
     center.process.start()
     page.wait_for_function(SHOWS, arg=before + 2, timeout=60_000)
     page.wait_for_selector("#stale", state="hidden")
-    with center.desk.store.writing() as session:
-        session.execute(delete(SignInRow))
+    center.desk.execute(delete(SignInRow))
     made.appears(20, 0)
     page.wait_for_selector("#stale a:not([hidden])", timeout=60_000)
     assert "登录已于" in page.inner_text("#stale")

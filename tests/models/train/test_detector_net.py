@@ -39,8 +39,7 @@ def test_two_people_never_share_a_cell():
 
 
 @pytest.mark.parametrize(
-    ("other", "expected"),
-    [((8, 8, 24, 56), 1.0), ((24, 8, 40, 56), -0.0769), ((40, 8, 56, 56), -0.2222)],
+    ("other", "expected"), [((8, 8, 24, 56), 1.0), ((24, 8, 40, 56), -0.0769), ((40, 8, 56, 56), -0.2222)]
 )
 def test_boxes_that_do_not_meet_are_the_worse_the_farther_they_are(other, expected):
     assert float(complete_iou(BOX, torch.tensor([other], dtype=torch.float32))) == pytest.approx(expected, abs=1e-3)

@@ -41,7 +41,7 @@ class Fleet:
 id = "xiaohe"
 listen = "127.0.0.1:{self.page_port}"
 [broker]
-url = "mqtts://{host}:{self.broker_port}"
+url = "mqtts://{listen}:{self.broker_port}"
 ca = "ca/ca.crt"
 cert = "ca/collector.pem"
 key = "ca/collector.pem"
@@ -60,7 +60,7 @@ broker_reload = ["sh", "-c", "kill -HUP $(cat '{folder}/broker.pid')"]
         self.config = load_settings(self.settings)
         self.store = open_store(self.config.database_url)
         self.authority = Authority.open(folder / "ca")
-        self.line = BrokerLine(url=f"mqtts://{host}:{self.broker_port}", ca=folder / "ca" / "ca.crt")
+        self.line = BrokerLine(url=f"mqtts://{listen}:{self.broker_port}", ca=folder / "ca" / "ca.crt")
 
     def write_config(self, port: int, state: Path) -> None:
         arguments = ["--port", port, "--address", self.listen, "--state", state, "--user", "root"]

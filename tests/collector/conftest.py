@@ -4,6 +4,7 @@ import functools
 import re
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -50,9 +51,10 @@ class Desk:
             return what(session, *args, **options)
 
     def read(self, what, *args, **options):
-        """The same, with one that reads."""
+        """The same, with one that reads; what comes bit by bit comes as a list, before the session ends."""
         with self.store.transaction() as session:
-            return what(session, *args, **options)
+            found = what(session, *args, **options)
+            return list(found) if isinstance(found, Iterator) else found
 
     def execute(self, statement):
         self.write(lambda session: session.execute(statement))
@@ -125,6 +127,8 @@ def desk(request, tmp_path):
     if url is not None:
         names = ", ".join(Base.metadata.tables)
         with desk.store.engine.begin() as connection:
+            # a session that a test has left open is named, and not waited for without an end
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '20s'")
             # the audit log refuses to be emptied
             connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
             connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")

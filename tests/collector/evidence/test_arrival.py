@@ -98,6 +98,6 @@ def test_whoever_empties_the_ledger_is_found(desk):
     with desk.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM ledger"))
     desk.take(Case(number=2).opened())
-    found = list(desk.read(ledger.verify))
+    found = desk.read(ledger.verify)
     assert len(found) == 2
     assert all("no line of the ledger" in one for one in found)

@@ -66,7 +66,7 @@ def later(desk, days=31, periods=PERIODS):
 
 
 def faults(desk):
-    return list(desk.read(store_check.check, desk.files))
+    return desk.read(store_check.check, desk.files)
 
 
 def hold(desk, number, *, on):

@@ -275,7 +275,7 @@ class Outbox:
             raise OutboxError(f"{self._path}: expected an outbox of version {VERSION}, got {version}; start the agent")
         for number in range(version, VERSION):
             db.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-            if number:
+            if version:  # a new one is not news
                 log.info("%s: brought from version %d to %d", self._path, number, number + 1)
         if self._owner and reader != READABLE_BY:
             with contextlib.suppress(sqlite3.OperationalError):  # a full disk; at the next start then

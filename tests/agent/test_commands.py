@@ -95,7 +95,7 @@ def test_a_detector_that_is_none_gets_one_line_and_exit_2(tmp_path, street, comm
         model.write_text("this is text\n" * 50)
     elif kind == "layout":
         networks.fixed(model, np.zeros((1, 3, 3)))
-    settings = boxes.settings(tmp_path, boxes.FRONTAGE, model="net.onnx")
+    settings = boxes.settings(tmp_path, boxes.FRONTAGE, source=str(street), model="net.onnx")
     done = run(AGENT, command, *([street] if command == "replay" else []), "--settings", settings)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "net.onnx: expected" in done.stderr

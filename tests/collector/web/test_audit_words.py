@@ -16,6 +16,7 @@ MADE = {
     "box.{verb}": {f"box.{verb}" for verb in commands.VERBS},
     "proposal.{state}": {"proposal.shown", "proposal.refused"},
     "{kind}.{step.action}": {f"{kind}.added" for kind in audit_words.KINDS} | {"cell.retired", "shop.forgotten"},
+    "{row.kind}s.add": {"detectors.add", "systems.add"},
     "{kind.name}.exported": {"shop.exported", "permit.exported"},
 }
 """What is put together, by how it is written."""

@@ -21,6 +21,7 @@ if [ "${2:-}" != inside ]; then
     if [ ! -e "$base/.whole" ]; then
         # the mirror of this machine's own apt
         mirror=$(sed -n 's/^URIs: *//p; s/^deb  *\(\[[^]]*\] \)*\([^ ]*\).*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+        mkdir -p "$work"
         rm -rf "$base"
         debootstrap --variant=minbase "$codename" "$base" "$mirror" >"$work/debootstrap.log" 2>&1
         touch "$base/.whole"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import model_validator
 
@@ -17,6 +18,8 @@ from protocol.documents import Section
 MAX_PACKET_BYTES: Final = 1024 * 1024
 KEEPALIVE_S: Final = 20
 PROBE_S: Final = 10.0
+SESSION_EXPIRY_S: Final = 24 * 3600
+"""While the collector is away, the broker queues what it can; what it cannot, the boxes send again."""
 
 # mosquitto refuses a publish beyond its message_size_limit with this code, which the specification has for DISCONNECT
 # only. paho takes it for a broken packet, connects anew and sends the same message again, for ever.
@@ -97,11 +100,14 @@ def mqtt_client(line: BrokerLine, folder: Path, client_id: str) -> mqtt.Client:
 def probe(line: BrokerLine, folder: Path, client_id: str) -> str:
     """Connect once and say who answered; raises BrokerError.
 
-    Takes an id of its own, so that a running session is not disturbed (a broker that takes ids from certificates will
-    disturb it all the same, for a moment).
+    Takes an id of its own, so that a running session is not disturbed. A broker that takes ids from certificates will
+    disturb it all the same, for a moment: what waits in that session stays there.
     """
     host, port = line.address
     client = mqtt_client(line, folder, client_id)
+    client.manual_ack_set(True)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho gives no types
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S
     answered = threading.Event()
     answer: list[ReasonCode] = []
 
@@ -115,7 +121,7 @@ def probe(line: BrokerLine, folder: Path, client_id: str) -> str:
     client.on_connect, client.on_disconnect = on_connect, on_disconnect
     client.connect_timeout = PROBE_S
     try:
-        client.connect(host, port, keepalive=KEEPALIVE_S)
+        client.connect(host, port, keepalive=KEEPALIVE_S, clean_start=False, properties=properties)
     except (OSError, ValueError) as fault:
         raise BrokerError(
             f"{host}:{port}: expected an MQTT broker, got: {_words(fault)}; is it running? check url, ca, cert and key"

@@ -16,7 +16,7 @@ from collector.boxes.broker_files import CHECK_USER
 from collector.inbox.reading import Delivery
 from collector.inbox.writer import Answer
 from protocol import topics
-from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, BrokerLine, mqtt_client
+from protocol.broker import KEEPALIVE_S, MAX_PACKET_BYTES, SESSION_EXPIRY_S, BrokerLine, mqtt_client
 from protocol.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,6 @@ LEAVES: Final = (
 )
 SHARED_LEAVES: Final = ("incident", "evidence", "reply")
 """Never retained: a shared subscription is given no retained messages, and those all collectors may have."""
-SESSION_EXPIRY_S: Final = 24 * 3600
-"""While the collector is away, the broker queues what it can; what it cannot, the boxes send again."""
 SHARED_EXPIRY_S: Final = 60
 """One of several that stays away longer loses its share to the others."""
 MAX_DELAY_S: Final = 30

@@ -10,6 +10,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.settings import CenterSection
@@ -17,7 +18,7 @@ from agent.uplink.flight import WINDOW
 from agent.uplink.outbox import IncidentRow, Outbox, Outgoing
 from agent.uplink.retained import Retained
 from agent.uplink.session import Sent, Session
-from protocol.broker import BrokerError, BrokerLine, probe
+from protocol.broker import BrokerError, BrokerLine, mqtt_client, probe
 from protocol.instants import from_epoch, rfc3339
 from protocol.messages import BoxStatus, CameraState
 from tests import services
@@ -429,6 +430,34 @@ def test_answers_tell_the_centers_time(broker, outbox):
     center_s, asked_s, heard_s = heard[0]
     assert asked_s < heard_s < asked_s + 10
     assert center_s - time.time() == pytest.approx(3600, abs=30)
+
+
+def test_a_probe_leaves_what_waits_in_the_session_of_its_name(broker, tmp_path):
+    line, came, there = BrokerLine(url=broker.url), [], threading.Event()
+    about = Properties(PacketTypes.CONNECT)
+    about.SessionExpiryInterval = 60
+
+    @contextmanager
+    def signed_in(name):
+        client = mqtt_client(line, tmp_path, name)
+        client.on_message = lambda _client, _data, message: came.append(message.payload)
+        client.on_subscribe = lambda *_: there.set()
+        client.connect("127.0.0.1", broker.port, clean_start=False, properties=about)
+        client.loop_start()
+        try:
+            yield client
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+    with signed_in("known") as client:
+        client.subscribe("waiting", qos=1)
+        assert there.wait(10)
+    with signed_in("other") as client:
+        client.publish("waiting", b"waits", qos=1).wait_for_publish(10)
+    assert "answers" in probe(line, tmp_path, "known")
+    with signed_in("known"):
+        wait_for(lambda: came, "what waited comes")
 
 
 def test_probe_says_what_is_wrong(broker, tmp_path):

@@ -95,18 +95,8 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cityeye-image-", dir=CACHE.parent)))
         if asked.image is None:
-            build = [
-                sys.executable,
-                "-m",
-                "deploy.image.build",
-                "--board",
-                asked.board,
-                "--level",
-                "1",
-                "--out",
-                folder,
-            ]
-            subprocess.run(build, check=True, cwd=ROOT)
+            build = ["-m", "deploy.image.build", "--board", asked.board, "--level", "1", "--out", folder]
+            subprocess.run([sys.executable, *build], check=True, cwd=ROOT)
         image = asked.image or next(folder.glob("*.img.zst"))
         center = Center(folder, stack)
         box, disk, ssh_port = center.personalised(image), folder / "disk.img", free_port()

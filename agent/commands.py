@@ -1,15 +1,16 @@
-"""The command line of the box: `cityeye-agent enrol | setup | run | check | doctor | replay | bench | scene | …`."""
+"""The command line of the box: `cityeye-agent enrol | setup | check | doctor | replay | bench | …`; `run`: `start`."""
 
 import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent import VERSION, live, plane_picture
 from agent.bench import Bench
@@ -17,21 +18,24 @@ from agent.box import orders, system
 from agent.box.card import apply
 from agent.box.clock import Clock
 from agent.box.document import in_force
-from agent.box.door import Door, Doorman, nobody_yet, state_dir_of
+from agent.box.door import Door, nobody_yet, state_dir_of
 from agent.box.enrolment import EnrolmentError, enrol
 from agent.box.orders import Order
 from agent.box.state import StateError, StateFolder
-from agent.camera.errors import CameraError, FilmError
+from agent.camera.errors import CameraError
 from agent.camera.reader import check_camera
 from agent.camera.reader import probe as probe_clip
 from agent.camera.source import Source
 from agent.camera.views import compare_views
 from agent.doctor import examine_box
 from agent.examining import report
+from agent.replay import Replay
 from agent.rollout import rolled_out
-from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera, setup_of
-from agent.uplink.outbox import Outbox, OutboxError
-from agent.vision.detector import DetectorError
+from agent.settings import BoxConfig, DetectorSection, load_settings, pick_camera
+from agent.setup.serving import label_of, serve
+from agent.start import EXIT_FAILED, EXIT_UNUSABLE, SettingsOption, app, log_to_stderr, one_line
+from agent.uplink.outbox import Outbox
+from agent.vision.errors import DetectorError
 from agent.vision.selection import find_detector
 from protocol.broker import BrokerError, probe
 from protocol.card import read_card
@@ -40,20 +44,10 @@ from protocol.enrolment import Invitation, read_claim, read_fingerprint, read_ur
 from protocol.instants import from_epoch, parse_rfc3339, rfc3339
 from protocol.messages import IncidentEvent
 
-EXIT_FAILED = 1
-EXIT_UNUSABLE = 2
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="CityEye on the box beside the camera.",
-)
 scene = typer.Typer(no_args_is_help=True, help="The clear scene that a camera has learned.")
 app.add_typer(scene, name="scene")
 card = typer.Typer(no_args_is_help=True, help="The card: cityeye.toml on the boot partition.")
 app.add_typer(card, name="card")
-SettingsOption = Annotated[Path, typer.Option("--settings", help="box.toml", show_default=False)]
 BOX_TOML = Path("box.toml")
 FIRST_TOML = """\
 version = 1
@@ -61,69 +55,6 @@ version = 1
 # who this box is and where its center is stands in state/center: `cityeye-agent enrol` has put it there
 [box]
 """
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"cityeye-agent {VERSION}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version it is.")
-    ] = False,
-) -> None:
-    """CityEye on the box beside the camera."""
-
-
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn an error that a person can mend into one line and exit 2."""
-    try:
-        yield
-    except (
-        SettingsError,
-        DetectorError,
-        CameraError,
-        StateError,
-        BrokerError,
-        OutboxError,
-        FilmError,
-        EnrolmentError,
-    ) as fault:
-        typer.echo(f"cityeye-agent: {fault}", err=True)
-        raise typer.Exit(EXIT_UNUSABLE) from None
-
-
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True)
-
-
-@app.command()
-def run(settings: SettingsOption) -> None:
-    """Watch the cameras and report to the center until stopped."""
-    with _one_line(), _doorman(settings) as doorman:
-        _log_to_stderr(logging.INFO)
-        if nobody_yet(settings):
-            section = setup_of(settings)
-            doorman.wait_for_claim(section.run_dir, section.port)
-        again = live.run(load_settings(settings), Clock(), lambda connected: doorman.tend(connected=connected))
-    if again:
-        # the same process goes on as a new one, whoever watches over it
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself, with its own arguments
-
-
-@contextlib.contextmanager
-def _doorman(settings: Path) -> Iterator[Doorman]:
-    clock = Clock()
-    file = settings.resolve().parent / setup_of(settings).open_file
-    doorman = Doorman(Door(state_dir_of(settings), clock.now), settings, file, clock.monotonic)
-    try:
-        yield doorman
-    finally:
-        doorman.close()
 
 
 @card.command("check")
@@ -158,10 +89,7 @@ def setup(
     label: Annotated[bool, typer.Option("--label", help="say what belongs on the box's label; opens nothing")] = False,
 ) -> None:
     """Open the set-up page and serve it, if no agent does that here; until 30 minutes after set-up."""
-    # a running agent leaves the page to a process of its own
-    from agent.setup.serving import label_of, serve  # noqa: PLC0415 - as said
-
-    with _one_line():
+    with one_line():
         try:
             if label:
                 typer.echo(label_of(settings))
@@ -171,7 +99,7 @@ def setup(
                 door.begin()
             else:
                 door.open_again()
-            _log_to_stderr(logging.INFO)
+            log_to_stderr(logging.INFO)
             if not serve(settings):
                 typer.echo("the agent that runs here serves it")
         except OSError as fault:
@@ -187,7 +115,7 @@ def enrol_box(
     settings: Annotated[Path, typer.Option(help="box.toml; made where there is none")] = BOX_TOML,
 ) -> None:
     """Make this box one of a center's: get its certificate by the label's claim code. Again after a failure is fine."""
-    with _one_line():
+    with one_line():
         invitation = _invitation(label, url, claim, ca_fingerprint)
         values = read_toml(settings) if settings.exists() else {}
         box = values.get("box", {})
@@ -215,7 +143,7 @@ def _invitation(label: str | None, url: str | None, claim: str | None, fingerpri
 @app.command()
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open each camera, load the detector, connect to the center: one line each."""
-    with _one_line():
+    with one_line():
         config = in_force(load_settings(settings))
     typer.echo(f"ok    settings {settings}: box {config.settings.box.id}, {len(config.settings.camera)} cameras")
     good = [_check_state(config), _check_detector(config)]
@@ -239,9 +167,9 @@ def doctor(
 
     In Chinese where the locale says so (LANG=zh_CN.UTF-8).
     """
-    with _one_line():
+    with one_line():
         config = in_force(load_settings(settings))
-    _log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.ERROR)
     findings, chinese = [], _reads_chinese()
     for finding in examine_box(config, mend=mend):
         typer.echo(finding.line(chinese=chinese))
@@ -333,14 +261,8 @@ def replay(
     start: Annotated[str, typer.Option(help="time of the first frame, RFC 3339")] = "2026-01-01T00:00:00Z",
 ) -> None:
     """Run a recorded clip through the same pipeline, on the clip's own clock, as fast as it goes."""
-    # a running agent does without: FFmpeg is its readers', and nobody looks at a bar
-    from rich.console import Console  # noqa: PLC0415 - as said
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - as said
-
-    from agent.replay import Replay  # noqa: PLC0415 - as said
-
     console = Console(stderr=True)
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
         try:
             start_s = parse_rfc3339(start).timestamp()
@@ -348,7 +270,7 @@ def replay(
             raise SettingsError(f"--start: expected an instant such as 2026-01-01T00:00:00Z, got {start!r}") from None
         chosen = pick_camera(config, camera)
         clip = probe_clip(video)
-        _log_to_stderr(logging.WARNING)
+        log_to_stderr(logging.WARNING)
         job = Replay(video, chosen, config, live.open_eyes(config), start_s, evidence, state, overlay)
         with contextlib.ExitStack() as stack:
             try:
@@ -388,7 +310,7 @@ def bench(
     cpu_share: Annotated[float | None, typer.Option(help="of all cores, for the detector")] = None,
 ) -> None:
     """Measure how many cameras this box bears: clips play as cameras do; prints JSON."""
-    with _one_line():
+    with one_line():
         missing = [clip for clip in clips if not clip.is_file()]
         if missing:
             raise CameraError(f"{missing[0]}: expected a video file, found none; check the path")
@@ -397,7 +319,7 @@ def bench(
         asked = {"model": model, "provider": provider, "cpu_share": cpu_share}
         merged = section.model_dump() | {name: value for name, value in asked.items() if value is not None}
         like = config.settings.camera[0] if config is not None and config.settings.camera else None
-        _log_to_stderr(logging.ERROR)
+        log_to_stderr(logging.ERROR)
         folder = Path.cwd() if config is None else config.folder
         job = Bench(clips, cameras, minutes, DetectorSection.of(merged, "bench"), folder, like)
         typer.echo(json.dumps(job.run(), indent=1))
@@ -423,7 +345,7 @@ def reset(camera: CameraArgument, zone: ZoneArgument = None, settings: SceneSett
 
 
 def _order(settings: Path, camera: str, order: Order) -> None:
-    with _one_line():
+    with one_line():
         config = in_force(load_settings(settings))
         zones = [zone.id for zone in pick_camera(config, camera).zone]
         if order.zone is not None and order.zone not in zones:
@@ -460,7 +382,7 @@ def outbox(
     retry: Annotated[bool, typer.Option("--retry", help="have everything that is parked tried again")] = False,
 ) -> None:
     """Say what waits to be sent and list what was refused for good; may be used while the agent runs."""
-    with _one_line():
+    with one_line():
         config = load_settings(settings)
         path = config.state_dir / "outbox.db"
         if not path.is_file():
@@ -490,7 +412,7 @@ def plane(
     out: Annotated[Path, typer.Option(help="where the picture is written: .png or .jpg")] = Path("plane.png"),
 ) -> None:
     """Draw a grid of 1 m on the street, to see whether the ground plane is right, and say how large the zones are."""
-    with _one_line():
+    with one_line():
         config = in_force(load_settings(settings))
         chosen = pick_camera(config, camera)
         ground = plane_picture.ground_of(chosen).plane()
@@ -507,12 +429,3 @@ def plane(
 def system_verb(verb: str) -> None:
     """Carry out a verb of the box's two slots, as its units do."""
     raise typer.Exit(system.main([verb]))
-
-
-def main() -> None:
-    """Entry point; a closed pipe or Ctrl-C ends it quietly."""
-    try:
-        app()
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(EXIT_FAILED)

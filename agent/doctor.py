@@ -24,7 +24,8 @@ from agent.camera.views import compare_views
 from agent.findings import Finding
 from agent.rollout import rolled_out
 from agent.settings import BoxConfig, BoxSettings
-from agent.vision.detector import Detector, DetectorError
+from agent.vision.detector import Detector
+from agent.vision.errors import DetectorError
 from agent.vision.selection import find_detector
 from protocol.broker import BrokerError, probe
 from protocol.documents import SettingsError

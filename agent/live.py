@@ -1,6 +1,5 @@
 """The running agent: one thread per camera, one outbox, one session to the center."""
 
-import base64
 import contextlib
 import logging
 import queue
@@ -19,20 +18,16 @@ from typing import Any, Final, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import cv2
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import VERSION
 from agent.box import memory
 from agent.box.clock import Clock
 from agent.box.detectors import is_whole
-from agent.box.diagnostics import LogTail, machine_load
 from agent.box.door import Door
 from agent.box.enrolment import Renewal
-from agent.box.identity import boot_id, load_encryption_key, load_key
 from agent.box.load import Load
 from agent.box.power import read_power
 from agent.box.standing import Board, Standing
-from agent.box.state import StateFolder
 from agent.box.writes import Writes
 from agent.camera.errors import CameraError
 from agent.camera.events import KEYS_EVERY_S
@@ -44,20 +39,21 @@ from agent.camera.source import Source
 from agent.evidence.masking import Masker
 from agent.evidence.pictures import Picture, shoot
 from agent.evidence.samples import EVERY_S, Sample, Samples
+from agent.line import Line
 from agent.reporter import Reporter
 from agent.rollout import Rollout
 from agent.rules.life import Record, end
 from agent.runner import NOBODY, CameraRunner, Outlook, rules_of
-from agent.settings import BoxConfig, CenterSection
+from agent.settings import BoxConfig
 from agent.update import Update
 from agent.uplink.executor import Executor, Journal
-from agent.uplink.outbox import Outbox, OutboxError
-from agent.uplink.retained import Retained
+from agent.uplink.outbox import OutboxError
 from agent.uplink.session import Session
 from agent.verbs import verbs_of
 from agent.vision.attention import Attention
 from agent.vision.crowds import CrowdCounter, load_counter
-from agent.vision.detector import Detector, DetectorError, DetectorMissingError
+from agent.vision.detector import Detector
+from agent.vision.errors import DetectorError, DetectorMissingError
 from agent.vision.naming import PERSON
 from agent.vision.providers import Plan
 from agent.vision.selection import SHIPPED, find_detector, find_face_model, open_as, shipped_detector
@@ -69,7 +65,6 @@ from protocol.instants import from_epoch
 from protocol.messages import (
     MAX_COUNTS,
     BoxHealth,
-    BoxStatus,
     CameraLoad,
     CameraState,
     DetectorLoad,
@@ -77,7 +72,6 @@ from protocol.messages import (
     Model,
     ZoneCount,
 )
-from protocol.seal import public_key_text
 from protocol.settings import Camera, CamerasDocument, Zone
 from protocol.supervision import notify
 
@@ -447,6 +441,7 @@ class Agent:
         tell: hears of each message as it is made.
         source_of: says where a camera's pictures come from.
         on_restart: called when the center wants the agent started again.
+        line: one that is open already; default: its own.
     """
 
     def __init__(
@@ -456,6 +451,7 @@ class Agent:
         tell: Tell = lambda _event, _pictures: None,
         source_of: Callable[[Camera, BoxConfig], Source] = Source.from_camera,
         on_restart: Callable[[], None] = lambda: None,
+        line: Line | None = None,
     ) -> None:
         self.config, self.clock, self._tell, self._source_of = config, clock, tell, source_of
         self._on_restart = on_restart
@@ -471,9 +467,9 @@ class Agent:
         self.cameras: list[CameraThread] = []
         self._hours: dict[str, tuple[object, Samples]] = {}
         """What a camera shows, and its hour of samples."""
-        self.log_tail = LogTail()
         self._lingering: tuple[CameraThread, ...] = ()
         """Threads that were told to end and have not."""
+        self._line, self._lent = line or Line(config, clock), line is not None
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._load, self._kept_house_s, self._remembered_s = Load(), clock.monotonic(), float("-inf")
@@ -491,44 +487,34 @@ class Agent:
 
     def _open(self) -> None:
         clock, settings = self.clock, self.config.settings
-        folder = self._stack.enter_context(StateFolder(self.config.state_dir))
-        logging.getLogger().addHandler(self.log_tail)
-        self._stack.callback(logging.getLogger().removeHandler, self.log_tail)
-        clock.recall(folder.path)
-        memory.spare()
-        key = load_key(folder.path)
-        self.encryption_key = load_encryption_key(folder.path)
+        line = self._line
+        if not self._lent:
+            self._stack.enter_context(line)
+        self.log_tail, self.outbox, self.encryption_key = line.log_tail, line.outbox, line.encryption_key
         if settings.center is not None:
-            self.wishes = self._make_wishes(folder.path)
+            self.wishes = self._make_wishes(line.folder)
             self.config = self.config.with_cameras(self.wishes.document)
             self.rollout, self.update = Rollout(self), Update(self)
         cameras = self.config.settings.camera
         sources = [self._source_of(camera, self.config) for camera in cameras]
         self.eyes = Eyes(None, None)
         self.attention = self.eyes.attention(settings.detector.cpu_share)
-        budget_bytes = settings.box.outbox_mb * 1024 * 1024
-        self.outbox = outbox = self._stack.enter_context(
-            closing(Outbox(folder.path / "outbox.db", now=clock.now, budget_bytes=budget_bytes))
-        )
         self._reporter = Reporter(
             site=settings.box.site,
             box=settings.box.id,
             settings_digest=self.config.settings.digest(),
             model=None,
-            key=key,
-            outbox=outbox,
+            key=line.key,
+            outbox=line.outbox,
             clock=clock.report,
             tell=self._tell,
         )
-        clock.not_before(outbox.newest_s())
-        clock.follow()
         if clock.lost_s:
             self._move(clock.lost_s)
-        self._renewal = Renewal(folder.path, VERSION, clock.now, clock.monotonic)
+        self._renewal = Renewal(line.folder, VERSION, clock.now, clock.monotonic)
+        if line.session is not None and self.wishes is not None:
+            self._attend(line, line.session, self.wishes)
         self._stack.callback(self._close)
-        if settings.center is not None and self.wishes is not None:
-            # the center hears of the box first: to load a detector takes seconds on a small board
-            self._open_line(settings.center, folder.path, key, self.wishes).start()
         nursery().warm()  # it loads while the detector does
         self.eyes = eyes = self._open_eyes()
         self._reporter.model = eyes.model
@@ -584,9 +570,11 @@ class Agent:
             monotonic=self.clock.monotonic,
         )
 
-    def _open_line(self, center: CenterSection, state_dir: Path, key: Ed25519PrivateKey, wishes: Wishes) -> Session:
+    def _attend(self, line: Line, session: Session, wishes: Wishes) -> None:
+        """Take what the center asks."""
         clock, box = self.clock, self.config.settings.box
-        journal = self._stack.enter_context(closing(Journal(state_dir / "commands.db")))
+        journal = self._stack.enter_context(closing(Journal(line.folder / "commands.db")))
+        self._session = session
         self._executor = executor = Executor(
             site=box.site,
             box=box.id,
@@ -598,13 +586,6 @@ class Agent:
             center_now=self._center_now,
             tick=self._tick,
         )
-        status = BoxStatus(
-            state="online",
-            boot_id=boot_id(),
-            version=VERSION,
-            public_key=public_key_text(key),
-            encryption_key=base64.b64encode(self.encryption_key.public_key().public_bytes_raw()).decode(),
-        )
         handlers = {
             "command": executor.take,
             "settings/desired": lambda payload: executor.put_newest(lambda: wishes.take(payload)),
@@ -612,24 +593,10 @@ class Agent:
         for leaf, one in (("model/desired", self.rollout), ("system/desired", self.update)):
             if one is not None:
                 handlers[leaf] = partial(_put, executor, one.take)
-        retained = Retained(state_dir)
-        self._session = Session(
-            center,
-            self.config.folder,
-            box.site,
-            box.id,
-            self.outbox,
-            status,
-            now=clock.now,
-            heard=clock.heard,
-            monotonic=clock.monotonic,
-            handlers=handlers,
-            retained=retained,
-        )
-        self._session.greeting = self.health
-        for camera in retained.cameras() - {one.id for one in self.config.settings.camera}:
-            self._session.forget_camera(camera)
-        return self._session
+        session.greeting = self.health
+        for camera in line.retained.cameras() - {one.id for one in self.config.settings.camera}:
+            session.forget_camera(camera)
+        session.attend(handlers)
 
     @property
     def connects(self) -> int:
@@ -775,8 +742,6 @@ class Agent:
                 one.close()
         _end(self.cameras)
         self.clock.remember(self.config.state_dir)
-        if self._session is not None:
-            self._session.stop()
 
     @property
     def connected(self) -> bool:
@@ -905,53 +870,44 @@ class Agent:
 
     def health(self) -> BoxHealth:
         """How the box is doing."""
-        figures, report = self.outbox.figures(), self.clock.report()
-        read = self.figures
-        looks = self.attention.figures
-        return BoxHealth(
-            uptime_s=report.uptime_s,
-            waiting_messages=figures.waiting,
-            oldest_waiting_s=figures.oldest_waiting_s,
-            parked_messages=figures.parked,
-            state_bytes=figures.bytes,
-            clock=report,
-            model=self.eyes.model,
-            detector=DetectorLoad(
-                looks=looks.looks,
-                stretch=looks.stretch,
-                wait_p50_s=looks.wait_p50_s,
-                wait_p99_s=looks.wait_p99_s,
-                late_s=looks.late_s,
-                look_s=looks.look_s,
-            ),
-            frames_decoded=read.decoded,
-            frames_dropped=read.dropped,
-            outbox_budget_bytes=figures.budget_bytes,
-            pictures_dropped=figures.dropped,
-            unwritten_messages=figures.unwritten,
-            refused_connections=None if self._session is None else self._session.refused_connections,
-            refused_publishes=None if self._session is None else self._session.refused_publishes,
-            machine=machine_load(self.config.state_dir),
-            written_bytes=self.writes.bytes,
-            written_limit_bytes=self.writes.limit_bytes,
-            cameras=tuple(thread.load() for thread in self.cameras),
+        read, looks = self.figures, self.attention.figures
+        detector = DetectorLoad(
+            looks=looks.looks,
+            stretch=looks.stretch,
+            wait_p50_s=looks.wait_p50_s,
+            wait_p99_s=looks.wait_p99_s,
+            late_s=looks.late_s,
+            look_s=looks.look_s,
         )
+        seen = {
+            "model": self.eyes.model,
+            "detector": detector,
+            "frames_decoded": read.decoded,
+            "frames_dropped": read.dropped,
+            "written_bytes": self.writes.bytes,
+            "written_limit_bytes": self.writes.limit_bytes,
+            "cameras": tuple(thread.load() for thread in self.cameras),
+        }
+        return self._line.health().model_copy(update=seen)
 
 
-def run(config: BoxConfig, clock: Clock, beside: Callable[[bool], None] = lambda _connected: None) -> bool:
+def run(
+    config: BoxConfig, clock: Clock, beside: Callable[[bool], None] = lambda _connected: None, line: Line | None = None
+) -> bool:
     """Run the agent until SIGTERM or SIGINT, or until the center wants it started again: then returns True.
 
     Args:
         config: its settings.
         clock: the time.
         beside: called every TEND_S as well, with whether the agent is connected; does not raise.
+        line: one that is open already.
     """
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    with Agent(config, clock, on_restart=stopping.set) as agent:
+    with Agent(config, clock, on_restart=stopping.set, line=line) as agent:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         notify("READY=1")

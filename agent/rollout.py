@@ -23,7 +23,7 @@ from agent.box.enrolment import EnrolmentError, own_ca
 from agent.box.fetch import FetchError, patiently
 from agent.shadow import ShadowError, shadow
 from agent.uplink.executor import plain
-from agent.vision.detector import DetectorError
+from agent.vision.errors import DetectorError
 from agent.vision.selection import is_pinned
 from protocol.detectors import Manifest, ModelDesiredEvent, ModelReported, ModelReportedEvent, Signed, verified
 from protocol.instants import from_epoch

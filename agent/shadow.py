@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.box import memory
-from agent.vision.detector import Detections, Detector, DetectorError
+from agent.vision.detector import Detections, Detector
+from agent.vision.errors import DetectorError
 from agent.vision.selection import open_as
 from protocol.detectors import Limits
 

@@ -4,11 +4,15 @@ The origin is the top left of the whole displayed picture (after rotation and pi
 A box is `(x, y, w, h)`; a polygon is a sequence of at least three corners, closed by itself, not crossing itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -64,15 +68,12 @@ def _cross(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:
 
 def polygon_area(polygon: Polygon) -> float:
     """Area as a share of the picture (shoelace formula)."""
-    x, y = np.asarray(polygon, np.float64).T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairwise([*polygon, polygon[0]]))) / 2
 
 
 def polygon_bounds(polygon: Polygon) -> Box:
     """Smallest upright box around a polygon."""
-    points = np.asarray(polygon, np.float64)
-    (x, y), (right, bottom) = points.min(0), points.max(0)
-    return float(x), float(y), float(right - x), float(bottom - y)
+    return box_union([(float(x), float(y), 0.0, 0.0) for x, y in polygon])
 
 
 def contains(polygon: Polygon, points: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -85,6 +86,8 @@ def contains(polygon: Polygon, points: NDArray[np.float64]) -> NDArray[np.bool_]
     Returns:
         Shape `(n,)`.
     """
+    import numpy as np  # noqa: PLC0415 - who reads settings does without
+
     inside = np.zeros(len(points), np.bool_)
     x, y = points[:, 0], points[:, 1]
     for (x1, y1), (x2, y2) in pairwise([*polygon, polygon[0]]):
@@ -112,7 +115,5 @@ def box_iou(a: Box, b: Box) -> float:
 
 def box_union(boxes: Sequence[Box]) -> Box:
     """Smallest box around several boxes (at least one)."""
-    corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes])
-    left, top = corners[:, :2].min(0)
-    right, bottom = corners[:, 2:].max(0)
-    return float(left), float(top), float(right - left), float(bottom - top)
+    left, top = min(x for x, _, _, _ in boxes), min(y for _, y, _, _ in boxes)
+    return left, top, max(x + w for x, _, w, _ in boxes) - left, max(y + h for _, y, _, h in boxes) - top

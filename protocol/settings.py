@@ -6,7 +6,7 @@ Picture coordinates are shares of the whole displayed picture, 0 to 1, origin to
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -15,7 +15,9 @@ from protocol.documents import Section, all_faults
 from protocol.geometry import Point, polygon_fault
 from protocol.hours import parse_hours
 from protocol.ids import Slug
-from protocol.plane import Plane, PlaneError
+
+if TYPE_CHECKING:
+    from protocol.plane import Plane
 
 MIN_AREA: Final = 0.0015
 """Smallest item that is reported, as a share of the picture; the set-up page's aim help goes by it as well."""
@@ -69,12 +71,15 @@ class GroundRectangle(Section):
     def _gives_a_plane(self) -> Self:
         try:
             self.plane()
-        except PlaneError as fault:
+        except ValueError as fault:
             raise ValueError(f"points: {fault}") from None
         return self
 
-    def plane(self) -> Plane:
+    def plane(self) -> "Plane":
         """Compute the ground plane."""
+        # NumPy: a box without one says that it is there before it loads that
+        from protocol.plane import Plane  # noqa: PLC0415 - as said
+
         return Plane.from_rectangle(self.points, self.width_m, self.depth_m)
 
 
@@ -174,7 +179,7 @@ class Camera(Section):
     mask: tuple[Mask, ...] = ()
     zone: Annotated[tuple[Zone, ...], AfterValidator(_distinct_zones)] = ()
 
-    def ground(self) -> Plane | None:
+    def ground(self) -> "Plane | None":
         """Compute the ground plane; None where none is set."""
         return None if self.plane is None else self.plane.plane()
 
@@ -209,7 +214,7 @@ class Camera(Section):
             )
         try:
             ground.area_m2(zone.polygon)
-        except PlaneError as fault:
+        except ValueError as fault:
             return f"{on_ground}: {fault}"
         return None
 

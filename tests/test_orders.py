@@ -23,7 +23,7 @@ AGENT, COLLECTOR = BIN / "cityeye-agent", BIN / "cityeye-collector"
 WAITING = "SELECT count(*) FROM outgoing WHERE stored_s IS NULL AND parked IS NULL"
 SHORT = """
 import agent.wishes
-from agent.commands import main
+from agent.start import main
 from agent.runner import CameraRunner
 agent.wishes.TRIAL_S = 5.0
 look = CameraRunner.look

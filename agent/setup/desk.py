@@ -24,7 +24,7 @@ from agent.doctor import examine_box, examine_camera
 from agent.settings import BoxConfig, load_settings, setup_of
 from agent.setup import finding
 from agent.setup.watch import Watch
-from agent.vision.detector import DetectorError
+from agent.vision.errors import DetectorError
 from protocol.documents import SettingsError, read_toml
 from protocol.enrolment import Invitation
 from protocol.settings import Camera, CamerasDocument, DocumentError, read_document

@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,9 @@ HEADER_BYTES: Final = 1024
 """More than a packet of ours has beside its payload."""
 STATES: Final = ("status", "camera")
 """What is published anew on each connection, as it is by then."""
+LEAVES: Final = ("ack", "command", "settings/desired", "model/desired", "system/desired")
+"""What the center says."""
+MAX_EARLY: Final = 64
 LINGER_S: Final = 1.5
 PAUSE_S: Final = 5.0
 STEADY_S: Final = 30.0
@@ -105,6 +109,7 @@ class Session:
         status: what the retained status says while the box is connected.
         now: seconds since the epoch.
         handlers: leaf to who takes what comes in on it, other than `ack`; called in paho's thread, so it only queues.
+            What comes in before there is one waits, until somebody does `attend`.
         heard: hears the center's time: its clock as it answered, and when, by `monotonic`, it was asked and heard.
         monotonic: seconds that never jump.
         retained: cameras whose state the broker may hold.
@@ -132,6 +137,9 @@ class Session:
         self.greeting: Callable[[], BoxHealth] | None = None
         """How the box is, told first on each connection: it tells the center the time of what waits."""
         self._handlers = {"ack": self._take_acknowledgement, **(handlers or {})}
+        self._early: deque[tuple[str, bytes]] = deque(maxlen=MAX_EARLY)
+        """What came in before anybody attended to it; with the handlers under a lock of their own."""
+        self._attending = threading.Lock()
         self._address = center.address
         self._site, self._box = site, box
         self._outbox = outbox
@@ -167,7 +175,9 @@ class Session:
         self.refused_publishes = 0
         """That are not of the outbox, where they would be parked; since the start."""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
-        client = mqtt_client(center, folder, box)
+        self._client = self._made(mqtt_client(center, folder, box))
+
+    def _made(self, client: mqtt.Client) -> mqtt.Client:
         client.on_pre_connect = _logged(self._on_pre_connect)
         client.on_connect = _logged(self._on_connect)
         client.on_disconnect = _logged(self._on_disconnect)
@@ -178,7 +188,7 @@ class Session:
         _, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, gone)
         client.will_set(str(self._topic("status")), payload, 1, True)
         client.max_inflight_messages_set(UNANSWERED)
-        self._client = client
+        return client
 
     @property
     def connected(self) -> bool:
@@ -196,6 +206,14 @@ class Session:
         )
         self._client.loop_start()
         self._thread.start()
+
+    def attend(self, handlers: Mapping[str, Callable[[bytes], None]]) -> None:
+        """Give leaves to who takes what comes in on them, and has come in so far."""
+        with self._attending:
+            self._handlers |= handlers
+            early = [self._early.popleft() for _ in range(len(self._early))]
+            for leaf, payload in early:
+                self._take(leaf, payload)
 
     def stop(self) -> None:
         """Say good-bye and disconnect; what the center does not take within a moment stays in the outbox."""
@@ -335,7 +353,7 @@ class Session:
             self._by_mid.clear()
             self._early_refusals.clear()
             self._refused.clear()
-        client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in self._handlers])
+        client.subscribe([(str(self._topic(leaf)), SubscribeOptions(qos=1)) for leaf in LEAVES])
         name, payload = self._event(StatusEvent, "status", messages.BOX_STATUS, self._here())
         self._asked_s = {name: self._monotonic()}
         self._hand_over(Sent("status"), self._topic("status"), payload, retain=True)
@@ -441,13 +459,25 @@ class Session:
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            self._handlers[parse(message.topic).leaf](bytes(message.payload))
+            leaf = parse(message.topic).leaf
         except MessageError as fault:
             log.warning("topic %s: %s; ignored", message.topic, fault)
+            return
+        with self._attending:
+            self._take(leaf, bytes(message.payload))
+
+    def _take(self, leaf: str, payload: bytes) -> None:
+        if leaf not in self._handlers:
+            self._early.append((leaf, payload))
+            return
+        try:
+            self._handlers[leaf](payload)
+        except MessageError as fault:
+            log.warning("%s: %s; ignored", leaf, fault)
         except OutboxError as fault:
             self._tell(f"an answer is not noted, and will be asked for again: {fault}")
         except Exception:
-            log.exception("topic %s: %r", message.topic, message.payload[:200])
+            log.exception("%s: %r", leaf, payload[:200])
 
     def _take_acknowledgement(self, payload: bytes) -> None:
         heard_s = self._monotonic()

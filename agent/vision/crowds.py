@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from agent.vision.detector import DetectorError
+from agent.vision.errors import DetectorError
 from agent.vision.onnx_file import inspect, refusal
 from agent.vision.runtime import open_network
 from models.catalogue import name_of, own_path, read_model

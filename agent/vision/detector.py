@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.vision.errors import DetectorError
 from agent.vision.layouts import EXPECTED, Layout, recognise
 from agent.vision.letterbox import Letterbox
 from agent.vision.onnx_file import inspect, refusal
@@ -21,14 +22,6 @@ RESHAPING: Final = frozenset({"cpu", "cuda"})
 """Providers that take an input of another size as it comes; the others build a network for each."""
 MIN_SCORE: Final = 0.25
 """Where the file does not say (`min_score` of its metadata)."""
-
-
-class DetectorError(Exception):
-    """A detector that cannot be used; one line that says what was expected, what came and what to do."""
-
-
-class DetectorMissingError(DetectorError):
-    """A detector that is named and not at hand; the box can do without."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from agent.vision.detector import Detector, DetectorError, DetectorMissingError, load_detector
+from agent.vision.detector import Detector, load_detector
+from agent.vision.errors import DetectorError, DetectorMissingError
 from agent.vision.providers import Plan, Precision, ProviderError, provider_of
 from agent.vision.tuned import cores, find_tuned, read_tuned
 from models.catalogue import load_catalogue, name_of, own_path, read_model

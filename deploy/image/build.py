@@ -37,7 +37,7 @@ from deploy.image.update import bundle
 HERE = Path(__file__).resolve().parent
 CACHE = (ROOT / ".cache" / "image").resolve()
 OVERLAY = HERE / "root"
-EARLY = ("etc/initramfs-tools/conf.d/cityeye", "usr/share/initramfs-tools/modules.d/cityeye")
+EARLY = ("etc/initramfs-tools/conf.d/cityeye", "usr/share/initramfs-tools/hooks/cityeye")
 """Of the overlay, what Debian's packages must see while they are installed."""
 BASE_EPOCH = 1735689600
 """Time of the base, which no commit changes: only lengths of passwords' ages and the initrd hold it."""
@@ -51,7 +51,11 @@ MASKED = (
     # seconds of the start that nothing here has a use for
     *("systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount", "systemd-update-utmp.service"),
     *("systemd-update-utmp-runlevel.service", "sys-fs-fuse-connections.mount", "dev-hugepages.mount"),
-    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-journal-flush.service"),
+    *("sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount"),
+    *("systemd-journal-flush.service", "systemd-random-seed.service", "systemd-hostnamed.service"),
+    *("NetworkManager-dispatcher.service", "systemd-modules-load.service", "dev-mqueue.mount"),
+    *("systemd-ask-password-console.path", "systemd-ask-password-wall.path"),
+    *(f"modprobe@{module}.service" for module in ("configfs", "dm_mod", "drm", "loop")),
 )
 SCRIPT = """\
 #!/opt/cityeye/bin/python3
@@ -140,7 +144,7 @@ def programs(root: Path, work: Path, debian: Debian, machine: str) -> None:
     shutil.rmtree(packages / "bin", ignore_errors=True)
     for command in ("agent", "models"):
         script = home / "bin" / f"cityeye-{command}"
-        script.write_text(SCRIPT.format(module="agent.commands" if command == "agent" else "models.commands"))
+        script.write_text(SCRIPT.format(module="agent.start" if command == "agent" else "models.commands"))
         script.chmod(0o755)
     for unused in [*packages.glob("**/tests/"), *packages.glob("numpy/**/include/")]:
         shutil.rmtree(unused, ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from agent.vision.detector import DetectorError
+from agent.vision.errors import DetectorError
 from agent.vision.selection import find_detector
 from models.tools.photos import PhotoError
 from models.tools.quantising import QuantiseError

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.vision.crowds import OWN, CrowdCounter, is_counter, load_counter
-from agent.vision.detector import Detector, DetectorError, load_detector
+from agent.vision.detector import Detector, load_detector
+from agent.vision.errors import DetectorError
 from agent.vision.naming import PERSON
 from agent.vision.people import COUNT_SCORE, Headcount, count_heads, count_photo
 from models.commands.common import EXIT_FAILED, ImagesOption, JsonOption, LabelsOption, fail, one_line, path_of

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from agent.vision.detector import DetectorError
+from agent.vision.errors import DetectorError
 from models.catalogue import name_of, read_model
 from models.tools.evaluation import Labelled
 from models.tools.photos import Photo

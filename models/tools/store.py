@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent.vision.crowds import is_counter, load_counter
-from agent.vision.detector import DetectorError, load_detector
+from agent.vision.detector import load_detector
+from agent.vision.errors import DetectorError
 from agent.vision.onnx_file import refusal
 from agent.vision.selection import FACES, SHIPPED, VARIABLE, model_folders, shipped_detector
 from models.catalogue import Entry, load_catalogue, read_model

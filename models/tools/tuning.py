@@ -16,7 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from agent.vision.detector import Detector, DetectorError, load_detector
+from agent.vision.detector import Detector, load_detector
+from agent.vision.errors import DetectorError
 from agent.vision.providers import PROVIDERS, Plan, Provider, Size
 from agent.vision.tuned import Tuned, machine
 from models.catalogue import name_of

@@ -127,7 +127,7 @@ def limited():
     resource.setrlimit(resource.RLIMIT_FSIZE, (102400, 102400))
     return memory
 process.new_memory = limited
-from agent.commands import main
+from agent.start import main
 main()
 """
 

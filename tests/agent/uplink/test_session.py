@@ -164,6 +164,19 @@ def test_other_leaves_are_handed_over_and_answered(broker, outbox, caplog):
     assert not line.publish("reply", b"late")
 
 
+def test_what_comes_in_before_the_agent_is_loaded_waits_for_it(broker, outbox):
+    taken = []
+    with center(broker.port) as listening, session(broker, outbox) as line:
+        wait_for(lambda: listening.states() == ["online"], "online")
+        for payload in (b"1", b"2"):
+            listening.client.publish("cityeye/1/s/box-1/command", payload, qos=1)
+        wait_for(lambda: len(line._early) == 2, "both are here")
+        line.attend({"command": taken.append})
+        assert taken == [b"1", b"2"]
+        listening.client.publish("cityeye/1/s/box-1/command", b"3", qos=1)
+        wait_for(lambda: taken == [b"1", b"2", b"3"], "what comes later")
+
+
 def test_the_broker_dies_and_comes_back(broker, outbox):
     with session(broker, outbox) as line:
         wait_for(lambda: line.connected, "connected")

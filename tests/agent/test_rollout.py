@@ -17,7 +17,8 @@ from agent.live import Agent, Eyes
 from agent.rollout import LASTS_S, SHADOW_S, Rollout, rolled_out
 from agent.settings import load_settings
 from agent.shadow import Shadow, ShadowError, shadow
-from agent.vision.detector import DetectorError, load_detector
+from agent.vision.detector import load_detector
+from agent.vision.errors import DetectorError
 from models.catalogue import own_model
 from protocol.detectors import PART_BYTES, Limits, Manifest
 from tests import boxes, clips, networks, rollouts

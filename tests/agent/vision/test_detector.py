@@ -5,7 +5,8 @@ import pytest
 
 from agent.camera.reader import replay
 from agent.camera.source import Source
-from agent.vision.detector import Detections, DetectorError, DetectorMissingError, load_detector
+from agent.vision.detector import Detections, load_detector
+from agent.vision.errors import DetectorError, DetectorMissingError
 from agent.vision.letterbox import Letterbox
 from agent.vision.people import count_people
 from agent.vision.selection import find_detector, find_face_model

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from agent.vision.crowds import is_counter, load_counter
-from agent.vision.detector import DetectorError, load_detector
+from agent.vision.detector import load_detector
+from agent.vision.errors import DetectorError
 from agent.vision.onnx_file import inspect, refusal
 from models.catalogue import own_model
 from tests import networks

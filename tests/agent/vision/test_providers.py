@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.vision.detector import DetectorError, load_detector
+from agent.vision.detector import load_detector
+from agent.vision.errors import DetectorError
 from agent.vision.providers import PROVIDERS, Plan, ProviderError, provider_of
 from agent.vision.providers.rknn import Rknn
 from tests import networks

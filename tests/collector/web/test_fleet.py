@@ -186,10 +186,10 @@ def test_a_command_is_on_record_and_one_that_cannot_be_given_is_explained(street
         refused = post(found, "/boxes/xiaohe-3/commands", **fields)
         assert refused.status_code == 409
         assert said in refused.text
-    bundle = b64encode(gzip.compress(b"{}")).decode()
+    bundle = b64encode(gzip.compress(b"{}", mtime=0)).decode()
     with desk.store.writing() as session:
         session.get_one(CommandRow, row.id).data = json.dumps({"bundle": bundle})
-    assert found.get(f"/boxes/xiaohe-3/diagnostics/{row.id}.json.gz").content == gzip.compress(b"{}")
+    assert found.get(f"/boxes/xiaohe-3/diagnostics/{row.id}.json.gz").content == gzip.compress(b"{}", mtime=0)
     assert found.get(f"/boxes/xiaohe-1/diagnostics/{row.id}.json.gz").status_code == 404
 
 

@@ -54,16 +54,6 @@ def test_the_check_finds_what_it_looks_for(visit, center):
         tab.check(axe=False)
 
 
-def test_the_head_of_the_board_keeps_its_height_while_time_runs(visit, center):
-    _, page = visit(center, "/", size=browser.PHONE, language="en")
-    high = """(text) => {
-      const left = document.querySelector(".stage .left");
-      left.textContent = text;
-      return left.closest("header").offsetHeight;
-    }"""
-    assert len({page.evaluate(high, f"{text} left") for text in ("9 sec", "3 min 3 sec", "2 min 55 sec")}) == 1
-
-
 NAME = "STARBUCKSRESERVEROASTERYHANGZHOUXIHUDISTRICTSHOPNO12"
 PAGES = {"/": "li", "/tickets": "li", "/tickets/9": "li", "/shops": "li", "/tasks": "chen", "/tasks/9": "chen"}
 

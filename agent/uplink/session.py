@@ -175,9 +175,9 @@ class Session:
         self.refused_publishes = 0
         """That are not of the outbox, where they would be parked; since the start."""
         self._thread = threading.Thread(target=self._send_for_ever, name="uplink", daemon=True)
-        self._client = self._made(mqtt_client(center, folder, box))
+        self._client = self._with_callbacks(mqtt_client(center, folder, box))
 
-    def _made(self, client: mqtt.Client) -> mqtt.Client:
+    def _with_callbacks(self, client: mqtt.Client) -> mqtt.Client:
         client.on_pre_connect = _logged(self._on_pre_connect)
         client.on_connect = _logged(self._on_connect)
         client.on_disconnect = _logged(self._on_disconnect)

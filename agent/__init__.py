@@ -1,8 +1,8 @@
 """On the box: frames in, incidents out.
 
 A frame goes one way: `camera` (reads it) → `vision` (what is in it) → `rules` (what that means) → `evidence` (proof) →
-`uplink` (to the center). `runner` walks one camera's frames along that way; `start` opens the `line` and runs it, `commands` are the others; `settings`
-reads `box.toml`; `box` is the machine itself: its identity, its clock.
+`uplink` (to the center). `runner` walks one camera's frames along that way; `start` opens the `line` and runs it,
+`commands` are the others; `settings` reads `box.toml`; `box` is the machine itself: its identity, its clock.
 """
 
 import os

@@ -136,7 +136,8 @@ def test_it_installs_upgrades_and_leaves_settings_and_data(machine, tmp_path):
     done = machine.install(first)
     assert done.returncode == 0, done.stderr
     assert machine.run("cityeye-agent").stdout == "1.0\n"
-    assert machine.run("runuser", "-u", "cityeye-center", "--", "cityeye-collector").stdout == "1.0\n"
+    done = machine.run("runuser", "-u", "cityeye-center", "--", "cityeye-collector")
+    assert done.stdout == "1.0\n", done.stderr
     assert (root / "etc/systemd/system/cityeye-broker-reload.path").exists()
     assert machine.run("stat", "-c", "%U %a", "/etc/cityeye/box.toml", "/var/lib/cityeye").stdout == (
         "cityeye 640\ncityeye 700\n"

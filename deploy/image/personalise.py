@@ -34,6 +34,8 @@ PARTITION = "cityeye"
 FILE = "cityeye.toml"
 EPOCH = "1767225600"
 """Of the files, so that the same list makes the same bytes."""
+SECRET = 0o077
+"""Not for others: whoever reads a claim code can be that box."""
 OWN = {"box": "claim.box", "site": "box.site", "claim": "claim.code", "ca": "claim.ca", "url": "claim.url"}
 OWN |= dict.fromkeys(("expires", "label"), "")
 """Columns of the collector's own: where they stand on the card, if they do."""
@@ -143,7 +145,6 @@ def put(disk: Path, card: bytes) -> None:
 
 def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
     """A copy for each; holes stay holes, and blocks are shared where the file system can."""
-    os.umask(0o077)  # whoever reads a claim code can be that box
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         raw = image
@@ -155,14 +156,16 @@ def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
                 target.truncate()
         for one in boxes:
             path = out / f"{one.claim.box}.img"
-            subprocess.run(["cp", "--reflink=auto", "--sparse=always", raw, path], check=True)
+            subprocess.run(["cp", "--reflink=auto", "--sparse=always", raw, path], check=True, umask=SECRET)
             put(path, one.card)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n", "ascii")
             yield path
     url, fingerprint = boxes[0].invitation.url, boxes[0].invitation.fingerprint
-    (out / "labels.html").write_text(as_page([one.claim for one in boxes], url, fingerprint, flashed=True), "utf-8")
+    labels = out / "labels.html"
+    labels.touch(0o666 & ~SECRET)
+    labels.write_text(as_page([one.claim for one in boxes], url, fingerprint, flashed=True), "utf-8")
 
 
 def main() -> None:

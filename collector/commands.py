@@ -1,4 +1,4 @@
-"""The command line of the center: `cityeye-collector init | serve | check | boxes | people | command` and more."""
+"""What runs the center: `cityeye-collector serve` and `check`; `start` has the whole command line."""
 
 import contextlib
 import logging
@@ -10,23 +10,19 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import typer
 from prometheus_client import CollectorRegistry
 
-from collector import VERSION
 from collector.boxes.authority import AuthorityError
-from collector.boxes.commands import boxes, broker, certificates, init, open_counter, open_door
-from collector.boxes.desk_commands import command, settings_commands
+from collector.boxes.commands import certificates, open_counter, open_door
 from collector.boxes.dispatch import Dispatch
 from collector.boxes.register import shared_group
 from collector.commandline import EXIT_FAILED, ListenError, SettingsOption, one_line, open_data, open_pictures
-from collector.evidence.commands import evidence_commands
 from collector.evidence.files import PictureFiles
 from collector.evidence.retention import Keeper, plan, retain
-from collector.exchange.commands import exports, hooks
 from collector.exchange.courier import Courier
 from collector.exchange.onvif import Publisher
 from collector.exchange.proposals import forget as forget_proposals
@@ -35,27 +31,17 @@ from collector.inbox.meter import Meter
 from collector.inbox.session import InboxSession
 from collector.inbox.writer import Writer
 from collector.indicators.clerk import Clerk
-from collector.indicators.commands import indicators
-from collector.indicators.commands import report as report_command
-from collector.law.commands import papers
-from collector.learning.commands import datasets, learning
-from collector.notices.commands import app as notices_commands
 from collector.notices.secrets import SecretError
 from collector.notices.service import Notices, open_notices, tools_of
 from collector.office import make_office
 from collector.papers.typefaces import typeface
 from collector.people import audit
 from collector.people.actor import SYSTEM
-from collector.people.commands import api_tokens, audit_log, people
 from collector.people.vault import KEY_FILE, Vault
 from collector.places.codes import load_codes
-from collector.places.commands import camera_commands, grid_commands, permit_commands, shop_commands
 from collector.settings import CenterConfig, load_settings
-from collector.simulation.commands import simulate
 from collector.store import Store, StoreError, alone
-from collector.store.commands import app as copies
 from collector.tickets import policy
-from collector.tickets.commands import policies
 from collector.tickets.timekeeper import Timekeeper, Watch
 from collector.web import serving
 from collector.web.app import Health, make_app
@@ -68,45 +54,6 @@ if TYPE_CHECKING:
     from collector.store.relay import Relay
 
 log = logging.getLogger(__name__)
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.registered_commands += copies.registered_commands
-app.command()(init)
-app.add_typer(boxes, name="boxes")
-app.add_typer(broker, name="broker")
-app.command()(command)
-app.add_typer(settings_commands, name="settings")
-app.add_typer(notices_commands, name="notices")
-app.add_typer(people, name="people")
-app.add_typer(api_tokens, name="tokens")
-app.add_typer(audit_log, name="audit")
-app.add_typer(shop_commands, name="shops")
-app.add_typer(permit_commands, name="permits")
-app.add_typer(grid_commands, name="grid")
-app.add_typer(camera_commands, name="cameras")
-app.add_typer(policies, name="policies")
-app.add_typer(evidence_commands, name="evidence")
-app.add_typer(hooks, name="webhooks")
-app.add_typer(exports, name="export")
-app.add_typer(indicators, name="indicators")
-app.command("report")(report_command)
-app.command()(papers)
-app.add_typer(learning, name="learning")
-app.add_typer(datasets, name="dataset")
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"cityeye-collector {VERSION}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version it is.")
-    ] = False,
-) -> None:
-    """CityEye at the street center."""
 
 
 def _listen(config: CenterConfig) -> socket.socket:
@@ -120,7 +67,6 @@ def _listen(config: CenterConfig) -> socket.socket:
         ) from None
 
 
-@app.command()
 def serve(settings: SettingsOption) -> None:
     """Read the broker, keep tickets, and show pages, until stopped."""
     with one_line():
@@ -310,7 +256,6 @@ def _announce(config: CenterConfig, store: Store, gate: Gate) -> None:
         log.info("center %s: audit log at %s", center, audit.head(database))
 
 
-@app.command()
 def check(settings: SettingsOption) -> None:
     """Validate the settings, open the database, try the broker and the port: one line each."""
     with one_line():
@@ -379,11 +324,3 @@ def _check_pages(config: CenterConfig) -> str:
         if not serving.answers(config):
             raise
         return f"a center answers at {listen}; people: {people}"
-
-
-app.command()(simulate)
-
-
-def main() -> None:
-    """Entry point."""
-    app()

@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
-from collector.commands import app
 from collector.people.rights import MAY, PUBLIC
 from collector.settings import CenterSettings
+from collector.start import make_app
 from collector.tickets.policy import Policy
 from collector.web.calls import application
 from collector.web.rights import calls
@@ -65,7 +65,7 @@ def inside(kind):
 
 
 def is_command(words):
-    node = get_command(app)
+    node = get_command(make_app())
     for word in words.split():
         node = getattr(node, "commands", {}).get(word)
     return node is not None

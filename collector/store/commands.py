@@ -22,7 +22,6 @@ from protocol.instants import from_epoch, rfc3339
 EXIT_UNUSABLE: Final = 2
 RESTORED: Final = "restored.json"
 
-app = typer.Typer()
 SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
 
 
@@ -43,7 +42,6 @@ def _record(url: URL, action: str, detail: dict[str, object]) -> None:
     store.close()
 
 
-@app.command()
 def backup(folder: Annotated[Path, typer.Argument(help="a new folder")], settings: SettingsOption) -> None:
     """Copy database and pictures into a new folder, while the collector runs."""
     with _one_line():
@@ -54,7 +52,6 @@ def backup(folder: Annotated[Path, typer.Argument(help="a new folder")], setting
     typer.echo(f"{folder}: {manifest.database} as of {manifest.made_at}, {len(manifest.pictures)} pictures")
 
 
-@app.command()
 def restore(
     folder: Annotated[Path, typer.Argument(help="made by backup")],
     settings: SettingsOption,

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from collector.boxes.authority import Authority, private_pem
-from collector.commands import app
 from collector.people import audit, first
 from collector.settings import load_settings
+from collector.start import make_app
 from collector.store import open_store
 from collector.web import serving
 from protocol.documents import SettingsError
@@ -50,7 +50,7 @@ class Center:
         if words[0] in ("serve", "check"):
             done = run(COLLECTOR, *command)
         else:
-            found = CliRunner().invoke(app, command)
+            found = CliRunner().invoke(make_app(), command)
             assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
             done = SimpleNamespace(returncode=found.exit_code, stdout=found.stdout, stderr=found.stderr)
         assert ok is None or (done.returncode == 0) == ok, (done.stdout, done.stderr)
@@ -111,7 +111,7 @@ def test_init_takes_a_password_from_a_file_alone(center):
 def test_at_a_terminal_init_asks_for_them(center, monkeypatch, password, once):
     monkeypatch.setattr(first, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     typed = f"wang\n王磊\n{password}\n{password}\n"
-    found = CliRunner().invoke(app, [*INIT, "--settings", str(center.toml)], input=typed)
+    found = CliRunner().invoke(make_app(), [*INIT, "--settings", str(center.toml)], input=typed)
     assert found.exit_code == 0, found.output
     assert PASSWORD not in found.output
     assert ("wang, password" in found.output) is once

@@ -1,0 +1,33 @@
+"""The command line: each word loads its own room."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.services import BIN
+
+HEAVY = {"fastapi", "reportlab", "uvicorn", "collector.web.app", "collector.commands"}
+
+
+@pytest.mark.parametrize("word", ["people", "boxes", "settings", "shops", "policies"])
+def test_a_command_loads_no_other_room(word):
+    code = f"import sys; from collector.start import make_app; make_app(['{word}']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & {*done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        ((), 2, "serve"),
+        (("--help",), 0, "dataset"),
+        (("--version",), 0, "cityeye-collector "),
+        (("people", "--help"), 0, "roles"),
+        (("none-such",), 2, "none-such"),
+    ],
+)
+def test_all_words_are_told_of(words, code, text):
+    done = subprocess.run([BIN / "cityeye-collector", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert text in done.stdout + done.stderr

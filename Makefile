@@ -113,6 +113,7 @@ image: ## the disk of a box in dist/, signed update beside it; as root; BOARD=am
 image-test: ## build an image, start it in QEMU, claim, update, break and cut it, an hour or two; as root; SHORT=1 BOARD=arm64 IMAGE=file of an earlier build
 	@deploy/setup.sh venv dev
 	@deploy/setup.sh tools
+	@[ $(BOARD) != amd64 ] || deploy/setup.sh image
 	@$(BIN)/python -m tests.image --board $(BOARD) $(if $(SHORT),--short) $(if $(IMAGE),--image $(IMAGE))
 
 clean: ## remove everything that was set up

@@ -5,6 +5,7 @@
 #   deploy/setup.sh tools         Debian packages that the tests use (only as root)
 #   deploy/setup.sh axe           .cache/axe/axe.min.js (MPL-2.0), which tests of pages judge them with; where npm is
 #   deploy/setup.sh rivals        Debian packages that `make bench` compares with (only as root)
+#   deploy/setup.sh image         Debian packages that build an amd64 image and start it (only as root)
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p .cache
@@ -94,11 +95,18 @@ rivals() {
     command -v ffmpeg >/dev/null || apt ffmpeg || echo "setup: ffmpeg is missing; what needs it is left out"
 }
 
+image() {
+    command -v rauc >/dev/null && command -v qemu-system-x86_64 >/dev/null && [ -d /usr/share/OVMF ] && return 0
+    apt dosfstools e2fsprogs genimage mmdebstrap mtools openssh-client openssl ovmf qemu-system-x86 rauc squashfs-tools zstd ||
+        fail "apt could not install what builds an image; see .cache/apt.log"
+}
+
 case "${1:-}" in
 venv) venv "${2:?which extra}" ;;
 clip) clip ;;
 tools) tools ;;
 axe) axe ;;
 rivals) rivals ;;
-*) fail "expected venv EXTRA, clip, tools, axe or rivals, got '${1:-}'" ;;
+image) image ;;
+*) fail "expected venv EXTRA, clip, tools, axe, rivals or image, got '${1:-}'" ;;
 esac

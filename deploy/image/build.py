@@ -109,10 +109,8 @@ def base(work: Path, board: Board) -> Path:
         shutil.copy(OVERLAY / name, seen / name)
     run(
         *("mmdebstrap", "--mode=root", "--variant=essential", "--format=tar", f"--architectures={board.arch}"),
-        *(
-            "--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh $1",
-            f"--include={','.join(board.all_packages)}",
-        ),
+        "--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh $1",
+        f"--include={','.join(board.all_packages)}",
         *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"),
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")),
         f"--essential-hook=sync-in {seen} /",
@@ -161,19 +159,7 @@ def compile_all(root: Path, debian: Debian) -> None:
     if f"{sys.version_info.major}.{sys.version_info.minor}" != debian.python:
         raise BuildError(f"expected to run in Python {debian.python}, as the box has, got {sys.version.split()[0]}")
     run(
-        *(
-            sys.executable,
-            "-I",
-            "-S",
-            "-m",
-            "compileall",
-            "-q",
-            "-q",
-            "-j",
-            "1",
-            "--invalidation-mode",
-            "unchecked-hash",
-        ),
+        *(sys.executable, "-I", "-S", "-m", "compileall", "-qq", "-j", "1", "--invalidation-mode", "unchecked-hash"),
         *("-s", root, root / "usr/lib/python3", root / f"usr/lib/python{debian.python}", root / "opt/cityeye/lib"),
         env={"PYTHONHASHSEED": "0"},
     )
@@ -195,11 +181,8 @@ def overlay(root: Path, board: Board, source: Source, keys: Path) -> None:
         else:
             content = path.read_bytes()
             if path.is_relative_to(OVERLAY / "etc"):
-                for word, value in (
-                    ("COMPATIBLE", board.compatible),
-                    ("BOARD", board.name),
-                    ("CONSOLE", board.console),
-                ):
+                words = {"COMPATIBLE": board.compatible, "BOARD": board.name, "CONSOLE": board.console}
+                for word, value in words.items():
                     content = content.replace(f"@{word}@".encode(), value.encode())
             to.write_bytes(content)
             to.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
@@ -223,18 +206,8 @@ def pack(root: Path, target: Path, epoch: int, level: int) -> None:
     Without fragments: a box would unpack a block of a dozen small files for one, and a start reads a thousand.
     """
     run(
-        *(
-            "mksquashfs",
-            root,
-            target,
-            "-noappend",
-            "-quiet",
-            "-no-progress",
-            "-comp",
-            "zstd",
-            "-Xcompression-level",
-            str(level),
-        ),
+        *("mksquashfs", root, target, "-noappend", "-quiet", "-no-progress"),
+        *("-comp", "zstd", "-Xcompression-level", str(level)),
         *("-b", "128K", "-all-time", str(epoch), "-mkfs-time", str(epoch), "-no-exports", "-no-fragments"),
     )
     if target.stat().st_size > SLOT_MB << 20:

@@ -96,9 +96,15 @@ rivals() {
 }
 
 image() {
-    command -v rauc >/dev/null && command -v qemu-system-x86_64 >/dev/null && [ -d /usr/share/OVMF ] && return 0
-    apt dosfstools e2fsprogs genimage mmdebstrap mtools openssh-client openssl ovmf qemu-system-x86 rauc squashfs-tools zstd ||
-        fail "apt could not install what builds an image; see .cache/apt.log"
+    missing=""
+    for tool in debugfs git genimage mcopy mkfs.vfat mksquashfs mmdebstrap qemu-system-x86_64 rauc ssh-keygen zstd; do
+        command -v $tool >/dev/null || missing="$missing $tool"
+    done
+    [ -n "$missing" ] || [ ! -e /usr/share/OVMF ] || return 0
+    [ "$(id -u)" = 0 ] || fail "expected root, and what builds and starts an image; missing:$missing"
+    echo "setup: installing what builds an image and starts it (once)"
+    apt dosfstools e2fsprogs genimage git mmdebstrap mtools openssh-client openssl ovmf qemu-system-x86 rauc squashfs-tools zstd ||
+        { tail -n 5 .cache/apt.log >&2; fail "apt could not install it"; }
 }
 
 case "${1:-}" in

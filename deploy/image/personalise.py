@@ -34,8 +34,8 @@ PARTITION = "cityeye"
 FILE = "cityeye.toml"
 EPOCH = "1767225600"
 """Of the files, so that the same list makes the same bytes."""
-SECRET = 0o077
-"""Not for others: whoever reads a claim code can be that box."""
+SECRET = 0o600
+"""Whoever reads a claim code can be that box."""
 OWN = {"box": "claim.box", "site": "box.site", "claim": "claim.code", "ca": "claim.ca", "url": "claim.url"}
 OWN |= dict.fromkeys(("expires", "label"), "")
 """Columns of the collector's own: where they stand on the card, if they do."""
@@ -156,7 +156,8 @@ def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
                 target.truncate()
         for one in boxes:
             path = out / f"{one.claim.box}.img"
-            subprocess.run(["cp", "--reflink=auto", "--sparse=always", raw, path], check=True, umask=SECRET)
+            subprocess.run(["cp", "--reflink=auto", "--sparse=always", raw, path], check=True)
+            path.chmod(SECRET)
             put(path, one.card)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -164,7 +165,8 @@ def copies(image: Path, boxes: Sequence[Personal], out: Path) -> Iterator[Path]:
             yield path
     url, fingerprint = boxes[0].invitation.url, boxes[0].invitation.fingerprint
     labels = out / "labels.html"
-    labels.touch(0o666 & ~SECRET)
+    labels.touch()
+    labels.chmod(SECRET)
     labels.write_text(as_page([one.claim for one in boxes], url, fingerprint, flashed=True), "utf-8")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from collector import VERSION
 
-PLACES: Final = {
+COMMANDS: Final = {
     "backup": "store.commands:backup",
     "restore": "store.commands:restore",
     "init": "boxes.commands:init",
@@ -55,12 +55,12 @@ def _common(
     """CityEye at the street center."""
 
 
-def make_app(words: Iterable[str] = PLACES) -> typer.Typer:
+def command_line(words: Iterable[str] = COMMANDS) -> typer.Typer:
     """The command line, or these words of it."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_common)
     for word in words:
-        module, _, name = PLACES[word].partition(":")
+        module, _, name = COMMANDS[word].partition(":")
         found = getattr(import_module(f"collector.{module}"), name)
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=word)
@@ -72,5 +72,5 @@ def make_app(words: Iterable[str] = PLACES) -> typer.Typer:
 def main() -> None:
     """Entry point."""
     # anything else than a word: the list of all
-    asked = [word for word in sys.argv[1:2] if word in PLACES]
-    make_app(asked or PLACES)()
+    asked = [word for word in sys.argv[1:2] if word in COMMANDS]
+    command_line(asked or COMMANDS)()

@@ -9,13 +9,13 @@ import typer
 
 from agent.box.standing import TROUBLES
 from agent.commands import app as agent
-from collector.start import make_app
+from collector.start import command_line
 from models.commands import app as models
 from tests.services import ROOT
 
 PROGRAMS = {
     name: typer.main.get_command(app)
-    for name, app in {"cityeye-agent": agent, "cityeye-collector": make_app(), "cityeye-models": models}.items()
+    for name, app in {"cityeye-agent": agent, "cityeye-collector": command_line(), "cityeye-models": models}.items()
 }
 GUIDES = sorted((ROOT / "docs/guide").glob("*.md"))
 CENTER = re.compile(r"^center (?!\()(.*)")

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from collector.people.rights import MAY, PUBLIC
 from collector.settings import CenterSettings
-from collector.start import make_app
+from collector.start import command_line
 from collector.tickets.policy import Policy
 from collector.web.calls import application
 from collector.web.rights import calls
@@ -65,7 +65,7 @@ def inside(kind):
 
 
 def is_command(words):
-    node = get_command(make_app())
+    node = get_command(command_line())
     for word in words.split():
         node = getattr(node, "commands", {}).get(word)
     return node is not None

@@ -5,17 +5,17 @@ import sys
 
 import pytest
 
-from collector.start import PLACES
+from collector.start import COMMANDS
 from tests.services import BIN
 
 HEAVY = {"fastapi", "reportlab", "uvicorn", "collector.web.app", "collector.commands"}
 LIGHT = {"people", "boxes", "settings", "shops", "policies"}
-ROOMS = {place.partition(":")[0]: word for word, place in PLACES.items()}
+ROOMS = {place.partition(":")[0]: word for word, place in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("word", sorted({*ROOMS.values()} | LIGHT))
 def test_a_command_loads_its_own_room_alone(word):
-    code = f"import sys; from collector.start import make_app; make_app(['{word}']); print(*sys.modules)"
+    code = f"import sys; from collector.start import command_line; command_line(['{word}']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert word not in LIGHT or not HEAVY & {*done.stdout.split()}
 

@@ -15,7 +15,7 @@ from collector.indicators.clerk import Clerk
 from collector.indicators.definitions import BY, document
 from collector.indicators.settings import ReportsSection
 from collector.papers.typefaces import typeface
-from collector.start import make_app
+from collector.start import command_line
 from collector.store import FootfallRow
 from protocol.messages import ZoneCount
 from tests.bench import million
@@ -133,7 +133,7 @@ def test_the_command_line_shows_writes_and_builds_anew(center, tmp_path):
     )
 
     def run(*words, code=0):
-        done = CliRunner().invoke(make_app(), [*words, "--settings", str(settings)])
+        done = CliRunner().invoke(command_line(), [*words, "--settings", str(settings)])
         assert done.exit_code == code, done.output
         return done.output
 

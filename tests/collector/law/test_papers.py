@@ -20,7 +20,7 @@ from collector.places import cameras
 from collector.places.history import Author
 from collector.places.register import Around, change
 from collector.settings import CenterSettings
-from collector.start import make_app
+from collector.start import command_line
 from collector.store import Box, CameraRow, PictureRow, Ticket
 from protocol.documents import SettingsError
 from tests import places
@@ -69,7 +69,7 @@ class Center:
         )
 
     def run(self, *words):
-        return CliRunner().invoke(make_app(), ["papers", *words, "--settings", str(self.folder / "center.toml")])
+        return CliRunner().invoke(command_line(), ["papers", *words, "--settings", str(self.folder / "center.toml")])
 
     def paper(self, name, suffix="md", language="zh"):
         out = self.folder / f"{name}.{suffix}"

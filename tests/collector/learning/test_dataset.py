@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from collector.learning import acceptance, dataset
 from collector.learning.dataset import DatasetError, held_back, light_of
 from collector.people.audit import show
-from collector.start import make_app
+from collector.start import command_line
 from collector.tickets.reasons import load_reasons
 from models.tools.datasets import read_dataset
 from tests import scenes
@@ -96,7 +96,7 @@ def test_an_export_is_on_record_before_anything_is_written(tmp_path):
     settings.write_text('version = 1\n[center]\nid = "demo"\n[broker]\nurl = "mqtt://127.0.0.1:1883"\n')
     words = ["dataset", "export", "-o", str(tmp_path), "--settings", str(settings)]  # a folder that is not empty
     for more in ([], ["--reason", " "], ["--reason", "夜间漏检"]):
-        assert CliRunner().invoke(make_app(), words + more).exit_code == 2
+        assert CliRunner().invoke(command_line(), words + more).exit_code == 2
     (line,) = zone.desk.read(show, action="dataset.export")
     (shot,), _ = zone.desk.read(dataset.collect, load_reasons(), None)
     digest = hashlib.sha256(f"{shot.sha256}\n".encode()).hexdigest()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from collector.boxes.authority import Authority, private_pem
 from collector.people import audit, first
 from collector.settings import load_settings
-from collector.start import make_app
+from collector.start import command_line
 from collector.store import open_store
 from collector.web import serving
 from protocol.documents import SettingsError
@@ -50,7 +50,7 @@ class Center:
         if words[0] in ("serve", "check"):
             done = run(COLLECTOR, *command)
         else:
-            found = CliRunner().invoke(make_app(), command)
+            found = CliRunner().invoke(command_line(), command)
             assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
             done = SimpleNamespace(returncode=found.exit_code, stdout=found.stdout, stderr=found.stderr)
         assert ok is None or (done.returncode == 0) == ok, (done.stdout, done.stderr)
@@ -111,7 +111,7 @@ def test_init_takes_a_password_from_a_file_alone(center):
 def test_at_a_terminal_init_asks_for_them(center, monkeypatch, password, once):
     monkeypatch.setattr(first, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     typed = f"wang\n王磊\n{password}\n{password}\n"
-    found = CliRunner().invoke(make_app(), [*INIT, "--settings", str(center.toml)], input=typed)
+    found = CliRunner().invoke(command_line(), [*INIT, "--settings", str(center.toml)], input=typed)
     assert found.exit_code == 0, found.output
     assert PASSWORD not in found.output
     assert ("wang, password" in found.output) is once

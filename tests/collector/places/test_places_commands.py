@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from collector.start import make_app
+from collector.start import command_line
 from tests.services import ROOT
 
 SHOPS, PERMITS, GRID = (
@@ -21,7 +21,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*words, code=0):
-        done = CliRunner().invoke(make_app(), [*map(str, words), "--settings", "center.toml"])
+        done = CliRunner().invoke(command_line(), [*map(str, words), "--settings", "center.toml"])
         assert done.exit_code == code, done.output
         return done
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy import URL
 
-from collector.commandline import now_ms, open_pictures, system
+from collector.commandline import EXIT_UNUSABLE, SettingsOption, now_ms, open_pictures, system
 from collector.people import audit
 from collector.settings import load_settings
 from collector.store.backup import BackupError, back_up
@@ -19,10 +19,7 @@ from collector.store.engine import StoreError, alone, open_store
 from protocol.documents import SettingsError
 from protocol.instants import from_epoch, rfc3339
 
-EXIT_UNUSABLE: Final = 2
 RESTORED: Final = "restored.json"
-
-SettingsOption = Annotated[Path, typer.Option("--settings", help="center.toml", show_default=False)]
 
 
 @contextlib.contextmanager
